@@ -1,0 +1,117 @@
+# evq: an event engine inside PostgreSQL.  `make help` lists the targets.
+#
+# Building and installing is plain PGXS, so that packagers find what they
+# expect.  The project's own targets (check, demo, lint, ...) work before
+# PostgreSQL is installed, which PGXS cannot, and PGXS has a `check` of its own
+# that refuses; so a run of make is either one or the other.
+
+EXTENSION = evq
+EVQ_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" evq.control)
+
+# The parts of the install script, in order.
+SQL_PARTS = \
+	010_schema \
+	020_configuration \
+	030_storage \
+	040_publish \
+	050_work \
+	060_operate \
+	070_configure \
+	080_inspect \
+	090_engine \
+	100_privileges
+
+# Every test, by kind; the runner's name for it is its path below test/.
+REGRESS =
+ISOLATION =
+PGTAP =
+TAP =
+TAP_SLOW =
+
+QUICK_TESTS = $(REGRESS:%=sql/%) $(ISOLATION:%=specs/%) $(PGTAP:%=pgtap/%) $(TAP:%=t/%)
+SLOW_TESTS = $(TAP_SLOW:%=t/slow/%)
+TESTS = lint $(QUICK_TESTS)
+
+PG_CONFIG ?= pg_config
+export PG_CONFIG
+
+PROJECT_TARGETS = help check check-slow demo lint format dependencies
+
+ifneq (,$(filter $(PROJECT_TARGETS),$(MAKECMDGOALS)))
+
+.PHONY: $(MAKECMDGOALS)
+.NOTPARALLEL:
+
+help:
+	@echo 'make                build the extension'
+	@echo 'make install        install it into the PostgreSQL that PG_CONFIG names'
+	@echo 'make installcheck   run the tests that a running, configured server can run'
+	@echo 'make check          install what is needed, lint, build, run all tests on throwaway servers'
+	@echo 'make check TESTS="sql/NAME specs/NAME pgtap/NAME t/NAME lint"'
+	@echo '                    the same for these tests only'
+	@echo 'make check-slow     the long-running tests'
+	@echo 'make demo           install what is needed and show evq at work on a throwaway server;'
+	@echo '                    DEMO_OPTS=--help lists its options'
+	@echo 'make lint           format, layers, lists, versions, static analysis'
+	@echo 'make format         format the C code'
+	@echo 'make clean          remove everything that was built'
+	@echo
+	@echo 'Variables: PG_CONFIG=FILE  WERROR=1 (warnings are errors)  BUILD=FOLDER (instead of build)'
+
+dependencies:
+	@scripts/install-dependencies
+
+check: dependencies
+	+@test/run $(TESTS)
+
+check-slow: dependencies
+	+@test/run $(SLOW_TESTS)
+
+demo: dependencies
+	+@demo/run
+
+lint:
+	@SQL_PARTS='$(SQL_PARTS)' TESTS='$(QUICK_TESTS) $(SLOW_TESTS)' VERSION='$(EVQ_VERSION)' scripts/lint
+
+format:
+	@scripts/format
+
+# Goals of the other kind, asked for in the same command.
+$(filter-out $(PROJECT_TARGETS),$(MAKECMDGOALS)):
+	+@$(MAKE) --no-print-directory $@
+
+else
+
+MODULE_big = evq
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+INSTALL_SCRIPT_SQL = sql/evq--$(EVQ_VERSION).sql
+DATA_built = $(INSTALL_SCRIPT_SQL)
+
+REGRESS_OPTS = --inputdir=test --load-extension=evq
+ISOLATION_OPTS = --inputdir=test --outputdir=. --load-extension=evq
+TAP_TESTS = 1
+PROVE_TESTS = $(TAP:%=test/t/%)
+EXTRA_CLEAN = build $(realpath build/elsewhere) $(wildcard sql/evq--*.sql)
+
+ifeq ($(WERROR),1)
+# PostgreSQL's headers count as system headers: only our own code is judged.
+PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server)
+PG_CFLAGS = -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+endif
+
+# No bitcode for the JIT compiler: it would need clang, and inlines nothing here.
+override with_llvm = no
+
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+ifeq (,$(wildcard $(PGXS)))
+$(error "$(PG_CONFIG)" leads to no PostgreSQL development files: run scripts/install-dependencies or set PG_CONFIG)
+endif
+include $(PGXS)
+
+$(OBJS): $(wildcard src/*.h)
+
+$(INSTALL_SCRIPT_SQL): $(SQL_PARTS:%=sql/parts/%.sql) evq.control Makefile
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION evq" to load this file. \quit'; cat $(filter %.sql,$^); } > $@.tmp
+	mv $@.tmp $@
+
+endif
