@@ -1,0 +1,41 @@
+-- Schema, types and roles.
+
+CREATE SCHEMA evq;
+COMMENT ON SCHEMA evq IS 'evq: tables, views and types of the event engine; its functions are called evq_*';
+
+CREATE TYPE evq.event_state AS ENUM (
+	'awaiting_processing', 'dispatched', 'being_processed', 'suspended',
+	'succeeded', 'failed', 'expired', 'canceled');
+COMMENT ON TYPE evq.event_state IS
+	'State of an event; the first four are live, the last four are final';
+
+-- Roles belong to the whole server and outlive the extension, so another
+-- database may have made them already.
+DO $$
+DECLARE
+	role_name text;
+BEGIN
+	FOREACH role_name IN ARRAY ARRAY['evq_publisher', 'evq_worker', 'evq_operator', 'evq_monitor']
+	LOOP
+		IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role_name) THEN
+			EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', role_name);
+		END IF;
+	END LOOP;
+END
+$$;
+
+-- A state is stored as one byte; this is the only place in SQL that knows the codes.
+CREATE FUNCTION evq.state_name(code "char") RETURNS evq.event_state
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN CASE code
+	WHEN 'a' THEN 'awaiting_processing'::evq.event_state
+	WHEN 'd' THEN 'dispatched'::evq.event_state
+	WHEN 'p' THEN 'being_processed'::evq.event_state
+	WHEN 'u' THEN 'suspended'::evq.event_state
+	WHEN 's' THEN 'succeeded'::evq.event_state
+	WHEN 'f' THEN 'failed'::evq.event_state
+	WHEN 'e' THEN 'expired'::evq.event_state
+	WHEN 'c' THEN 'canceled'::evq.event_state
+END;
+COMMENT ON FUNCTION evq.state_name("char") IS
+	'The state that a stored one-byte code stands for; NULL for a code that evq does not write';

@@ -1,0 +1,109 @@
+-- Events. src/store.h knows the column numbers of these tables: change both together.
+-- Nothing that a dispatch or an acquire changes is indexed, so those updates stay
+-- on the row's page (HOT); the fill factor leaves room there for every version of it.
+
+CREATE TABLE evq.event (
+	event_id uuid NOT NULL,
+	published_at timestamptz NOT NULL,
+	attempt_scheduled_at timestamptz NOT NULL,
+	due_at timestamptz NOT NULL,
+	event_type_no int NOT NULL,
+	flow_no int NOT NULL,
+	priority smallint NOT NULL,
+	chain_depth smallint NOT NULL,
+	ordered boolean NOT NULL,
+	state "char" NOT NULL,
+	attempts_used smallint NOT NULL,
+	state_due_at timestamptz NOT NULL,
+	state_since timestamptz NOT NULL,
+	permit bigint NOT NULL,
+	flow_id text NOT NULL,
+	parent_id uuid,
+	on_fail_event_type_no int,
+	worker text,
+	CONSTRAINT event_pkey PRIMARY KEY (event_id)
+) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000,
+		autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX event_flow_no_attempt_scheduled_at_idx ON evq.event (flow_no, attempt_scheduled_at);
+CREATE INDEX event_flow_no_flow_id_event_id_idx ON evq.event (flow_no, flow_id, event_id) WHERE ordered;
+COMMENT ON TABLE evq.event IS 'Live events, one row each; read them through evq.events';
+COMMENT ON COLUMN evq.event.attempt_scheduled_at IS 'When the next attempt may start';
+COMMENT ON COLUMN evq.event.due_at IS 'End of the lifespan';
+COMMENT ON COLUMN evq.event.state_due_at IS 'When the present state times out: dispatch, permit or suspension; infinity while awaiting';
+COMMENT ON COLUMN evq.event.attempts_used IS 'Attempts that ended in failure or timeout';
+COMMENT ON COLUMN evq.event.permit IS 'The last permit granted: epoch (high 32 bits) and version (low 32 bits)';
+
+CREATE TABLE evq.event_payload (
+	event_id uuid NOT NULL,
+	payload jsonb NOT NULL,
+	headers jsonb,
+	CONSTRAINT event_payload_pkey PRIMARY KEY (event_id)
+);
+COMMENT ON TABLE evq.event_payload IS 'What the publisher wrote; no transition rewrites it';
+
+CREATE TABLE evq.event_history (
+	event_id uuid NOT NULL,
+	published_at timestamptz NOT NULL,
+	attempt_scheduled_at timestamptz NOT NULL,
+	due_at timestamptz NOT NULL,
+	finished_at timestamptz NOT NULL,
+	event_type_no int NOT NULL,
+	flow_no int NOT NULL,
+	priority smallint NOT NULL,
+	chain_depth smallint NOT NULL,
+	ordered boolean NOT NULL,
+	state "char" NOT NULL,
+	attempts_used smallint NOT NULL,
+	permit bigint NOT NULL,
+	flow_id text NOT NULL,
+	parent_id uuid,
+	on_fail_event_type_no int,
+	worker text,
+	reason text,
+	result jsonb,
+	spinoff_ids uuid[],
+	CONSTRAINT event_history_pkey PRIMARY KEY (event_id)
+);
+CREATE INDEX event_history_finished_at_idx ON evq.event_history USING brin (finished_at);
+COMMENT ON TABLE evq.event_history IS 'Finished events, one row each; read them through evq.events';
+COMMENT ON COLUMN evq.event_history.attempts_used IS 'Attempts made, the successful one included';
+COMMENT ON COLUMN evq.event_history.reason IS 'Why it was canceled, failed or expired';
+
+CREATE TABLE evq.event_error (
+	event_id uuid NOT NULL,
+	failed_at timestamptz NOT NULL,
+	attempt smallint NOT NULL,
+	outcome text NOT NULL,
+	error_message text NOT NULL,
+	stack_trace text,
+	worker text
+);
+CREATE INDEX event_error_event_id_idx ON evq.event_error (event_id);
+CREATE INDEX event_error_failed_at_idx ON evq.event_error USING brin (failed_at);
+COMMENT ON TABLE evq.event_error IS 'One row a failed attempt; append-only';
+COMMENT ON COLUMN evq.event_error.outcome IS 'What came of it: retry, failed, or the engine''s note';
+
+CREATE TABLE evq.idempotency (
+	event_type_no int NOT NULL,
+	idempotency_key text NOT NULL,
+	event_id uuid NOT NULL,
+	content_hash bigint NOT NULL,
+	CONSTRAINT idempotency_pkey PRIMARY KEY (event_type_no, idempotency_key)
+);
+CREATE INDEX idempotency_event_id_idx ON evq.idempotency (event_id);
+COMMENT ON TABLE evq.idempotency IS 'Which event each idempotency key made';
+
+-- Rows are only added: a restore may find one here already.
+CREATE TABLE evq.epoch (
+	epoch int NOT NULL,
+	system_identifier bigint NOT NULL,
+	database_oid oid NOT NULL,
+	timeline int NOT NULL,
+	began_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE evq.epoch IS
+	'A new row for each server, database and timeline that granted permits; permits of older epochs are void';
+
+SELECT pg_catalog.pg_extension_config_dump(t::pg_catalog.regclass, '')
+FROM pg_catalog.unnest('{evq.event, evq.event_payload, evq.event_history, evq.event_error,
+						 evq.idempotency, evq.epoch}'::text[]) AS t;

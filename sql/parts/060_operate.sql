@@ -1,0 +1,54 @@
+-- What an operator, or the outside trigger of a suspended event, calls.
+
+CREATE FUNCTION evq_activate(event_id uuid, payload_patch jsonb DEFAULT NULL)
+RETURNS void AS 'MODULE_PATHNAME', 'evq_sql_activate' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION evq_activate(uuid, jsonb) IS
+$$Wakes a suspended event: awaiting_processing, due now. payload_patch: an object whose keys are merged into the payload.
+Errors: EQ002 no such event, EQ003 not suspended, EQ005 payload too large, EQ006 bad argument.$$;
+
+CREATE FUNCTION evq_cancel(event_id uuid, reason text DEFAULT NULL)
+RETURNS void AS 'MODULE_PATHNAME', 'evq_sql_cancel' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION evq_cancel(uuid, text) IS
+$$Cancels a live event. A worker that holds it learns so from evq_heartbeat or from its refused report; an event canceled
+already stays as it is. Errors: EQ002 no such event, EQ003 finished already.$$;
+
+CREATE FUNCTION evq_retry(event_id uuid)
+RETURNS void AS 'MODULE_PATHNAME', 'evq_sql_retry' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION evq_retry(uuid) IS
+$$Brings a failed, expired or canceled event back: awaiting_processing, due now, with fresh attempts and lifespan.
+Errors: EQ001 its type was dropped, EQ002 no such event, EQ003 live or succeeded.$$;
+
+CREATE FUNCTION evq_redrive(event_type text, since timestamptz, max_events int DEFAULT 1000)
+RETURNS bigint LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	picked uuid;
+	redriven bigint := 0;
+	wanted_no int;
+BEGIN
+	IF event_type IS NULL OR since IS NULL OR max_events IS NULL OR max_events < 1 THEN
+		RAISE EXCEPTION 'event_type, since and a max_events above 0 are required'
+			USING ERRCODE = 'EQ006', HINT = 'Pass the event type, the earliest finish time and how many at most.';
+	END IF;
+	SELECT t.event_type_no INTO wanted_no FROM evq.event_type t
+	WHERE t.event_type = evq_redrive.event_type AND NOT t.dropped;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'unknown event type "%"', event_type
+			USING ERRCODE = 'EQ001', HINT = 'Configure it with evq_configure().';
+	END IF;
+	FOR picked IN
+		SELECT h.event_id FROM evq.event_history h
+		WHERE h.finished_at >= since AND h.event_type_no = wanted_no AND h.state IN ('f', 'e')
+		ORDER BY h.finished_at, h.event_id
+		LIMIT max_events
+		FOR UPDATE SKIP LOCKED
+	LOOP
+		PERFORM @extschema@.evq_retry(picked);
+		redriven := redriven + 1;
+	END LOOP;
+	RETURN redriven;
+END
+$$;
+COMMENT ON FUNCTION evq_redrive(text, timestamptz, int) IS
+$$Retries the failed and expired events of a type that finished since a time, oldest first, at most max_events; returns how many.
+Errors: EQ001 unknown event type, EQ006 bad argument.$$;

@@ -1,0 +1,183 @@
+-- Configuration verbs. Every argument but the name means "leave as it is" when NULL,
+-- or the column's default where the row is new.
+
+-- Turns a violated CHECK of a configuration table into evq's own error.
+CREATE FUNCTION evq.raise_bad_configuration(table_name regclass, constraint_name text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RAISE EXCEPTION 'configuration value refused by %', constraint_name
+		USING ERRCODE = 'EQ006',
+			DETAIL = (SELECT pg_get_constraintdef(c.oid) FROM pg_constraint c
+					  WHERE c.conrelid = table_name AND c.conname = constraint_name),
+			HINT = 'Pass a value that satisfies the condition.';
+END
+$$;
+COMMENT ON FUNCTION evq.raise_bad_configuration(regclass, text) IS 'Raises EQ006 with the definition of the violated constraint';
+
+CREATE FUNCTION evq_configure_flow(flow_type text, channel text DEFAULT NULL, max_dispatched int DEFAULT NULL,
+	max_processing int DEFAULT NULL, dispatch_timeout interval DEFAULT NULL, delivery text DEFAULT NULL,
+	ordered boolean DEFAULT NULL, notify_payload boolean DEFAULT NULL)
+RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	defaults evq.flow;
+	violated text;
+BEGIN
+	IF flow_type IS NULL OR flow_type !~ '^[A-Za-z][A-Za-z0-9_]{0,58}$' THEN
+		RAISE EXCEPTION 'flow type % is not a valid name', coalesce(quote_literal(flow_type), 'NULL')
+			USING ERRCODE = 'EQ006', HINT = 'Use a letter, then letters, digits and underscores, 59 bytes at most.';
+	END IF;
+	channel := coalesce(channel, (SELECT f.channel FROM evq.flow f WHERE f.flow_type = evq_configure_flow.flow_type),
+						'evq_' || lower(flow_type));
+	IF channel = 'evq_events'
+		OR EXISTS (SELECT FROM evq.flow f WHERE f.channel = evq_configure_flow.channel
+										 AND f.flow_type <> evq_configure_flow.flow_type) THEN
+		RAISE EXCEPTION 'channel "%" of flow "%" is taken', channel, flow_type
+			USING ERRCODE = 'EQ006', HINT = 'Name the flow otherwise or pass another channel.';
+	END IF;
+	INSERT INTO evq.flow AS f (flow_type, channel, max_dispatched, max_processing, dispatch_timeout, delivery, ordered, notify_payload)
+	VALUES (evq_configure_flow.flow_type, evq_configure_flow.channel,
+			coalesce(evq_configure_flow.max_dispatched, 1000), nullif(evq_configure_flow.max_processing, 0),
+			coalesce(evq_configure_flow.dispatch_timeout, '30 s'), coalesce(evq_configure_flow.delivery, 'push'),
+			coalesce(evq_configure_flow.ordered, false), coalesce(evq_configure_flow.notify_payload, false))
+	ON CONFLICT ON CONSTRAINT flow_flow_type_key DO UPDATE SET
+		channel = EXCLUDED.channel,
+		max_dispatched = coalesce(evq_configure_flow.max_dispatched, f.max_dispatched),
+		max_processing = nullif(coalesce(evq_configure_flow.max_processing, f.max_processing), 0),
+		dispatch_timeout = coalesce(evq_configure_flow.dispatch_timeout, f.dispatch_timeout),
+		delivery = coalesce(evq_configure_flow.delivery, f.delivery),
+		ordered = coalesce(evq_configure_flow.ordered, f.ordered),
+		notify_payload = coalesce(evq_configure_flow.notify_payload, f.notify_payload),
+		dropped = false;
+EXCEPTION WHEN check_violation THEN
+	GET STACKED DIAGNOSTICS violated = CONSTRAINT_NAME;
+	PERFORM evq.raise_bad_configuration('evq.flow', violated);
+END
+$$;
+COMMENT ON FUNCTION evq_configure_flow(text, text, int, int, interval, text, boolean, boolean) IS
+$$Makes or changes a flow; NULL leaves a value as it is, or sets the default for a new flow. channel: by default evq_ and the
+flow type in lower case. max_processing: 0 = no limit. Takes effect at commit. Errors: EQ006 bad name, taken channel, value out of range.$$;
+
+CREATE FUNCTION evq_configure(event_type text, flow_type text DEFAULT NULL, max_attempts int DEFAULT NULL,
+	lifespan interval DEFAULT NULL, attempt_delays interval[] DEFAULT NULL, backoff_factor float8 DEFAULT NULL,
+	max_delay interval DEFAULT NULL, jitter float8 DEFAULT NULL, attempt_timeout interval DEFAULT NULL,
+	on_suspend_timeout text DEFAULT NULL, on_fail_event_type text DEFAULT NULL, priority int DEFAULT NULL,
+	max_payload_bytes int DEFAULT NULL, retention interval DEFAULT NULL)
+RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	present evq.event_type;
+	is_new boolean;
+	wanted_flow_no int;
+	violated text;
+BEGIN
+	IF event_type IS NULL OR event_type !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}$' THEN
+		RAISE EXCEPTION 'event type % is not a valid name', coalesce(quote_literal(event_type), 'NULL')
+			USING ERRCODE = 'EQ006', HINT = 'Use letters, digits, and any of _ . : - after the first, 63 bytes at most.';
+	END IF;
+	SELECT * INTO present FROM evq.event_type t WHERE t.event_type = evq_configure.event_type FOR UPDATE;
+	is_new := NOT FOUND OR present.dropped;
+	IF is_new AND flow_type IS NULL THEN
+		RAISE EXCEPTION 'event type "%" is new and needs a flow type', event_type
+			USING ERRCODE = 'EQ006', HINT = 'Pass flow_type.';
+	END IF;
+	IF flow_type IS NOT NULL THEN
+		IF NOT EXISTS (SELECT FROM evq.flow f WHERE f.flow_type = evq_configure.flow_type AND NOT f.dropped) THEN
+			PERFORM @extschema@.evq_configure_flow(flow_type);
+		END IF;
+		SELECT f.flow_no INTO STRICT wanted_flow_no FROM evq.flow f WHERE f.flow_type = evq_configure.flow_type;
+		IF NOT is_new AND wanted_flow_no <> present.flow_no
+			AND EXISTS (SELECT FROM evq.event e WHERE e.event_type_no = present.event_type_no) THEN
+			RAISE EXCEPTION 'event type "%" has live events in another flow', event_type
+				USING ERRCODE = 'EQ003', HINT = 'Let them finish or cancel them, then move the type.';
+		END IF;
+	END IF;
+	IF nullif(on_fail_event_type, '') IS NOT NULL AND on_fail_event_type <> event_type AND NOT EXISTS (
+		SELECT FROM evq.event_type t WHERE t.event_type = evq_configure.on_fail_event_type AND NOT t.dropped
+			AND t.flow_no = coalesce(wanted_flow_no, present.flow_no)) THEN
+		RAISE EXCEPTION 'on-fail event type "%" is not configured in the same flow', on_fail_event_type
+			USING ERRCODE = 'EQ001', HINT = 'Configure it first, in the flow of the event type that names it.';
+	END IF;
+	IF is_new AND present.event_type_no IS NULL THEN
+		INSERT INTO evq.event_type (event_type, flow_no) VALUES (evq_configure.event_type, wanted_flow_no)
+		ON CONFLICT ON CONSTRAINT event_type_event_type_key DO NOTHING;
+	END IF;
+	UPDATE evq.event_type t SET
+		flow_no = coalesce(wanted_flow_no, t.flow_no),
+		max_attempts = coalesce(evq_configure.max_attempts, t.max_attempts),
+		lifespan = coalesce(evq_configure.lifespan, t.lifespan),
+		attempt_delays = coalesce(evq_configure.attempt_delays, t.attempt_delays),
+		backoff_factor = coalesce(evq_configure.backoff_factor, t.backoff_factor),
+		max_delay = coalesce(evq_configure.max_delay, t.max_delay),
+		jitter = coalesce(evq_configure.jitter, t.jitter),
+		attempt_timeout = coalesce(evq_configure.attempt_timeout, t.attempt_timeout),
+		on_suspend_timeout = coalesce(evq_configure.on_suspend_timeout, t.on_suspend_timeout),
+		on_fail_event_type = nullif(coalesce(evq_configure.on_fail_event_type, t.on_fail_event_type), ''),
+		priority = coalesce(evq_configure.priority, t.priority),
+		max_payload_bytes = coalesce(evq_configure.max_payload_bytes, t.max_payload_bytes),
+		retention = coalesce(evq_configure.retention, t.retention),
+		dropped = false
+	WHERE t.event_type = evq_configure.event_type;
+EXCEPTION WHEN check_violation THEN
+	GET STACKED DIAGNOSTICS violated = CONSTRAINT_NAME;
+	PERFORM evq.raise_bad_configuration('evq.event_type', violated);
+WHEN numeric_value_out_of_range THEN
+	RAISE EXCEPTION 'max_attempts or priority is out of range'
+		USING ERRCODE = 'EQ006', HINT = 'Pass max_attempts up to 10000 and a priority between -32768 and 32767.';
+END
+$$;
+COMMENT ON FUNCTION evq_configure(text, text, int, interval, interval[], float8, interval, float8, interval, text, text, int, int, interval) IS
+$$Makes or changes an event type, and its flow where that is new; NULL leaves a value as it is, or sets the default for a new type.
+The columns of evq.event_type say what each argument means; on_fail_event_type: '' = none. Takes effect at commit, for
+events already published too. Errors: EQ001 unknown on-fail type, EQ003 live events hinder a change of flow, EQ006 bad name or value.$$;
+
+CREATE FUNCTION evq.require_event_type(event_type text) RETURNS int
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	found_no int;
+BEGIN
+	SELECT t.event_type_no INTO found_no FROM evq.event_type t
+	WHERE t.event_type = require_event_type.event_type AND NOT t.dropped FOR UPDATE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'unknown event type %', coalesce(quote_ident(event_type), 'NULL')
+			USING ERRCODE = 'EQ001', HINT = 'Configure it with evq_configure().';
+	END IF;
+	RETURN found_no;
+END
+$$;
+COMMENT ON FUNCTION evq.require_event_type(text) IS 'Locks the row of a configured event type and returns its number; EQ001 where there is none';
+
+CREATE FUNCTION evq_suspend_event_type(event_type text)
+RETURNS void LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$ UPDATE evq.event_type t SET is_suspended = true WHERE t.event_type_no = evq.require_event_type($1) $$;
+COMMENT ON FUNCTION evq_suspend_event_type(text) IS
+	'Stops dispatch and acquire of a type at commit; events published meanwhile wait. Errors: EQ001 unknown event type';
+
+CREATE FUNCTION evq_unsuspend_event_type(event_type text)
+RETURNS void LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$ UPDATE evq.event_type t SET is_suspended = false WHERE t.event_type_no = evq.require_event_type($1) $$;
+COMMENT ON FUNCTION evq_unsuspend_event_type(text) IS
+	'Lets a suspended type go on at commit. Errors: EQ001 unknown event type';
+
+CREATE FUNCTION evq_drop_event_type(event_type text)
+RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	doomed_no int := evq.require_event_type(event_type);
+BEGIN
+	IF EXISTS (SELECT FROM evq.event e WHERE e.event_type_no = doomed_no) THEN
+		RAISE EXCEPTION 'event type "%" has live events', event_type
+			USING ERRCODE = 'EQ003', HINT = 'Let them finish or cancel them first.';
+	END IF;
+	IF EXISTS (SELECT FROM evq.event_type t WHERE t.on_fail_event_type = evq_drop_event_type.event_type
+											  AND NOT t.dropped AND t.event_type_no <> doomed_no) THEN
+		RAISE EXCEPTION 'event type "%" is the on-fail event of another type', event_type
+			USING ERRCODE = 'EQ003', HINT = 'Change on_fail_event_type there first.';
+	END IF;
+	UPDATE evq.event_type t SET dropped = true WHERE t.event_type_no = doomed_no;
+END
+$$;
+COMMENT ON FUNCTION evq_drop_event_type(text) IS
+	'Removes an event type; its finished events stay readable. Errors: EQ001 unknown event type, EQ003 live events or another type needs it';

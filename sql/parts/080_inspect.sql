@@ -1,0 +1,126 @@
+-- Looking inside.
+
+CREATE FUNCTION evq.transitions(OUT from_state evq.event_state, OUT verb text, OUT to_state evq.event_state, OUT note text)
+RETURNS SETOF record AS 'MODULE_PATHNAME', 'evq_sql_transitions' LANGUAGE c STABLE PARALLEL SAFE ROWS 40;
+COMMENT ON FUNCTION evq.transitions() IS 'The table in the code that every change of state is checked against';
+
+CREATE VIEW evq.transition AS SELECT * FROM evq.transitions();
+COMMENT ON VIEW evq.transition IS 'The state machine: from_state NULL = not published yet';
+
+CREATE VIEW evq.events AS
+SELECT e.event_id, t.event_type, f.flow_type, e.flow_id, evq.state_name(e.state) AS state, e.published_at,
+	e.attempt_scheduled_at, e.due_at, e.attempts_used::int, t.max_attempts::int, e.priority::int,
+	e.state_since, nullif(e.state_due_at, 'infinity') AS state_due_at, NULL::timestamptz AS finished_at,
+	e.permit, e.worker, e.parent_id, e.chain_depth::int, o.event_type AS on_fail_event_type,
+	NULL::text AS reason, NULL::jsonb AS result, NULL::uuid[] AS spinoff_ids
+FROM evq.event e
+JOIN evq.event_type t USING (event_type_no)
+JOIN evq.flow f ON f.flow_no = e.flow_no
+LEFT JOIN evq.event_type o ON o.event_type_no = e.on_fail_event_type_no
+UNION ALL
+SELECT h.event_id, t.event_type, f.flow_type, h.flow_id, evq.state_name(h.state), h.published_at,
+	h.attempt_scheduled_at, h.due_at, h.attempts_used::int, t.max_attempts::int, h.priority::int,
+	h.finished_at, NULL, h.finished_at,
+	h.permit, h.worker, h.parent_id, h.chain_depth::int, o.event_type,
+	h.reason, h.result, h.spinoff_ids
+FROM evq.event_history h
+JOIN evq.event_type t USING (event_type_no)
+JOIN evq.flow f ON f.flow_no = h.flow_no
+LEFT JOIN evq.event_type o ON o.event_type_no = h.on_fail_event_type_no;
+COMMENT ON VIEW evq.events IS 'All events, live and finished, one row each; the payload is in evq_event(event_id)';
+
+CREATE VIEW evq.queue AS
+SELECT f.flow_type, t.event_type, evq.state_name(e.state) AS state, pg_catalog.count(*) AS events,
+	pg_catalog.count(*) FILTER (WHERE e.state = 'a' AND e.attempt_scheduled_at <= pg_catalog.now()) AS due,
+	pg_catalog.now() - pg_catalog.min(e.state_since) AS longest_in_state,
+	pg_catalog.now() - pg_catalog.min(e.published_at) AS oldest
+FROM evq.event e
+JOIN evq.event_type t USING (event_type_no)
+JOIN evq.flow f ON f.flow_no = e.flow_no
+GROUP BY 1, 2, e.state;
+COMMENT ON VIEW evq.queue IS 'Live events by flow, type and state: how many, how many due, how long in this state, how old';
+
+CREATE VIEW evq.errors AS
+SELECT r.event_id, b.event_type, b.flow_type, b.flow_id, b.state, r.attempt::int, r.failed_at, r.outcome,
+	r.error_message, r.stack_trace, r.worker
+FROM evq.event_error r
+JOIN evq.events b USING (event_id);
+COMMENT ON VIEW evq.errors IS 'Failed attempts, one row each, with the event they belong to';
+
+CREATE VIEW evq.workers AS
+SELECT e.worker, f.flow_type, pg_catalog.count(*) AS events, pg_catalog.min(e.state_since) AS oldest_acquired_at,
+	pg_catalog.min(e.state_due_at) AS next_permit_due_at
+FROM evq.event e
+JOIN evq.flow f ON f.flow_no = e.flow_no
+WHERE e.state = 'p'
+GROUP BY 1, 2;
+COMMENT ON VIEW evq.workers IS 'Who holds permits: events in processing by worker and flow';
+
+CREATE TYPE evq.pending_event AS (
+	event_id uuid, event_type text, flow_type text, flow_id text, state evq.event_state,
+	attempt int, attempts_left int, priority int, published_at timestamptz, attempt_scheduled_at timestamptz, due_at timestamptz);
+COMMENT ON TYPE evq.pending_event IS 'An event that waits for a worker';
+
+CREATE FUNCTION evq_pending(flow_type text, max_events int DEFAULT 100)
+RETURNS SETOF evq.pending_event LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 100
+AS $$
+DECLARE
+	wanted_no int;
+BEGIN
+	SELECT f.flow_no INTO wanted_no FROM evq.flow f WHERE f.flow_type = evq_pending.flow_type AND NOT f.dropped;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'unknown flow %', coalesce(quote_ident(flow_type), 'NULL')
+			USING ERRCODE = 'EQ001', HINT = 'Configure it with evq_configure_flow().';
+	END IF;
+	IF max_events IS NULL OR max_events < 1 THEN
+		RAISE EXCEPTION 'max_events must be at least 1'
+			USING ERRCODE = 'EQ006', HINT = 'Pass how many events to list at most.';
+	END IF;
+	RETURN QUERY
+	SELECT e.event_id, t.event_type, evq_pending.flow_type, e.flow_id, evq.state_name(e.state),
+		e.attempts_used + 1, t.max_attempts - e.attempts_used - 1, e.priority::int,
+		e.published_at, e.attempt_scheduled_at, e.due_at
+	FROM evq.event e JOIN evq.event_type t USING (event_type_no)
+	WHERE e.flow_no = wanted_no AND e.state IN ('a', 'd') AND NOT t.is_suspended
+		AND e.attempt_scheduled_at <= now()
+	ORDER BY e.attempt_scheduled_at, e.event_id
+	LIMIT max_events;
+END
+$$;
+COMMENT ON FUNCTION evq_pending(text, int) IS
+	'Events of a flow that are due and not acquired, oldest first, at most max_events. Errors: EQ001 unknown flow, EQ006 bad argument';
+
+CREATE FUNCTION evq_counts(flow_type text DEFAULT NULL,
+	OUT flow_type text, OUT event_type text, OUT state evq.event_state, OUT events bigint)
+RETURNS SETOF record LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 50
+AS $$ SELECT q.flow_type, q.event_type, q.state, q.events FROM evq.queue q WHERE $1 IS NULL OR q.flow_type = $1 $$;
+COMMENT ON FUNCTION evq_counts(text) IS 'How many live events each event type has in each state; NULL = of all flows';
+
+CREATE FUNCTION evq_event(event_id uuid)
+RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	answer jsonb;
+BEGIN
+	SELECT to_jsonb(b) || jsonb_build_object(
+		'payload', p.payload,
+		'headers', p.headers,
+		'idempotency_key', (SELECT i.idempotency_key FROM evq.idempotency i WHERE i.event_id = b.event_id),
+		'errors', (SELECT coalesce(jsonb_agg(to_jsonb(r) - 'event_id' ORDER BY r.failed_at, r.attempt), '[]')
+				   FROM evq.event_error r WHERE r.event_id = b.event_id),
+		'children', (SELECT coalesce(jsonb_agg(jsonb_build_object('event_id', c.event_id, 'event_type', c.event_type, 'state', c.state)
+											   ORDER BY c.event_id), '[]')
+					 FROM evq.events c WHERE c.event_id = ANY (b.spinoff_ids)))
+	INTO answer
+	FROM evq.events b LEFT JOIN evq.event_payload p USING (event_id)
+	WHERE b.event_id = evq_event.event_id;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'no event %', coalesce(event_id::text, 'NULL')
+			USING ERRCODE = 'EQ002', HINT = 'Look for it in evq.events; finished events are kept for their type''s retention.';
+	END IF;
+	RETURN answer;
+END
+$$;
+COMMENT ON FUNCTION evq_event(uuid) IS
+$$All that is known of one event: its row of evq.events, payload, headers, errors of its attempts, parent_id,
+and its children (spinoffs, on-fail event). Errors: EQ002 no such event.$$;

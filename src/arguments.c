@@ -1,0 +1,395 @@
+/*
+ * arguments.c
+ *		From SQL and JSON values to what the verbs take.
+ *
+ * The caller has called evq_config_use().
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "arguments.h"
+#include "errors.h"
+
+#define MAX_EVENTS_A_CALL 10000
+
+static void
+refuse_null(const char *name)
+{
+	ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%s is NULL", name),
+					errhint("Pass a value for %s.", name)));
+}
+
+pg_uuid_t
+evq_argument_event_id(FunctionCallInfo fcinfo, int argno)
+{
+	if (PG_ARGISNULL(argno))
+		refuse_null("event_id");
+	return *PG_GETARG_UUID_P(argno);
+}
+
+EvqPermit
+evq_argument_permit(FunctionCallInfo fcinfo, int argno, bool required)
+{
+	EvqPermit permit = {.given = !PG_ARGISNULL(argno)};
+
+	if (permit.given)
+		permit.value = PG_GETARG_INT64(argno);
+	else if (required)
+		refuse_null("permit");
+	return permit;
+}
+
+/* NULL for NULL. */
+const char *
+evq_argument_text(FunctionCallInfo fcinfo, int argno)
+{
+	return PG_ARGISNULL(argno) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argno));
+}
+
+const char *
+evq_argument_required_text(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	if (PG_ARGISNULL(argno))
+		refuse_null(name);
+	return text_to_cstring(PG_GETARG_TEXT_PP(argno));
+}
+
+/* An interval in microseconds; EVQ_DEFAULT_TIME for NULL. */
+int64
+evq_argument_duration(FunctionCallInfo fcinfo, int argno, const char *name, bool zero_allowed)
+{
+	const int64 longest = INT64CONST(3650) * USECS_PER_DAY;
+	const Interval *interval;
+	double duration;
+
+	if (PG_ARGISNULL(argno))
+		return EVQ_DEFAULT_TIME;
+	interval = PG_GETARG_INTERVAL_P(argno);
+	duration = (double) interval->time +
+			   ((double) interval->day + (double) interval->month * DAYS_PER_MONTH) * USECS_PER_DAY;
+	if (duration < 0 || duration > longest || (duration == 0 && !zero_allowed))
+		ereport(ERROR,
+				(errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%s is out of range", name),
+				 errhint("Pass an interval %s 0 and up to 3650 days.", zero_allowed ? "from" : "above")));
+	return (int64) duration;
+}
+
+const char *
+evq_argument_worker(FunctionCallInfo fcinfo, int argno)
+{
+	const char *worker = evq_argument_text(fcinfo, argno);
+
+	if (worker != NULL && strlen(worker) > EVQ_MAX_WORKER_NAME)
+		ereport(ERROR,
+				(errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("worker name has %zu bytes", strlen(worker)),
+				 errhint("Pass at most %d bytes.", EVQ_MAX_WORKER_NAME)));
+	return worker;
+}
+
+int
+evq_argument_max_events(FunctionCallInfo fcinfo, int argno)
+{
+	int32 max_events = PG_ARGISNULL(argno) ? 0 : PG_GETARG_INT32(argno);
+
+	if (max_events < 1 || max_events > MAX_EVENTS_A_CALL)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("max_events is out of range"),
+						errhint("Pass 1 to %d.", MAX_EVENTS_A_CALL)));
+	return max_events;
+}
+
+/* The elements of a one-dimensional array without NULLs. */
+Datum *
+evq_argument_elements(FunctionCallInfo fcinfo, int argno, const char *name, Oid type, int *count)
+{
+	ArrayType *array;
+	Datum *elements;
+	int16 length;
+	bool by_value;
+	char align;
+
+	if (PG_ARGISNULL(argno))
+		refuse_null(name);
+	array = PG_GETARG_ARRAYTYPE_P(argno);
+	if (ARR_NDIM(array) > 1 || array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%s must be a plain array without NULLs", name),
+				 errhint("Leave out what has no value.")));
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	deconstruct_array(array, type, length, by_value, align, &elements, NULL, count);
+	return elements;
+}
+
+void
+evq_argument_reports(FunctionCallInfo fcinfo, int ids_argno, int permits_argno, EvqReports *reports)
+{
+	Datum *ids = evq_argument_elements(fcinfo, ids_argno, "event_ids", UUIDOID, &reports->count);
+	int permit_count;
+	Datum *permits = evq_argument_elements(fcinfo, permits_argno, "permits", INT8OID, &permit_count);
+
+	if (permit_count != reports->count)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
+						errmsg("%d event ids but %d permits", reports->count, permit_count),
+						errhint("Pass one permit for each event, in the same order.")));
+	reports->event_ids = palloc(Max(reports->count, 1) * sizeof(pg_uuid_t));
+	reports->permits = palloc(Max(reports->count, 1) * sizeof(EvqPermit));
+	for (int i = 0; i < reports->count; i++)
+	{
+		reports->event_ids[i] = *DatumGetUUIDP(ids[i]);
+		reports->permits[i].given = true;
+		reports->permits[i].value = DatumGetInt64(permits[i]);
+	}
+}
+
+/* ---------- names ---------- */
+
+/* flow_type: NULL = the type's own; another one is an error. */
+const EvqEventType *
+evq_argument_event_type(const char *event_type, const char *flow_type)
+{
+	const EvqEventType *found = evq_config_find_event_type(event_type);
+	const EvqFlow *flow;
+
+	if (found == NULL)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_UNKNOWN_TYPE), errmsg("unknown event type \"%s\"", event_type),
+						errhint("Configure it with evq_configure().")));
+	if (flow_type == NULL)
+		return found;
+	flow = evq_argument_flow(flow_type);
+	if (flow->flow_no != found->flow_no)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_UNKNOWN_TYPE),
+						errmsg("event type \"%s\" is not of flow \"%s\"", event_type, flow_type),
+						errhint("Pass NULL for the event type's own flow, \"%s\".",
+								evq_config_flow(found->flow_no)->flow_type)));
+	return found;
+}
+
+const EvqFlow *
+evq_argument_flow(const char *flow_type)
+{
+	const EvqFlow *flow = evq_config_find_flow(flow_type);
+
+	if (flow == NULL)
+		ereport(ERROR,
+				(errcode(EVQ_ERRCODE_UNKNOWN_TYPE), errmsg("unknown flow \"%s\"", flow_type),
+				 errhint(
+					 "Configure it with evq_configure_flow(), or with an event type by evq_configure().")));
+	return flow;
+}
+
+/* The number of an on-fail event type of the same flow; 0 for NULL. */
+int32
+evq_argument_on_fail(const char *on_fail_event_type, const EvqEventType *event_type)
+{
+	if (on_fail_event_type == NULL)
+		return 0;
+	return evq_argument_event_type(on_fail_event_type, evq_config_flow(event_type->flow_no)->flow_type)
+		->event_type_no;
+}
+
+/* The numbers of event types; none for NULL. */
+int32 *
+evq_argument_event_type_nos(FunctionCallInfo fcinfo, int argno, int *count)
+{
+	Datum *names;
+	int32 *numbers;
+
+	*count = 0;
+	if (PG_ARGISNULL(argno))
+		return NULL;
+	names = evq_argument_elements(fcinfo, argno, "event_types", TEXTOID, count);
+	if (*count == 0)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("event_types is empty"),
+						errhint("Pass NULL for all types.")));
+	numbers = palloc(*count * sizeof(int32));
+	for (int i = 0; i < *count; i++)
+		numbers[i] = evq_argument_event_type(TextDatumGetCString(names[i]), NULL)->event_type_no;
+	return numbers;
+}
+
+/* ---------- events as JSON ---------- */
+
+Datum
+evq_argument_empty_object(void)
+{
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+}
+
+typedef enum Key
+{
+	KEY_EVENT_TYPE,
+	KEY_FLOW_TYPE,
+	KEY_FLOW_ID,
+	KEY_PAYLOAD,
+	KEY_ON_FAIL_EVENT_TYPE,
+	KEY_RUN_AT,
+	KEY_PRIORITY,
+	KEY_IDEMPOTENCY_KEY,
+	KEY_HEADERS,
+	KEY_COUNT
+} Key;
+
+static const struct
+{
+	const char *name;
+	bool in_spinoff; /* a spinoff takes the rest from its parent */
+} keys[KEY_COUNT] = {
+	[KEY_EVENT_TYPE] = {"event_type", true},
+	[KEY_FLOW_TYPE] = {"flow_type", false},
+	[KEY_FLOW_ID] = {"flow_id", false},
+	[KEY_PAYLOAD] = {"payload", true},
+	[KEY_ON_FAIL_EVENT_TYPE] = {"on_fail_event_type", true},
+	[KEY_RUN_AT] = {"run_at", true},
+	[KEY_PRIORITY] = {"priority", true},
+	[KEY_IDEMPOTENCY_KEY] = {"idempotency_key", false},
+	[KEY_HEADERS] = {"headers", true},
+};
+
+static Key
+find_key(const JsonbValue *name, bool is_spinoff)
+{
+	for (int i = 0; i < KEY_COUNT; i++)
+	{
+		if (strlen(keys[i].name) == name->val.string.len &&
+			strncmp(keys[i].name, name->val.string.val, name->val.string.len) == 0 &&
+			(keys[i].in_spinoff || !is_spinoff))
+			return (Key) i;
+	}
+	ereport(ERROR,
+			(errcode(EVQ_ERRCODE_BAD_ARGUMENT),
+			 errmsg("unknown key \"%.*s\"", name->val.string.len, name->val.string.val),
+			 errhint(
+				 is_spinoff
+					 ? "A spinoff has event_type, payload, on_fail_event_type, run_at, priority and headers."
+					 : "The keys are the argument names of evq_publish().")));
+	return KEY_COUNT; /* keep compiler quiet */
+}
+
+static const char *
+json_text(const JsonbValue *value, const char *name)
+{
+	if (value == NULL)
+		return NULL;
+	if (value->type != jbvString)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%s is not a string", name),
+						errhint("Pass a JSON string.")));
+	return pnstrdup(value->val.string.val, value->val.string.len);
+}
+
+static int16
+json_priority(const JsonbValue *value)
+{
+	Datum number;
+
+	if (value->type != jbvNumeric)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("priority is not a number"),
+						errhint("Pass a number between -32768 and 32767.")));
+	number = DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric));
+	if (!(DatumGetFloat8(number) >= PG_INT16_MIN && DatumGetFloat8(number) <= PG_INT16_MAX))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("priority is out of range"),
+						errhint("Pass a number between -32768 and 32767.")));
+	return (int16) DatumGetFloat8(number);
+}
+
+static void
+read_publish(JsonbContainer *object, bool is_spinoff, EvqPublish *publish)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(object);
+	JsonbIteratorToken token;
+	JsonbValue found[KEY_COUNT];
+	JsonbValue *values[KEY_COUNT] = {NULL};
+	JsonbValue item;
+	const char *text;
+
+	while ((token = JsonbIteratorNext(&iterator, &item, true)) != WJB_DONE)
+	{
+		Key key;
+
+		if (token != WJB_KEY)
+			continue;
+		key = find_key(&item, is_spinoff);
+		(void) JsonbIteratorNext(&iterator, &found[key], true);
+		if (found[key].type != jbvNull)
+			values[key] = &found[key];
+	}
+
+	memset(publish, 0, sizeof(*publish));
+	text = json_text(values[KEY_EVENT_TYPE], "event_type");
+	if (text == NULL)
+		refuse_null("event_type");
+	publish->event_type = evq_argument_event_type(text, json_text(values[KEY_FLOW_TYPE], "flow_type"));
+	publish->flow_id = json_text(values[KEY_FLOW_ID], "flow_id");
+	if (publish->flow_id == NULL && !is_spinoff)
+		refuse_null("flow_id");
+	publish->payload = values[KEY_PAYLOAD] == NULL ? evq_argument_empty_object()
+												   : JsonbPGetDatum(JsonbValueToJsonb(values[KEY_PAYLOAD]));
+	publish->headers = values[KEY_HEADERS] == NULL ? (Datum) 0
+												   : JsonbPGetDatum(JsonbValueToJsonb(values[KEY_HEADERS]));
+	publish->on_fail_event_type_no = evq_argument_on_fail(json_text(values[KEY_ON_FAIL_EVENT_TYPE],
+																	"on_fail_event_type"),
+														  publish->event_type);
+	publish->idempotency_key = json_text(values[KEY_IDEMPOTENCY_KEY], "idempotency_key");
+	text = json_text(values[KEY_RUN_AT], "run_at");
+	if (text != NULL)
+	{
+		publish->has_run_at = true;
+		publish->run_at = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(text),
+																  ObjectIdGetDatum(InvalidOid),
+																  Int32GetDatum(-1)));
+	}
+	if (values[KEY_PRIORITY] != NULL)
+	{
+		publish->has_priority = true;
+		publish->priority = json_priority(values[KEY_PRIORITY]);
+	}
+}
+
+typedef struct Position
+{
+	const char *what;
+	int index;
+} Position;
+
+static void
+tell_position(void *arg)
+{
+	const Position *position = arg;
+
+	errcontext("%s number %d", position->what, position->index + 1);
+}
+
+/* Reads a JSON array of objects; what names its elements in errors. */
+EvqPublish *
+evq_argument_events(Datum events, const char *what, bool is_spinoff, int *count)
+{
+	Jsonb *array = DatumGetJsonbP(events);
+	Position position = {what, 0};
+	ErrorContextCallback context = {.callback = tell_position, .arg = &position};
+	EvqPublish *publishes;
+
+	if (!JB_ROOT_IS_ARRAY(array) || JB_ROOT_IS_SCALAR(array))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%ss are not a JSON array", what),
+						errhint("Pass an array of objects.")));
+	*count = JB_ROOT_COUNT(array);
+	publishes = palloc(Max(*count, 1) * sizeof(EvqPublish));
+
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	for (; position.index < *count; position.index++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(&array->root, position.index);
+
+		if (element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
+			ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%s is not an object", what),
+							errhint("Pass an array of objects.")));
+		read_publish(element->val.binary.data, is_spinoff, &publishes[position.index]);
+	}
+	error_context_stack = context.previous;
+	return publishes;
+}

@@ -1,0 +1,30 @@
+/*
+ * compat.h
+ *		Differences between PostgreSQL versions, and nothing else.
+ */
+#ifndef EVQ_COMPAT_H
+#define EVQ_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "evq needs PostgreSQL 15 or later"
+#endif
+
+#if PG_VERSION_NUM >= 160000
+typedef TU_UpdateIndexes EvqUpdateIndexes;
+#define EVQ_UPDATES_INDEXES(u) ((u) != TU_None)
+#define EVQ_INSERT_INDEX_TUPLES(info, slot, estate, update) \
+	ExecInsertIndexTuples(info, slot, estate, update, false, NULL, NIL, false)
+#else
+typedef bool EvqUpdateIndexes;
+#define EVQ_UPDATES_INDEXES(u) (u)
+#define EVQ_INSERT_INDEX_TUPLES(info, slot, estate, update) \
+	ExecInsertIndexTuples(info, slot, estate, update, false, NULL, NIL)
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define EVQ_INDEX_BEGINSCAN(heap, index, snapshot, keys) index_beginscan(heap, index, snapshot, NULL, keys, 0)
+#else
+#define EVQ_INDEX_BEGINSCAN(heap, index, snapshot, keys) index_beginscan(heap, index, snapshot, keys, 0)
+#endif
+
+#endif /* EVQ_COMPAT_H */

@@ -1,0 +1,213 @@
+/*
+ * config.c
+ *		The configuration as this session knows it.
+ *
+ * Both tables are small and read whole. A change of either sends a relation
+ * cache invalidation of evq.event_type at commit (see the triggers in
+ * sql/parts/020_configuration.sql), which marks the copy as stale in every
+ * session. Pointers into the copy hold until the next evq_config_use().
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+
+#include "config.h"
+
+/* Numbers are dense: they come from a sequence. */
+typedef struct Lookup
+{
+	const void **by_no;
+	int32 max_no;
+	HTAB *by_name; /* those that are not dropped */
+} Lookup;
+
+typedef struct NameEntry
+{
+	char name[NAMEDATALEN];
+	const void *row;
+} NameEntry;
+
+static MemoryContext copy_context;
+static bool copy_is_valid;
+static Oid copy_relid;
+static uint64 generation;
+
+static EvqFlow *flows;
+static int flow_count;
+static Lookup event_type_lookup;
+static Lookup flow_lookup;
+
+static void
+mark_stale(Datum arg, Oid relid)
+{
+	if (relid == InvalidOid || relid == copy_relid)
+		copy_is_valid = false;
+}
+
+void
+evq_config_init(void)
+{
+	CacheRegisterRelcacheCallback(mark_stale, (Datum) 0);
+}
+
+/* At commit, every session reads the configuration anew. */
+void
+evq_config_invalidate(void)
+{
+	Oid relid = evq_store_configuration_relid();
+
+	if (OidIsValid(relid))
+		CacheInvalidateRelcacheByRelid(relid);
+}
+
+static void
+make_lookup(Lookup *lookup, const char *name, int32 max_no, int count)
+{
+	HASHCTL control = {.keysize = NAMEDATALEN, .entrysize = sizeof(NameEntry), .hcxt = copy_context};
+
+	lookup->max_no = max_no;
+	lookup->by_no = palloc0((max_no + 1) * sizeof(void *));
+	lookup->by_name = hash_create(name, Max(count, 16), &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+}
+
+static void
+add_to_lookup(Lookup *lookup, int32 no, const char *name, bool dropped, const void *row)
+{
+	lookup->by_no[no] = row;
+	if (!dropped)
+	{
+		NameEntry *entry = hash_search(lookup->by_name, name, HASH_ENTER, NULL);
+
+		entry->row = row;
+	}
+}
+
+static void
+read_copy(void)
+{
+	MemoryContext fresh = AllocSetContextCreate(TopMemoryContext, "evq configuration", ALLOCSET_SMALL_SIZES);
+	MemoryContext old_copy = copy_context;
+	MemoryContext previous = MemoryContextSwitchTo(fresh);
+	EvqEventType *event_types;
+	int event_type_count;
+	int32 max_no;
+
+	copy_context = fresh;
+	event_type_count = evq_store_read_event_types(&event_types);
+	flow_count = evq_store_read_flows(&flows);
+
+	max_no = 0;
+	for (int i = 0; i < event_type_count; i++)
+		max_no = Max(max_no, event_types[i].event_type_no);
+	make_lookup(&event_type_lookup, "evq event types", max_no, event_type_count);
+	for (int i = 0; i < event_type_count; i++)
+		add_to_lookup(&event_type_lookup, event_types[i].event_type_no, event_types[i].event_type,
+					  event_types[i].dropped, &event_types[i]);
+
+	max_no = 0;
+	for (int i = 0; i < flow_count; i++)
+		max_no = Max(max_no, flows[i].flow_no);
+	make_lookup(&flow_lookup, "evq flows", max_no, flow_count);
+	for (int i = 0; i < flow_count; i++)
+		add_to_lookup(&flow_lookup, flows[i].flow_no, flows[i].flow_type, flows[i].dropped, &flows[i]);
+
+	MemoryContextSwitchTo(previous);
+	if (old_copy != NULL)
+		MemoryContextDelete(old_copy);
+	generation++;
+}
+
+/*
+ * Makes sure that what follows sees every committed change; returns a number
+ * that moves whenever the copy is read anew. Needs a transaction.
+ */
+uint64
+evq_config_use(void)
+{
+	AcceptInvalidationMessages();
+	while (!copy_is_valid)
+	{
+		copy_relid = evq_store_configuration_relid();
+		copy_is_valid = true; /* an invalidation that comes while we read sets it back */
+		PG_TRY();
+		{
+			read_copy();
+		}
+		PG_CATCH();
+		{
+			copy_is_valid = false;
+			PG_RE_THROW();
+		}
+		PG_END_TRY();
+	}
+	return generation;
+}
+
+static const void *
+find_no(const Lookup *lookup, int32 no)
+{
+	return no > 0 && no <= lookup->max_no ? lookup->by_no[no] : NULL;
+}
+
+static const void *
+find_name(const Lookup *lookup, const char *name)
+{
+	const NameEntry *entry;
+
+	if (strlen(name) >= NAMEDATALEN)
+		return NULL;
+	entry = hash_search(lookup->by_name, name, HASH_FIND, NULL);
+	return entry == NULL ? NULL : entry->row;
+}
+
+/* The event type of a number, dropped ones included; NULL = none. */
+const EvqEventType *
+evq_config_event_type(int32 event_type_no)
+{
+	return find_no(&event_type_lookup, event_type_no);
+}
+
+/* The event type of a name, without dropped ones; NULL = none. */
+const EvqEventType *
+evq_config_find_event_type(const char *name)
+{
+	return find_name(&event_type_lookup, name);
+}
+
+const EvqFlow *
+evq_config_flow(int32 flow_no)
+{
+	return find_no(&flow_lookup, flow_no);
+}
+
+const EvqFlow *
+evq_config_find_flow(const char *name)
+{
+	return find_name(&flow_lookup, name);
+}
+
+/* All flows, dropped ones included. */
+const EvqFlow *
+evq_config_flows(int *count)
+{
+	*count = flow_count;
+	return flows;
+}
+
+EvqRetryRule
+evq_config_retry_rule(const EvqEventType *event_type)
+{
+	EvqRetryRule rule = {
+		.max_attempts = event_type->max_attempts,
+		.delays = event_type->delays,
+		.delay_count = event_type->delay_count,
+		.backoff_factor = event_type->backoff_factor,
+		.max_delay = event_type->max_delay,
+		.jitter = event_type->jitter,
+	};
+
+	return rule;
+}

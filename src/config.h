@@ -1,0 +1,22 @@
+/*
+ * config.h
+ *		The configuration as this session knows it.
+ */
+#ifndef EVQ_CONFIG_H
+#define EVQ_CONFIG_H
+
+#include "retry.h"
+#include "store.h"
+
+extern void evq_config_init(void);
+extern uint64 evq_config_use(void);
+extern void evq_config_invalidate(void);
+
+extern const EvqEventType *evq_config_event_type(int32 event_type_no);
+extern const EvqEventType *evq_config_find_event_type(const char *name);
+extern const EvqFlow *evq_config_flow(int32 flow_no);
+extern const EvqFlow *evq_config_find_flow(const char *name);
+extern const EvqFlow *evq_config_flows(int *count);
+extern EvqRetryRule evq_config_retry_rule(const EvqEventType *event_type);
+
+#endif /* EVQ_CONFIG_H */

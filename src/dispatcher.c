@@ -1,0 +1,348 @@
+/*
+ * dispatcher.c
+ *		The background worker of one database: runs the engine when there is something to do.
+ *
+ * It sleeps on its latch. Sessions set the latch after their commit, unless
+ * the dispatcher is known to wake early enough. It begins with nothing but the
+ * tables, and goes back to that after every error.
+ *
+ * It commits asynchronously: losing a dispatch in a crash means dispatching
+ * again. It leaves when the extension is dropped, when a session wants the
+ * database empty, and when it is told to end; the launcher decides whether and
+ * when it starts again.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "clock.h"
+#include "dispatcher.h"
+#include "engine.h"
+#include "guc.h"
+#include "store.h"
+
+#define DRAIN_BATCH 512
+
+/* Turns that follow each other faster than this wait a little, so that more comes together. */
+#define COALESCE_WITHIN (2 * USECS_PER_SEC / 1000)
+#define COALESCE_MS 1
+
+#define FIRST_BACKOFF_MS 100
+#define LONGEST_BACKOFF_MS 60000
+
+/* How long to wait for a lock on a table, say from DROP EXTENSION, before trying again later. */
+#define LOCK_TIMEOUT "500ms"
+
+static EvqPlace *place;
+
+/* Describes the worker for the launcher to register. */
+void
+evq_dispatcher_describe(BackgroundWorker *worker, Oid database, int place_index)
+{
+	memset(worker, 0, sizeof(*worker));
+	snprintf(worker->bgw_name, BGW_MAXLEN, "evq dispatcher for database %u", database);
+	strlcpy(worker->bgw_type, "evq dispatcher", BGW_MAXLEN);
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker->bgw_restart_time = BGW_NEVER_RESTART; /* the launcher does */
+	strlcpy(worker->bgw_library_name, "evq", BGW_MAXLEN);
+	strlcpy(worker->bgw_function_name, "evq_dispatcher_main", BGW_MAXLEN);
+	worker->bgw_main_arg = Int32GetDatum(place_index);
+	worker->bgw_notify_pid = MyProcPid;
+}
+
+/* ---------- coming and going ---------- */
+
+static void
+leave_place(int code, Datum arg)
+{
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	if (place->pid == MyProcPid)
+	{
+		place->pid = 0;
+		place->latch = NULL;
+		if (place->state != EVQ_PLACE_ABSENT)
+			place->state = EVQ_PLACE_STOPPED;
+	}
+	LWLockRelease(evq_shared->lock);
+	evq_shmem_wake_launcher();
+}
+
+static Oid
+take_place(int index)
+{
+	Oid database;
+
+	place = &evq_shared->places[index];
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	database = place->database;
+	place->pid = MyProcPid;
+	place->latch = MyLatch;
+	place->check_extension = false;
+	place->started_at = GetCurrentTimestamp();
+	LWLockRelease(evq_shared->lock);
+	before_shmem_exit(leave_place, (Datum) 0);
+	return database;
+}
+
+/* What the database or a role set for its sessions must not hold for the engine. */
+static void
+pin_settings(void)
+{
+	static const char *const pins[][2] = {
+		{"application_name", "evq dispatcher"},
+		{"search_path", "pg_catalog"},
+		{"synchronous_commit", "off"},
+		{"lock_timeout", LOCK_TIMEOUT},
+		{"statement_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"row_security", "off"},
+		{"client_min_messages", "error"},
+	};
+
+	for (int i = 0; i < lengthof(pins); i++)
+		SetConfigOption(pins[i][0], pins[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+static void
+begin_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+static void
+end_transaction(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+/* Ends the process when the database has no extension. */
+static void
+require_extension(void)
+{
+	bool exists;
+
+	begin_transaction();
+	exists = evq_store_exists();
+	end_transaction();
+	if (exists)
+		return;
+
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	place->state = EVQ_PLACE_ABSENT;
+	LWLockRelease(evq_shared->lock);
+	proc_exit(0);
+}
+
+/* Does what other sessions ask of this process. */
+static void
+heed_requests(void)
+{
+	bool check_extension;
+	bool leave;
+
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	leave = place->holds > 0;
+	check_extension = place->check_extension;
+	place->check_extension = false;
+	LWLockRelease(evq_shared->lock);
+
+	if (leave || !evq_enabled)
+		proc_exit(0);
+	if (check_extension)
+		require_extension();
+}
+
+/* ---------- turns ---------- */
+
+static void
+drain_ring(EvqEngine *engine)
+{
+	EvqWake wakes[DRAIN_BATCH];
+	bool overflowed;
+	int count;
+
+	do
+	{
+		count = evq_ring_pop(place->ring, wakes, DRAIN_BATCH, &overflowed);
+		if (overflowed)
+			evq_engine_want_pass(engine);
+		evq_engine_absorb(engine, wakes, count, evq_clock_now());
+	} while (count == DRAIN_BATCH);
+}
+
+static void
+count_turn(const EvqTurn *turn)
+{
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	place->last_turn_at = GetCurrentTimestamp();
+	place->turns++;
+	place->dispatched += turn->dispatched;
+	LWLockRelease(evq_shared->lock);
+}
+
+/* One turn in a transaction of its own; false = another one is under way. */
+static bool
+run_turn(EvqEngine *engine, EvqTurn *turn)
+{
+	bool done;
+
+	pgstat_report_activity(STATE_RUNNING, "evq turn");
+	begin_transaction();
+	done = evq_store_exists() && evq_engine_turn(engine, evq_clock_now(), turn);
+	end_transaction();
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	return done;
+}
+
+/* Reports the error and ends its transaction. */
+static void
+recover(void)
+{
+	MemoryContext previous = MemoryContextSwitchTo(TopMemoryContext);
+	ErrorData *error;
+
+	HOLD_INTERRUPTS();
+	error = CopyErrorData();
+	EmitErrorReport();
+	AbortCurrentTransaction();
+	FlushErrorState();
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	place->errors++;
+	strlcpy(place->last_error, error->message ? error->message : "", EVQ_LAST_ERROR_SIZE);
+	LWLockRelease(evq_shared->lock);
+	FreeErrorData(error);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	RESUME_INTERRUPTS();
+	MemoryContextSwitchTo(previous);
+}
+
+static void
+wait_ms(long timeout)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+}
+
+/* Waits a little while more comes in, but not for the latch, which says no more than that. */
+static void
+coalesce(TimestampTz last_turn_at)
+{
+	if (GetCurrentTimestamp() - last_turn_at < COALESCE_WITHIN)
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, COALESCE_MS, PG_WAIT_EXTENSION);
+}
+
+/*
+ * Sleeps until something is due. Sessions read sleeping_until after they have
+ * written to the ring, and we read the ring after we have written
+ * sleeping_until: one of the two sees the other.
+ */
+static void
+sleep_until_due(EvqEngine *engine, bool blocked)
+{
+	TimestampTz now = evq_clock_now();
+	TimestampTz next_at = evq_engine_next_at(engine, now);
+	long timeout = TimestampDifferenceMilliseconds(now, next_at);
+
+	pg_atomic_write_u32(&place->wants_changes, blocked);
+	pg_atomic_write_u64(&place->sleeping_until, (uint64) next_at);
+	if (evq_ring_is_empty(place->ring))
+		wait_ms(Min(timeout, evq_poll_interval));
+	pg_atomic_write_u64(&place->sleeping_until, (uint64) DT_NOEND);
+}
+
+static void
+run(void)
+{
+	EvqEngine *engine = evq_engine_create(place);
+	TimestampTz last_turn_at = 0;
+	int errors = 0;
+
+	for (;;)
+	{
+		EvqTurn turn = {0};
+		bool failed = false;
+		bool done = true;
+
+		heed_requests();
+		drain_ring(engine);
+		if (!evq_engine_is_due(engine, evq_clock_now()))
+		{
+			sleep_until_due(engine, evq_engine_is_blocked(engine));
+			continue;
+		}
+
+		coalesce(last_turn_at);
+		drain_ring(engine);
+		PG_TRY();
+		{
+			done = run_turn(engine, &turn);
+		}
+		PG_CATCH();
+		{
+			failed = true;
+		}
+		PG_END_TRY();
+		last_turn_at = GetCurrentTimestamp();
+
+		if (failed)
+		{
+			recover();
+			evq_engine_destroy(engine);
+			engine = evq_engine_create(place);
+			require_extension();
+			wait_ms(Min((long) FIRST_BACKOFF_MS << Min(errors, 10), LONGEST_BACKOFF_MS));
+			errors++;
+			continue;
+		}
+		errors = 0;
+		if (done)
+			count_turn(&turn);
+		else
+			wait_ms(FIRST_BACKOFF_MS);
+	}
+}
+
+void
+evq_dispatcher_main(Datum main_arg)
+{
+	Oid database;
+
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+
+	database = take_place(DatumGetInt32(main_arg));
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	pin_settings();
+	require_extension();
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	place->state = EVQ_PLACE_RUNNING;
+	LWLockRelease(evq_shared->lock);
+	ereport(LOG, (errmsg("evq dispatcher of database \"%s\" started", MyBgworkerEntry->bgw_extra)));
+	run();
+}

@@ -1,0 +1,781 @@
+/*
+ * engine.c
+ *		The turn: what is due is timed out, expired or dispatched.
+ *
+ * An engine knows of events in two ways: sessions tell it of each change
+ * (absorb), and it reads the tables (pass). A pass goes over the due index,
+ * flow by flow, a bounded number of rows in a turn; it finds whatever nobody
+ * told. What was remembered decides only when to look: the row itself is read
+ * before anything is done with it.
+ *
+ * Only one turn runs at a time in a database, whether in the dispatcher or in
+ * evq_tick(): a transaction-level lock sees to that. So order within a flow_id
+ * and the limits of a flow are kept by one.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "commands/async.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/fmgroids.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "engine.h"
+#include "guc.h"
+#include "lifecycle.h"
+#include "track.h"
+#include "transition.h"
+#include "uuid.h"
+#include "wake.h"
+
+/* Rows that a pass reads in one turn; more only where they are scheduled for the same instant. */
+#define PASS_BATCH 20000
+
+/* Events due within this time are remembered; later ones stay in the table. */
+#define HORIZON (60 * USECS_PER_SEC)
+
+/* When to look again at a row that somebody else is changing. */
+#define BUSY_DELAY (USECS_PER_SEC / 10)
+
+/* Above this share of the notification queue nothing is notified: offers time out and are repeated. */
+#define MAX_QUEUE_USAGE 0.9
+
+/* The turn's lock is an advisory one of a class that SQL cannot take. */
+#define TURN_LOCK_CLASS 0xE5
+
+/* A flow_id of an ordered flow whose event in front has gone. */
+typedef struct Successor
+{
+	int32 flow_no;
+	char *flow_id;
+} Successor;
+
+struct EvqEngine
+{
+	MemoryContext context;
+	MemoryContext turn_context;
+	EvqPlace *place; /* NULL = no shared memory */
+	EvqTrack *track;
+	List *successors;
+
+	/* the pass */
+	bool pass_wanted;
+	bool passing;
+	int pass_flow;         /* index of the flow it is at */
+	TimestampTz pass_from; /* where in that flow */
+	bool pass_parked;      /* this pass left due events in the table */
+	bool pass_full;        /* ... for want of memory */
+	TimestampTz pass_future_at;
+
+	/* as of the last complete pass */
+	bool parked;
+	bool full;
+	TimestampTz last_pass_at;
+	TimestampTz future_at; /* the earliest event beyond the horizon */
+	uint64 announcing_seen;
+	uint64 configuration_seen;
+	bool blocked; /* as of the last turn */
+};
+
+EvqEngine *
+evq_engine_create(EvqPlace *place)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "evq engine", ALLOCSET_DEFAULT_SIZES);
+	EvqEngine *engine = MemoryContextAllocZero(context, sizeof(EvqEngine));
+
+	engine->context = context;
+	engine->turn_context = AllocSetContextCreate(context, "evq turn", ALLOCSET_DEFAULT_SIZES);
+	engine->place = place;
+	engine->track = evq_track_create(context);
+	engine->future_at = DT_NOEND;
+	engine->pass_wanted = true;
+	if (place != NULL && place->pid == MyProcPid)
+		evq_ready_clear(place->ready);
+	return engine;
+}
+
+void
+evq_engine_destroy(EvqEngine *engine)
+{
+	MemoryContextDelete(engine->context);
+}
+
+void
+evq_engine_want_pass(EvqEngine *engine)
+{
+	engine->pass_wanted = true;
+}
+
+/* Has a pass begun that needs further turns? */
+bool
+evq_engine_is_passing(const EvqEngine *engine)
+{
+	return engine->passing;
+}
+
+/* Do ready events wait for room in their flow, so that every change matters? */
+bool
+evq_engine_is_blocked(const EvqEngine *engine)
+{
+	return engine->blocked;
+}
+
+/* ---------- remembering ---------- */
+
+static bool
+is_memory_full(const EvqEngine *engine)
+{
+	return evq_track_count(engine->track) >= evq_max_tracked;
+}
+
+/* Puts an event on offer for evq_acquire_next(). */
+static bool
+offer(EvqEngine *engine, const EvqWake *facts, int max_in_flow, bool *was_empty)
+{
+	*was_empty = false;
+	return engine->place != NULL && engine->place->pid == MyProcPid &&
+		   evq_ready_push(engine->place->ready, facts->flow_no, facts->event_type_no, &facts->event_id,
+						  max_in_flow, was_empty);
+}
+
+/* A dispatched event is on offer too, not only notified. No flow may fill the pool with what nobody takes. */
+static void
+offer_dispatched(EvqEngine *engine, EvqTracked *tracked)
+{
+	bool was_empty;
+
+	tracked->on_offer = offer(engine, &tracked->facts, Max(evq_ready_size / 2, 1), &was_empty);
+}
+
+/* An event has gone: the next one of its flow_id may come. */
+static void
+forget(EvqEngine *engine, EvqTracked *tracked)
+{
+	if (tracked->facts.ordered)
+	{
+		if (tracked->flow_id != NULL)
+		{
+			MemoryContext previous = MemoryContextSwitchTo(engine->context);
+			Successor *successor = palloc(sizeof(Successor));
+
+			successor->flow_no = tracked->facts.flow_no;
+			successor->flow_id = pstrdup(tracked->flow_id);
+			engine->successors = lappend(engine->successors, successor);
+			MemoryContextSwitchTo(previous);
+		}
+		else
+			engine->pass_wanted = true;
+	}
+	evq_track_remove(engine->track, tracked);
+}
+
+/* Remembers the facts of an event that is live or was just finished. */
+static EvqTracked *
+remember(EvqEngine *engine, const EvqWake *facts, TimestampTz now)
+{
+	EvqTracked *tracked = evq_track_find(engine->track, &facts->event_id);
+
+	if (evq_transition_is_final((EvqState) facts->state))
+	{
+		if (tracked != NULL)
+			forget(engine, tracked);
+		else if (facts->ordered)
+			engine->pass_wanted = true;
+		return NULL;
+	}
+	if (tracked == NULL && facts->state == EVQ_STATE_AWAITING_PROCESSING)
+	{
+		if (facts->at > now + HORIZON)
+		{
+			engine->future_at = Min(engine->future_at, facts->at);
+			return NULL;
+		}
+		if (is_memory_full(engine))
+		{
+			engine->full = engine->parked = true;
+			return NULL;
+		}
+	}
+
+	tracked = evq_track_put(engine->track, facts, now);
+	if (tracked->state == EVQ_TRACK_DISPATCHED && !tracked->on_offer)
+		offer_dispatched(engine, tracked);
+	return tracked;
+}
+
+/* Takes in what sessions have told. */
+void
+evq_engine_absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampTz now)
+{
+	for (int i = 0; i < count; i++)
+	{
+		EvqTracked *tracked = evq_track_find(engine->track, &wakes[i].event_id);
+
+		/* A dispatched event that was taken and given back is on offer again. */
+		if (tracked != NULL && tracked->state == EVQ_TRACK_DISPATCHED &&
+			wakes[i].state == EVQ_STATE_DISPATCHED && wakes[i].at <= now)
+		{
+			offer_dispatched(engine, tracked);
+			continue;
+		}
+		remember(engine, &wakes[i], now);
+	}
+	if (count > 0)
+		engine->blocked = false;
+}
+
+/* ---------- passes ---------- */
+
+static bool
+is_type_suspended(int32 event_type_no)
+{
+	const EvqEventType *event_type = evq_config_event_type(event_type_no);
+
+	return event_type == NULL || event_type->is_suspended;
+}
+
+/* Looks at a live event that a pass came by. */
+static void
+see(EvqEngine *engine, const EvqEvent *event, TimestampTz now)
+{
+	EvqTracked *tracked = evq_track_find(engine->track, &event->event_id);
+	EvqWake facts;
+
+	if (event->state == EVQ_STATE_NONE)
+	{
+		char id[EVQ_UUID_TEXT_SIZE];
+
+		ereport(LOG, (errmsg("evq: event %s has an unknown state and is passed over",
+							 evq_uuid_text(&event->event_id, id)),
+					  errhint("Correct or delete its row in evq.event.")));
+		return;
+	}
+
+	evq_wake_from_event(&facts, event);
+	if (event->state == EVQ_STATE_AWAITING_PROCESSING)
+	{
+		if (tracked != NULL && (tracked->state == EVQ_TRACK_OFFERED || tracked->state == EVQ_TRACK_READY))
+			return;
+		if (event->due_at > now && tracked == NULL)
+		{
+			if (is_type_suspended(event->event_type_no) ||
+				(event->ordered &&
+				 evq_track_is_flow_id_busy(engine->track, event->flow_no, facts.flow_id_hash)))
+			{
+				engine->pass_parked = true;
+				return;
+			}
+			if (is_memory_full(engine))
+			{
+				engine->pass_parked = engine->pass_full = true;
+				return;
+			}
+		}
+	}
+	tracked = remember(engine, &facts, now);
+	if (tracked != NULL && event->ordered && event->state != EVQ_STATE_AWAITING_PROCESSING)
+		evq_track_set_flow_id(engine->track, tracked, event->flow_id);
+}
+
+/*
+ * A prepared transaction may commit without a word: while there is one, passes
+ * go on. It is asked before the pass takes its snapshot, which so sees the work
+ * of all that are gone by then.
+ */
+static void
+watch_prepared_transactions(EvqEngine *engine)
+{
+	if (engine->place == NULL || pg_atomic_exchange_u32(&engine->place->prepared, 0) == 0)
+		return;
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute("SELECT FROM pg_catalog.pg_prepared_xact() p JOIN pg_catalog.pg_database d"
+					" ON p.dbid OPERATOR(pg_catalog.=) d.oid"
+					" WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() LIMIT 1",
+					false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for prepared transactions");
+	if (SPI_processed > 0)
+		pg_atomic_write_u32(&engine->place->prepared, 1);
+	SPI_finish();
+}
+
+static void
+begin_pass(EvqEngine *engine)
+{
+	engine->pass_wanted = false;
+	engine->passing = true;
+	engine->pass_flow = 0;
+	engine->pass_from = DT_NOBEGIN;
+	engine->pass_parked = engine->pass_full = false;
+	engine->pass_future_at = DT_NOEND;
+	if (engine->place != NULL)
+		engine->announcing_seen = pg_atomic_read_u64(&engine->place->announcing);
+	watch_prepared_transactions(engine);
+}
+
+static void
+end_pass(EvqEngine *engine, TimestampTz now)
+{
+	engine->passing = false;
+	engine->last_pass_at = now;
+	engine->parked = engine->pass_parked;
+	engine->full = engine->pass_full;
+	engine->future_at = engine->pass_future_at;
+}
+
+/* Goes on with the pass, a bounded number of rows. */
+static void
+continue_pass(EvqEngine *engine, EvqStore *store, TimestampTz now)
+{
+	int flow_count;
+	const EvqFlow *flows = evq_config_flows(&flow_count);
+	int read = 0;
+
+	for (; engine->pass_flow < flow_count; engine->pass_flow++, engine->pass_from = DT_NOBEGIN)
+	{
+		EvqEvent event;
+
+		evq_store_walk_due(store, flows[engine->pass_flow].flow_no, engine->pass_from);
+		while (evq_store_walk_next(store, &event))
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (event.attempt_scheduled_at > now + HORIZON)
+			{
+				engine->pass_future_at = Min(engine->pass_future_at, event.attempt_scheduled_at);
+				break;
+			}
+			if (read >= PASS_BATCH && event.attempt_scheduled_at > engine->pass_from)
+			{
+				engine->pass_from = event.attempt_scheduled_at;
+				evq_store_walk_end(store);
+				return;
+			}
+			engine->pass_from = event.attempt_scheduled_at;
+			see(engine, &event, now);
+			read++;
+		}
+		evq_store_walk_end(store);
+	}
+	end_pass(engine, now);
+}
+
+/* ---------- timers ---------- */
+
+/* Looks at an event whose timer has come and does what the clock asks. */
+static void
+fire(EvqEngine *engine, EvqStore *store, EvqTracked *tracked, TimestampTz now, EvqTurn *turn)
+{
+	EvqEvent event;
+	EvqWake facts;
+
+	if (tracked->state == EVQ_TRACK_WAITING && tracked->facts.at <= now && tracked->facts.due_at > now)
+	{
+		evq_track_set(engine->track, tracked, EVQ_TRACK_READY, tracked->facts.due_at);
+		return;
+	}
+
+	switch (evq_lifecycle_settle(store, now, &tracked->event_id, &event))
+	{
+		case EVQ_SETTLED_GONE:
+			forget(engine, tracked);
+			return;
+		case EVQ_SETTLED_BUSY:
+			evq_track_set(engine->track, tracked,
+						  tracked->state == EVQ_TRACK_READY ? EVQ_TRACK_WAITING : tracked->state,
+						  now + BUSY_DELAY);
+			return;
+		case EVQ_SETTLED_TIMED_OUT:
+			turn->timed_out++;
+			break;
+		case EVQ_SETTLED_EXPIRED:
+			turn->expired++;
+			break;
+		case EVQ_SETTLED_NOTHING:
+			break;
+	}
+
+	if (event.state == EVQ_STATE_NONE)
+	{
+		evq_track_remove(engine->track, tracked);
+		return;
+	}
+	evq_wake_from_event(&facts, &event);
+	tracked = remember(engine, &facts, now);
+	if (tracked != NULL && tracked->timer_at <= now)
+		evq_track_set(engine->track, tracked, tracked->state, now + BUSY_DELAY);
+}
+
+static void
+fire_timers(EvqEngine *engine, EvqStore *store, TimestampTz now, EvqTurn *turn)
+{
+	for (int i = 0; i < evq_dispatch_batch; i++)
+	{
+		EvqTracked *tracked = evq_track_first_timer(engine->track);
+
+		CHECK_FOR_INTERRUPTS();
+		if (tracked == NULL || tracked->timer_at > now)
+			break;
+		fire(engine, store, tracked, now, turn);
+	}
+}
+
+/* ---------- order within a flow_id ---------- */
+
+/*
+ * The event whose turn it is in a flow_id of an ordered flow: the oldest live
+ * one, unless another is on its way.
+ */
+static bool
+fetch_front(EvqStore *store, int32 flow_no, const char *flow_id, EvqEvent *front)
+{
+	bool found;
+
+	evq_store_walk_flow_id(store, flow_no, flow_id);
+	found = evq_store_walk_next(store, front);
+	evq_store_walk_end(store);
+	return found;
+}
+
+/* Is it this ready event's turn? If not, it goes back to the table and the one in front is remembered. */
+static bool
+is_in_front(EvqEngine *engine, EvqStore *store, EvqTracked *tracked, const EvqEvent *event, TimestampTz now)
+{
+	EvqEvent front;
+
+	if (evq_track_is_flow_id_busy(engine->track, tracked->facts.flow_no, tracked->facts.flow_id_hash))
+	{
+		engine->parked = true;
+		evq_track_remove(engine->track, tracked);
+		return false;
+	}
+	if (!fetch_front(store, event->flow_no, event->flow_id, &front) ||
+		memcmp(&front.event_id, &event->event_id, sizeof(pg_uuid_t)) == 0)
+		return true;
+	engine->parked = true;
+	evq_track_remove(engine->track, tracked);
+	see(engine, &front, now);
+	return false;
+}
+
+static void
+follow_successors(EvqEngine *engine, EvqStore *store, TimestampTz now)
+{
+	List *successors = engine->successors;
+	ListCell *cell;
+
+	engine->successors = NIL;
+	foreach(cell, successors)
+	{
+		Successor *successor = lfirst(cell);
+		EvqEvent front;
+
+		if (fetch_front(store, successor->flow_no, successor->flow_id, &front))
+			see(engine, &front, now);
+		pfree(successor->flow_id);
+	}
+	list_free_deep(successors);
+}
+
+/* ---------- dispatch ---------- */
+
+/* The notification of a dispatched event. */
+static char *
+dispatch_message(EvqStore *store, const EvqEvent *event, const EvqEventType *event_type, const EvqFlow *flow,
+				 TimestampTz now)
+{
+	const int limit = 8000; /* NOTIFY takes less than this */
+	StringInfoData message;
+	char id[EVQ_UUID_TEXT_SIZE];
+	char expires_at[MAXDATELEN + 1];
+	Datum payload;
+	Datum headers;
+
+	JsonEncodeDateTime(expires_at, TimestampTzGetDatum(event->due_at), TIMESTAMPTZOID, NULL);
+	initStringInfo(&message);
+	appendStringInfo(&message, "{\"event_id\":\"%s\",\"event_type\":\"%s\",\"flow_type\":\"%s\",\"flow_id\":",
+					 evq_uuid_text(&event->event_id, id), event_type->event_type, flow->flow_type);
+	escape_json(&message, event->flow_id);
+	appendStringInfo(&message, ",\"attempt\":%d,\"expires_at\":\"%s\",\"ttl\":" INT64_FORMAT,
+					 event->attempts_used + 1, expires_at, evq_retry_ttl(event->due_at - now));
+	if (flow->notify_payload && evq_store_fetch_payload(store, &event->event_id, &payload, &headers))
+	{
+		char *text = JsonbToCString(NULL, &DatumGetJsonbP(payload)->root,
+									VARSIZE_ANY_EXHDR(DatumGetPointer(payload)));
+
+		if (message.len + strlen(text) + strlen(",\"payload\":}") < limit)
+			appendStringInfo(&message, ",\"payload\":%s", text);
+	}
+	appendStringInfoChar(&message, '}');
+	return message.data;
+}
+
+/* Is there room for notifications? A listener that does not read can fill the queue. */
+static bool
+can_notify(void)
+{
+	static TimestampTz warned_at;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (DatumGetFloat8(OidFunctionCall0(F_PG_NOTIFICATION_QUEUE_USAGE)) < MAX_QUEUE_USAGE)
+		return true;
+	if (now - warned_at > USECS_PER_MINUTE)
+	{
+		warned_at = now;
+		ereport(
+			WARNING,
+			(errmsg("evq: the notification queue is almost full: workers are not notified"),
+			 errhint(
+				 "End the session that listens without reading; workers can poll with evq_acquire_next() meanwhile.")));
+	}
+	return false;
+}
+
+typedef struct Dispatch
+{
+	EvqEngine *engine;
+	EvqStore *store;
+	TimestampTz now;
+	bool notify;
+	EvqTurn *turn;
+} Dispatch;
+
+/* Offers an event of a pull flow; false = there is no room on the offer. */
+static bool
+offer_ready(Dispatch *dispatch, EvqTracked *tracked, const EvqFlow *flow)
+{
+	EvqEngine *engine = dispatch->engine;
+	bool was_empty;
+
+	if (!offer(engine, &tracked->facts, PG_INT32_MAX, &was_empty))
+		return false;
+	evq_track_set(engine->track, tracked, EVQ_TRACK_OFFERED,
+				  Min(evq_retry_add(dispatch->now, flow->dispatch_timeout), tracked->facts.due_at));
+	if (was_empty && dispatch->notify)
+		Async_Notify(flow->channel, psprintf("{\"flow_type\":\"%s\",\"ready\":true}", flow->flow_type));
+	dispatch->turn->dispatched++;
+	return true;
+}
+
+/* Does with the first ready event of a flow what can be done; false = nothing: the flow must wait. */
+static bool
+dispatch_ready(Dispatch *dispatch, EvqTracked *tracked, const EvqFlow *flow)
+{
+	EvqEngine *engine = dispatch->engine;
+	const EvqEventType *event_type = evq_config_event_type(tracked->facts.event_type_no);
+	EvqEvent event;
+	EvqWake facts;
+	/* Without a dispatcher there is no offer to pull from: then a pull flow is pushed. */
+	bool pull = flow->pull && engine->place != NULL && engine->place->pid == MyProcPid;
+
+	if (is_type_suspended(tracked->facts.event_type_no))
+	{
+		engine->parked = true;
+		evq_track_remove(engine->track, tracked);
+		return true;
+	}
+	if (pull && !tracked->facts.ordered)
+		return offer_ready(dispatch, tracked, flow);
+
+	if (!evq_store_fetch(dispatch->store, &tracked->event_id, &event))
+	{
+		forget(engine, tracked);
+		return true;
+	}
+	if (event.state == EVQ_STATE_NONE)
+	{
+		evq_track_remove(engine->track, tracked);
+		return true;
+	}
+	if (event.state != EVQ_STATE_AWAITING_PROCESSING || event.attempt_scheduled_at > dispatch->now ||
+		event.due_at <= dispatch->now)
+	{
+		evq_wake_from_event(&facts, &event);
+		remember(engine, &facts, dispatch->now);
+		if (event.due_at <= dispatch->now)
+			evq_track_set(engine->track, tracked, EVQ_TRACK_WAITING, dispatch->now);
+		return true;
+	}
+	if (event.ordered)
+	{
+		if (!is_in_front(engine, dispatch->store, tracked, &event, dispatch->now))
+			return true;
+		evq_track_set_flow_id(engine->track, tracked, event.flow_id);
+	}
+	if (pull)
+		return offer_ready(dispatch, tracked, flow);
+
+	if (!evq_lifecycle_dispatch(dispatch->store, dispatch->now, &event, flow->dispatch_timeout))
+	{
+		evq_track_set(engine->track, tracked, EVQ_TRACK_WAITING, dispatch->now + BUSY_DELAY);
+		return true;
+	}
+	evq_track_set(engine->track, tracked, EVQ_TRACK_DISPATCHED, event.state_due_at);
+	if (dispatch->notify)
+		Async_Notify(flow->channel,
+					 dispatch_message(dispatch->store, &event, event_type, flow, dispatch->now));
+	dispatch->turn->dispatched++;
+	return true;
+}
+
+/* Has the flow room for one more offer? */
+static bool
+has_room(const EvqTrackedFlow *tracked, const EvqFlow *flow)
+{
+	int offered = tracked->count[EVQ_TRACK_OFFERED] + tracked->count[EVQ_TRACK_DISPATCHED];
+
+	return offered < flow->max_dispatched &&
+		   (flow->max_processing == 0 ||
+			offered + tracked->count[EVQ_TRACK_PROCESSING] < flow->max_processing);
+}
+
+static void
+dispatch_flows(EvqEngine *engine, EvqStore *store, TimestampTz now, EvqTurn *turn)
+{
+	Dispatch dispatch = {.engine = engine, .store = store, .now = now, .turn = turn};
+	int budget = evq_dispatch_batch;
+	bool asked_queue = false;
+	ListCell *cell;
+
+	foreach(cell, evq_track_flows(engine->track))
+	{
+		EvqTrackedFlow *tracked_flow = lfirst(cell);
+		const EvqFlow *flow = evq_config_flow(tracked_flow->flow_no);
+		EvqTracked *tracked;
+
+		while (flow != NULL && budget > 0 && (tracked = evq_track_first_ready(tracked_flow)) != NULL)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (!asked_queue)
+			{
+				dispatch.notify = can_notify();
+				asked_queue = true;
+			}
+			if (!has_room(tracked_flow, flow) || !dispatch_ready(&dispatch, tracked, flow))
+			{
+				turn->blocked = true;
+				break;
+			}
+			budget--;
+		}
+	}
+	engine->blocked = turn->blocked;
+}
+
+/* ---------- the turn ---------- */
+
+static bool
+lock_turn(void)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, TURN_LOCK_CLASS);
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+static bool
+has_ready(const EvqEngine *engine)
+{
+	ListCell *cell;
+
+	foreach(cell, evq_track_flows(engine->track))
+	{
+		if (((EvqTrackedFlow *) lfirst(cell))->count[EVQ_TRACK_READY] > 0)
+			return true;
+	}
+	return false;
+}
+
+/* Is there work that must be looked for although nobody tells of it? */
+static bool
+must_poll(const EvqEngine *engine)
+{
+	EvqPlace *place = engine->place;
+
+	if (engine->parked || evq_track_count(engine->track) > 0)
+		return true;
+	if (place == NULL)
+		return false;
+	return pg_atomic_read_u32(&place->prepared) != 0 ||
+		   pg_atomic_read_u64(&place->announcing) != engine->announcing_seen ||
+		   pg_atomic_read_u64(&place->announcing) != pg_atomic_read_u64(&place->announced);
+}
+
+/* Would a turn now do anything? */
+bool
+evq_engine_is_due(EvqEngine *engine, TimestampTz now)
+{
+	EvqTracked *first = evq_track_first_timer(engine->track);
+
+	if (engine->place != NULL && pg_atomic_exchange_u32(&engine->place->look_now, 0) != 0)
+		engine->pass_wanted = true;
+	if (must_poll(engine) && now - engine->last_pass_at >= (int64) evq_poll_interval * 1000)
+		engine->pass_wanted = true;
+	if (engine->full && evq_track_count(engine->track) < evq_max_tracked / 2)
+		engine->pass_wanted = true;
+	if (engine->future_at - HORIZON / 2 <= now)
+		engine->pass_wanted = true;
+
+	return engine->pass_wanted || engine->passing || engine->successors != NIL ||
+		   (first != NULL && first->timer_at <= now) || (!engine->blocked && has_ready(engine));
+}
+
+/* The time until which nothing is due, if nobody tells of anything. */
+TimestampTz
+evq_engine_next_at(const EvqEngine *engine, TimestampTz now)
+{
+	EvqTracked *first = evq_track_first_timer(engine->track);
+	TimestampTz next_at = now + (int64) evq_poll_interval * 1000;
+
+	if (first != NULL)
+		next_at = Min(next_at, first->timer_at);
+	if (!TIMESTAMP_IS_NOEND(engine->future_at))
+		next_at = Min(next_at, engine->future_at - HORIZON / 2);
+	return next_at;
+}
+
+/*
+ * One turn, in the current transaction; false = another one is under way. A
+ * pass that is too long for one turn goes on in the next.
+ */
+bool
+evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn)
+{
+	MemoryContext previous;
+	EvqStore *store;
+	uint64 configuration;
+
+	memset(turn, 0, sizeof(*turn));
+	if (!lock_turn())
+		return false;
+
+	previous = MemoryContextSwitchTo(engine->turn_context);
+	configuration = evq_config_use();
+	if (configuration != engine->configuration_seen)
+	{
+		engine->configuration_seen = configuration;
+		engine->pass_wanted = true;
+	}
+	if (engine->pass_wanted && !engine->passing)
+		begin_pass(engine);
+
+	store = evq_store_open("evq_tick()");
+	if (engine->passing)
+		continue_pass(engine, store, now);
+	fire_timers(engine, store, now, turn);
+	follow_successors(engine, store, now);
+	dispatch_flows(engine, store, now, turn);
+	evq_store_close(store);
+
+	MemoryContextSwitchTo(previous);
+	MemoryContextReset(engine->turn_context);
+	return true;
+}

@@ -1,0 +1,34 @@
+/*
+ * engine.h
+ *		The turn: what is due is timed out, expired or dispatched.
+ */
+#ifndef EVQ_ENGINE_H
+#define EVQ_ENGINE_H
+
+#include "shmem.h"
+
+typedef struct EvqEngine EvqEngine;
+
+typedef struct EvqTurn
+{
+	int dispatched;
+	int timed_out;
+	int expired;
+	bool blocked; /* ready events wait for room in their flow */
+} EvqTurn;
+
+extern EvqEngine *evq_engine_create(EvqPlace *place);
+extern void evq_engine_destroy(EvqEngine *engine);
+
+/* Outside of a transaction. */
+extern void evq_engine_absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampTz now);
+extern void evq_engine_want_pass(EvqEngine *engine);
+extern bool evq_engine_is_passing(const EvqEngine *engine);
+extern bool evq_engine_is_blocked(const EvqEngine *engine);
+extern bool evq_engine_is_due(EvqEngine *engine, TimestampTz now);
+extern TimestampTz evq_engine_next_at(const EvqEngine *engine, TimestampTz now);
+
+/* In a transaction. */
+extern bool evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn);
+
+#endif /* EVQ_ENGINE_H */

@@ -1,0 +1,17 @@
+/*
+ * errors.h
+ *		evq's own SQLSTATEs. The README has the same table for users.
+ */
+#ifndef EVQ_ERRORS_H
+#define EVQ_ERRORS_H
+
+#define EVQ_ERRCODE_UNKNOWN_TYPE MAKE_SQLSTATE('E', 'Q', '0', '0', '1')
+#define EVQ_ERRCODE_NO_SUCH_EVENT MAKE_SQLSTATE('E', 'Q', '0', '0', '2')
+#define EVQ_ERRCODE_WRONG_STATE MAKE_SQLSTATE('E', 'Q', '0', '0', '3')
+#define EVQ_ERRCODE_PERMIT_LOST MAKE_SQLSTATE('E', 'Q', '0', '0', '4')
+#define EVQ_ERRCODE_PAYLOAD_TOO_LARGE MAKE_SQLSTATE('E', 'Q', '0', '0', '5')
+#define EVQ_ERRCODE_BAD_ARGUMENT MAKE_SQLSTATE('E', 'Q', '0', '0', '6')
+#define EVQ_ERRCODE_KEY_REUSED MAKE_SQLSTATE('E', 'Q', '0', '0', '8')
+#define EVQ_ERRCODE_LIMIT_REACHED MAKE_SQLSTATE('E', 'Q', '0', '0', '9')
+
+#endif /* EVQ_ERRORS_H */

@@ -1,0 +1,31 @@
+/*
+ * evq.c
+ *		The module: every room is set up from here.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+
+#include "config.h"
+#include "guc.h"
+#include "hooks.h"
+#include "launcher.h"
+#include "shmem.h"
+#include "store.h"
+#include "wake.h"
+
+PG_MODULE_MAGIC;
+
+extern PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	evq_guc_init();
+	evq_shmem_init();
+	evq_store_init();
+	evq_config_init();
+	evq_wake_init();
+	evq_hooks_init();
+	evq_launcher_init();
+}

@@ -1,0 +1,83 @@
+/*
+ * guc.c
+ *		Settings.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+#include "guc.h"
+
+int evq_max_databases = 8;
+int evq_ring_size = 8192;
+int evq_ready_size = 32768;
+
+bool evq_enabled = true;
+int evq_poll_interval = 5000;
+int evq_dispatch_batch = 1000;
+int evq_max_tracked = 100000;
+
+int evq_max_pending_per_transaction = 10000;
+int evq_max_payload = 1024 * 1024;
+int evq_max_chain_depth = 100;
+
+int evq_debug_clock_offset = 0;
+bool evq_debug_lose_wakeups = false;
+
+void
+evq_guc_init(void)
+{
+	/* These size shared memory, which exists only when evq is preloaded. */
+	if (process_shared_preload_libraries_in_progress)
+	{
+		DefineCustomIntVariable("evq.max_databases", "Databases of this server that may have a dispatcher.",
+								"Each takes shared memory of about ring_size * 64 + ready_size * 32 bytes.",
+								&evq_max_databases, 8, 1, 1024, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+		DefineCustomIntVariable("evq.ring_size", "State changes that fit between sessions and a dispatcher.",
+								"When it overflows, the dispatcher reads the tables instead.", &evq_ring_size,
+								8192, 16, 1024 * 1024, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+		DefineCustomIntVariable(
+			"evq.ready_size",
+			"Offered events that evq_acquire_next() can take without a search, for each database.", NULL,
+			&evq_ready_size, 32768, 16, 4 * 1024 * 1024, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	}
+
+	DefineCustomBoolVariable("evq.enabled", "Runs dispatchers.",
+							 "When off, events are published and reported, but only evq_tick() dispatches.",
+							 &evq_enabled, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("evq.poll_interval",
+							"Longest time until the dispatcher looks at the tables while there is live work.",
+							"An event whose wake-up was lost waits at most this long.", &evq_poll_interval,
+							5000, 10, 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("evq.dispatch_batch", "Events that the dispatcher changes in one transaction.",
+							NULL, &evq_dispatch_batch, 1000, 1, 100000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"evq.max_tracked",
+		"Waiting events that a dispatcher remembers; the others it reads from the tables when their turn comes.",
+		"Each takes about 200 bytes of its memory.", &evq_max_tracked, 100000, 100, 100000000, PGC_SIGHUP, 0,
+		NULL, NULL, NULL);
+
+	DefineCustomIntVariable(
+		"evq.max_pending_per_transaction",
+		"State changes of one transaction that are announced to the dispatcher one by one.",
+		"Past that it is told to read the tables.", &evq_max_pending_per_transaction, 10000, 0, 10000000,
+		PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("evq.max_payload",
+							"Largest payload, for event types without a limit of their own.",
+							"Measured as stored: the bytes of the jsonb value.", &evq_max_payload,
+							1024 * 1024, 2, 255 * 1024 * 1024, PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
+	DefineCustomIntVariable("evq.max_chain_depth", "Longest chain of spinoff and on-fail events.", NULL,
+							&evq_max_chain_depth, 100, 1, SHRT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("evq.debug_clock_offset", "Moves the engine's clock in this session; for tests.",
+							NULL, &evq_debug_clock_offset, 0, INT_MIN, INT_MAX, PGC_SUSET,
+							GUC_UNIT_S | GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomBoolVariable("evq.debug_lose_wakeups",
+							 "Loses this session's announcements to the dispatcher; for tests.", NULL,
+							 &evq_debug_lose_wakeups, false, PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+
+	MarkGUCPrefixReserved("evq");
+}

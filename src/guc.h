@@ -1,0 +1,30 @@
+/*
+ * guc.h
+ *		Settings; guc.c describes each.
+ */
+#ifndef EVQ_GUC_H
+#define EVQ_GUC_H
+
+/* fixed at server start */
+extern int evq_max_databases;
+extern int evq_ring_size;
+extern int evq_ready_size;
+
+/* changed by reload */
+extern bool evq_enabled;
+extern int evq_poll_interval; /* milliseconds */
+extern int evq_dispatch_batch;
+extern int evq_max_tracked;
+
+/* changed in a session */
+extern int evq_max_pending_per_transaction;
+extern int evq_max_payload; /* bytes */
+extern int evq_max_chain_depth;
+
+/* for tests */
+extern int evq_debug_clock_offset; /* seconds */
+extern bool evq_debug_lose_wakeups;
+
+extern void evq_guc_init(void);
+
+#endif /* EVQ_GUC_H */

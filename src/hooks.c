@@ -1,0 +1,210 @@
+/*
+ * hooks.c
+ *		Commands that the engine must know of.
+ *
+ * DROP DATABASE, ALTER DATABASE and CREATE DATABASE ... TEMPLATE need a
+ * database without other sessions: its dispatcher leaves first and is kept
+ * away until the command has ended. COMMIT PREPARED may publish without a
+ * word: the dispatcher is told to look. DROP EXTENSION makes it look whether
+ * the extension is still there.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_extension.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/utility.h"
+#include "utils/memutils.h"
+
+#include "hooks.h"
+#include "shmem.h"
+#include "wake.h"
+
+#define WAIT_STEP_MS 10
+
+static ProcessUtility_hook_type previous_utility_hook;
+static object_access_hook_type previous_access_hook;
+
+/* Places of databases that this transaction keeps empty. */
+static List *held;
+
+/* ---------- keeping dispatchers away ---------- */
+
+static const char *
+option_name(List *options, const char *name)
+{
+	ListCell *cell;
+
+	foreach(cell, options)
+	{
+		DefElem *option = lfirst_node(DefElem, cell);
+
+		if (strcmp(option->defname, name) == 0 && option->arg != NULL)
+			return defGetString(option);
+	}
+	return NULL;
+}
+
+/* The database that the command needs for itself; InvalidOid = none. */
+static Oid
+emptied_database(Node *statement)
+{
+	const char *name = NULL;
+
+	if (IsA(statement, DropdbStmt))
+		name = castNode(DropdbStmt, statement)->dbname;
+	else if (IsA(statement, CreatedbStmt))
+		name = option_name(castNode(CreatedbStmt, statement)->options, "template");
+	else if (IsA(statement, RenameStmt) && castNode(RenameStmt, statement)->renameType == OBJECT_DATABASE)
+		name = castNode(RenameStmt, statement)->subname;
+	else if (IsA(statement, AlterDatabaseStmt))
+	{
+		AlterDatabaseStmt *alter = castNode(AlterDatabaseStmt, statement);
+
+		if (option_name(alter->options, "tablespace") != NULL)
+			name = alter->dbname;
+	}
+	return name == NULL ? InvalidOid : get_database_oid(name, true);
+}
+
+/* Keeps dispatchers out of the database until the end of this transaction. */
+static EvqPlace *
+hold_database(Oid database)
+{
+	MemoryContext previous = MemoryContextSwitchTo(TopMemoryContext);
+	List *more = list_copy(held);
+	EvqPlace *place;
+
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	place = evq_shmem_find_or_make(database);
+	if (place != NULL)
+	{
+		if (place->state == EVQ_PLACE_FREE)
+			place->state = EVQ_PLACE_ABSENT;
+		evq_shmem_wake_dispatcher(place);
+		place->holds++;
+	}
+	LWLockRelease(evq_shared->lock);
+	if (place != NULL)
+		held = lappend(more, place);
+	MemoryContextSwitchTo(previous);
+	return place;
+}
+
+static void
+release_databases(XactEvent event, void *arg)
+{
+	ListCell *cell;
+
+	if (held == NIL || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT))
+		return;
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	foreach(cell, held)
+	{
+		EvqPlace *place = lfirst(cell);
+
+		place->holds--;
+		if (place->holds == 0 && place->state == EVQ_PLACE_STOPPED)
+		{
+			place->state = EVQ_PLACE_WANTED;
+			place->failures = 0;
+		}
+	}
+	LWLockRelease(evq_shared->lock);
+	list_free(held);
+	held = NIL;
+	evq_shmem_wake_launcher();
+}
+
+/* It leaves within one turn; a turn that hangs is interrupted by the user, as any wait. */
+static void
+wait_until_left(const EvqPlace *place)
+{
+	while (((volatile const EvqPlace *) place)->pid != 0 ||
+		   ((volatile const EvqPlace *) place)->state == EVQ_PLACE_STARTING)
+	{
+		CHECK_FOR_INTERRUPTS();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, WAIT_STEP_MS,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}
+
+/* ---------- the hooks ---------- */
+
+/* A database made from a template may have the extension. */
+static void
+announce_database(const char *name)
+{
+	Oid database = get_database_oid(name, true);
+	EvqPlace *place = NULL;
+
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	if (OidIsValid(database))
+		place = evq_shmem_find_or_make(database);
+	if (place != NULL && place->pid == 0)
+		place->state = EVQ_PLACE_WANTED;
+	LWLockRelease(evq_shared->lock);
+}
+
+static void
+on_command(PlannedStmt *planned, const char *query, bool read_only_tree, ProcessUtilityContext context,
+		   ParamListInfo params, QueryEnvironment *environment, DestReceiver *receiver,
+		   QueryCompletion *completion)
+{
+	Node *statement = planned->utilityStmt;
+	Oid emptied = emptied_database(statement);
+	EvqPlace *place = OidIsValid(emptied) ? hold_database(emptied) : NULL;
+
+	if (place != NULL)
+		wait_until_left(place);
+	if (previous_utility_hook)
+		previous_utility_hook(planned, query, read_only_tree, context, params, environment, receiver,
+							  completion);
+	else
+		standard_ProcessUtility(planned, query, read_only_tree, context, params, environment, receiver,
+								completion);
+
+	if (IsA(statement, CreatedbStmt))
+	{
+		announce_database(castNode(CreatedbStmt, statement)->dbname);
+		evq_wake_launcher_at_commit();
+	}
+	else if (IsA(statement, TransactionStmt) &&
+			 castNode(TransactionStmt, statement)->kind == TRANS_STMT_COMMIT_PREPARED &&
+			 evq_shmem_mine() != NULL)
+	{
+		pg_atomic_write_u32(&evq_shmem_mine()->look_now, 1);
+		evq_shmem_wake_dispatcher(evq_shmem_mine());
+	}
+}
+
+static void
+on_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
+{
+	if (previous_access_hook)
+		previous_access_hook(access, class_id, object_id, sub_id, arg);
+	if (access == OAT_DROP && class_id == ExtensionRelationId && object_id == get_extension_oid("evq", true))
+		evq_wake_extension_dropped();
+}
+
+void
+evq_hooks_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	previous_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = on_command;
+	previous_access_hook = object_access_hook;
+	object_access_hook = on_access;
+	RegisterXactCallback(release_databases, NULL);
+}

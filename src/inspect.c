@@ -1,0 +1,210 @@
+/*
+ * inspect.c
+ *		SQL functions that look inside, and evq_tick().
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "clock.h"
+#include "engine.h"
+#include "guc.h"
+#include "store.h"
+#include "transition.h"
+#include "wake.h"
+
+PG_FUNCTION_INFO_V1(evq_sql_transitions);
+PG_FUNCTION_INFO_V1(evq_sql_tick);
+PG_FUNCTION_INFO_V1(evq_sql_status);
+PG_FUNCTION_INFO_V1(evq_sql_announce_extension);
+
+static Datum
+state_datum(EvqState state, Oid enum_type, bool *is_null)
+{
+	const char *name = evq_transition_state_name(state);
+
+	*is_null = name == NULL;
+	return name == NULL ? (Datum) 0
+						: OidFunctionCall2(F_ENUM_IN, CStringGetDatum(name), ObjectIdGetDatum(enum_type));
+}
+
+/* The transition table of the code. */
+Datum
+evq_sql_transitions(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < evq_transition_count; i++)
+	{
+		const EvqTransition *transition = &evq_transition_table[i];
+		Oid enum_type = TupleDescAttr(result->setDesc, 0)->atttypid;
+		Datum values[4];
+		bool nulls[4] = {false};
+
+		values[0] = state_datum(transition->from, enum_type, &nulls[0]);
+		values[1] = CStringGetTextDatum(evq_transition_verb_name(transition->verb));
+		values[2] = state_datum(transition->to, enum_type, &nulls[2]);
+		values[3] = CStringGetTextDatum(transition->note);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+static Datum
+return_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	TupleDesc row_type;
+
+	if (get_call_result_type(fcinfo, NULL, &row_type) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(row_type), values, nulls));
+}
+
+/*
+ * One whole turn in this session: the tables are read to the end, then what is
+ * due is done, one batch of it.
+ */
+Datum
+evq_sql_tick(PG_FUNCTION_ARGS)
+{
+	EvqEngine *engine = evq_engine_create(evq_shmem_mine());
+	EvqTurn sum = {0};
+	Datum values[3];
+	bool nulls[3] = {false};
+
+	PG_TRY();
+	{
+		TimestampTz now = evq_clock_now();
+		EvqTurn turn;
+
+		do
+		{
+			if (!evq_engine_turn(engine, now, &turn))
+				break;
+			sum.dispatched += turn.dispatched;
+			sum.timed_out += turn.timed_out;
+			sum.expired += turn.expired;
+		} while (evq_engine_is_passing(engine));
+	}
+	PG_FINALLY();
+	{
+		evq_engine_destroy(engine);
+	}
+	PG_END_TRY();
+
+	values[0] = Int32GetDatum(sum.dispatched);
+	values[1] = Int32GetDatum(sum.timed_out);
+	values[2] = Int32GetDatum(sum.expired);
+	return return_row(fcinfo, values, nulls);
+}
+
+/* What keeps this database's events from being dispatched, and what to do; false = nothing. */
+static bool
+find_problem(const EvqPlace *place, const char **problem, const char **hint)
+{
+	if (evq_shared == NULL)
+	{
+		*problem = "evq is not preloaded: no dispatcher runs";
+		*hint = "Add evq to shared_preload_libraries and restart, or call evq_tick() from pg_cron.";
+	}
+	else if (!evq_enabled)
+	{
+		*problem = "dispatchers are switched off";
+		*hint = "Set evq.enabled = on and reload.";
+	}
+	else if (RecoveryInProgress())
+	{
+		*problem = "this server is a standby: events are dispatched on the primary";
+		*hint = "Connect to the primary; after a promotion the dispatcher starts by itself.";
+	}
+	else if (place == NULL)
+	{
+		*problem = "no dispatcher is assigned to this database";
+		*hint = "Raise evq.max_databases and restart; template databases get no dispatcher.";
+	}
+	else if (place->holds > 0)
+	{
+		*problem = "a session holds the dispatcher off to change the database";
+		*hint = "It starts again when DROP, ALTER or CREATE DATABASE has ended.";
+	}
+	else if (place->pid == 0)
+	{
+		*problem = "the dispatcher is not running";
+		*hint = "It starts again by itself; see last_error and the server's log for why it ended.";
+	}
+	else
+		return false;
+	return true;
+}
+
+Datum
+evq_sql_status(PG_FUNCTION_ARGS)
+{
+	EvqPlace *place = NULL;
+	EvqPlace copy = {0};
+	const char *problem;
+	const char *hint;
+	Datum values[13] = {0};
+	bool nulls[13];
+
+	memset(nulls, true, sizeof(nulls));
+	if (evq_shared != NULL)
+	{
+		LWLockAcquire(evq_shared->lock, LW_SHARED);
+		place = evq_shmem_find(MyDatabaseId);
+		if (place != NULL)
+			memcpy(&copy, place, sizeof(copy));
+		LWLockRelease(evq_shared->lock);
+	}
+
+	values[0] = BoolGetDatum(evq_shared != NULL);
+	values[1] = BoolGetDatum(evq_enabled);
+	values[2] = BoolGetDatum(copy.pid != 0);
+	nulls[0] = nulls[1] = nulls[2] = false;
+	if (place != NULL)
+	{
+		values[3] = Int32GetDatum(copy.pid);
+		nulls[3] = copy.pid == 0;
+		values[4] = TimestampTzGetDatum(copy.started_at);
+		nulls[4] = copy.started_at == 0;
+		values[5] = TimestampTzGetDatum(copy.last_turn_at);
+		nulls[5] = copy.last_turn_at == 0;
+		values[6] = Int64GetDatum((int64) copy.turns);
+		values[7] = Int64GetDatum((int64) copy.dispatched);
+		values[8] = Int64GetDatum((int64) copy.ring->overflow_count);
+		values[9] = Int64GetDatum((int64) copy.errors);
+		nulls[6] = nulls[7] = nulls[8] = nulls[9] = false;
+		values[10] = CStringGetTextDatum(copy.last_error);
+		nulls[10] = copy.last_error[0] == '\0';
+	}
+	if (find_problem(place == NULL ? NULL : &copy, &problem, &hint))
+	{
+		values[11] = CStringGetTextDatum(problem);
+		values[12] = CStringGetTextDatum(hint);
+		nulls[11] = nulls[12] = false;
+	}
+	return return_row(fcinfo, values, nulls);
+}
+
+/* Called by the extension's script: the launcher starts a dispatcher when CREATE EXTENSION commits. */
+Datum
+evq_sql_announce_extension(PG_FUNCTION_ARGS)
+{
+	if (evq_shared == NULL)
+		ereport(
+			WARNING,
+			(errmsg("evq is not preloaded: no dispatcher will run"),
+			 errhint(
+				 "Add evq to shared_preload_libraries and restart the server; until then evq_tick() dispatches.")));
+	evq_wake_extension_created();
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,291 @@
+/*
+ * launcher.c
+ *		The background worker that starts dispatchers, one for each database with evq.
+ *
+ * It is connected to no database, so it cannot see which ones have the
+ * extension: at start it tries each, one after the other, and the dispatcher
+ * itself ends at once where there is none. Later it hears of new ones from
+ * CREATE EXTENSION and CREATE DATABASE (see hooks.c). It starts a dispatcher
+ * that has ended again, after a pause that grows while it does not last.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "dispatcher.h"
+#include "guc.h"
+#include "launcher.h"
+
+#define FIRST_PAUSE (USECS_PER_SEC / 2)
+#define LONGEST_PAUSE (60 * USECS_PER_SEC)
+
+/* A dispatcher that ran for so long did not fail to start. */
+#define LASTED (10 * USECS_PER_SEC)
+
+typedef struct Database
+{
+	Oid oid;
+	NameData name;
+} Database;
+
+/* Registers the launcher, unless this is no place for one. */
+void
+evq_launcher_init(void)
+{
+	BackgroundWorker worker = {0};
+
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
+		return;
+	strlcpy(worker.bgw_name, "evq launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "evq launcher", BGW_MAXLEN);
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = 1;
+	strlcpy(worker.bgw_library_name, "evq", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "evq_launcher_main", BGW_MAXLEN);
+	RegisterBackgroundWorker(&worker);
+}
+
+/* The databases that can have a dispatcher: those that take connections and are no templates. */
+static List *
+read_databases(MemoryContext context)
+{
+	List *databases = NIL;
+	Relation rel;
+	TableScanDesc scan;
+	HeapTuple tuple;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+		MemoryContext previous;
+		Database *database;
+
+		if (!form->datallowconn || form->datistemplate)
+			continue;
+		previous = MemoryContextSwitchTo(context);
+		database = palloc(sizeof(Database));
+		database->oid = form->oid;
+		database->name = form->datname;
+		databases = lappend(databases, database);
+		MemoryContextSwitchTo(previous);
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	return databases;
+}
+
+static const Database *
+find_database(List *databases, Oid oid)
+{
+	ListCell *cell;
+
+	foreach(cell, databases)
+	{
+		const Database *database = lfirst(cell);
+
+		if (database->oid == oid)
+			return database;
+	}
+	return NULL;
+}
+
+/* Starts a dispatcher and waits until it has found out whether it has anything to do there. */
+static void
+start_dispatcher(EvqPlace *place, const Database *database)
+{
+	BackgroundWorker worker;
+	BackgroundWorkerHandle *handle;
+	pid_t pid;
+
+	evq_dispatcher_describe(&worker, database->oid, place - evq_shared->places);
+	strlcpy(worker.bgw_extra, NameStr(database->name), BGW_EXTRALEN);
+	place->started_at = GetCurrentTimestamp();
+	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+	{
+		ereport(WARNING, (errmsg("evq: no background worker is free for the dispatcher of database \"%s\"",
+								 NameStr(database->name)),
+						  errhint("Raise max_worker_processes.")));
+		place->state = EVQ_PLACE_STOPPED;
+		return;
+	}
+	(void) WaitForBackgroundWorkerStartup(handle, &pid);
+	pfree(handle);
+}
+
+/* When may a stopped dispatcher be started again? */
+static TimestampTz
+restart_time(EvqPlace *place, TimestampTz now)
+{
+	if (place->restart_at == 0)
+	{
+		int64 pause = FIRST_PAUSE << Min(place->failures, 10);
+
+		place->failures = now - place->started_at > LASTED ? 0 : place->failures + 1;
+		if (place->failures == 0)
+			pause = FIRST_PAUSE;
+		place->restart_at = now + Min(pause, LONGEST_PAUSE);
+	}
+	return place->restart_at;
+}
+
+/* Starts what is to be started now; returns when to look again. */
+static TimestampTz
+start_dispatchers(List *databases)
+{
+	TimestampTz next_at = DT_NOEND;
+
+	for (int i = 0; i < evq_shared->place_count && evq_enabled; i++)
+	{
+		EvqPlace *place = &evq_shared->places[i];
+		TimestampTz now = GetCurrentTimestamp();
+		const Database *database;
+		bool start = false;
+
+		LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+		database = OidIsValid(place->database) ? find_database(databases, place->database) : NULL;
+		if (OidIsValid(place->database) && place->holds == 0 && place->pid == 0)
+		{
+			if (database == NULL)
+			{
+				/* dropped, or turned into a template */
+				place->database = InvalidOid;
+				place->state = EVQ_PLACE_FREE;
+			}
+			else if (place->state == EVQ_PLACE_WANTED)
+				start = true;
+			else if (place->state == EVQ_PLACE_STOPPED)
+			{
+				start = restart_time(place, now) <= now;
+				if (!start)
+					next_at = Min(next_at, place->restart_at);
+			}
+			else if (place->state == EVQ_PLACE_STARTING && now - place->started_at > LASTED)
+				place->state = EVQ_PLACE_STOPPED; /* it died before it took its place */
+			else if (place->state == EVQ_PLACE_STARTING)
+				next_at = Min(next_at, place->started_at + LASTED);
+			if (start)
+			{
+				place->state = EVQ_PLACE_STARTING;
+				place->restart_at = 0;
+			}
+		}
+		LWLockRelease(evq_shared->lock);
+		if (start)
+			start_dispatcher(place, database);
+	}
+	return next_at;
+}
+
+/* Wants a dispatcher in every database that might have the extension. */
+static void
+want_all(List *databases)
+{
+	ListCell *cell;
+
+	foreach(cell, databases)
+	{
+		const Database *database = lfirst(cell);
+		EvqPlace *place;
+
+		LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+		place = evq_shmem_find_or_make(database->oid);
+		if (place != NULL && place->pid == 0)
+			place->state = EVQ_PLACE_WANTED;
+		LWLockRelease(evq_shared->lock);
+
+		/* One after the other: a place without the extension serves the next database. */
+		if (place != NULL)
+		{
+			(void) start_dispatchers(databases);
+			for (int i = 0; i < 100 && place->state == EVQ_PLACE_STARTING; i++)
+			{
+				CHECK_FOR_INTERRUPTS();
+				(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100,
+								 PG_WAIT_EXTENSION);
+				ResetLatch(MyLatch);
+			}
+		}
+		else
+			ereport(WARNING,
+					(errmsg("evq: no place for a dispatcher of database \"%s\"", NameStr(database->name)),
+					 errhint("Raise evq.max_databases.")));
+	}
+}
+
+static void
+forget_launcher(int code, Datum arg)
+{
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	evq_shared->launcher_latch = NULL;
+	LWLockRelease(evq_shared->lock);
+}
+
+void
+evq_launcher_main(Datum main_arg)
+{
+	MemoryContext context;
+	bool try_all = true;
+
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	evq_shared->launcher_latch = MyLatch;
+	LWLockRelease(evq_shared->lock);
+	before_shmem_exit(forget_launcher, (Datum) 0);
+
+	context = AllocSetContextCreate(TopMemoryContext, "evq launcher", ALLOCSET_DEFAULT_SIZES);
+	for (;;)
+	{
+		bool was_enabled = evq_enabled;
+		TimestampTz next_at;
+		List *databases;
+		long timeout = -1;
+
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+			try_all = try_all || (evq_enabled && !was_enabled);
+		}
+
+		MemoryContextReset(context);
+		databases = read_databases(context);
+		MemoryContextSwitchTo(context);
+		if (try_all && evq_enabled)
+		{
+			want_all(databases);
+			try_all = false;
+		}
+		next_at = start_dispatchers(databases);
+		if (!TIMESTAMP_IS_NOEND(next_at))
+			timeout = Max(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next_at), 1);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout >= 0 ? WL_TIMEOUT : 0),
+						 timeout, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}

@@ -1,0 +1,840 @@
+/*
+ * lifecycle.c
+ *		The verbs: the only code that changes an event's state.
+ *
+ * Each verb reads the event, decides, and writes. Where another transaction
+ * has changed the row in between, the write tells so and the verb begins again
+ * with the newest version; see store.c. A verb writes the event before anything
+ * that follows from it (spinoffs, on-fail event, error), so a lost race leaves
+ * nothing behind.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "common/pg_prng.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "errors.h"
+#include "guc.h"
+#include "lifecycle.h"
+#include "transition.h"
+#include "uuid.h"
+#include "wake.h"
+
+/* The one place where an event's state changes. */
+static void
+move(EvqEvent *event, EvqVerb verb, EvqState to, TimestampTz now)
+{
+	if (!evq_transition_is_allowed(event->state, verb, to))
+		elog(ERROR, "evq: no transition %s from state %d to state %d", evq_transition_verb_name(verb),
+			 event->state, to);
+	event->state = to;
+	event->state_since = now;
+	event->state_due_at = DT_NOEND;
+}
+
+static const char *
+state_name(EvqState state)
+{
+	const char *name = evq_transition_state_name(state);
+
+	return name == NULL ? "unknown" : name;
+}
+
+/* ---------- publish ---------- */
+
+static int64
+content_hash(const EvqPublish *request)
+{
+	uint64 payload_hash = DatumGetUInt64(
+		DirectFunctionCall2(jsonb_hash_extended, request->payload, Int64GetDatum(0)));
+
+	return (int64) hash_bytes_extended((const unsigned char *) request->flow_id, strlen(request->flow_id),
+									   payload_hash);
+}
+
+static void
+check_payload_size(const EvqEventType *event_type, Datum payload)
+{
+	Size limit = event_type->max_payload_bytes > 0 ? event_type->max_payload_bytes : evq_max_payload;
+	Size size = VARSIZE_ANY_EXHDR(DatumGetPointer(payload));
+
+	if (size > limit)
+		ereport(
+			ERROR,
+			(errcode(EVQ_ERRCODE_PAYLOAD_TOO_LARGE),
+			 errmsg("payload of %zu bytes is too large for event type \"%s\"", size, event_type->event_type),
+			 errdetail("The limit is %zu bytes.", limit),
+			 errhint(
+				 "Store large data in a table and publish its key, or raise max_payload_bytes with evq_configure().")));
+}
+
+static void
+check_request(const EvqPublish *request)
+{
+	size_t length = strlen(request->flow_id);
+
+	if (length == 0 || length > EVQ_MAX_FLOW_ID)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("flow_id has %zu bytes", length),
+						errhint("Pass 1 to %d bytes.", EVQ_MAX_FLOW_ID)));
+	if (request->has_run_at && TIMESTAMP_NOT_FINITE(request->run_at))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("run_at is infinite"),
+						errhint("Pass a time, or NULL for now.")));
+	if (request->idempotency_key != NULL &&
+		(request->idempotency_key[0] == '\0' || strlen(request->idempotency_key) > EVQ_MAX_IDEMPOTENCY_KEY))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
+						errmsg("idempotency_key has %zu bytes", strlen(request->idempotency_key)),
+						errhint("Pass 1 to %d bytes.", EVQ_MAX_IDEMPOTENCY_KEY)));
+	check_payload_size(request->event_type, request->payload);
+}
+
+/* Makes the row of a new event. parent: NULL = none. */
+static void
+make_event(EvqEvent *event, const EvqPublish *request, const EvqEvent *parent, TimestampTz now)
+{
+	const EvqEventType *event_type = request->event_type;
+	const EvqFlow *flow = evq_config_flow(event_type->flow_no);
+	TimestampTz from = request->has_run_at ? Max(request->run_at, now) : now;
+	EvqRetryRule rule = evq_config_retry_rule(event_type);
+
+	memset(event, 0, sizeof(*event));
+	event->event_id = evq_uuid_make(now);
+	event->published_at = now;
+	event->attempt_scheduled_at = evq_retry_add(from, evq_retry_delay(&rule, 1, 0.5));
+	event->due_at = evq_retry_add(from, event_type->lifespan);
+	event->event_type_no = event_type->event_type_no;
+	event->flow_no = event_type->flow_no;
+	event->priority = request->has_priority ? request->priority : event_type->priority;
+	event->ordered = flow != NULL && flow->ordered;
+	event->flow_id = request->flow_id;
+	event->on_fail_event_type_no = request->on_fail_event_type_no;
+	if (parent != NULL)
+	{
+		event->has_parent = true;
+		event->parent_id = parent->event_id;
+		event->chain_depth = parent->chain_depth + 1;
+		event->flow_id = parent->flow_id;
+	}
+	move(event, EVQ_VERB_PUBLISH, EVQ_STATE_AWAITING_PROCESSING, now);
+}
+
+static void
+insert_events(EvqStore *store, const EvqEvent *events, const Datum *payloads, const Datum *headers, int count)
+{
+	evq_store_insert(store, events, payloads, headers, count);
+	for (int i = 0; i < count; i++)
+		evq_wake_changed(&events[i]);
+}
+
+/* Publishes events; ids: one a request. An event whose key was used before is not published again. */
+void
+evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *requests, int count, pg_uuid_t *ids)
+{
+	EvqEvent *events = palloc(Max(count, 1) * sizeof(EvqEvent));
+	Datum *payloads = palloc(Max(count, 1) * sizeof(Datum));
+	Datum *headers = palloc(Max(count, 1) * sizeof(Datum));
+	int fresh = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		const EvqPublish *request = &requests[i];
+		EvqEvent *event = &events[fresh];
+
+		check_request(request);
+		make_event(event, request, NULL, now);
+		ids[i] = event->event_id;
+		if (request->idempotency_key != NULL)
+		{
+			int64 hash = content_hash(request);
+			int64 first_hash;
+
+			if (!evq_store_claim_key(store, event->event_type_no, request->idempotency_key, &event->event_id,
+									 hash, &ids[i], &first_hash))
+			{
+				if (first_hash != hash)
+					ereport(
+						ERROR,
+						(errcode(EVQ_ERRCODE_KEY_REUSED),
+						 errmsg("idempotency key \"%s\" of event type \"%s\" was used with other content",
+								request->idempotency_key, request->event_type->event_type),
+						 errhint(
+							 "Use a new key for a new event; the same key must come with the same flow_id and payload.")));
+				continue;
+			}
+		}
+		payloads[fresh] = request->payload;
+		headers[fresh] = request->headers;
+		fresh++;
+	}
+	insert_events(store, events, payloads, headers, fresh);
+}
+
+/* ---------- permits ---------- */
+
+static EvqVerdict
+judge_finished(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, EvqEvent *event,
+			   EvqOutcome *outcome)
+{
+	if (!evq_store_fetch_finished(store, event_id, event, outcome))
+		return EVQ_NO_SUCH_EVENT;
+	if (!permit.given)
+		return EVQ_WRONG_STATE;
+	if (permit.value != event->permit || event->state == EVQ_STATE_CANCELED)
+		return EVQ_PERMIT_LOST;
+	return event->state == EVQ_STATE_SUCCEEDED ? EVQ_ACCEPTED_BEFORE : EVQ_WRONG_STATE;
+}
+
+/* Reads the event and judges whether the holder of the permit may report on it. */
+static EvqVerdict
+fetch_held(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, EvqEvent *event, EvqOutcome *outcome)
+{
+	if (!evq_store_fetch(store, event_id, event))
+		return judge_finished(store, event_id, permit, event, outcome);
+	if (!permit.given)
+		return event->state == EVQ_STATE_BEING_PROCESSED ? EVQ_ACCEPTED : EVQ_WRONG_STATE;
+	if (permit.value != event->permit || event->state != EVQ_STATE_BEING_PROCESSED ||
+		EVQ_PERMIT_EPOCH(event->permit) != evq_store_epoch())
+		return event->permit == 0 ? EVQ_WRONG_STATE : EVQ_PERMIT_LOST;
+	return EVQ_ACCEPTED;
+}
+
+/* Raises the error for a report that was not accepted. event: as read, where there is one. */
+void
+evq_lifecycle_refuse(EvqVerdict verdict, const pg_uuid_t *event_id, const EvqEvent *event)
+{
+	char id[EVQ_UUID_TEXT_SIZE];
+
+	evq_uuid_text(event_id, id);
+	switch (verdict)
+	{
+		case EVQ_NO_SUCH_EVENT:
+			ereport(ERROR,
+					(errcode(EVQ_ERRCODE_NO_SUCH_EVENT), errmsg("no event %s", id),
+					 errhint(
+						 "Look for it in evq.events; finished events are kept for their type's retention.")));
+			break;
+		case EVQ_PERMIT_LOST:
+			ereport(ERROR,
+					(errcode(EVQ_ERRCODE_PERMIT_LOST),
+					 errmsg("permit for event %s is lost: it is %s", id, state_name(event->state)),
+					 errdetail("The permit ran out, was granted anew, or the event was canceled."),
+					 errhint("Drop this attempt's result; extend permits in time with evq_heartbeat().")));
+			break;
+		default:
+			ereport(ERROR, (errcode(EVQ_ERRCODE_WRONG_STATE),
+							errmsg("event %s is %s, not being_processed", id, state_name(event->state)),
+							errhint("Acquire it first; report each attempt once.")));
+	}
+}
+
+/* ---------- acquire ---------- */
+
+/* May the event be acquired now, by its own row and configuration? */
+static bool
+is_grantable(const EvqEvent *event, TimestampTz now, bool offered)
+{
+	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
+	const EvqFlow *flow = evq_config_flow(event->flow_no);
+
+	if (event_type == NULL || flow == NULL || event_type->is_suspended || event->due_at <= now)
+		return false;
+	if (event->state == EVQ_STATE_DISPATCHED)
+		return true;
+	if (event->state != EVQ_STATE_AWAITING_PROCESSING || event->attempt_scheduled_at > now)
+		return false;
+	/* Order and limits are kept by the dispatcher alone. */
+	return offered || !(event->ordered || flow->max_processing > 0);
+}
+
+/*
+ * Acquires an event; false = not granted. It waits for nobody. offered: the
+ * dispatcher put it on offer. from: the state it was in.
+ */
+bool
+evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, bool offered,
+					  const char *worker, int64 permit_for, EvqEvent *event, EvqState *from)
+{
+	for (;;)
+	{
+		if (!evq_store_fetch(store, event_id, event) || !is_grantable(event, now, offered))
+			return false;
+
+		*from = event->state;
+		if (permit_for == EVQ_DEFAULT_TIME)
+			permit_for = evq_config_event_type(event->event_type_no)->attempt_timeout;
+		move(event, EVQ_VERB_ACQUIRE, EVQ_STATE_BEING_PROCESSED, now);
+		event->state_due_at = Min(evq_retry_add(now, permit_for), event->due_at);
+		event->permit = EVQ_PERMIT_MAKE(evq_store_epoch(), (uint32) event->permit + 1);
+		event->worker = worker;
+		switch (evq_store_update(store, event, false))
+		{
+			case EVQ_STORE_DONE:
+				evq_wake_changed(event);
+				return true;
+			case EVQ_STORE_BUSY:
+				return false;
+			case EVQ_STORE_CHANGED:
+				break;
+		}
+	}
+}
+
+/* ---------- reports ---------- */
+
+/*
+ * Success, with its spinoffs, which go on in the event's flow. Their ids are
+ * returned, those of the first report where this one repeats it.
+ */
+EvqVerdict
+evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
+					  const EvqOutcome *outcome, EvqPublish *spinoffs, int spinoff_count, EvqEvent *event,
+					  const pg_uuid_t **spinoff_ids, int *spinoff_id_count)
+{
+	EvqEvent *children = NULL;
+	pg_uuid_t *ids = NULL;
+	Datum *payloads = NULL;
+	Datum *headers = NULL;
+
+	for (;;)
+	{
+		EvqOutcome written = *outcome;
+		EvqVerdict verdict = fetch_held(store, event_id, permit, event, &written);
+
+		if (verdict != EVQ_ACCEPTED)
+		{
+			*spinoff_ids = written.spinoff_ids;
+			*spinoff_id_count = written.spinoff_count;
+			return verdict;
+		}
+
+		if (spinoff_count > 0 && children == NULL)
+		{
+			if (event->chain_depth >= evq_max_chain_depth)
+				ereport(ERROR, (errcode(EVQ_ERRCODE_LIMIT_REACHED),
+								errmsg("chain of events is %d long", event->chain_depth + 1),
+								errhint("Publish the next event on its own, or raise evq.max_chain_depth.")));
+			children = palloc(spinoff_count * sizeof(EvqEvent));
+			ids = palloc(spinoff_count * sizeof(pg_uuid_t));
+			payloads = palloc(spinoff_count * sizeof(Datum));
+			headers = palloc(spinoff_count * sizeof(Datum));
+			for (int i = 0; i < spinoff_count; i++)
+			{
+				if (spinoffs[i].event_type->flow_no != event->flow_no)
+					ereport(
+						ERROR,
+						(errcode(EVQ_ERRCODE_BAD_ARGUMENT),
+						 errmsg("spinoff event type \"%s\" is of another flow",
+								spinoffs[i].event_type->event_type),
+						 errhint(
+							 "Spinoffs go on in the same flow; publish into another flow with evq_publish().")));
+				spinoffs[i].flow_id = event->flow_id;
+				check_request(&spinoffs[i]);
+				make_event(&children[i], &spinoffs[i], event, now);
+				ids[i] = children[i].event_id;
+				payloads[i] = spinoffs[i].payload;
+				headers[i] = spinoffs[i].headers;
+			}
+		}
+
+		move(event, EVQ_VERB_SUCCEED, EVQ_STATE_SUCCEEDED, now);
+		event->attempts_used++;
+		written.finished_at = now;
+		written.spinoff_ids = ids;
+		written.spinoff_count = spinoff_count;
+		if (evq_store_finish(store, event, &written, true) == EVQ_STORE_DONE)
+			break;
+	}
+
+	evq_wake_changed(event);
+	if (spinoff_count > 0)
+		insert_events(store, children, payloads, headers, spinoff_count);
+	*spinoff_ids = ids;
+	*spinoff_id_count = spinoff_count;
+	return EVQ_ACCEPTED;
+}
+
+static void
+push_string(JsonbParseState **state, const char *key, const char *value)
+{
+	JsonbValue item = {.type = jbvString};
+
+	item.val.string.val = unconstify(char *, key);
+	item.val.string.len = strlen(key);
+	pushJsonbValue(state, WJB_KEY, &item);
+	item.val.string.val = unconstify(char *, value);
+	item.val.string.len = strlen(value);
+	pushJsonbValue(state, WJB_VALUE, &item);
+}
+
+/* The payload of an on-fail event: what failed, why, and its payload. */
+static Datum
+on_fail_payload(EvqStore *store, const EvqEvent *event, const char *event_type, const char *reason)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue key = {.type = jbvString};
+	JsonbValue item;
+	char id[EVQ_UUID_TEXT_SIZE];
+	Datum payload;
+	Datum headers;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_string(&state, "event_id", evq_uuid_text(&event->event_id, id));
+	push_string(&state, "event_type", event_type);
+	push_string(&state, "state", state_name(event->state));
+	push_string(&state, "error", reason);
+	key.val.string.val = "attempts";
+	key.val.string.len = strlen("attempts");
+	pushJsonbValue(&state, WJB_KEY, &key);
+	item.type = jbvNumeric;
+	item.val.numeric = DatumGetNumeric(
+		DirectFunctionCall1(int4_numeric, Int32GetDatum(event->attempts_used)));
+	pushJsonbValue(&state, WJB_VALUE, &item);
+	if (evq_store_fetch_payload(store, &event->event_id, &payload, &headers))
+	{
+		key.val.string.val = "payload";
+		key.val.string.len = strlen("payload");
+		pushJsonbValue(&state, WJB_KEY, &key);
+		JsonbToJsonbValue(DatumGetJsonbP(payload), &item);
+		pushJsonbValue(&state, WJB_VALUE, &item);
+	}
+	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+}
+
+static void
+note(EvqStore *store, const EvqEvent *event, TimestampTz now, const char *message)
+{
+	EvqFailure failure = {
+		.event_id = event->event_id,
+		.failed_at = now,
+		.attempt = event->attempts_used,
+		.outcome = "note",
+		.error_message = message,
+		.worker = event->worker,
+	};
+
+	evq_store_insert_error(store, &failure);
+}
+
+/* The type of the event to publish when this one fails for good; NULL = none, and why where one was asked for. */
+static const EvqEventType *
+on_fail_event_type(const EvqEvent *event, const EvqEventType *event_type, const char **problem)
+{
+	const EvqEventType *wanted = NULL;
+
+	if (event->on_fail_event_type_no != 0)
+		wanted = evq_config_event_type(event->on_fail_event_type_no);
+	else if (event_type != NULL && event_type->on_fail_event_type[0] != '\0')
+		wanted = evq_config_find_event_type(event_type->on_fail_event_type);
+	else
+		return NULL;
+
+	if (wanted == NULL || wanted->dropped || wanted->flow_no != event->flow_no)
+		*problem = "on-fail event not published: its event type is not configured in this flow";
+	else if (event->chain_depth >= evq_max_chain_depth)
+		*problem = "on-fail event not published: evq.max_chain_depth is reached";
+	else
+		return wanted;
+	return NULL;
+}
+
+/*
+ * Ends an event, already moved to failed or expired, and publishes its on-fail
+ * event.
+ */
+static EvqStoreResult
+finish_badly(EvqStore *store, EvqEvent *event, TimestampTz now, const char *reason, bool wait)
+{
+	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
+	const char *problem = NULL;
+	const EvqEventType *follower = on_fail_event_type(event, event_type, &problem);
+	EvqOutcome outcome = {.finished_at = now, .reason = reason};
+	EvqEvent child;
+	EvqStoreResult result;
+
+	if (follower != NULL)
+	{
+		EvqPublish request = {.event_type = follower, .flow_id = event->flow_id};
+
+		make_event(&child, &request, event, now);
+		outcome.spinoff_ids = &child.event_id;
+		outcome.spinoff_count = 1;
+	}
+
+	result = evq_store_finish(store, event, &outcome, wait);
+	if (result != EVQ_STORE_DONE)
+		return result;
+	evq_wake_changed(event);
+	if (follower != NULL)
+	{
+		Datum payload = on_fail_payload(store, event, event_type == NULL ? "" : event_type->event_type,
+										reason);
+
+		insert_events(store, &child, &payload, NULL, 1);
+	}
+	if (problem != NULL)
+		note(store, event, now, problem);
+	return EVQ_STORE_DONE;
+}
+
+static const char *
+clip(const char *text, int limit)
+{
+	int length;
+
+	if (text == NULL)
+		return NULL;
+	length = strlen(text);
+	return length <= limit ? text : pnstrdup(text, pg_mbcliplen(text, length, limit));
+}
+
+/* Ends an attempt without success: the engine alone decides whether there is another. */
+static EvqStoreResult
+end_attempt(EvqStore *store, EvqEvent *event, TimestampTz now, EvqVerb verb, const EvqFailureReport *report,
+			bool wait)
+{
+	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
+	EvqFailure failure = {
+		.event_id = event->event_id,
+		.failed_at = now,
+		.attempt = event->attempts_used + 1,
+		.error_message = clip(report->error_message, EVQ_MAX_ERROR_MESSAGE),
+		.stack_trace = clip(report->stack_trace, EVQ_MAX_STACK_TRACE),
+		.worker = event->worker,
+	};
+	EvqStoreResult result;
+	TimestampTz next_at;
+	bool again = false;
+
+	event->attempts_used++;
+	if (report->retryable && event_type != NULL)
+	{
+		EvqRetryRule rule = evq_config_retry_rule(event_type);
+		int64 delay = report->retry_in;
+
+		if (delay == EVQ_DEFAULT_TIME)
+			delay = evq_retry_delay(&rule, event->attempts_used + 1, pg_prng_double(&pg_global_prng_state));
+		again = evq_retry_next(&rule, event->attempts_used, now, event->due_at, delay, &next_at);
+	}
+
+	if (again)
+	{
+		move(event, verb, EVQ_STATE_AWAITING_PROCESSING, now);
+		event->attempt_scheduled_at = next_at;
+		result = evq_store_update(store, event, wait);
+		if (result == EVQ_STORE_DONE)
+			evq_wake_changed(event);
+	}
+	else
+	{
+		move(event, verb, EVQ_STATE_FAILED, now);
+		result = finish_badly(store, event, now, failure.error_message, wait);
+	}
+	if (result == EVQ_STORE_DONE)
+	{
+		failure.outcome = again ? "retry" : "failed";
+		evq_store_insert_error(store, &failure);
+	}
+	return result;
+}
+
+EvqVerdict
+evq_lifecycle_fail(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
+				   const EvqFailureReport *report, EvqEvent *event)
+{
+	EvqOutcome found;
+
+	for (;;)
+	{
+		EvqVerdict verdict = fetch_held(store, event_id, permit, event, &found);
+
+		if (verdict != EVQ_ACCEPTED)
+			return verdict == EVQ_ACCEPTED_BEFORE ? EVQ_WRONG_STATE : verdict;
+		if (end_attempt(store, event, now, EVQ_VERB_FAIL, report, true) == EVQ_STORE_DONE)
+			return EVQ_ACCEPTED;
+	}
+}
+
+/* Writes a held event back; CHANGED sends the caller round its loop. */
+static bool
+write_held(EvqStore *store, const EvqEvent *event)
+{
+	if (evq_store_update(store, event, true) != EVQ_STORE_DONE)
+		return false;
+	evq_wake_changed(event);
+	return true;
+}
+
+/* Extends a permit; on PERMIT_LOST the event's state tells whether it was canceled. */
+EvqVerdict
+evq_lifecycle_extend(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
+					 int64 extend_by, EvqEvent *event)
+{
+	EvqOutcome found;
+
+	for (;;)
+	{
+		EvqVerdict verdict = fetch_held(store, event_id, permit, event, &found);
+
+		if (verdict != EVQ_ACCEPTED)
+			return verdict;
+		if (extend_by == EVQ_DEFAULT_TIME)
+		{
+			const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
+
+			extend_by = event_type == NULL ? 0 : event_type->attempt_timeout;
+		}
+		event->state_due_at = Min(evq_retry_add(now, extend_by), event->due_at);
+		if (write_held(store, event))
+			return EVQ_ACCEPTED;
+	}
+}
+
+/* Gives an event back, at once or until run_at. */
+EvqVerdict
+evq_lifecycle_give_back(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
+						bool snooze, TimestampTz run_at, EvqEvent *event)
+{
+	EvqOutcome found;
+
+	for (;;)
+	{
+		EvqVerdict verdict = fetch_held(store, event_id, permit, event, &found);
+
+		if (verdict != EVQ_ACCEPTED)
+			return verdict == EVQ_ACCEPTED_BEFORE ? EVQ_WRONG_STATE : verdict;
+		if (snooze && run_at >= event->due_at)
+			ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
+							errmsg("run_at lies past the end of the event's lifespan"),
+							errdetail("The lifespan ends at %s.", timestamptz_to_str(event->due_at)),
+							errhint("Pass an earlier time, or give the event type a longer lifespan.")));
+		move(event, snooze ? EVQ_VERB_SNOOZE : EVQ_VERB_RELEASE, EVQ_STATE_AWAITING_PROCESSING, now);
+		event->attempt_scheduled_at = snooze ? Max(run_at, now) : now;
+		if (write_held(store, event))
+			return EVQ_ACCEPTED;
+	}
+}
+
+/* Puts an event to sleep until it is activated or the timeout passes. */
+EvqVerdict
+evq_lifecycle_suspend(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
+					  int64 timeout, EvqEvent *event)
+{
+	EvqOutcome found;
+
+	for (;;)
+	{
+		EvqVerdict verdict = fetch_held(store, event_id, permit, event, &found);
+
+		if (verdict != EVQ_ACCEPTED)
+			return verdict == EVQ_ACCEPTED_BEFORE ? EVQ_WRONG_STATE : verdict;
+		move(event, EVQ_VERB_SUSPEND, EVQ_STATE_SUSPENDED, now);
+		event->state_due_at = timeout == EVQ_DEFAULT_TIME ? event->due_at
+														  : Min(evq_retry_add(now, timeout), event->due_at);
+		if (write_held(store, event))
+			return EVQ_ACCEPTED;
+	}
+}
+
+/* ---------- operators and triggers ---------- */
+
+static void
+refuse_verb(const pg_uuid_t *event_id, EvqState state, EvqVerb verb, const char *hint)
+{
+	char id[EVQ_UUID_TEXT_SIZE];
+
+	ereport(ERROR, (errcode(EVQ_ERRCODE_WRONG_STATE),
+					errmsg("event %s is %s: it cannot %s", evq_uuid_text(event_id, id), state_name(state),
+						   evq_transition_verb_name(verb)),
+					errhint("%s", hint)));
+}
+
+/* Reads a live event that the verb applies to, or raises an error. */
+static void
+must_fetch(EvqStore *store, const pg_uuid_t *event_id, EvqVerb verb, const char *hint, EvqEvent *event)
+{
+	EvqOutcome outcome;
+
+	if (!evq_store_fetch(store, event_id, event) &&
+		!evq_store_fetch_finished(store, event_id, event, &outcome))
+		evq_lifecycle_refuse(EVQ_NO_SUCH_EVENT, event_id, NULL);
+	if (!evq_transition_can(event->state, verb))
+		refuse_verb(event_id, event->state, verb, hint);
+}
+
+static void
+merge_payload(EvqStore *store, const EvqEvent *event, Datum patch)
+{
+	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
+	Datum payload;
+	Datum headers;
+
+	if (!evq_store_fetch_payload(store, &event->event_id, &payload, &headers))
+		elog(ERROR, "evq: event has no payload");
+	if (!JB_ROOT_IS_OBJECT(DatumGetJsonbP(payload)))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("the event's payload is not a JSON object"),
+						errhint("Activate it without payload_patch.")));
+	payload = DirectFunctionCall2(jsonb_concat, payload, patch);
+	if (event_type != NULL)
+		check_payload_size(event_type, payload);
+	if (evq_store_update_payload(store, &event->event_id, payload, headers) != EVQ_STORE_DONE)
+		elog(ERROR, "evq: payload of a locked event changed");
+}
+
+/* patch: a jsonb object merged into the payload, 0 = none. */
+void
+evq_lifecycle_must_activate(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, Datum patch)
+{
+	EvqEvent event;
+
+	do
+	{
+		must_fetch(store, event_id, EVQ_VERB_ACTIVATE,
+				   "Only a suspended event can be activated; its worker may not have suspended it yet.",
+				   &event);
+		move(&event, EVQ_VERB_ACTIVATE, EVQ_STATE_AWAITING_PROCESSING, now);
+		event.attempt_scheduled_at = now;
+	} while (!write_held(store, &event));
+
+	if (patch != (Datum) 0)
+		merge_payload(store, &event, patch);
+}
+
+void
+evq_lifecycle_must_cancel(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, const char *reason)
+{
+	EvqEvent event;
+	EvqOutcome outcome = {.finished_at = now, .reason = clip(reason, EVQ_MAX_ERROR_MESSAGE)};
+
+	do
+	{
+		EvqOutcome found;
+
+		if (!evq_store_fetch(store, event_id, &event))
+		{
+			if (evq_store_fetch_finished(store, event_id, &event, &found) &&
+				event.state == EVQ_STATE_CANCELED)
+				return;
+			must_fetch(store, event_id, EVQ_VERB_CANCEL, "A finished event stays as it is.", &event);
+			continue;
+		}
+		move(&event, EVQ_VERB_CANCEL, EVQ_STATE_CANCELED, now);
+	} while (evq_store_finish(store, &event, &outcome, true) != EVQ_STORE_DONE);
+	evq_wake_changed(&event);
+}
+
+void
+evq_lifecycle_must_retry(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id)
+{
+	EvqEvent event;
+
+	do
+	{
+		const EvqEventType *event_type;
+
+		must_fetch(store, event_id, EVQ_VERB_RETRY,
+				   "Only a failed, expired or canceled event can be retried.", &event);
+		event_type = evq_config_event_type(event.event_type_no);
+		if (event_type == NULL || event_type->dropped)
+			ereport(ERROR,
+					(errcode(EVQ_ERRCODE_UNKNOWN_TYPE), errmsg("the event's type is no longer configured"),
+					 errhint("Configure it again with evq_configure().")));
+		move(&event, EVQ_VERB_RETRY, EVQ_STATE_AWAITING_PROCESSING, now);
+		event.attempts_used = 0;
+		event.attempt_scheduled_at = now;
+		event.due_at = evq_retry_add(now, event_type->lifespan);
+		event.worker = NULL;
+	} while (evq_store_revive(store, &event) != EVQ_STORE_DONE);
+	evq_wake_changed(&event);
+}
+
+/* ---------- the engine ---------- */
+
+/* Does what the clock asks of a live event; see EvqSettled. It waits for nobody. */
+EvqSettled
+evq_lifecycle_settle(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqEvent *event)
+{
+	EvqFailureReport timeout = {
+		.error_message = "the permit ran out without a report",
+		.retryable = true,
+		.retry_in = EVQ_DEFAULT_TIME,
+	};
+	const EvqEventType *event_type;
+	EvqStoreResult result = EVQ_STORE_DONE;
+	EvqSettled settled;
+
+	do
+	{
+		if (!evq_store_fetch(store, event_id, event))
+			return EVQ_SETTLED_GONE;
+
+		settled = EVQ_SETTLED_TIMED_OUT;
+		switch (event->state)
+		{
+			case EVQ_STATE_AWAITING_PROCESSING:
+			case EVQ_STATE_DISPATCHED:
+				if (event->due_at <= now)
+				{
+					move(event, EVQ_VERB_LIFESPAN_OVER, EVQ_STATE_EXPIRED, now);
+					result = finish_badly(store, event, now, "the lifespan is over", false);
+					settled = EVQ_SETTLED_EXPIRED;
+				}
+				else if (event->state == EVQ_STATE_DISPATCHED && event->state_due_at <= now)
+				{
+					move(event, EVQ_VERB_DISPATCH_TIMEOUT, EVQ_STATE_AWAITING_PROCESSING, now);
+					result = evq_store_update(store, event, false);
+					if (result == EVQ_STORE_DONE)
+						evq_wake_changed(event);
+				}
+				else
+					return EVQ_SETTLED_NOTHING;
+				break;
+
+			case EVQ_STATE_BEING_PROCESSED:
+				if (event->state_due_at > now)
+					return EVQ_SETTLED_NOTHING;
+				result = end_attempt(store, event, now, EVQ_VERB_PERMIT_TIMEOUT, &timeout, false);
+				break;
+
+			case EVQ_STATE_SUSPENDED:
+				if (event->state_due_at > now)
+					return EVQ_SETTLED_NOTHING;
+				event_type = evq_config_event_type(event->event_type_no);
+				if (event_type != NULL && event_type->retry_on_suspend_timeout && event->due_at > now)
+				{
+					move(event, EVQ_VERB_SUSPEND_TIMEOUT, EVQ_STATE_AWAITING_PROCESSING, now);
+					event->attempt_scheduled_at = now;
+					result = evq_store_update(store, event, false);
+					if (result == EVQ_STORE_DONE)
+						evq_wake_changed(event);
+				}
+				else
+				{
+					move(event, EVQ_VERB_SUSPEND_TIMEOUT, EVQ_STATE_EXPIRED, now);
+					result = finish_badly(store, event, now, "the suspension timed out", false);
+					settled = EVQ_SETTLED_EXPIRED;
+				}
+				break;
+
+			default:
+				/* A row that evq did not write: not ours to judge. */
+				return EVQ_SETTLED_NOTHING;
+		}
+	} while (result == EVQ_STORE_CHANGED);
+	return result == EVQ_STORE_BUSY ? EVQ_SETTLED_BUSY : settled;
+}
+
+/* Marks an event, just read and due, as dispatched; false when somebody else is changing it. */
+bool
+evq_lifecycle_dispatch(EvqStore *store, TimestampTz now, EvqEvent *event, int64 dispatch_timeout)
+{
+	move(event, EVQ_VERB_DISPATCH, EVQ_STATE_DISPATCHED, now);
+	event->state_due_at = Min(evq_retry_add(now, dispatch_timeout), event->due_at);
+	if (evq_store_update(store, event, false) != EVQ_STORE_DONE)
+		return false;
+	evq_wake_changed(event);
+	return true;
+}

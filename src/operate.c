@@ -1,0 +1,75 @@
+/*
+ * operate.c
+ *		SQL functions that an operator, or the trigger of a suspended event, calls.
+ */
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+
+#include "arguments.h"
+#include "clock.h"
+#include "errors.h"
+#include "wake.h"
+
+PG_FUNCTION_INFO_V1(evq_sql_activate);
+PG_FUNCTION_INFO_V1(evq_sql_cancel);
+PG_FUNCTION_INFO_V1(evq_sql_retry);
+PG_FUNCTION_INFO_V1(evq_sql_configuration_changed);
+
+Datum
+evq_sql_activate(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t event_id = evq_argument_event_id(fcinfo, 0);
+	Datum patch = (Datum) 0;
+	EvqStore *store;
+
+	if (!PG_ARGISNULL(1))
+	{
+		Jsonb *value = PG_GETARG_JSONB_P(1);
+
+		if (!JB_ROOT_IS_OBJECT(value))
+			ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("payload_patch is not a JSON object"),
+							errhint("Pass an object with the keys to set, or NULL.")));
+		patch = JsonbPGetDatum(value);
+	}
+	evq_config_use();
+	store = evq_store_open("evq_activate()");
+	evq_lifecycle_must_activate(store, evq_clock_now(), &event_id, patch);
+	evq_store_close(store);
+	PG_RETURN_VOID();
+}
+
+Datum
+evq_sql_cancel(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t event_id = evq_argument_event_id(fcinfo, 0);
+	EvqStore *store;
+
+	evq_config_use();
+	store = evq_store_open("evq_cancel()");
+	evq_lifecycle_must_cancel(store, evq_clock_now(), &event_id, evq_argument_text(fcinfo, 1));
+	evq_store_close(store);
+	PG_RETURN_VOID();
+}
+
+Datum
+evq_sql_retry(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t event_id = evq_argument_event_id(fcinfo, 0);
+	EvqStore *store;
+
+	evq_config_use();
+	store = evq_store_open("evq_retry()");
+	evq_lifecycle_must_retry(store, evq_clock_now(), &event_id);
+	evq_store_close(store);
+	PG_RETURN_VOID();
+}
+
+/* The trigger of the configuration tables. */
+Datum
+evq_sql_configuration_changed(PG_FUNCTION_ARGS)
+{
+	evq_config_invalidate();
+	evq_wake_look();
+	PG_RETURN_POINTER(NULL);
+}

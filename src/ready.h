@@ -1,0 +1,48 @@
+/*
+ * ready.h
+ *		Events on offer, by flow: the dispatcher puts them in, evq_acquire_next() takes them out.
+ *
+ * Entries are hints: whoever takes one looks at the event's row before he believes it.
+ */
+#ifndef EVQ_READY_H
+#define EVQ_READY_H
+
+#include "storage/lwlock.h"
+
+#include "types.h"
+
+#define EVQ_READY_FLOWS 256
+
+typedef struct EvqReadyEntry
+{
+	pg_uuid_t event_id;
+	int32 event_type_no;
+	int32 next; /* index of the next entry, -1 = none */
+} EvqReadyEntry;
+
+typedef struct EvqReadyQueue
+{
+	int32 flow_no; /* 0 = unused */
+	int32 first;
+	int32 last;
+	int32 count;
+} EvqReadyQueue;
+
+typedef struct EvqReady
+{
+	LWLock *lock; /* protects all below; set at start-up */
+	int32 size;
+	int32 free; /* first free entry, -1 = none */
+	EvqReadyQueue queues[EVQ_READY_FLOWS];
+	EvqReadyEntry entries[FLEXIBLE_ARRAY_MEMBER];
+} EvqReady;
+
+extern Size evq_ready_bytes(int size);
+extern void evq_ready_init(EvqReady *ready, int size, LWLock *lock);
+extern void evq_ready_clear(EvqReady *ready);
+extern bool evq_ready_push(EvqReady *ready, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
+						   int max_in_flow, bool *was_empty);
+extern int evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type_nos, int event_type_count,
+						 pg_uuid_t *event_ids, int max);
+
+#endif /* EVQ_READY_H */

@@ -1,0 +1,45 @@
+/*
+ * ring.h
+ *		State changes on their way from sessions to a dispatcher.
+ *
+ * A ring is a hint: it may lose everything, and the tables still say it all.
+ */
+#ifndef EVQ_RING_H
+#define EVQ_RING_H
+
+#include "storage/lwlock.h"
+
+#include "types.h"
+
+/* What a session tells the dispatcher about an event it changed. */
+typedef struct EvqWake
+{
+	pg_uuid_t event_id;
+	TimestampTz at; /* awaiting: when the next attempt is due; else: state_due_at */
+	TimestampTz due_at;
+	uint64 flow_id_hash;
+	int32 flow_no;
+	int32 event_type_no;
+	int16 priority;
+	bool ordered;
+	uint8 state; /* an EvqState: the state it is in now */
+} EvqWake;
+
+typedef struct EvqRing
+{
+	LWLock *lock; /* protects all below; set at start-up */
+	uint32 size;
+	uint32 head;     /* next to write */
+	uint32 tail;     /* next to read; head == tail: empty */
+	bool overflowed; /* something was lost since the last read */
+	uint64 overflow_count;
+	EvqWake entries[FLEXIBLE_ARRAY_MEMBER];
+} EvqRing;
+
+extern Size evq_ring_bytes(int size);
+extern void evq_ring_init(EvqRing *ring, int size, LWLock *lock);
+extern void evq_ring_push(EvqRing *ring, const EvqWake *wakes, int count, bool overflowed);
+extern bool evq_ring_is_empty(EvqRing *ring);
+extern int evq_ring_pop(EvqRing *ring, EvqWake *wakes, int max, bool *overflowed);
+
+#endif /* EVQ_RING_H */

@@ -1,0 +1,178 @@
+/*
+ * shmem.c
+ *		The shared memory of the engine.
+ *
+ * Without preloading there is none: then evq_shared is NULL, and everything
+ * works by evq_tick() and by reading the tables.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+
+#include "guc.h"
+#include "shmem.h"
+
+#define TRANCHE "evq"
+#define LOCKS_PER_PLACE 2
+
+EvqShared *evq_shared;
+
+static shmem_request_hook_type previous_request_hook;
+static shmem_startup_hook_type previous_startup_hook;
+
+static Size
+header_bytes(void)
+{
+	return MAXALIGN(offsetof(EvqShared, places) + sizeof(EvqPlace) * evq_max_databases);
+}
+
+static Size
+place_bytes(void)
+{
+	return MAXALIGN(evq_ring_bytes(evq_ring_size)) + MAXALIGN(evq_ready_bytes(evq_ready_size));
+}
+
+static Size
+total_bytes(void)
+{
+	return add_size(header_bytes(), mul_size(place_bytes(), evq_max_databases));
+}
+
+static void
+request(void)
+{
+	if (previous_request_hook)
+		previous_request_hook();
+	RequestAddinShmemSpace(total_bytes());
+	RequestNamedLWLockTranche(TRANCHE, 1 + LOCKS_PER_PLACE * evq_max_databases);
+}
+
+static void
+startup(void)
+{
+	bool found;
+
+	if (previous_startup_hook)
+		previous_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	evq_shared = ShmemInitStruct("evq", total_bytes(), &found);
+	if (!found)
+	{
+		LWLockPadded *locks = GetNamedLWLockTranche(TRANCHE);
+		char *next = (char *) evq_shared + header_bytes();
+
+		memset(evq_shared, 0, header_bytes());
+		evq_shared->lock = &(locks++)->lock;
+		evq_shared->place_count = evq_max_databases;
+		for (int i = 0; i < evq_max_databases; i++)
+		{
+			EvqPlace *place = &evq_shared->places[i];
+
+			pg_atomic_init_u64(&place->announcing, 0);
+			pg_atomic_init_u64(&place->announced, 0);
+			pg_atomic_init_u32(&place->prepared, 0);
+			pg_atomic_init_u32(&place->look_now, 0);
+			pg_atomic_init_u32(&place->wants_changes, 0);
+			pg_atomic_init_u64(&place->sleeping_until, 0);
+			place->ring = (EvqRing *) next;
+			next += MAXALIGN(evq_ring_bytes(evq_ring_size));
+			evq_ring_init(place->ring, evq_ring_size, &(locks++)->lock);
+			place->ready = (EvqReady *) next;
+			next += MAXALIGN(evq_ready_bytes(evq_ready_size));
+			evq_ready_init(place->ready, evq_ready_size, &(locks++)->lock);
+		}
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+evq_shmem_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	previous_request_hook = shmem_request_hook;
+	shmem_request_hook = request;
+	previous_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup;
+}
+
+/* The place of a database, or NULL. Caller holds the lock, or can stand to be wrong. */
+EvqPlace *
+evq_shmem_find(Oid database)
+{
+	for (int i = 0; i < evq_shared->place_count; i++)
+	{
+		if (evq_shared->places[i].database == database)
+			return &evq_shared->places[i];
+	}
+	return NULL;
+}
+
+/*
+ * The place of a database, made if there is none yet; NULL when all are taken.
+ * Caller holds the lock exclusively. Where no place is free, that of a database
+ * without evq is taken over.
+ */
+EvqPlace *
+evq_shmem_find_or_make(Oid database)
+{
+	EvqPlace *place = evq_shmem_find(database);
+
+	if (place == NULL)
+		place = evq_shmem_find(InvalidOid);
+	for (int i = 0; i < evq_shared->place_count && place == NULL; i++)
+	{
+		EvqPlace *candidate = &evq_shared->places[i];
+
+		if (candidate->state == EVQ_PLACE_ABSENT && candidate->holds == 0 && candidate->pid == 0)
+			place = candidate;
+	}
+	if (place != NULL && place->database != database)
+	{
+		place->database = database;
+		place->state = EVQ_PLACE_FREE;
+		place->check_extension = false;
+		place->started_at = place->restart_at = place->last_turn_at = 0;
+		place->failures = 0;
+		place->turns = place->dispatched = place->errors = 0;
+		place->last_error[0] = '\0';
+		pg_atomic_write_u32(&place->prepared, 0);
+	}
+	return place;
+}
+
+/* The place of this session's database, or NULL; needs no lock. */
+EvqPlace *
+evq_shmem_mine(void)
+{
+	static EvqPlace *mine;
+
+	if (evq_shared == NULL)
+		return NULL;
+	if (mine == NULL || mine->database != MyDatabaseId)
+		mine = evq_shmem_find(MyDatabaseId);
+	return mine;
+}
+
+/* Cannot fail. */
+void
+evq_shmem_wake_dispatcher(EvqPlace *place)
+{
+	Latch *latch = place->latch;
+
+	/* A dispatcher that leaves clears the pointer first; a latch set late wakes someone for nothing. */
+	if (latch != NULL)
+		SetLatch(latch);
+}
+
+void
+evq_shmem_wake_launcher(void)
+{
+	Latch *latch = evq_shared->launcher_latch;
+
+	if (latch != NULL)
+		SetLatch(latch);
+}

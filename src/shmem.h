@@ -1,0 +1,81 @@
+/*
+ * shmem.h
+ *		The shared memory of the engine: one place a database.
+ */
+#ifndef EVQ_SHMEM_H
+#define EVQ_SHMEM_H
+
+#include "port/atomics.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+
+#include "ready.h"
+#include "ring.h"
+
+#define EVQ_LAST_ERROR_SIZE 256
+
+typedef enum EvqPlaceState
+{
+	EVQ_PLACE_FREE,     /* of no database */
+	EVQ_PLACE_WANTED,   /* the launcher shall start a dispatcher */
+	EVQ_PLACE_STARTING, /* the launcher did; it is not known yet whether the extension is there */
+	EVQ_PLACE_RUNNING,  /* the dispatcher is at work */
+	EVQ_PLACE_STOPPED,  /* it ended; the launcher starts it again after a pause */
+	EVQ_PLACE_ABSENT    /* the database has no evq */
+} EvqPlaceState;
+
+/* What the engine shares about one database. "lock" is EvqShared.lock. */
+typedef struct EvqPlace
+{
+	Oid database;        /* lock; InvalidOid = free */
+	EvqPlaceState state; /* lock */
+	int holds; /* lock; sessions that want the database empty: its dispatcher leaves, none may start */
+	bool check_extension;   /* lock; the extension may have been dropped */
+	int pid;                /* lock; 0 = no dispatcher */
+	Latch *latch;           /* lock; the dispatcher's, NULL = none */
+	TimestampTz started_at; /* lock */
+	TimestampTz restart_at; /* launcher only */
+	int failures;           /* launcher only; starts in a row that did not last */
+
+	TimestampTz last_turn_at;             /* lock; this and the next are written by the dispatcher */
+	uint64 turns;                         /* lock */
+	uint64 dispatched;                    /* lock */
+	uint64 errors;                        /* lock */
+	char last_error[EVQ_LAST_ERROR_SIZE]; /* lock */
+
+	/*
+	 * Transactions that are about to announce something, and those that have
+	 * done so or will never. While the two differ, or the first has moved since
+	 * the last look, an announcement may be lost: the dispatcher keeps reading
+	 * the tables.
+	 */
+	pg_atomic_uint64 announcing;
+	pg_atomic_uint64 announced;
+	pg_atomic_uint32 prepared;       /* such a transaction was prepared: its commit cannot be seen */
+	pg_atomic_uint32 look_now;       /* the tables changed in a way that no entry of the ring tells */
+	pg_atomic_uint32 wants_changes;  /* some flow waits for room: wake the dispatcher for every change */
+	pg_atomic_uint64 sleeping_until; /* TimestampTz; the dispatcher need not be woken for later things */
+
+	EvqRing *ring;
+	EvqReady *ready;
+} EvqPlace;
+
+typedef struct EvqShared
+{
+	LWLock *lock;
+	Latch *launcher_latch; /* lock; NULL = no launcher */
+	int place_count;
+	EvqPlace places[FLEXIBLE_ARRAY_MEMBER];
+} EvqShared;
+
+/* NULL when evq is not preloaded. */
+extern EvqShared *evq_shared;
+
+extern void evq_shmem_init(void);
+extern EvqPlace *evq_shmem_find(Oid database);
+extern EvqPlace *evq_shmem_find_or_make(Oid database);
+extern EvqPlace *evq_shmem_mine(void);
+extern void evq_shmem_wake_dispatcher(EvqPlace *place);
+extern void evq_shmem_wake_launcher(void);
+
+#endif /* EVQ_SHMEM_H */

@@ -1,0 +1,1152 @@
+/*
+ * store.c
+ *		All access to evq's tables.
+ *
+ * Rows are read through their primary key and written with the table access
+ * method's own calls, as the executor does for an UPDATE, but without planning
+ * one. What the executor would do besides is done here or ruled out: the
+ * transaction must not be read-only; index entries are added where a new row
+ * version is not heap-only; in REPEATABLE READ and above a row changed by
+ * someone else is a serialization failure; otherwise the caller fetches the
+ * newest version and decides again. The tables have no triggers that fire
+ * here, no row security, and privileges are those of the functions.
+ *
+ * Where SQL is used it runs as the owner of the extension, names everything
+ * with its schema, and uses no operator.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/relscan.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "store.h"
+#include "transition.h"
+
+/* ---------- tables and columns; sql/parts/020 and 030 say the same ---------- */
+
+typedef enum TableNo
+{
+	TABLE_EVENT,
+	TABLE_PAYLOAD,
+	TABLE_HISTORY,
+	TABLE_ERROR,
+	TABLE_IDEMPOTENCY,
+	TABLE_EPOCH,
+	TABLE_EVENT_TYPE,
+	TABLE_FLOW,
+	TABLE_COUNT
+} TableNo;
+
+enum
+{
+	EVENT_ID,
+	EVENT_PUBLISHED_AT,
+	EVENT_ATTEMPT_SCHEDULED_AT,
+	EVENT_DUE_AT,
+	EVENT_TYPE_NO,
+	EVENT_FLOW_NO,
+	EVENT_PRIORITY,
+	EVENT_CHAIN_DEPTH,
+	EVENT_ORDERED,
+	EVENT_STATE,
+	EVENT_ATTEMPTS_USED,
+	EVENT_STATE_DUE_AT,
+	EVENT_STATE_SINCE,
+	EVENT_PERMIT,
+	EVENT_FLOW_ID,
+	EVENT_PARENT_ID,
+	EVENT_ON_FAIL_NO,
+	EVENT_WORKER,
+	EVENT_COLUMNS
+};
+
+enum
+{
+	PAYLOAD_EVENT_ID,
+	PAYLOAD_PAYLOAD,
+	PAYLOAD_HEADERS,
+	PAYLOAD_COLUMNS
+};
+
+enum
+{
+	HISTORY_EVENT_ID,
+	HISTORY_PUBLISHED_AT,
+	HISTORY_ATTEMPT_SCHEDULED_AT,
+	HISTORY_DUE_AT,
+	HISTORY_FINISHED_AT,
+	HISTORY_TYPE_NO,
+	HISTORY_FLOW_NO,
+	HISTORY_PRIORITY,
+	HISTORY_CHAIN_DEPTH,
+	HISTORY_ORDERED,
+	HISTORY_STATE,
+	HISTORY_ATTEMPTS_USED,
+	HISTORY_PERMIT,
+	HISTORY_FLOW_ID,
+	HISTORY_PARENT_ID,
+	HISTORY_ON_FAIL_NO,
+	HISTORY_WORKER,
+	HISTORY_REASON,
+	HISTORY_RESULT,
+	HISTORY_SPINOFF_IDS,
+	HISTORY_COLUMNS
+};
+
+enum
+{
+	ERROR_EVENT_ID,
+	ERROR_FAILED_AT,
+	ERROR_ATTEMPT,
+	ERROR_OUTCOME,
+	ERROR_MESSAGE,
+	ERROR_STACK_TRACE,
+	ERROR_WORKER,
+	ERROR_COLUMNS
+};
+
+enum
+{
+	KEY_EVENT_TYPE_NO,
+	KEY_IDEMPOTENCY_KEY,
+	KEY_EVENT_ID,
+	KEY_CONTENT_HASH,
+	KEY_COLUMNS
+};
+
+enum
+{
+	EPOCH_EPOCH,
+	EPOCH_SYSTEM_IDENTIFIER,
+	EPOCH_DATABASE_OID,
+	EPOCH_TIMELINE,
+	EPOCH_BEGAN_AT,
+	EPOCH_COLUMNS
+};
+
+enum
+{
+	TYPE_NO,
+	TYPE_EVENT_TYPE,
+	TYPE_FLOW_NO,
+	TYPE_MAX_ATTEMPTS,
+	TYPE_LIFESPAN,
+	TYPE_ATTEMPT_DELAYS,
+	TYPE_BACKOFF_FACTOR,
+	TYPE_MAX_DELAY,
+	TYPE_JITTER,
+	TYPE_ATTEMPT_TIMEOUT,
+	TYPE_IS_SUSPENDED,
+	TYPE_ON_SUSPEND_TIMEOUT,
+	TYPE_ON_FAIL_EVENT_TYPE,
+	TYPE_PRIORITY,
+	TYPE_MAX_PAYLOAD_BYTES,
+	TYPE_RETENTION,
+	TYPE_DROPPED,
+	TYPE_COLUMNS
+};
+
+enum
+{
+	FLOW_NO,
+	FLOW_FLOW_TYPE,
+	FLOW_CHANNEL,
+	FLOW_MAX_DISPATCHED,
+	FLOW_MAX_PROCESSING,
+	FLOW_DISPATCH_TIMEOUT,
+	FLOW_DELIVERY,
+	FLOW_ORDERED,
+	FLOW_NOTIFY_PAYLOAD,
+	FLOW_DROPPED,
+	FLOW_COLUMNS
+};
+
+static const struct
+{
+	const char *name;
+	int columns;
+} table_facts[TABLE_COUNT] = {
+	[TABLE_EVENT] = {"event", EVENT_COLUMNS},
+	[TABLE_PAYLOAD] = {"event_payload", PAYLOAD_COLUMNS},
+	[TABLE_HISTORY] = {"event_history", HISTORY_COLUMNS},
+	[TABLE_ERROR] = {"event_error", ERROR_COLUMNS},
+	[TABLE_IDEMPOTENCY] = {"idempotency", KEY_COLUMNS},
+	[TABLE_EPOCH] = {"epoch", EPOCH_COLUMNS},
+	[TABLE_EVENT_TYPE] = {"event_type", TYPE_COLUMNS},
+	[TABLE_FLOW] = {"flow", FLOW_COLUMNS},
+};
+
+#define DUE_INDEX "event_flow_no_attempt_scheduled_at_idx"
+#define FLOW_ID_INDEX "event_flow_no_flow_id_event_id_idx"
+
+/* A table of an open store. */
+typedef struct Table
+{
+	Relation rel; /* NULL = not opened yet */
+	ResultRelInfo *info;
+	TupleTableSlot *slot;
+	Relation key; /* the primary key's index */
+	IndexScanDesc by_key;
+	ItemPointerData fetched; /* the row fetched last */
+} Table;
+
+struct EvqStore
+{
+	EState *estate;
+	Table tables[TABLE_COUNT];
+	Relation walk_index;
+	IndexScanDesc walk;
+	TupleTableSlot *walk_slot;
+};
+
+/* Filled when first needed, emptied when one of the tables or the schema changes. */
+static Oid relids[TABLE_COUNT];
+static int32 epoch; /* 0 = unknown */
+
+/* ---------- opening ---------- */
+
+static void
+forget_relids(Datum arg, Oid relid)
+{
+	if (relid != InvalidOid)
+	{
+		bool known = false;
+
+		for (int i = 0; i < TABLE_COUNT && !known; i++)
+			known = relids[i] == relid;
+		if (!known)
+			return;
+	}
+	memset(relids, 0, sizeof(relids));
+	epoch = 0;
+}
+
+void
+evq_store_init(void)
+{
+	CacheRegisterRelcacheCallback(forget_relids, (Datum) 0);
+}
+
+static Oid
+table_relid(TableNo no, bool missing_ok)
+{
+	if (!OidIsValid(relids[no]))
+	{
+		Oid schema = get_namespace_oid("evq", true);
+
+		if (OidIsValid(schema))
+			relids[no] = get_relname_relid(table_facts[no].name, schema);
+		if (!OidIsValid(relids[no]) && !missing_ok)
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+							errmsg("table evq.%s does not exist", table_facts[no].name),
+							errhint("Run CREATE EXTENSION evq in this database.")));
+	}
+	return relids[no];
+}
+
+/* Has this database the extension? */
+bool
+evq_store_exists(void)
+{
+	return OidIsValid(table_relid(TABLE_EVENT, true));
+}
+
+static Relation
+open_table(TableNo no, LOCKMODE lock)
+{
+	Relation rel = table_open(table_relid(no, false), lock);
+
+	if (RelationGetNumberOfAttributes(rel) != table_facts[no].columns)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table evq.%s is of another version of evq", table_facts[no].name),
+						errhint("Run ALTER EXTENSION evq UPDATE, then start a new session.")));
+	return rel;
+}
+
+/* The owner of the extension's tables: who evq's own SQL runs as. */
+Oid
+evq_store_owner(void)
+{
+	Relation rel = table_open(table_relid(TABLE_EVENT, false), AccessShareLock);
+	Oid owner = rel->rd_rel->relowner;
+
+	table_close(rel, NoLock);
+	return owner;
+}
+
+static void
+push_snapshot(void)
+{
+	/* In READ COMMITTED the row may be younger than the statement's own snapshot. */
+	PushCopiedSnapshot(IsolationUsesXactSnapshot() ? GetTransactionSnapshot() : GetLatestSnapshot());
+	UpdateActiveSnapshotCommandId();
+}
+
+/* Opens the store for a verb that writes; function is its name, for error messages. */
+EvqStore *
+evq_store_open(const char *function)
+{
+	PreventCommandIfReadOnly(function);
+	PreventCommandIfParallelMode(function);
+	return evq_store_open_read();
+}
+
+EvqStore *
+evq_store_open_read(void)
+{
+	EvqStore *store = palloc0(sizeof(EvqStore));
+
+	store->estate = CreateExecutorState();
+	push_snapshot();
+	return store;
+}
+
+static void
+end_scans(EvqStore *store)
+{
+	evq_store_walk_end(store);
+	for (int i = 0; i < TABLE_COUNT; i++)
+	{
+		Table *table = &store->tables[i];
+
+		if (table->by_key != NULL)
+			index_endscan(table->by_key);
+		table->by_key = NULL;
+	}
+}
+
+/* Locks stay until the end of the transaction. */
+void
+evq_store_close(EvqStore *store)
+{
+	end_scans(store);
+	for (int i = 0; i < TABLE_COUNT; i++)
+	{
+		Table *table = &store->tables[i];
+
+		if (table->rel == NULL)
+			continue;
+		ExecDropSingleTupleTableSlot(table->slot);
+		ExecCloseIndices(table->info);
+		table_close(table->rel, NoLock);
+	}
+	if (store->walk_slot != NULL)
+		ExecDropSingleTupleTableSlot(store->walk_slot);
+	FreeExecutorState(store->estate);
+	PopActiveSnapshot();
+	pfree(store);
+}
+
+/* Looks at the tables anew: sees what others have committed meanwhile. */
+void
+evq_store_refresh(EvqStore *store)
+{
+	end_scans(store);
+	PopActiveSnapshot();
+	push_snapshot();
+}
+
+static Table *
+use_table(EvqStore *store, TableNo no)
+{
+	Table *table = &store->tables[no];
+	Oid key_oid;
+
+	if (table->rel != NULL)
+		return table;
+
+	table->rel = open_table(no, RowExclusiveLock);
+	table->slot = table_slot_create(table->rel, NULL);
+	table->info = makeNode(ResultRelInfo);
+	InitResultRelInfo(table->info, table->rel, 0, NULL, 0);
+	ExecOpenIndices(table->info, false);
+
+	key_oid = RelationGetPrimaryKeyIndex(table->rel);
+	for (int i = 0; i < table->info->ri_NumIndices; i++)
+	{
+		if (RelationGetRelid(table->info->ri_IndexRelationDescs[i]) == key_oid)
+			table->key = table->info->ri_IndexRelationDescs[i];
+	}
+	return table;
+}
+
+/* ---------- single rows ---------- */
+
+/* Finds the visible row with a uuid as its primary key. */
+static bool
+fetch_by_id(EvqStore *store, Table *table, const pg_uuid_t *event_id)
+{
+	ScanKeyData key;
+	bool found;
+
+	if (table->key == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table evq.%s has no primary key", RelationGetRelationName(table->rel)),
+						errhint("Create it again as the extension did.")));
+	if (table->by_key == NULL)
+		table->by_key = EVQ_INDEX_BEGINSCAN(table->rel, table->key, GetActiveSnapshot(), 1);
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(event_id));
+	index_rescan(table->by_key, &key, 1, NULL, 0);
+	found = index_getnext_slot(table->by_key, ForwardScanDirection, table->slot);
+	if (found)
+	{
+		table->fetched = table->slot->tts_tid;
+		slot_getallattrs(table->slot);
+	}
+	return found;
+}
+
+/* Makes the verb see what it has just written. */
+static void
+after_write(void)
+{
+	CommandCounterIncrement();
+	UpdateActiveSnapshotCommandId();
+}
+
+static void
+fill_slot(Table *table, const Datum *values, const bool *nulls)
+{
+	int columns = RelationGetNumberOfAttributes(table->rel);
+
+	ExecClearTuple(table->slot);
+	memcpy(table->slot->tts_values, values, columns * sizeof(Datum));
+	memcpy(table->slot->tts_isnull, nulls, columns * sizeof(bool));
+	ExecStoreVirtualTuple(table->slot);
+}
+
+static void
+insert_index_entries(EvqStore *store, Table *table, bool update)
+{
+	EVQ_INSERT_INDEX_TUPLES(table->info, table->slot, store->estate, update);
+	ResetPerTupleExprContext(store->estate);
+}
+
+static void
+insert_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls)
+{
+	fill_slot(table, values, nulls);
+	table_tuple_insert(table->rel, table->slot, GetCurrentCommandId(true), 0, NULL);
+	if (table->info->ri_NumIndices > 0)
+		insert_index_entries(store, table, false);
+}
+
+/* What a failed change of a row means; in READ COMMITTED the caller goes on with the newest version. */
+static EvqStoreResult
+judge(EvqStore *store, TM_Result result)
+{
+	switch (result)
+	{
+		case TM_Ok:
+			return EVQ_STORE_DONE;
+		case TM_BeingModified:
+		case TM_WouldBlock:
+			return EVQ_STORE_BUSY;
+		case TM_Updated:
+		case TM_Deleted:
+			if (IsolationUsesXactSnapshot())
+				ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+								errmsg("could not serialize access due to concurrent update"),
+								errhint("Retry the transaction.")));
+			evq_store_refresh(store);
+			return EVQ_STORE_CHANGED;
+		default:
+			elog(ERROR, "unexpected table tuple status: %d", (int) result);
+	}
+	return EVQ_STORE_BUSY; /* keep compiler quiet */
+}
+
+/* Replaces the row fetched last. */
+static EvqStoreResult
+update_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls, bool wait)
+{
+	TM_FailureData failure;
+	LockTupleMode lock_mode;
+	EvqUpdateIndexes update_indexes;
+	TM_Result result;
+
+	fill_slot(table, values, nulls);
+	result = table_tuple_update(table->rel, &table->fetched, table->slot, GetCurrentCommandId(true),
+								GetActiveSnapshot(), InvalidSnapshot, wait, &failure, &lock_mode,
+								&update_indexes);
+	if (result == TM_Ok)
+	{
+		if (EVQ_UPDATES_INDEXES(update_indexes))
+			insert_index_entries(store, table, true);
+		after_write();
+	}
+	return judge(store, result);
+}
+
+/* Deletes the row fetched last. */
+static EvqStoreResult
+delete_row(EvqStore *store, Table *table, bool wait)
+{
+	TM_FailureData failure;
+
+	return judge(store, table_tuple_delete(table->rel, &table->fetched, GetCurrentCommandId(true),
+										   GetActiveSnapshot(), InvalidSnapshot, wait, &failure, false));
+}
+
+static Datum
+optional_text(const char *text, bool *is_null)
+{
+	*is_null = text == NULL;
+	return text == NULL ? (Datum) 0 : CStringGetTextDatum(text);
+}
+
+static char *
+optional_cstring(Datum value, bool is_null)
+{
+	return is_null ? NULL : TextDatumGetCString(value);
+}
+
+static Datum
+optional_no(int32 no, bool *is_null)
+{
+	*is_null = no == 0;
+	return Int32GetDatum(no);
+}
+
+/* ---------- live events ---------- */
+
+static void
+read_event(TupleTableSlot *slot, EvqEvent *event)
+{
+	const Datum *values = slot->tts_values;
+	const bool *nulls = slot->tts_isnull;
+
+	event->event_id = *DatumGetUUIDP(values[EVENT_ID]);
+	event->published_at = DatumGetTimestampTz(values[EVENT_PUBLISHED_AT]);
+	event->attempt_scheduled_at = DatumGetTimestampTz(values[EVENT_ATTEMPT_SCHEDULED_AT]);
+	event->due_at = DatumGetTimestampTz(values[EVENT_DUE_AT]);
+	event->event_type_no = DatumGetInt32(values[EVENT_TYPE_NO]);
+	event->flow_no = DatumGetInt32(values[EVENT_FLOW_NO]);
+	event->priority = DatumGetInt16(values[EVENT_PRIORITY]);
+	event->chain_depth = DatumGetInt16(values[EVENT_CHAIN_DEPTH]);
+	event->ordered = DatumGetBool(values[EVENT_ORDERED]);
+	event->state = evq_transition_state_from_code(DatumGetChar(values[EVENT_STATE]));
+	event->attempts_used = DatumGetInt16(values[EVENT_ATTEMPTS_USED]);
+	event->state_due_at = DatumGetTimestampTz(values[EVENT_STATE_DUE_AT]);
+	event->state_since = DatumGetTimestampTz(values[EVENT_STATE_SINCE]);
+	event->permit = DatumGetInt64(values[EVENT_PERMIT]);
+	event->flow_id = TextDatumGetCString(values[EVENT_FLOW_ID]);
+	event->has_parent = !nulls[EVENT_PARENT_ID];
+	if (event->has_parent)
+		event->parent_id = *DatumGetUUIDP(values[EVENT_PARENT_ID]);
+	event->on_fail_event_type_no = nulls[EVENT_ON_FAIL_NO] ? 0 : DatumGetInt32(values[EVENT_ON_FAIL_NO]);
+	event->worker = optional_cstring(values[EVENT_WORKER], nulls[EVENT_WORKER]);
+}
+
+static void
+write_event(const EvqEvent *event, Datum *values, bool *nulls)
+{
+	memset(nulls, 0, EVENT_COLUMNS * sizeof(bool));
+	values[EVENT_ID] = UUIDPGetDatum(&event->event_id);
+	values[EVENT_PUBLISHED_AT] = TimestampTzGetDatum(event->published_at);
+	values[EVENT_ATTEMPT_SCHEDULED_AT] = TimestampTzGetDatum(event->attempt_scheduled_at);
+	values[EVENT_DUE_AT] = TimestampTzGetDatum(event->due_at);
+	values[EVENT_TYPE_NO] = Int32GetDatum(event->event_type_no);
+	values[EVENT_FLOW_NO] = Int32GetDatum(event->flow_no);
+	values[EVENT_PRIORITY] = Int16GetDatum(event->priority);
+	values[EVENT_CHAIN_DEPTH] = Int16GetDatum(event->chain_depth);
+	values[EVENT_ORDERED] = BoolGetDatum(event->ordered);
+	values[EVENT_STATE] = CharGetDatum(evq_transition_state_code(event->state));
+	values[EVENT_ATTEMPTS_USED] = Int16GetDatum(event->attempts_used);
+	values[EVENT_STATE_DUE_AT] = TimestampTzGetDatum(event->state_due_at);
+	values[EVENT_STATE_SINCE] = TimestampTzGetDatum(event->state_since);
+	values[EVENT_PERMIT] = Int64GetDatum(event->permit);
+	values[EVENT_FLOW_ID] = CStringGetTextDatum(event->flow_id);
+	values[EVENT_PARENT_ID] = UUIDPGetDatum(&event->parent_id);
+	nulls[EVENT_PARENT_ID] = !event->has_parent;
+	values[EVENT_ON_FAIL_NO] = optional_no(event->on_fail_event_type_no, &nulls[EVENT_ON_FAIL_NO]);
+	values[EVENT_WORKER] = optional_text(event->worker, &nulls[EVENT_WORKER]);
+}
+
+/* Reads a live event; its strings are in the current memory context. False = there is none. */
+bool
+evq_store_fetch(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event)
+{
+	Table *table = use_table(store, TABLE_EVENT);
+
+	if (!fetch_by_id(store, table, event_id))
+		return false;
+	read_event(table->slot, event);
+	return true;
+}
+
+static void
+insert_payload(EvqStore *store, const pg_uuid_t *event_id, Datum payload, Datum headers)
+{
+	Datum values[PAYLOAD_COLUMNS];
+	bool nulls[PAYLOAD_COLUMNS] = {false};
+
+	values[PAYLOAD_EVENT_ID] = UUIDPGetDatum(event_id);
+	values[PAYLOAD_PAYLOAD] = payload;
+	values[PAYLOAD_HEADERS] = headers;
+	nulls[PAYLOAD_HEADERS] = headers == (Datum) 0;
+	insert_row(store, use_table(store, TABLE_PAYLOAD), values, nulls);
+}
+
+/* Stores new events with their payloads and headers (jsonb; headers 0 = none). */
+void
+evq_store_insert(EvqStore *store, const EvqEvent *events, const Datum *payloads, const Datum *headers,
+				 int count)
+{
+	Table *table = use_table(store, TABLE_EVENT);
+
+	for (int i = 0; i < count; i++)
+	{
+		Datum values[EVENT_COLUMNS];
+		bool nulls[EVENT_COLUMNS];
+
+		CHECK_FOR_INTERRUPTS();
+		write_event(&events[i], values, nulls);
+		insert_row(store, table, values, nulls);
+		insert_payload(store, &events[i].event_id, payloads[i], headers == NULL ? (Datum) 0 : headers[i]);
+	}
+	after_write();
+}
+
+/*
+ * Writes a new version of the live event fetched last. wait: for a transaction
+ * that is changing it; otherwise such a row is EVQ_STORE_BUSY.
+ */
+EvqStoreResult
+evq_store_update(EvqStore *store, const EvqEvent *event, bool wait)
+{
+	Datum values[EVENT_COLUMNS];
+	bool nulls[EVENT_COLUMNS];
+
+	write_event(event, values, nulls);
+	return update_row(store, use_table(store, TABLE_EVENT), values, nulls, wait);
+}
+
+/* ---------- finished events ---------- */
+
+static Datum
+uuid_array(const pg_uuid_t *ids, int count)
+{
+	Datum *elements = palloc(count * sizeof(Datum));
+
+	for (int i = 0; i < count; i++)
+		elements[i] = UUIDPGetDatum(&ids[i]);
+	return PointerGetDatum(construct_array(elements, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+}
+
+/* Moves the live event fetched last, with its outcome, to the finished ones. */
+EvqStoreResult
+evq_store_finish(EvqStore *store, const EvqEvent *event, const EvqOutcome *outcome, bool wait)
+{
+	Datum values[HISTORY_COLUMNS];
+	bool nulls[HISTORY_COLUMNS] = {false};
+	EvqStoreResult result = delete_row(store, use_table(store, TABLE_EVENT), wait);
+
+	if (result != EVQ_STORE_DONE)
+		return result;
+
+	values[HISTORY_EVENT_ID] = UUIDPGetDatum(&event->event_id);
+	values[HISTORY_PUBLISHED_AT] = TimestampTzGetDatum(event->published_at);
+	values[HISTORY_ATTEMPT_SCHEDULED_AT] = TimestampTzGetDatum(event->attempt_scheduled_at);
+	values[HISTORY_DUE_AT] = TimestampTzGetDatum(event->due_at);
+	values[HISTORY_FINISHED_AT] = TimestampTzGetDatum(outcome->finished_at);
+	values[HISTORY_TYPE_NO] = Int32GetDatum(event->event_type_no);
+	values[HISTORY_FLOW_NO] = Int32GetDatum(event->flow_no);
+	values[HISTORY_PRIORITY] = Int16GetDatum(event->priority);
+	values[HISTORY_CHAIN_DEPTH] = Int16GetDatum(event->chain_depth);
+	values[HISTORY_ORDERED] = BoolGetDatum(event->ordered);
+	values[HISTORY_STATE] = CharGetDatum(evq_transition_state_code(event->state));
+	values[HISTORY_ATTEMPTS_USED] = Int16GetDatum(event->attempts_used);
+	values[HISTORY_PERMIT] = Int64GetDatum(event->permit);
+	values[HISTORY_FLOW_ID] = CStringGetTextDatum(event->flow_id);
+	values[HISTORY_PARENT_ID] = UUIDPGetDatum(&event->parent_id);
+	nulls[HISTORY_PARENT_ID] = !event->has_parent;
+	values[HISTORY_ON_FAIL_NO] = optional_no(event->on_fail_event_type_no, &nulls[HISTORY_ON_FAIL_NO]);
+	values[HISTORY_WORKER] = optional_text(event->worker, &nulls[HISTORY_WORKER]);
+	values[HISTORY_REASON] = optional_text(outcome->reason, &nulls[HISTORY_REASON]);
+	values[HISTORY_RESULT] = outcome->result;
+	nulls[HISTORY_RESULT] = !outcome->has_result;
+	nulls[HISTORY_SPINOFF_IDS] = outcome->spinoff_count == 0;
+	if (outcome->spinoff_count > 0)
+		values[HISTORY_SPINOFF_IDS] = uuid_array(outcome->spinoff_ids, outcome->spinoff_count);
+	insert_row(store, use_table(store, TABLE_HISTORY), values, nulls);
+	after_write();
+	return EVQ_STORE_DONE;
+}
+
+static void
+read_spinoff_ids(Datum value, EvqOutcome *outcome)
+{
+	Datum *elements;
+	pg_uuid_t *ids;
+
+	deconstruct_array(DatumGetArrayTypeP(value), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &elements, NULL,
+					  &outcome->spinoff_count);
+	ids = palloc(outcome->spinoff_count * sizeof(pg_uuid_t));
+	for (int i = 0; i < outcome->spinoff_count; i++)
+		ids[i] = *DatumGetUUIDP(elements[i]);
+	outcome->spinoff_ids = ids;
+}
+
+/* Reads a finished event; its result is left out. False = there is none. */
+bool
+evq_store_fetch_finished(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event, EvqOutcome *outcome)
+{
+	Table *table = use_table(store, TABLE_HISTORY);
+	const Datum *values = table->slot->tts_values;
+	const bool *nulls = table->slot->tts_isnull;
+
+	if (!fetch_by_id(store, table, event_id))
+		return false;
+
+	memset(event, 0, sizeof(*event));
+	memset(outcome, 0, sizeof(*outcome));
+	event->event_id = *event_id;
+	event->published_at = DatumGetTimestampTz(values[HISTORY_PUBLISHED_AT]);
+	event->attempt_scheduled_at = DatumGetTimestampTz(values[HISTORY_ATTEMPT_SCHEDULED_AT]);
+	event->due_at = DatumGetTimestampTz(values[HISTORY_DUE_AT]);
+	event->event_type_no = DatumGetInt32(values[HISTORY_TYPE_NO]);
+	event->flow_no = DatumGetInt32(values[HISTORY_FLOW_NO]);
+	event->priority = DatumGetInt16(values[HISTORY_PRIORITY]);
+	event->chain_depth = DatumGetInt16(values[HISTORY_CHAIN_DEPTH]);
+	event->ordered = DatumGetBool(values[HISTORY_ORDERED]);
+	event->state = evq_transition_state_from_code(DatumGetChar(values[HISTORY_STATE]));
+	event->attempts_used = DatumGetInt16(values[HISTORY_ATTEMPTS_USED]);
+	event->permit = DatumGetInt64(values[HISTORY_PERMIT]);
+	event->flow_id = TextDatumGetCString(values[HISTORY_FLOW_ID]);
+	event->has_parent = !nulls[HISTORY_PARENT_ID];
+	if (event->has_parent)
+		event->parent_id = *DatumGetUUIDP(values[HISTORY_PARENT_ID]);
+	event->on_fail_event_type_no = nulls[HISTORY_ON_FAIL_NO] ? 0 : DatumGetInt32(values[HISTORY_ON_FAIL_NO]);
+	event->worker = optional_cstring(values[HISTORY_WORKER], nulls[HISTORY_WORKER]);
+	outcome->finished_at = DatumGetTimestampTz(values[HISTORY_FINISHED_AT]);
+	outcome->reason = optional_cstring(values[HISTORY_REASON], nulls[HISTORY_REASON]);
+	if (!nulls[HISTORY_SPINOFF_IDS])
+		read_spinoff_ids(values[HISTORY_SPINOFF_IDS], outcome);
+	return true;
+}
+
+/* Moves the finished event fetched last back to the live ones. */
+EvqStoreResult
+evq_store_revive(EvqStore *store, const EvqEvent *event)
+{
+	Datum values[EVENT_COLUMNS];
+	bool nulls[EVENT_COLUMNS];
+	EvqStoreResult result = delete_row(store, use_table(store, TABLE_HISTORY), true);
+
+	if (result != EVQ_STORE_DONE)
+		return result;
+	write_event(event, values, nulls);
+	insert_row(store, use_table(store, TABLE_EVENT), values, nulls);
+	after_write();
+	return EVQ_STORE_DONE;
+}
+
+/* ---------- payloads and errors ---------- */
+
+/* Copies payload and headers (0 = none) into the current memory context. */
+bool
+evq_store_fetch_payload(EvqStore *store, const pg_uuid_t *event_id, Datum *payload, Datum *headers)
+{
+	Table *table = use_table(store, TABLE_PAYLOAD);
+
+	if (!fetch_by_id(store, table, event_id))
+		return false;
+	*payload = PointerGetDatum(PG_DETOAST_DATUM_COPY(table->slot->tts_values[PAYLOAD_PAYLOAD]));
+	*headers = table->slot->tts_isnull[PAYLOAD_HEADERS]
+				   ? (Datum) 0
+				   : PointerGetDatum(PG_DETOAST_DATUM_COPY(table->slot->tts_values[PAYLOAD_HEADERS]));
+	return true;
+}
+
+/* Replaces the payload fetched last. The caller holds the event's row. */
+EvqStoreResult
+evq_store_update_payload(EvqStore *store, const pg_uuid_t *event_id, Datum payload, Datum headers)
+{
+	Datum values[PAYLOAD_COLUMNS];
+	bool nulls[PAYLOAD_COLUMNS] = {false};
+
+	values[PAYLOAD_EVENT_ID] = UUIDPGetDatum(event_id);
+	values[PAYLOAD_PAYLOAD] = payload;
+	values[PAYLOAD_HEADERS] = headers;
+	nulls[PAYLOAD_HEADERS] = headers == (Datum) 0;
+	return update_row(store, use_table(store, TABLE_PAYLOAD), values, nulls, true);
+}
+
+void
+evq_store_insert_error(EvqStore *store, const EvqFailure *failure)
+{
+	Datum values[ERROR_COLUMNS];
+	bool nulls[ERROR_COLUMNS] = {false};
+
+	values[ERROR_EVENT_ID] = UUIDPGetDatum(&failure->event_id);
+	values[ERROR_FAILED_AT] = TimestampTzGetDatum(failure->failed_at);
+	values[ERROR_ATTEMPT] = Int16GetDatum(failure->attempt);
+	values[ERROR_OUTCOME] = CStringGetTextDatum(failure->outcome);
+	values[ERROR_MESSAGE] = CStringGetTextDatum(failure->error_message);
+	values[ERROR_STACK_TRACE] = optional_text(failure->stack_trace, &nulls[ERROR_STACK_TRACE]);
+	values[ERROR_WORKER] = optional_text(failure->worker, &nulls[ERROR_WORKER]);
+	insert_row(store, use_table(store, TABLE_ERROR), values, nulls);
+	after_write();
+}
+
+/* ---------- walks ---------- */
+
+static void
+begin_walk(EvqStore *store, const char *index_name, ScanKey keys, int key_count)
+{
+	Table *table = use_table(store, TABLE_EVENT);
+
+	evq_store_walk_end(store);
+	for (int i = 0; i < table->info->ri_NumIndices; i++)
+	{
+		if (strcmp(RelationGetRelationName(table->info->ri_IndexRelationDescs[i]), index_name) == 0)
+			store->walk_index = table->info->ri_IndexRelationDescs[i];
+	}
+	if (store->walk_index == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("index evq.%s does not exist", index_name),
+						errhint("Create it again as the extension did.")));
+	if (store->walk_slot == NULL)
+		store->walk_slot = table_slot_create(table->rel, NULL);
+	store->walk = EVQ_INDEX_BEGINSCAN(table->rel, store->walk_index, GetActiveSnapshot(), key_count);
+	index_rescan(store->walk, keys, key_count, NULL, 0);
+}
+
+/* Walks over the live events of a flow whose next attempt is due from a time on, earliest first. */
+void
+evq_store_walk_due(EvqStore *store, int32 flow_no, TimestampTz from)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(flow_no));
+	ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE, TimestampTzGetDatum(from));
+	begin_walk(store, DUE_INDEX, keys, 2);
+}
+
+/* Walks over the live ordered events of one flow_id, in publish order. */
+void
+evq_store_walk_flow_id(EvqStore *store, int32 flow_no, const char *flow_id)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(flow_no));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(flow_id));
+	keys[1].sk_collation = DEFAULT_COLLATION_OID;
+	begin_walk(store, FLOW_ID_INDEX, keys, 2);
+}
+
+bool
+evq_store_walk_next(EvqStore *store, EvqEvent *event)
+{
+	if (!index_getnext_slot(store->walk, ForwardScanDirection, store->walk_slot))
+		return false;
+	slot_getallattrs(store->walk_slot);
+	read_event(store->walk_slot, event);
+	return true;
+}
+
+void
+evq_store_walk_end(EvqStore *store)
+{
+	if (store->walk != NULL)
+	{
+		index_endscan(store->walk);
+		ExecClearTuple(store->walk_slot);
+	}
+	store->walk = NULL;
+	store->walk_index = NULL;
+}
+
+/* ---------- SQL, as the owner ---------- */
+
+typedef struct Identity
+{
+	Oid user;
+	int context;
+} Identity;
+
+static void
+become_owner(Identity *previous)
+{
+	GetUserIdAndSecContext(&previous->user, &previous->context);
+	SetUserIdAndSecContext(evq_store_owner(),
+						   previous->context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+}
+
+/* An error on the way restores the identity too: the abort of the (sub)transaction does. */
+static void
+become_oneself(const Identity *previous)
+{
+	SPI_finish();
+	SetUserIdAndSecContext(previous->user, previous->context);
+}
+
+/*
+ * Claims an idempotency key for an event. False = the key is taken; then the
+ * first event's id and content hash are returned. A key that another
+ * transaction is claiming is waited for.
+ */
+bool
+evq_store_claim_key(EvqStore *store, int32 event_type_no, const char *key, const pg_uuid_t *event_id,
+					int64 content_hash, pg_uuid_t *first_id, int64 *first_hash)
+{
+	static SPIPlanPtr plan;
+	Oid types[KEY_COLUMNS] = {INT4OID, TEXTOID, UUIDOID, INT8OID};
+	Datum values[KEY_COLUMNS] = {Int32GetDatum(event_type_no), CStringGetTextDatum(key),
+								 UUIDPGetDatum(event_id), Int64GetDatum(content_hash)};
+	Table *table = use_table(store, TABLE_IDEMPOTENCY);
+	ScanKeyData keys[2];
+	IndexScanDesc scan;
+	Identity previous;
+	bool claimed;
+
+	become_owner(&previous);
+	if (plan == NULL)
+	{
+		plan = SPI_prepare("INSERT INTO evq.idempotency VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+						   KEY_COLUMNS, types);
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare the claim of an idempotency key");
+	}
+	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not claim an idempotency key");
+	claimed = SPI_processed == 1;
+	become_oneself(&previous);
+	UpdateActiveSnapshotCommandId();
+	if (claimed)
+		return true;
+
+	if (!IsolationUsesXactSnapshot())
+		evq_store_refresh(store);
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, values[0]);
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, values[1]);
+	keys[1].sk_collation = DEFAULT_COLLATION_OID;
+	scan = EVQ_INDEX_BEGINSCAN(table->rel, table->key, GetActiveSnapshot(), 2);
+	index_rescan(scan, keys, 2, NULL, 0);
+	if (!index_getnext_slot(scan, ForwardScanDirection, table->slot))
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("could not serialize access to idempotency key \"%s\"", key),
+						errhint("Retry the transaction.")));
+	slot_getallattrs(table->slot);
+	*first_id = *DatumGetUUIDP(table->slot->tts_values[KEY_EVENT_ID]);
+	*first_hash = DatumGetInt64(table->slot->tts_values[KEY_CONTENT_HASH]);
+	ExecClearTuple(table->slot);
+	index_endscan(scan);
+	return false;
+}
+
+/* ---------- configuration ---------- */
+
+typedef void (*ReadRow)(TupleTableSlot *slot, void *row);
+
+/* Reads a whole table, as of now, into an array in the current memory context. */
+static int
+read_all(TableNo no, ReadRow read_row, Size row_size, void **rows)
+{
+	Relation rel = open_table(no, AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan;
+	int count = 0;
+	int room = 16;
+	char *array = palloc0(room * row_size);
+
+	PushActiveSnapshot(snapshot); /* values may have to be detoasted */
+	scan = table_beginscan(rel, snapshot, 0, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		if (count == room)
+		{
+			array = repalloc(array, 2 * room * row_size);
+			memset(array + room * row_size, 0, room * row_size);
+			room *= 2;
+		}
+		slot_getallattrs(slot);
+		read_row(slot, array + count++ * row_size);
+	}
+	table_endscan(scan);
+	PopActiveSnapshot();
+	UnregisterSnapshot(snapshot);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, AccessShareLock);
+	*rows = array;
+	return count;
+}
+
+static int64
+interval_usec(Datum value)
+{
+	const Interval *interval = DatumGetIntervalP(value);
+
+	return interval->time + (interval->day + (int64) interval->month * DAYS_PER_MONTH) * USECS_PER_DAY;
+}
+
+static void
+copy_name(char *name, Datum value)
+{
+	text_to_cstring_buffer(DatumGetTextPP(value), name, NAMEDATALEN);
+}
+
+static void
+read_event_type(TupleTableSlot *slot, void *row)
+{
+	EvqEventType *event_type = row;
+	const Datum *values = slot->tts_values;
+	const bool *nulls = slot->tts_isnull;
+	Datum *delays;
+
+	event_type->event_type_no = DatumGetInt32(values[TYPE_NO]);
+	copy_name(event_type->event_type, values[TYPE_EVENT_TYPE]);
+	event_type->flow_no = DatumGetInt32(values[TYPE_FLOW_NO]);
+	event_type->max_attempts = DatumGetInt16(values[TYPE_MAX_ATTEMPTS]);
+	event_type->lifespan = interval_usec(values[TYPE_LIFESPAN]);
+	deconstruct_array(DatumGetArrayTypeP(values[TYPE_ATTEMPT_DELAYS]), INTERVALOID, sizeof(Interval), false,
+					  TYPALIGN_DOUBLE, &delays, NULL, &event_type->delay_count);
+	event_type->delays = palloc(event_type->delay_count * sizeof(int64));
+	for (int i = 0; i < event_type->delay_count; i++)
+		event_type->delays[i] = interval_usec(delays[i]);
+	event_type->backoff_factor = DatumGetFloat8(values[TYPE_BACKOFF_FACTOR]);
+	event_type->max_delay = interval_usec(values[TYPE_MAX_DELAY]);
+	event_type->jitter = DatumGetFloat8(values[TYPE_JITTER]);
+	event_type->attempt_timeout = nulls[TYPE_ATTEMPT_TIMEOUT]
+									  ? Max(event_type->lifespan / event_type->max_attempts,
+											USECS_PER_SEC / 1000)
+									  : interval_usec(values[TYPE_ATTEMPT_TIMEOUT]);
+	event_type->is_suspended = DatumGetBool(values[TYPE_IS_SUSPENDED]);
+	event_type->retry_on_suspend_timeout = strcmp(TextDatumGetCString(values[TYPE_ON_SUSPEND_TIMEOUT]),
+												  "retry") == 0;
+	if (!nulls[TYPE_ON_FAIL_EVENT_TYPE])
+		copy_name(event_type->on_fail_event_type, values[TYPE_ON_FAIL_EVENT_TYPE]);
+	event_type->priority = DatumGetInt16(values[TYPE_PRIORITY]);
+	event_type->max_payload_bytes = nulls[TYPE_MAX_PAYLOAD_BYTES]
+										? 0
+										: DatumGetInt32(values[TYPE_MAX_PAYLOAD_BYTES]);
+	event_type->dropped = DatumGetBool(values[TYPE_DROPPED]);
+}
+
+static void
+read_flow(TupleTableSlot *slot, void *row)
+{
+	EvqFlow *flow = row;
+	const Datum *values = slot->tts_values;
+	const bool *nulls = slot->tts_isnull;
+
+	flow->flow_no = DatumGetInt32(values[FLOW_NO]);
+	copy_name(flow->flow_type, values[FLOW_FLOW_TYPE]);
+	copy_name(flow->channel, values[FLOW_CHANNEL]);
+	flow->max_dispatched = DatumGetInt32(values[FLOW_MAX_DISPATCHED]);
+	flow->max_processing = nulls[FLOW_MAX_PROCESSING] ? 0 : DatumGetInt32(values[FLOW_MAX_PROCESSING]);
+	flow->dispatch_timeout = interval_usec(values[FLOW_DISPATCH_TIMEOUT]);
+	flow->pull = strcmp(TextDatumGetCString(values[FLOW_DELIVERY]), "pull") == 0;
+	flow->ordered = DatumGetBool(values[FLOW_ORDERED]);
+	flow->notify_payload = DatumGetBool(values[FLOW_NOTIFY_PAYLOAD]);
+	flow->dropped = DatumGetBool(values[FLOW_DROPPED]);
+}
+
+int
+evq_store_read_event_types(EvqEventType **event_types)
+{
+	return read_all(TABLE_EVENT_TYPE, read_event_type, sizeof(EvqEventType), (void **) event_types);
+}
+
+int
+evq_store_read_flows(EvqFlow **flows)
+{
+	return read_all(TABLE_FLOW, read_flow, sizeof(EvqFlow), (void **) flows);
+}
+
+/* The table whose invalidation tells that the configuration changed. */
+Oid
+evq_store_configuration_relid(void)
+{
+	return table_relid(TABLE_EVENT_TYPE, true);
+}
+
+/* ---------- epoch ---------- */
+
+typedef struct EpochRow
+{
+	int32 epoch;
+	bool is_ours;
+} EpochRow;
+
+static void
+read_epoch(TupleTableSlot *slot, void *row)
+{
+	EpochRow *found = row;
+	const Datum *values = slot->tts_values;
+
+	found->epoch = DatumGetInt32(values[EPOCH_EPOCH]);
+	found->is_ours = DatumGetInt64(values[EPOCH_SYSTEM_IDENTIFIER]) == (int64) GetSystemIdentifier() &&
+					 DatumGetObjectId(values[EPOCH_DATABASE_OID]) == MyDatabaseId &&
+					 DatumGetInt32(values[EPOCH_TIMELINE]) == (int32) GetWALInsertionTimeLine();
+}
+
+/*
+ * The epoch of the permits that this server grants in this database. A server
+ * that finds itself on another timeline, or the tables in another database or
+ * on another system than the newest epoch says, begins a new one.
+ *
+ * Two sessions may begin the same epoch at once: they write equal rows.
+ */
+int32
+evq_store_epoch(void)
+{
+	EpochRow *rows;
+	EpochRow newest = {0, false};
+	int count;
+
+	if (epoch != 0)
+		return epoch;
+
+	count = read_all(TABLE_EPOCH, read_epoch, sizeof(EpochRow), (void **) &rows);
+	for (int i = 0; i < count; i++)
+	{
+		if (rows[i].epoch > newest.epoch)
+			newest = rows[i];
+	}
+	pfree(rows);
+
+	if (newest.is_ours)
+		epoch = newest.epoch;
+	else
+	{
+		Datum values[EPOCH_COLUMNS];
+		bool nulls[EPOCH_COLUMNS] = {false};
+		EvqStore *store = evq_store_open("evq_acquire()");
+
+		values[EPOCH_EPOCH] = Int32GetDatum(newest.epoch + 1);
+		values[EPOCH_SYSTEM_IDENTIFIER] = Int64GetDatum((int64) GetSystemIdentifier());
+		values[EPOCH_DATABASE_OID] = ObjectIdGetDatum(MyDatabaseId);
+		values[EPOCH_TIMELINE] = Int32GetDatum((int32) GetWALInsertionTimeLine());
+		values[EPOCH_BEGAN_AT] = TimestampTzGetDatum(GetCurrentTimestamp());
+		insert_row(store, use_table(store, TABLE_EPOCH), values, nulls);
+		after_write();
+		evq_store_close(store);
+
+		/* Not remembered: the row may yet be rolled back. The next call finds it. */
+		return newest.epoch + 1;
+	}
+	return epoch;
+}

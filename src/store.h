@@ -1,0 +1,118 @@
+/*
+ * store.h
+ *		All access to evq's tables. Nothing else knows their columns.
+ *
+ * A store is open for the length of one verb. It holds one snapshot, which
+ * sees what the verb itself has written, and is renewed when a row turns out
+ * to be changed by someone else.
+ */
+#ifndef EVQ_STORE_H
+#define EVQ_STORE_H
+
+#include "types.h"
+
+typedef struct EvqStore EvqStore;
+
+typedef enum EvqStoreResult
+{
+	EVQ_STORE_DONE,
+	EVQ_STORE_BUSY,   /* another transaction is changing the row, and we did not wait */
+	EVQ_STORE_CHANGED /* another transaction has changed the row: fetch it again and decide again */
+} EvqStoreResult;
+
+/* A failed attempt: a row of evq.event_error. */
+typedef struct EvqFailure
+{
+	pg_uuid_t event_id;
+	TimestampTz failed_at;
+	int16 attempt;
+	const char *outcome;
+	const char *error_message;
+	const char *stack_trace; /* NULL = none */
+	const char *worker;      /* NULL = unknown */
+} EvqFailure;
+
+/* A row of evq.event_type. Intervals in microseconds. */
+typedef struct EvqEventType
+{
+	int32 event_type_no;
+	char event_type[NAMEDATALEN];
+	int32 flow_no;
+	int max_attempts;
+	int64 lifespan;
+	int64 *delays;
+	int delay_count;
+	double backoff_factor;
+	int64 max_delay;
+	double jitter;
+	int64 attempt_timeout;
+	bool is_suspended;
+	bool retry_on_suspend_timeout;
+	char on_fail_event_type[NAMEDATALEN]; /* "" = none */
+	int16 priority;
+	int max_payload_bytes; /* 0 = the setting */
+	bool dropped;
+} EvqEventType;
+
+/* A row of evq.flow. */
+typedef struct EvqFlow
+{
+	int32 flow_no;
+	char flow_type[NAMEDATALEN];
+	char channel[NAMEDATALEN];
+	int max_dispatched;
+	int max_processing; /* 0 = no limit */
+	int64 dispatch_timeout;
+	bool pull;
+	bool ordered;
+	bool notify_payload;
+	bool dropped;
+} EvqFlow;
+
+extern void evq_store_init(void);
+extern bool evq_store_exists(void);
+extern Oid evq_store_owner(void);
+
+extern EvqStore *evq_store_open(const char *function);
+extern EvqStore *evq_store_open_read(void);
+extern void evq_store_close(EvqStore *store);
+extern void evq_store_refresh(EvqStore *store);
+
+/* live events */
+extern bool evq_store_fetch(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event);
+extern void evq_store_insert(EvqStore *store, const EvqEvent *events, const Datum *payloads,
+							 const Datum *headers, int count);
+extern EvqStoreResult evq_store_update(EvqStore *store, const EvqEvent *event, bool wait);
+extern EvqStoreResult
+evq_store_finish(EvqStore *store, const EvqEvent *event, const EvqOutcome *outcome, bool wait);
+
+/* finished events */
+extern bool
+evq_store_fetch_finished(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event, EvqOutcome *outcome);
+extern EvqStoreResult evq_store_revive(EvqStore *store, const EvqEvent *event);
+
+/* payloads and errors */
+extern bool
+evq_store_fetch_payload(EvqStore *store, const pg_uuid_t *event_id, Datum *payload, Datum *headers);
+extern EvqStoreResult
+evq_store_update_payload(EvqStore *store, const pg_uuid_t *event_id, Datum payload, Datum headers);
+extern void evq_store_insert_error(EvqStore *store, const EvqFailure *failure);
+
+/* idempotency keys */
+extern bool
+evq_store_claim_key(EvqStore *store, int32 event_type_no, const char *key, const pg_uuid_t *event_id,
+					int64 content_hash, pg_uuid_t *first_id, int64 *first_hash);
+
+/* walks over live events, in order */
+extern void evq_store_walk_due(EvqStore *store, int32 flow_no, TimestampTz from);
+extern void evq_store_walk_flow_id(EvqStore *store, int32 flow_no, const char *flow_id);
+extern bool evq_store_walk_next(EvqStore *store, EvqEvent *event);
+extern void evq_store_walk_end(EvqStore *store);
+
+/* configuration and epoch */
+extern int evq_store_read_event_types(EvqEventType **event_types);
+extern int evq_store_read_flows(EvqFlow **flows);
+extern Oid evq_store_configuration_relid(void);
+extern int32 evq_store_epoch(void);
+
+#endif /* EVQ_STORE_H */

@@ -1,0 +1,269 @@
+/*
+ * track.c
+ *		What an engine remembers of live events.
+ */
+#include "postgres.h"
+
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#include "track.h"
+#include "transition.h"
+
+typedef struct FlowIdKey
+{
+	uint64 flow_id_hash;
+	int64 flow_no; /* wide, so that the key has no padding */
+} FlowIdKey;
+
+/* A flow_id of an ordered flow with events on their way. */
+typedef struct BusyFlowId
+{
+	FlowIdKey key;
+	int count;
+} BusyFlowId;
+
+struct EvqTrack
+{
+	MemoryContext context;
+	HTAB *events;
+	HTAB *flows;
+	HTAB *busy;
+	List *flow_list;
+	pairingheap *timers;
+};
+
+/* Pairing heaps give their largest first: later times compare as smaller. */
+static int
+compare_timers(const pairingheap_node *a, const pairingheap_node *b, void *arg)
+{
+	TimestampTz at_a = pairingheap_const_container(EvqTracked, timer_node, a)->timer_at;
+	TimestampTz at_b = pairingheap_const_container(EvqTracked, timer_node, b)->timer_at;
+
+	return at_a < at_b ? 1 : at_a > at_b ? -1 : 0;
+}
+
+/* Highest priority first, then the longest due, then the oldest. */
+static int
+compare_ready(const pairingheap_node *a, const pairingheap_node *b, void *arg)
+{
+	const EvqWake *facts_a = &pairingheap_const_container(EvqTracked, ready_node, a)->facts;
+	const EvqWake *facts_b = &pairingheap_const_container(EvqTracked, ready_node, b)->facts;
+
+	if (facts_a->priority != facts_b->priority)
+		return facts_a->priority > facts_b->priority ? 1 : -1;
+	if (facts_a->at != facts_b->at)
+		return facts_a->at < facts_b->at ? 1 : -1;
+	return memcmp(&facts_b->event_id, &facts_a->event_id, sizeof(pg_uuid_t));
+}
+
+static HTAB *
+make_hash(const char *name, Size key_size, Size entry_size, MemoryContext context)
+{
+	HASHCTL control = {.keysize = key_size, .entrysize = entry_size, .hcxt = context};
+
+	return hash_create(name, 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+EvqTrack *
+evq_track_create(MemoryContext parent)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "evq track", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext previous = MemoryContextSwitchTo(context);
+	EvqTrack *track = palloc0(sizeof(EvqTrack));
+
+	track->context = context;
+	track->events = make_hash("evq tracked events", sizeof(pg_uuid_t), sizeof(EvqTracked), context);
+	track->flows = make_hash("evq tracked flows", sizeof(int32), sizeof(EvqTrackedFlow), context);
+	track->busy = make_hash("evq busy flow ids", sizeof(FlowIdKey), sizeof(BusyFlowId), context);
+	track->timers = pairingheap_allocate(compare_timers, NULL);
+	MemoryContextSwitchTo(previous);
+	return track;
+}
+
+void
+evq_track_destroy(EvqTrack *track)
+{
+	MemoryContextDelete(track->context);
+}
+
+long
+evq_track_count(const EvqTrack *track)
+{
+	return hash_get_num_entries(track->events);
+}
+
+/* All flows that ever had an event here: a list of EvqTrackedFlow. */
+List *
+evq_track_flows(const EvqTrack *track)
+{
+	return track->flow_list;
+}
+
+static EvqTrackedFlow *
+use_flow(EvqTrack *track, int32 flow_no)
+{
+	bool found;
+	EvqTrackedFlow *flow = hash_search(track->flows, &flow_no, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		MemoryContext previous = MemoryContextSwitchTo(track->context);
+
+		memset(flow->count, 0, sizeof(flow->count));
+		flow->ready = pairingheap_allocate(compare_ready, NULL);
+		track->flow_list = lappend(track->flow_list, flow);
+		MemoryContextSwitchTo(previous);
+	}
+	return flow;
+}
+
+/* ---------- busy flow ids ---------- */
+
+static bool
+keeps_busy(const EvqTracked *tracked)
+{
+	return tracked->facts.ordered && tracked->state >= EVQ_TRACK_OFFERED;
+}
+
+static FlowIdKey
+flow_id_key(int32 flow_no, uint64 flow_id_hash)
+{
+	FlowIdKey key = {.flow_id_hash = flow_id_hash, .flow_no = flow_no};
+
+	return key;
+}
+
+static void
+count_busy(EvqTrack *track, const EvqTracked *tracked, int change)
+{
+	FlowIdKey key = flow_id_key(tracked->facts.flow_no, tracked->facts.flow_id_hash);
+	bool found;
+	BusyFlowId *busy;
+
+	if (!keeps_busy(tracked))
+		return;
+	busy = hash_search(track->busy, &key, HASH_ENTER, &found);
+	busy->count = (found ? busy->count : 0) + change;
+	if (busy->count <= 0)
+		hash_search(track->busy, &key, HASH_REMOVE, NULL);
+}
+
+/* Is an event of this flow_id offered, dispatched, in processing or suspended? */
+bool
+evq_track_is_flow_id_busy(const EvqTrack *track, int32 flow_no, uint64 flow_id_hash)
+{
+	FlowIdKey key = flow_id_key(flow_no, flow_id_hash);
+
+	return hash_search(track->busy, &key, HASH_FIND, NULL) != NULL;
+}
+
+/* ---------- events ---------- */
+
+EvqTracked *
+evq_track_find(EvqTrack *track, const pg_uuid_t *event_id)
+{
+	return hash_search(track->events, event_id, HASH_FIND, NULL);
+}
+
+/* Takes the event out of queues and counts, not out of the hash. */
+static void
+detach(EvqTrack *track, EvqTracked *tracked)
+{
+	EvqTrackedFlow *flow = use_flow(track, tracked->facts.flow_no);
+
+	pairingheap_remove(track->timers, &tracked->timer_node);
+	if (tracked->state == EVQ_TRACK_READY)
+		pairingheap_remove(flow->ready, &tracked->ready_node);
+	flow->count[tracked->state]--;
+	count_busy(track, tracked, -1);
+}
+
+static void
+attach(EvqTrack *track, EvqTracked *tracked, EvqTrackState state, TimestampTz timer_at)
+{
+	EvqTrackedFlow *flow = use_flow(track, tracked->facts.flow_no);
+
+	tracked->state = state;
+	tracked->timer_at = timer_at;
+	pairingheap_add(track->timers, &tracked->timer_node);
+	if (state == EVQ_TRACK_READY)
+		pairingheap_add(flow->ready, &tracked->ready_node);
+	flow->count[state]++;
+	count_busy(track, tracked, 1);
+}
+
+/* What is to be remembered of an event with these facts. */
+static EvqTrackState
+state_from_facts(const EvqWake *facts, TimestampTz now)
+{
+	switch ((EvqState) facts->state)
+	{
+		case EVQ_STATE_DISPATCHED:
+			return EVQ_TRACK_DISPATCHED;
+		case EVQ_STATE_BEING_PROCESSED:
+			return EVQ_TRACK_PROCESSING;
+		case EVQ_STATE_SUSPENDED:
+			return EVQ_TRACK_SUSPENDED;
+		default:
+			return facts->at > now ? EVQ_TRACK_WAITING : EVQ_TRACK_READY;
+	}
+}
+
+/* Remembers a live event as the facts say, whatever was remembered of it before. */
+EvqTracked *
+evq_track_put(EvqTrack *track, const EvqWake *facts, TimestampTz now)
+{
+	bool found;
+	EvqTracked *tracked = hash_search(track->events, &facts->event_id, HASH_ENTER, &found);
+	EvqTrackState state = state_from_facts(facts, now);
+
+	if (found)
+		detach(track, tracked);
+	else
+		tracked->flow_id = NULL;
+	if (!found || tracked->state != EVQ_TRACK_DISPATCHED)
+		tracked->on_offer = false;
+	tracked->facts = *facts;
+	attach(track, tracked, state, state == EVQ_TRACK_READY ? facts->due_at : Min(facts->at, facts->due_at));
+	return tracked;
+}
+
+void
+evq_track_set(EvqTrack *track, EvqTracked *tracked, EvqTrackState state, TimestampTz timer_at)
+{
+	detach(track, tracked);
+	attach(track, tracked, state, timer_at);
+}
+
+void
+evq_track_set_flow_id(EvqTrack *track, EvqTracked *tracked, const char *flow_id)
+{
+	if (tracked->flow_id == NULL)
+		tracked->flow_id = MemoryContextStrdup(track->context, flow_id);
+}
+
+void
+evq_track_remove(EvqTrack *track, EvqTracked *tracked)
+{
+	detach(track, tracked);
+	if (tracked->flow_id != NULL)
+		pfree(tracked->flow_id);
+	hash_search(track->events, &tracked->event_id, HASH_REMOVE, NULL);
+}
+
+EvqTracked *
+evq_track_first_timer(const EvqTrack *track)
+{
+	return pairingheap_is_empty(track->timers)
+			   ? NULL
+			   : pairingheap_container(EvqTracked, timer_node, pairingheap_first(track->timers));
+}
+
+EvqTracked *
+evq_track_first_ready(const EvqTrackedFlow *flow)
+{
+	return pairingheap_is_empty(flow->ready)
+			   ? NULL
+			   : pairingheap_container(EvqTracked, ready_node, pairingheap_first(flow->ready));
+}

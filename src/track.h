@@ -1,0 +1,63 @@
+/*
+ * track.h
+ *		What an engine remembers of live events: timers, ready queues, how many are where.
+ *
+ * A memory, not the truth: it may be dropped at any time and filled again from
+ * the tables.
+ */
+#ifndef EVQ_TRACK_H
+#define EVQ_TRACK_H
+
+#include "lib/pairingheap.h"
+#include "nodes/pg_list.h"
+
+#include "ring.h"
+
+typedef enum EvqTrackState
+{
+	EVQ_TRACK_WAITING, /* awaiting_processing, not due yet */
+	EVQ_TRACK_READY,   /* awaiting_processing, due, in its flow's queue */
+	EVQ_TRACK_OFFERED, /* awaiting_processing, on offer in a pull flow */
+	EVQ_TRACK_DISPATCHED,
+	EVQ_TRACK_PROCESSING,
+	EVQ_TRACK_SUSPENDED,
+	EVQ_TRACK_STATES
+} EvqTrackState;
+
+typedef struct EvqTracked
+{
+	pg_uuid_t event_id; /* hash key */
+	EvqTrackState state;
+	EvqWake facts;
+	TimestampTz timer_at; /* when to look at it again */
+	pairingheap_node timer_node;
+	pairingheap_node ready_node;
+	bool on_offer; /* dispatched, and put on offer after the commit */
+	char *flow_id; /* of an ordered event that was dispatched from here; NULL = unknown */
+} EvqTracked;
+
+typedef struct EvqTrackedFlow
+{
+	int32 flow_no; /* hash key */
+	pairingheap *ready;
+	int count[EVQ_TRACK_STATES];
+} EvqTrackedFlow;
+
+typedef struct EvqTrack EvqTrack;
+
+extern EvqTrack *evq_track_create(MemoryContext parent);
+extern void evq_track_destroy(EvqTrack *track);
+extern long evq_track_count(const EvqTrack *track);
+extern List *evq_track_flows(const EvqTrack *track);
+
+extern EvqTracked *evq_track_find(EvqTrack *track, const pg_uuid_t *event_id);
+extern EvqTracked *evq_track_put(EvqTrack *track, const EvqWake *facts, TimestampTz now);
+extern void evq_track_set(EvqTrack *track, EvqTracked *tracked, EvqTrackState state, TimestampTz timer_at);
+extern void evq_track_set_flow_id(EvqTrack *track, EvqTracked *tracked, const char *flow_id);
+extern void evq_track_remove(EvqTrack *track, EvqTracked *tracked);
+
+extern EvqTracked *evq_track_first_timer(const EvqTrack *track);
+extern EvqTracked *evq_track_first_ready(const EvqTrackedFlow *flow);
+extern bool evq_track_is_flow_id_busy(const EvqTrack *track, int32 flow_no, uint64 flow_id_hash);
+
+#endif /* EVQ_TRACK_H */

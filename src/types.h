@@ -1,0 +1,73 @@
+/*
+ * types.h
+ *		What every room knows: states, events, permits.
+ */
+#ifndef EVQ_TYPES_H
+#define EVQ_TYPES_H
+
+#include "datatype/timestamp.h"
+#include "utils/uuid.h"
+
+typedef enum EvqState
+{
+	EVQ_STATE_NONE, /* not published yet, or gone */
+	EVQ_STATE_AWAITING_PROCESSING,
+	EVQ_STATE_DISPATCHED,
+	EVQ_STATE_BEING_PROCESSED,
+	EVQ_STATE_SUSPENDED,
+	EVQ_STATE_SUCCEEDED,
+	EVQ_STATE_FAILED,
+	EVQ_STATE_EXPIRED,
+	EVQ_STATE_CANCELED
+} EvqState;
+
+#define EVQ_STATE_COUNT (EVQ_STATE_CANCELED + 1)
+
+/* A row of evq.event. Strings live in the caller's memory context. */
+typedef struct EvqEvent
+{
+	pg_uuid_t event_id;
+	TimestampTz published_at;
+	TimestampTz attempt_scheduled_at;
+	TimestampTz due_at; /* end of the lifespan */
+	int32 event_type_no;
+	int32 flow_no;
+	int16 priority;
+	int16 chain_depth;
+	bool ordered;
+	EvqState state;
+	int16 attempts_used;
+	TimestampTz state_due_at; /* when the present state times out */
+	TimestampTz state_since;
+	int64 permit; /* the last one granted */
+	const char *flow_id;
+	bool has_parent;
+	pg_uuid_t parent_id;
+	int32 on_fail_event_type_no; /* 0 = none of its own */
+	const char *worker;          /* NULL = none */
+} EvqEvent;
+
+/* What a finish adds to an event: the rest of a row of evq.event_history. */
+typedef struct EvqOutcome
+{
+	TimestampTz finished_at;
+	const char *reason; /* NULL = none */
+	Datum result;       /* jsonb */
+	bool has_result;
+	const pg_uuid_t *spinoff_ids;
+	int spinoff_count;
+} EvqOutcome;
+
+/* A permit is an epoch, changed at promotion and restore, and a version within it. */
+#define EVQ_PERMIT_EPOCH(permit) ((int32) ((permit) >> 32))
+#define EVQ_PERMIT_MAKE(epoch, version) (((int64) (epoch) << 32) | (int64) (uint32) (version))
+
+/* Error texts are cut to these lengths, in bytes. */
+#define EVQ_MAX_ERROR_MESSAGE 8192
+#define EVQ_MAX_STACK_TRACE 32768
+
+#define EVQ_MAX_FLOW_ID 255
+#define EVQ_MAX_IDEMPOTENCY_KEY 255
+#define EVQ_MAX_WORKER_NAME 255
+
+#endif /* EVQ_TYPES_H */

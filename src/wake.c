@@ -1,0 +1,317 @@
+/*
+ * wake.c
+ *		From a transaction's changes to the dispatcher.
+ *
+ * Each change of an event is remembered in this backend with the depth of the
+ * subtransaction that made it. A rolled back savepoint takes its changes along;
+ * after the commit the rest goes into the ring of the database, and the
+ * dispatcher's latch is set where it would sleep too long.
+ *
+ * What runs after the commit cannot fail: all memory is there before.
+ *
+ * A prepared transaction says nothing when it commits, perhaps in another
+ * session: the dispatcher is told to read the tables until no prepared
+ * transaction is left.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "guc.h"
+#include "transition.h"
+#include "wake.h"
+
+typedef struct Remembered
+{
+	EvqWake *wakes;
+	int *levels; /* of the subtransaction that made the change */
+	int count;
+	int room;
+} Remembered;
+
+static Remembered changes; /* to announce at commit */
+static Remembered taken;   /* events popped from a ready queue: to give back at abort */
+static bool overflowed;
+static EvqPlace *announcing_in; /* where we have said that an announcement may come */
+
+/* settled at commit, dropped at abort, and not undone by a savepoint: looking once too often is harmless */
+static bool look_at_commit;
+static bool extension_created;
+static bool extension_dropped;
+static bool launcher_at_commit;
+
+/* ---------- remembering ---------- */
+
+static void
+remember(Remembered *list, const EvqWake *wake)
+{
+	if (list->count == list->room)
+	{
+		int room = Max(64, 2 * list->room);
+
+		if (list->room == 0)
+		{
+			list->wakes = MemoryContextAlloc(TopMemoryContext, room * sizeof(EvqWake));
+			list->levels = MemoryContextAlloc(TopMemoryContext, room * sizeof(int));
+		}
+		else
+		{
+			list->wakes = repalloc_huge(list->wakes, room * sizeof(EvqWake));
+			list->levels = repalloc_huge(list->levels, room * sizeof(int));
+		}
+		list->room = room;
+	}
+	list->wakes[list->count] = *wake;
+	list->levels[list->count] = GetCurrentTransactionNestLevel();
+	list->count++;
+}
+
+static EvqPlace *
+begin_announcing(void)
+{
+	EvqPlace *place = evq_shmem_mine();
+
+	if (place != NULL && announcing_in == NULL)
+	{
+		pg_atomic_fetch_add_u64(&place->announcing, 1);
+		announcing_in = place;
+	}
+	return place;
+}
+
+void
+evq_wake_from_event(EvqWake *wake, const EvqEvent *event)
+{
+	memset(wake, 0, sizeof(*wake));
+	wake->event_id = event->event_id;
+	wake->at = event->state == EVQ_STATE_AWAITING_PROCESSING ? event->attempt_scheduled_at
+															 : event->state_due_at;
+	wake->due_at = event->due_at;
+	wake->flow_id_hash = event->ordered ? hash_bytes_extended((const unsigned char *) event->flow_id,
+															  strlen(event->flow_id), 0)
+										: 0;
+	wake->flow_no = event->flow_no;
+	wake->event_type_no = event->event_type_no;
+	wake->priority = event->priority;
+	wake->ordered = event->ordered;
+	wake->state = (uint8) event->state;
+}
+
+/* This transaction brought an event into the state it is in. */
+void
+evq_wake_changed(const EvqEvent *event)
+{
+	EvqWake wake;
+
+	if (begin_announcing() == NULL)
+		return;
+	if (changes.count >= evq_max_pending_per_transaction)
+	{
+		overflowed = true;
+		return;
+	}
+	evq_wake_from_event(&wake, event);
+	remember(&changes, &wake);
+}
+
+/* This transaction took an event, in the state given, from a ready queue. */
+void
+evq_wake_taken(const EvqEvent *event)
+{
+	EvqWake wake;
+
+	if (evq_shmem_mine() == NULL)
+		return;
+	evq_wake_from_event(&wake, event);
+	remember(&taken, &wake);
+}
+
+/* This transaction changed something that decides about many events. */
+void
+evq_wake_look(void)
+{
+	begin_announcing();
+	look_at_commit = true;
+}
+
+void
+evq_wake_extension_created(void)
+{
+	extension_created = true;
+}
+
+void
+evq_wake_extension_dropped(void)
+{
+	extension_dropped = true;
+}
+
+/* Something that the launcher sees only once this transaction has committed. */
+void
+evq_wake_launcher_at_commit(void)
+{
+	launcher_at_commit = true;
+}
+
+/* ---------- announcing ---------- */
+
+static bool
+must_wake(const EvqPlace *place, const EvqWake *wakes, int count)
+{
+	TimestampTz sleeping_until = (TimestampTz) pg_atomic_read_u64(
+		unconstify(pg_atomic_uint64 *, &place->sleeping_until));
+
+	if (pg_atomic_read_u32(unconstify(pg_atomic_uint32 *, &place->wants_changes)) != 0)
+		return true;
+	for (int i = 0; i < count; i++)
+	{
+		if (evq_transition_is_final((EvqState) wakes[i].state) ? wakes[i].ordered
+															   : wakes[i].at < sleeping_until)
+			return true;
+	}
+	return false;
+}
+
+static void
+announce(EvqPlace *place, const EvqWake *wakes, int count, bool more)
+{
+	if (count == 0 && !more)
+		return;
+	evq_ring_push(place->ring, wakes, count, more);
+	if (more || must_wake(place, wakes, count))
+		evq_shmem_wake_dispatcher(place);
+}
+
+/* The database has the extension now, or perhaps no longer: the launcher or the dispatcher looks. */
+static void
+announce_extension(void)
+{
+	EvqPlace *place;
+
+	if (evq_shared == NULL)
+		return;
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	place = extension_created ? evq_shmem_find_or_make(MyDatabaseId) : evq_shmem_find(MyDatabaseId);
+	if (place != NULL)
+	{
+		if (place->pid != 0)
+			place->check_extension = true;
+		else if (extension_created)
+		{
+			place->state = EVQ_PLACE_WANTED;
+			place->failures = 0;
+			place->restart_at = 0;
+		}
+		evq_shmem_wake_dispatcher(place);
+	}
+	LWLockRelease(evq_shared->lock);
+	evq_shmem_wake_launcher();
+}
+
+static void
+forget_all(void)
+{
+	changes.count = taken.count = 0;
+	overflowed = false;
+	announcing_in = NULL;
+	look_at_commit = extension_created = extension_dropped = launcher_at_commit = false;
+}
+
+static void
+at_end_of_transaction(XactEvent event, void *arg)
+{
+	EvqPlace *place = announcing_in;
+
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			if (place != NULL)
+			{
+				if (look_at_commit)
+				{
+					pg_atomic_write_u32(&place->look_now, 1);
+					evq_shmem_wake_dispatcher(place);
+				}
+				if (!evq_debug_lose_wakeups)
+					announce(place, changes.wakes, changes.count, overflowed);
+				pg_atomic_fetch_add_u64(&place->announced, 1);
+			}
+			if (extension_created || extension_dropped)
+				announce_extension();
+			if (launcher_at_commit)
+				evq_shmem_wake_launcher();
+			forget_all();
+			break;
+
+		case XACT_EVENT_PREPARE:
+			if (place != NULL)
+			{
+				pg_atomic_write_u32(&place->prepared, 1);
+				pg_atomic_fetch_add_u64(&place->announced, 1);
+				evq_shmem_wake_dispatcher(place);
+			}
+			forget_all();
+			break;
+
+		case XACT_EVENT_ABORT:
+			if (place != NULL)
+				pg_atomic_fetch_add_u64(&place->announced, 1);
+			if (taken.count > 0 && evq_shmem_mine() != NULL)
+				announce(evq_shmem_mine(), taken.wakes, taken.count, false);
+			forget_all();
+			break;
+
+		default:
+			break;
+	}
+}
+
+/* Changes of a released savepoint become its parent's. */
+static void
+release_level(Remembered *list, int level)
+{
+	for (int i = list->count - 1; i >= 0 && list->levels[i] >= level; i--)
+		list->levels[i] = level - 1;
+}
+
+/* Forgets the changes of a rolled back savepoint; they are the last ones. Returns where they began. */
+static int
+abandon_level(Remembered *list, int level)
+{
+	int before = list->count;
+
+	while (list->count > 0 && list->levels[list->count - 1] >= level)
+		list->count--;
+	return before - list->count;
+}
+
+static void
+at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	int level = GetCurrentTransactionNestLevel();
+
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		release_level(&changes, level);
+		release_level(&taken, level);
+	}
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		int given_back;
+
+		abandon_level(&changes, level);
+		given_back = abandon_level(&taken, level);
+		if (given_back > 0 && evq_shmem_mine() != NULL)
+			announce(evq_shmem_mine(), taken.wakes + taken.count, given_back, false);
+	}
+}
+
+void
+evq_wake_init(void)
+{
+	RegisterXactCallback(at_end_of_transaction, NULL);
+	RegisterSubXactCallback(at_end_of_subtransaction, NULL);
+}

@@ -1,0 +1,20 @@
+/*
+ * wake.h
+ *		From a transaction's changes to the dispatcher: remembered until commit, then announced.
+ */
+#ifndef EVQ_WAKE_H
+#define EVQ_WAKE_H
+
+#include "ring.h"
+#include "shmem.h"
+
+extern void evq_wake_init(void);
+extern void evq_wake_from_event(EvqWake *wake, const EvqEvent *event);
+extern void evq_wake_changed(const EvqEvent *event);
+extern void evq_wake_taken(const EvqEvent *event);
+extern void evq_wake_look(void);
+extern void evq_wake_extension_created(void);
+extern void evq_wake_extension_dropped(void);
+extern void evq_wake_launcher_at_commit(void);
+
+#endif /* EVQ_WAKE_H */

@@ -1,0 +1,497 @@
+/*
+ * work.c
+ *		SQL functions that a worker calls.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "arguments.h"
+#include "clock.h"
+#include "errors.h"
+#include "transition.h"
+#include "wake.h"
+
+PG_FUNCTION_INFO_V1(evq_sql_acquire);
+PG_FUNCTION_INFO_V1(evq_sql_acquire_next);
+PG_FUNCTION_INFO_V1(evq_sql_heartbeat);
+PG_FUNCTION_INFO_V1(evq_sql_succeed);
+PG_FUNCTION_INFO_V1(evq_sql_succeed_many);
+PG_FUNCTION_INFO_V1(evq_sql_succeed_and_acquire);
+PG_FUNCTION_INFO_V1(evq_sql_fail);
+PG_FUNCTION_INFO_V1(evq_sql_fail_many);
+PG_FUNCTION_INFO_V1(evq_sql_snooze);
+PG_FUNCTION_INFO_V1(evq_sql_release);
+PG_FUNCTION_INFO_V1(evq_sql_suspend);
+
+/* How many due events are looked at, for each one wanted, where no dispatcher puts them on offer. */
+#define SEARCH_FACTOR 4
+#define SEARCH_LEAST 100
+
+static void
+put_row(FunctionCallInfo fcinfo, const Datum *values, const bool *nulls)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	tuplestore_putvalues(result->setResult, result->setDesc, unconstify(Datum *, values),
+						 unconstify(bool *, nulls));
+}
+
+/* ---------- acquire ---------- */
+
+/* The columns of evq.acquired. */
+static void
+put_acquired(FunctionCallInfo fcinfo, EvqStore *store, const EvqEvent *event)
+{
+	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
+	const EvqFlow *flow = evq_config_flow(event->flow_no);
+	Datum values[11] = {0};
+	bool nulls[11] = {false};
+
+	values[0] = UUIDPGetDatum(&event->event_id);
+	values[1] = Int64GetDatum(event->permit);
+	values[2] = CStringGetTextDatum(event_type->event_type);
+	values[3] = CStringGetTextDatum(flow->flow_type);
+	values[4] = CStringGetTextDatum(event->flow_id);
+	values[5] = Int32GetDatum(event->attempts_used + 1);
+	values[6] = Int32GetDatum(Max(event_type->max_attempts - event->attempts_used - 1, 0));
+	if (!evq_store_fetch_payload(store, &event->event_id, &values[7], &values[8]))
+		nulls[7] = true;
+	nulls[8] = values[8] == (Datum) 0;
+	values[9] = TimestampTzGetDatum(event->state_due_at);
+	values[10] = TimestampTzGetDatum(event->due_at);
+	put_row(fcinfo, values, nulls);
+}
+
+typedef struct Wanted
+{
+	const EvqFlow *flow;
+	int max_events;
+	int32 *event_type_nos;
+	int event_type_count;
+	const char *worker;
+	int64 permit_for;
+} Wanted;
+
+/* Tries to acquire one event and returns it as a row. */
+static bool
+acquire(FunctionCallInfo fcinfo, EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, bool offered,
+		const char *worker, int64 permit_for)
+{
+	EvqEvent event;
+	EvqState from;
+
+	if (!evq_lifecycle_acquire(store, now, event_id, offered, worker, permit_for, &event, &from))
+		return false;
+	if (offered)
+	{
+		EvqEvent before = event;
+
+		before.state = from;
+		before.state_due_at = now;
+		evq_wake_taken(&before);
+	}
+	put_acquired(fcinfo, store, &event);
+	return true;
+}
+
+/* Takes from what the dispatcher put on offer; -1 = it cannot put this flow on offer. */
+static int
+acquire_offered(FunctionCallInfo fcinfo, EvqStore *store, EvqPlace *place, const Wanted *wanted)
+{
+	pg_uuid_t *ids = palloc(wanted->max_events * sizeof(pg_uuid_t));
+	int acquired = 0;
+
+	while (acquired < wanted->max_events)
+	{
+		int popped = evq_ready_pop(place->ready, wanted->flow->flow_no, wanted->event_type_nos,
+								   wanted->event_type_count, ids, wanted->max_events - acquired);
+
+		if (popped < 0)
+			return -1;
+		if (popped == 0)
+			break;
+
+		/* What we popped may be younger than our snapshot. */
+		evq_store_refresh(store);
+		for (int i = 0; i < popped; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (acquire(fcinfo, store, evq_clock_now(), &ids[i], true, wanted->worker, wanted->permit_for))
+				acquired++;
+		}
+	}
+	return acquired;
+}
+
+static bool
+is_wanted(const EvqEvent *event, const Wanted *wanted)
+{
+	if (event->state != EVQ_STATE_AWAITING_PROCESSING && event->state != EVQ_STATE_DISPATCHED)
+		return false;
+	for (int i = 0; i < wanted->event_type_count; i++)
+	{
+		if (wanted->event_type_nos[i] == event->event_type_no)
+			return true;
+	}
+	return wanted->event_type_count == 0;
+}
+
+/* Without a dispatcher: searches the due events of the flow, a bounded number of them. */
+static void
+acquire_searched(FunctionCallInfo fcinfo, EvqStore *store, const Wanted *wanted)
+{
+	TimestampTz now = evq_clock_now();
+	int room = Max(wanted->max_events * SEARCH_FACTOR, SEARCH_LEAST);
+	pg_uuid_t *ids = palloc(room * sizeof(pg_uuid_t));
+	int found = 0;
+	int acquired = 0;
+	EvqEvent event;
+
+	evq_store_walk_due(store, wanted->flow->flow_no, DT_NOBEGIN);
+	while (found < room && evq_store_walk_next(store, &event) && event.attempt_scheduled_at <= now)
+	{
+		if (is_wanted(&event, wanted))
+			ids[found++] = event.event_id;
+	}
+	evq_store_walk_end(store);
+
+	for (int i = 0; i < found && acquired < wanted->max_events; i++)
+	{
+		if (acquire(fcinfo, store, now, &ids[i], false, wanted->worker, wanted->permit_for))
+			acquired++;
+	}
+}
+
+static void
+acquire_next(FunctionCallInfo fcinfo, EvqStore *store, const Wanted *wanted)
+{
+	EvqPlace *place = evq_shmem_mine();
+
+	if (place == NULL || place->pid == 0 || acquire_offered(fcinfo, store, place, wanted) < 0)
+		acquire_searched(fcinfo, store, wanted);
+}
+
+static int64
+permit_duration(FunctionCallInfo fcinfo, int argno)
+{
+	return evq_argument_duration(fcinfo, argno, "permit_for", false);
+}
+
+Datum
+evq_sql_acquire(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t event_id = evq_argument_event_id(fcinfo, 0);
+	const char *worker = evq_argument_worker(fcinfo, 1);
+	int64 permit_for = permit_duration(fcinfo, 2);
+	EvqStore *store;
+
+	evq_config_use();
+	InitMaterializedSRF(fcinfo, 0);
+	store = evq_store_open("evq_acquire()");
+	acquire(fcinfo, store, evq_clock_now(), &event_id, false, worker, permit_for);
+	evq_store_close(store);
+	return (Datum) 0;
+}
+
+/* Reads the arguments of evq_acquire_next() that follow flow_type, from argno on. */
+static void
+read_wanted(FunctionCallInfo fcinfo, int argno, Wanted *wanted)
+{
+	wanted->flow = evq_argument_flow(evq_argument_required_text(fcinfo, 0, "flow_type"));
+	wanted->max_events = evq_argument_max_events(fcinfo, argno);
+	wanted->event_type_nos = evq_argument_event_type_nos(fcinfo, argno + 1, &wanted->event_type_count);
+	wanted->worker = evq_argument_worker(fcinfo, argno + 2);
+	wanted->permit_for = permit_duration(fcinfo, argno + 3);
+}
+
+Datum
+evq_sql_acquire_next(PG_FUNCTION_ARGS)
+{
+	EvqStore *store;
+	Wanted wanted;
+
+	evq_config_use();
+	read_wanted(fcinfo, 1, &wanted);
+	InitMaterializedSRF(fcinfo, 0);
+	store = evq_store_open("evq_acquire_next()");
+	acquire_next(fcinfo, store, &wanted);
+	evq_store_close(store);
+	return (Datum) 0;
+}
+
+/* ---------- success ---------- */
+
+static EvqVerdict
+succeed_plainly(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
+				EvqEvent *event)
+{
+	EvqOutcome outcome = {0};
+	const pg_uuid_t *spinoff_ids;
+	int spinoff_count;
+
+	return evq_lifecycle_succeed(store, now, event_id, permit, &outcome, NULL, 0, event, &spinoff_ids,
+								 &spinoff_count);
+}
+
+static bool
+is_accepted(EvqVerdict verdict)
+{
+	return verdict == EVQ_ACCEPTED || verdict == EVQ_ACCEPTED_BEFORE;
+}
+
+Datum
+evq_sql_succeed(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t event_id = evq_argument_event_id(fcinfo, 0);
+	EvqPermit permit = evq_argument_permit(fcinfo, 1, false);
+	EvqOutcome outcome = {0};
+	EvqPublish *spinoffs = NULL;
+	int spinoff_count = 0;
+	const pg_uuid_t *ids;
+	int id_count;
+	Datum *elements;
+	EvqStore *store;
+	EvqEvent event;
+	EvqVerdict verdict;
+
+	evq_config_use();
+	outcome.has_result = !PG_ARGISNULL(2);
+	if (outcome.has_result)
+		outcome.result = PointerGetDatum(PG_DETOAST_DATUM(PG_GETARG_DATUM(2)));
+	if (!PG_ARGISNULL(3))
+		spinoffs = evq_argument_events(PG_GETARG_DATUM(3), "spinoff", true, &spinoff_count);
+
+	store = evq_store_open("evq_succeed()");
+	verdict = evq_lifecycle_succeed(store, evq_clock_now(), &event_id, permit, &outcome, spinoffs,
+									spinoff_count, &event, &ids, &id_count);
+	if (!is_accepted(verdict))
+		evq_lifecycle_refuse(verdict, &event_id, &event);
+	evq_store_close(store);
+
+	elements = palloc(Max(id_count, 1) * sizeof(Datum));
+	for (int i = 0; i < id_count; i++)
+		elements[i] = UUIDPGetDatum(&ids[i]);
+	PG_RETURN_ARRAYTYPE_P(construct_array(elements, id_count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+}
+
+Datum
+evq_sql_succeed_many(PG_FUNCTION_ARGS)
+{
+	TimestampTz now = evq_clock_now();
+	EvqReports reports;
+	EvqStore *store;
+
+	evq_argument_reports(fcinfo, 0, 1, &reports);
+	evq_config_use();
+	InitMaterializedSRF(fcinfo, 0);
+	store = evq_store_open("evq_succeed_many()");
+	for (int i = 0; i < reports.count; i++)
+	{
+		EvqEvent event;
+		EvqVerdict verdict = succeed_plainly(store, now, &reports.event_ids[i], reports.permits[i], &event);
+		Datum values[2] = {UUIDPGetDatum(&reports.event_ids[i]), BoolGetDatum(is_accepted(verdict))};
+		bool nulls[2] = {false, false};
+
+		CHECK_FOR_INTERRUPTS();
+		put_row(fcinfo, values, nulls);
+	}
+	evq_store_close(store);
+	return (Datum) 0;
+}
+
+Datum
+evq_sql_succeed_and_acquire(PG_FUNCTION_ARGS)
+{
+	TimestampTz now = evq_clock_now();
+	EvqReports reports;
+	EvqStore *store;
+	Wanted wanted;
+	int lost = 0;
+
+	evq_config_use();
+	evq_argument_reports(fcinfo, 1, 2, &reports);
+	read_wanted(fcinfo, 3, &wanted);
+	InitMaterializedSRF(fcinfo, 0);
+	store = evq_store_open("evq_succeed_and_acquire()");
+	for (int i = 0; i < reports.count; i++)
+	{
+		EvqEvent event;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!is_accepted(succeed_plainly(store, now, &reports.event_ids[i], reports.permits[i], &event)))
+			lost++;
+	}
+	if (lost > 0)
+		ereport(WARNING,
+				(errcode(EVQ_ERRCODE_PERMIT_LOST),
+				 errmsg("%d of %d permits were lost: their successes are not recorded", lost, reports.count),
+				 errhint("Extend permits in time with evq_heartbeat().")));
+	acquire_next(fcinfo, store, &wanted);
+	evq_store_close(store);
+	return (Datum) 0;
+}
+
+/* ---------- failure ---------- */
+
+/* A value of evq.event_state. */
+static Datum
+state_datum(EvqState state, Oid enum_type)
+{
+	return OidFunctionCall2(F_ENUM_IN, CStringGetDatum(evq_transition_state_name(state)),
+							ObjectIdGetDatum(enum_type));
+}
+
+Datum
+evq_sql_fail(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t event_id = evq_argument_event_id(fcinfo, 0);
+	EvqPermit permit = evq_argument_permit(fcinfo, 2, false);
+	EvqFailureReport report = {
+		.error_message = evq_argument_required_text(fcinfo, 1, "error_message"),
+		.stack_trace = evq_argument_text(fcinfo, 3),
+		.retryable = PG_ARGISNULL(4) || PG_GETARG_BOOL(4),
+		.retry_in = evq_argument_duration(fcinfo, 5, "retry_in", true),
+	};
+	EvqStore *store;
+	EvqEvent event;
+	EvqVerdict verdict;
+
+	evq_config_use();
+	store = evq_store_open("evq_fail()");
+	verdict = evq_lifecycle_fail(store, evq_clock_now(), &event_id, permit, &report, &event);
+	if (verdict != EVQ_ACCEPTED)
+		evq_lifecycle_refuse(verdict, &event_id, &event);
+	evq_store_close(store);
+	PG_RETURN_DATUM(state_datum(event.state, get_fn_expr_rettype(fcinfo->flinfo)));
+}
+
+Datum
+evq_sql_fail_many(PG_FUNCTION_ARGS)
+{
+	EvqFailureReport report = {
+		.error_message = evq_argument_required_text(fcinfo, 2, "error_message"),
+		.retryable = PG_ARGISNULL(3) || PG_GETARG_BOOL(3),
+		.retry_in = EVQ_DEFAULT_TIME,
+	};
+	TimestampTz now = evq_clock_now();
+	EvqReports reports;
+	EvqStore *store;
+	Oid enum_type;
+
+	evq_argument_reports(fcinfo, 0, 1, &reports);
+	evq_config_use();
+	InitMaterializedSRF(fcinfo, 0);
+	enum_type = TupleDescAttr(((ReturnSetInfo *) fcinfo->resultinfo)->setDesc, 2)->atttypid;
+	store = evq_store_open("evq_fail_many()");
+	for (int i = 0; i < reports.count; i++)
+	{
+		EvqEvent event;
+		bool accepted = evq_lifecycle_fail(store, now, &reports.event_ids[i], reports.permits[i], &report,
+										   &event) == EVQ_ACCEPTED;
+		Datum values[3] = {UUIDPGetDatum(&reports.event_ids[i]), BoolGetDatum(accepted), (Datum) 0};
+		bool nulls[3] = {false, false, !accepted};
+
+		CHECK_FOR_INTERRUPTS();
+		if (accepted)
+			values[2] = state_datum(event.state, enum_type);
+		put_row(fcinfo, values, nulls);
+	}
+	evq_store_close(store);
+	return (Datum) 0;
+}
+
+/* ---------- other reports ---------- */
+
+Datum
+evq_sql_heartbeat(PG_FUNCTION_ARGS)
+{
+	TimestampTz now = evq_clock_now();
+	int64 extend_by = evq_argument_duration(fcinfo, 2, "extend_by", false);
+	EvqReports reports;
+	EvqStore *store;
+
+	evq_argument_reports(fcinfo, 0, 1, &reports);
+	evq_config_use();
+	InitMaterializedSRF(fcinfo, 0);
+	store = evq_store_open("evq_heartbeat()");
+	for (int i = 0; i < reports.count; i++)
+	{
+		EvqEvent event = {.state = EVQ_STATE_NONE};
+		bool held = evq_lifecycle_extend(store, now, &reports.event_ids[i], reports.permits[i], extend_by,
+										 &event) == EVQ_ACCEPTED;
+		Datum values[4] = {UUIDPGetDatum(&reports.event_ids[i]), BoolGetDatum(held),
+						   BoolGetDatum(event.state == EVQ_STATE_CANCELED),
+						   TimestampTzGetDatum(event.state_due_at)};
+		bool nulls[4] = {false, false, false, !held};
+
+		CHECK_FOR_INTERRUPTS();
+		put_row(fcinfo, values, nulls);
+	}
+	evq_store_close(store);
+	return (Datum) 0;
+}
+
+static void
+give_back(const char *function, const pg_uuid_t *event_id, EvqPermit permit, bool snooze, TimestampTz run_at)
+{
+	EvqStore *store;
+	EvqEvent event;
+	EvqVerdict verdict;
+
+	evq_config_use();
+	store = evq_store_open(function);
+	verdict = evq_lifecycle_give_back(store, evq_clock_now(), event_id, permit, snooze, run_at, &event);
+	if (verdict != EVQ_ACCEPTED)
+		evq_lifecycle_refuse(verdict, event_id, &event);
+	evq_store_close(store);
+}
+
+Datum
+evq_sql_snooze(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t event_id = evq_argument_event_id(fcinfo, 0);
+	EvqPermit permit = evq_argument_permit(fcinfo, 1, true);
+
+	if (PG_ARGISNULL(2) || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("run_at is NULL or infinite"),
+						errhint("Pass a time, or give the event back at once with evq_release().")));
+	give_back("evq_snooze()", &event_id, permit, true, PG_GETARG_TIMESTAMPTZ(2));
+	PG_RETURN_VOID();
+}
+
+Datum
+evq_sql_release(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t event_id = evq_argument_event_id(fcinfo, 0);
+
+	give_back("evq_release()", &event_id, evq_argument_permit(fcinfo, 1, true), false, 0);
+	PG_RETURN_VOID();
+}
+
+Datum
+evq_sql_suspend(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t event_id = evq_argument_event_id(fcinfo, 0);
+	EvqPermit permit = evq_argument_permit(fcinfo, 1, true);
+	int64 timeout = evq_argument_duration(fcinfo, 2, "timeout", false);
+	EvqStore *store;
+	EvqEvent event;
+	EvqVerdict verdict;
+
+	evq_config_use();
+	store = evq_store_open("evq_suspend()");
+	verdict = evq_lifecycle_suspend(store, evq_clock_now(), &event_id, permit, timeout, &event);
+	if (verdict != EVQ_ACCEPTED)
+		evq_lifecycle_refuse(verdict, &event_id, &event);
+	evq_store_close(store);
+	PG_RETURN_TIMESTAMPTZ(event.state_due_at);
+}
