@@ -104,6 +104,9 @@ CREATE TABLE evq.epoch (
 COMMENT ON TABLE evq.epoch IS
 	'A new row for each server, database and timeline that granted permits; permits of older epochs are void';
 
-SELECT pg_catalog.pg_extension_config_dump(t::pg_catalog.regclass, '')
-FROM pg_catalog.unnest('{evq.event, evq.event_payload, evq.event_history, evq.event_error,
-						 evq.idempotency, evq.epoch}'::text[]) AS t;
+SELECT pg_catalog.pg_extension_config_dump('evq.event', '');
+SELECT pg_catalog.pg_extension_config_dump('evq.event_payload', '');
+SELECT pg_catalog.pg_extension_config_dump('evq.event_history', '');
+SELECT pg_catalog.pg_extension_config_dump('evq.event_error', '');
+SELECT pg_catalog.pg_extension_config_dump('evq.idempotency', '');
+SELECT pg_catalog.pg_extension_config_dump('evq.epoch', '');

@@ -15,11 +15,11 @@ CREATE FUNCTION evq_publish_many(events jsonb)
 RETURNS SETOF uuid AS 'MODULE_PATHNAME', 'evq_sql_publish_many_json' LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION evq_publish_many(jsonb) IS
 $$Publishes an array of objects, any mix of types; the keys are the argument names of evq_publish.
-Returns the ids in the order of the array. All or nothing. Errors: as evq_publish, with the position in DETAIL.$$;
+Returns the ids in the order of the array. All or nothing. Errors: as evq_publish, with the position in CONTEXT.$$;
 
 CREATE FUNCTION evq_publish_many(event_type text, flow_type text, flow_ids text[], payloads jsonb[],
 	run_at timestamptz DEFAULT NULL, priority smallint DEFAULT NULL)
 RETURNS SETOF uuid AS 'MODULE_PATHNAME', 'evq_sql_publish_many' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION evq_publish_many(text, text, text[], jsonb[], timestamptz, smallint) IS
 $$The fast path: publishes events of one type, one for each flow_id, with the payload at the same place of payloads.
-Returns the ids in order. All or nothing. Errors: as evq_publish, with the position in DETAIL.$$;
+Returns the ids in order. All or nothing. Errors: as evq_publish.$$;

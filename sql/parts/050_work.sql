@@ -25,7 +25,7 @@ CREATE FUNCTION evq_heartbeat(event_ids uuid[], permits bigint[], extend_by inte
 	OUT event_id uuid, OUT held boolean, OUT cancel_requested boolean, OUT attempt_due_at timestamptz)
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'evq_sql_heartbeat' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
 COMMENT ON FUNCTION evq_heartbeat(uuid[], bigint[], interval) IS
-$$Extends permits: from now by extend_by, or by the time they were granted for. One row an event: held says whether
+$$Extends permits: from now by extend_by, or by the type's attempt_timeout, never past due_at. One row an event: held says whether
 the permit still holds, cancel_requested whether the event was canceled meanwhile. Errors: EQ006 bad argument.$$;
 
 CREATE FUNCTION evq_succeed(event_id uuid, permit bigint DEFAULT NULL, result jsonb DEFAULT NULL, spinoffs jsonb DEFAULT NULL)
