@@ -83,7 +83,6 @@ struct EvqEngine
 	TimestampTz future_at; /* the earliest event beyond the horizon */
 	uint64 announcing_seen;
 	uint64 configuration_seen;
-	bool blocked; /* as of the last turn */
 };
 
 EvqEngine *
@@ -120,13 +119,6 @@ bool
 evq_engine_is_passing(const EvqEngine *engine)
 {
 	return engine->passing;
-}
-
-/* Do ready events wait for room in their flow, so that every change matters? */
-bool
-evq_engine_is_blocked(const EvqEngine *engine)
-{
-	return engine->blocked;
 }
 
 /* ---------- remembering ---------- */
@@ -212,6 +204,16 @@ remember(EvqEngine *engine, const EvqWake *facts, TimestampTz now)
 	return tracked;
 }
 
+/* Somebody may have taken what filled the offer. */
+static void
+look_at_offers_again(EvqEngine *engine)
+{
+	ListCell *cell;
+
+	foreach(cell, evq_track_flows(engine->track))
+		((EvqTrackedFlow *) lfirst(cell))->offer_full = false;
+}
+
 /* Takes in what sessions have told. */
 void
 evq_engine_absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampTz now)
@@ -230,7 +232,7 @@ evq_engine_absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampT
 		remember(engine, &wakes[i], now);
 	}
 	if (count > 0)
-		engine->blocked = false;
+		look_at_offers_again(engine);
 }
 
 /* ---------- passes ---------- */
@@ -626,17 +628,6 @@ dispatch_ready(Dispatch *dispatch, EvqTracked *tracked, const EvqFlow *flow)
 	return true;
 }
 
-/* Has the flow room for one more offer? */
-static bool
-has_room(const EvqTrackedFlow *tracked, const EvqFlow *flow)
-{
-	int offered = tracked->count[EVQ_TRACK_OFFERED] + tracked->count[EVQ_TRACK_DISPATCHED];
-
-	return offered < flow->max_dispatched &&
-		   (flow->max_processing == 0 ||
-			offered + tracked->count[EVQ_TRACK_PROCESSING] < flow->max_processing);
-}
-
 static void
 dispatch_flows(EvqEngine *engine, EvqStore *store, TimestampTz now, EvqTurn *turn)
 {
@@ -651,6 +642,11 @@ dispatch_flows(EvqEngine *engine, EvqStore *store, TimestampTz now, EvqTurn *tur
 		const EvqFlow *flow = evq_config_flow(tracked_flow->flow_no);
 		EvqTracked *tracked;
 
+		if (flow != NULL)
+		{
+			tracked_flow->max_dispatched = flow->max_dispatched;
+			tracked_flow->max_processing = flow->max_processing;
+		}
 		while (flow != NULL && budget > 0 && (tracked = evq_track_first_ready(tracked_flow)) != NULL)
 		{
 			CHECK_FOR_INTERRUPTS();
@@ -659,15 +655,12 @@ dispatch_flows(EvqEngine *engine, EvqStore *store, TimestampTz now, EvqTurn *tur
 				dispatch.notify = can_notify();
 				asked_queue = true;
 			}
-			if (!has_room(tracked_flow, flow) || !dispatch_ready(&dispatch, tracked, flow))
-			{
-				turn->blocked = true;
+			if (!evq_track_has_room(tracked_flow))
 				break;
-			}
+			tracked_flow->offer_full = !dispatch_ready(&dispatch, tracked, flow);
 			budget--;
 		}
 	}
-	engine->blocked = turn->blocked;
 }
 
 /* ---------- the turn ---------- */
@@ -681,17 +674,27 @@ lock_turn(void)
 	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
+/* Is an event ready in a flow that has room, or (with_room = false) in one that has none? */
 static bool
-has_ready(const EvqEngine *engine)
+has_ready(const EvqEngine *engine, bool with_room)
 {
 	ListCell *cell;
 
 	foreach(cell, evq_track_flows(engine->track))
 	{
-		if (((EvqTrackedFlow *) lfirst(cell))->count[EVQ_TRACK_READY] > 0)
+		const EvqTrackedFlow *flow = lfirst(cell);
+
+		if (flow->count[EVQ_TRACK_READY] > 0 && evq_track_has_room(flow) == with_room)
 			return true;
 	}
 	return false;
+}
+
+/* Do ready events wait for room in their flow, so that every change matters? */
+bool
+evq_engine_is_blocked(const EvqEngine *engine)
+{
+	return has_ready(engine, false);
 }
 
 /* Is there work that must be looked for although nobody tells of it? */
@@ -725,7 +728,7 @@ evq_engine_is_due(EvqEngine *engine, TimestampTz now)
 		engine->pass_wanted = true;
 
 	return engine->pass_wanted || engine->passing || engine->successors != NIL ||
-		   (first != NULL && first->timer_at <= now) || (!engine->blocked && has_ready(engine));
+		   (first != NULL && first->timer_at <= now) || has_ready(engine, true);
 }
 
 /* The time until which nothing is due, if nobody tells of anything. */

@@ -14,7 +14,6 @@ typedef struct EvqTurn
 	int dispatched;
 	int timed_out;
 	int expired;
-	bool blocked; /* ready events wait for room in their flow */
 } EvqTurn;
 
 extern EvqEngine *evq_engine_create(EvqPlace *place);

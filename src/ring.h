@@ -23,6 +23,7 @@ typedef struct EvqWake
 	int16 priority;
 	bool ordered;
 	uint8 state; /* an EvqState: the state it is in now */
+	bool is_new; /* it was published, not given back or activated */
 } EvqWake;
 
 typedef struct EvqRing

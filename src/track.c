@@ -110,12 +110,26 @@ use_flow(EvqTrack *track, int32 flow_no)
 	{
 		MemoryContext previous = MemoryContextSwitchTo(track->context);
 
-		memset(flow->count, 0, sizeof(flow->count));
+		memset((char *) flow + sizeof(flow->flow_no), 0, sizeof(*flow) - sizeof(flow->flow_no));
 		flow->ready = pairingheap_allocate(compare_ready, NULL);
 		track->flow_list = lappend(track->flow_list, flow);
 		MemoryContextSwitchTo(previous);
 	}
 	return flow;
+}
+
+/* Has the flow room for one more offer? */
+bool
+evq_track_has_room(const EvqTrackedFlow *flow)
+{
+	int offered = flow->count[EVQ_TRACK_OFFERED] + flow->count[EVQ_TRACK_DISPATCHED];
+
+	if (flow->offer_full)
+		return false;
+	if (flow->max_dispatched == 0)
+		return true;
+	return offered < flow->max_dispatched &&
+		   (flow->max_processing == 0 || offered + flow->count[EVQ_TRACK_PROCESSING] < flow->max_processing);
 }
 
 /* ---------- busy flow ids ---------- */

@@ -41,6 +41,9 @@ typedef struct EvqTrackedFlow
 	int32 flow_no; /* hash key */
 	pairingheap *ready;
 	int count[EVQ_TRACK_STATES];
+	int max_dispatched; /* the limits as last seen; 0 = not seen yet */
+	int max_processing; /* 0 = none */
+	bool offer_full;    /* the last event could not be put on offer */
 } EvqTrackedFlow;
 
 typedef struct EvqTrack EvqTrack;
@@ -58,6 +61,7 @@ extern void evq_track_remove(EvqTrack *track, EvqTracked *tracked);
 
 extern EvqTracked *evq_track_first_timer(const EvqTrack *track);
 extern EvqTracked *evq_track_first_ready(const EvqTrackedFlow *flow);
+extern bool evq_track_has_room(const EvqTrackedFlow *flow);
 extern bool evq_track_is_flow_id_busy(const EvqTrack *track, int32 flow_no, uint64 flow_id_hash);
 
 #endif /* EVQ_TRACK_H */

@@ -98,6 +98,7 @@ evq_wake_from_event(EvqWake *wake, const EvqEvent *event)
 	wake->priority = event->priority;
 	wake->ordered = event->ordered;
 	wake->state = (uint8) event->state;
+	wake->is_new = event->state == EVQ_STATE_AWAITING_PROCESSING && event->state_since == event->published_at;
 }
 
 /* This transaction brought an event into the state it is in. */
@@ -158,18 +159,20 @@ evq_wake_launcher_at_commit(void)
 
 /* ---------- announcing ---------- */
 
+/* Would the dispatcher sleep longer than one of these changes allows? */
 static bool
-must_wake(const EvqPlace *place, const EvqWake *wakes, int count)
+must_wake(EvqPlace *place, const EvqWake *wakes, int count)
 {
-	TimestampTz sleeping_until = (TimestampTz) pg_atomic_read_u64(
-		unconstify(pg_atomic_uint64 *, &place->sleeping_until));
+	TimestampTz sleeping_until = (TimestampTz) pg_atomic_read_u64(&place->sleeping_until);
+	bool wants_changes = pg_atomic_read_u32(&place->wants_changes) != 0;
 
-	if (pg_atomic_read_u32(unconstify(pg_atomic_uint32 *, &place->wants_changes)) != 0)
-		return true;
 	for (int i = 0; i < count; i++)
 	{
 		if (evq_transition_is_final((EvqState) wakes[i].state) ? wakes[i].ordered
 															   : wakes[i].at < sleeping_until)
+			return true;
+		/* It may have made room; a new one needs room. */
+		if (wants_changes && !wakes[i].is_new)
 			return true;
 	}
 	return false;
