@@ -69,7 +69,9 @@ struct EvqEngine
 
 	/* the pass */
 	bool pass_wanted;
+	bool complete_wanted; /* ... one that does not stop where memory is full */
 	bool passing;
+	bool pass_complete;
 	int pass_flow;         /* index of the flow it is at */
 	TimestampTz pass_from; /* where in that flow */
 	bool pass_parked;      /* this pass left due events in the table */
@@ -96,7 +98,7 @@ evq_engine_create(EvqPlace *place)
 	engine->place = place;
 	engine->track = evq_track_create(context);
 	engine->future_at = DT_NOEND;
-	engine->pass_wanted = true;
+	evq_engine_want_pass(engine);
 	if (place != NULL && place->pid == MyProcPid)
 		evq_ready_clear(place->ready);
 	return engine;
@@ -108,10 +110,11 @@ evq_engine_destroy(EvqEngine *engine)
 	MemoryContextDelete(engine->context);
 }
 
+/* Nothing that was told can be relied on: all live events are looked at. */
 void
 evq_engine_want_pass(EvqEngine *engine)
 {
-	engine->pass_wanted = true;
+	engine->pass_wanted = engine->complete_wanted = true;
 }
 
 /* Has a pass begun that needs further turns? */
@@ -127,6 +130,22 @@ static bool
 is_memory_full(const EvqEngine *engine)
 {
 	return evq_track_count(engine->track) >= evq_max_tracked;
+}
+
+/* A due event stays in the table: it must be looked for. full: for want of memory. */
+static void
+park(EvqEngine *engine, bool full)
+{
+	engine->parked = engine->pass_parked = true;
+	if (full)
+		engine->full = engine->pass_full = true;
+}
+
+static void
+note_future(EvqEngine *engine, TimestampTz at)
+{
+	engine->future_at = Min(engine->future_at, at);
+	engine->pass_future_at = Min(engine->pass_future_at, at);
 }
 
 /* Puts an event on offer for evq_acquire_next(). */
@@ -165,7 +184,7 @@ forget(EvqEngine *engine, EvqTracked *tracked)
 			MemoryContextSwitchTo(previous);
 		}
 		else
-			engine->pass_wanted = true;
+			evq_engine_want_pass(engine);
 	}
 	evq_track_remove(engine->track, tracked);
 }
@@ -181,19 +200,19 @@ remember(EvqEngine *engine, const EvqWake *facts, TimestampTz now)
 		if (tracked != NULL)
 			forget(engine, tracked);
 		else if (facts->ordered)
-			engine->pass_wanted = true;
+			evq_engine_want_pass(engine);
 		return NULL;
 	}
 	if (tracked == NULL && facts->state == EVQ_STATE_AWAITING_PROCESSING)
 	{
 		if (facts->at > now + HORIZON)
 		{
-			engine->future_at = Min(engine->future_at, facts->at);
+			note_future(engine, facts->at);
 			return NULL;
 		}
 		if (is_memory_full(engine))
 		{
-			engine->full = engine->parked = true;
+			park(engine, true);
 			return NULL;
 		}
 	}
@@ -273,12 +292,12 @@ see(EvqEngine *engine, const EvqEvent *event, TimestampTz now)
 				(event->ordered &&
 				 evq_track_is_flow_id_busy(engine->track, event->flow_no, facts.flow_id_hash)))
 			{
-				engine->pass_parked = true;
+				park(engine, false);
 				return;
 			}
 			if (is_memory_full(engine))
 			{
-				engine->pass_parked = engine->pass_full = true;
+				park(engine, true);
 				return;
 			}
 		}
@@ -313,14 +332,22 @@ watch_prepared_transactions(EvqEngine *engine)
 static void
 begin_pass(EvqEngine *engine)
 {
-	engine->pass_wanted = false;
+	engine->pass_complete = engine->complete_wanted;
+	engine->pass_wanted = engine->complete_wanted = false;
 	engine->passing = true;
 	engine->pass_flow = 0;
 	engine->pass_from = DT_NOBEGIN;
 	engine->pass_parked = engine->pass_full = false;
 	engine->pass_future_at = DT_NOEND;
 	if (engine->place != NULL)
+	{
+		/* While a transaction has yet to announce something, this pass is not the last one. */
+		uint64 announced = pg_atomic_read_u64(&engine->place->announced);
+
 		engine->announcing_seen = pg_atomic_read_u64(&engine->place->announcing);
+		if (engine->announcing_seen != announced)
+			engine->announcing_seen = PG_UINT64_MAX;
+	}
 	watch_prepared_transactions(engine);
 }
 
@@ -352,7 +379,7 @@ continue_pass(EvqEngine *engine, EvqStore *store, TimestampTz now)
 			CHECK_FOR_INTERRUPTS();
 			if (event.attempt_scheduled_at > now + HORIZON)
 			{
-				engine->pass_future_at = Min(engine->pass_future_at, event.attempt_scheduled_at);
+				note_future(engine, event.attempt_scheduled_at);
 				break;
 			}
 			if (read >= PASS_BATCH && event.attempt_scheduled_at > engine->pass_from)
@@ -364,6 +391,11 @@ continue_pass(EvqEngine *engine, EvqStore *store, TimestampTz now)
 			engine->pass_from = event.attempt_scheduled_at;
 			see(engine, &event, now);
 			read++;
+			if (is_memory_full(engine) && !engine->pass_complete)
+			{
+				park(engine, true);
+				break;
+			}
 		}
 		evq_store_walk_end(store);
 	}
@@ -455,14 +487,14 @@ is_in_front(EvqEngine *engine, EvqStore *store, EvqTracked *tracked, const EvqEv
 
 	if (evq_track_is_flow_id_busy(engine->track, tracked->facts.flow_no, tracked->facts.flow_id_hash))
 	{
-		engine->parked = true;
+		park(engine, false);
 		evq_track_remove(engine->track, tracked);
 		return false;
 	}
 	if (!fetch_front(store, event->flow_no, event->flow_id, &front) ||
 		memcmp(&front.event_id, &event->event_id, sizeof(pg_uuid_t)) == 0)
 		return true;
-	engine->parked = true;
+	park(engine, false);
 	evq_track_remove(engine->track, tracked);
 	see(engine, &front, now);
 	return false;
@@ -580,7 +612,7 @@ dispatch_ready(Dispatch *dispatch, EvqTracked *tracked, const EvqFlow *flow)
 
 	if (is_type_suspended(tracked->facts.event_type_no))
 	{
-		engine->parked = true;
+		park(engine, false);
 		evq_track_remove(engine->track, tracked);
 		return true;
 	}
@@ -708,8 +740,7 @@ must_poll(const EvqEngine *engine)
 	if (place == NULL)
 		return false;
 	return pg_atomic_read_u32(&place->prepared) != 0 ||
-		   pg_atomic_read_u64(&place->announcing) != engine->announcing_seen ||
-		   pg_atomic_read_u64(&place->announcing) != pg_atomic_read_u64(&place->announced);
+		   pg_atomic_read_u64(&place->announcing) != engine->announcing_seen;
 }
 
 /* Would a turn now do anything? */
@@ -719,7 +750,7 @@ evq_engine_is_due(EvqEngine *engine, TimestampTz now)
 	EvqTracked *first = evq_track_first_timer(engine->track);
 
 	if (engine->place != NULL && pg_atomic_exchange_u32(&engine->place->look_now, 0) != 0)
-		engine->pass_wanted = true;
+		evq_engine_want_pass(engine);
 	if (must_poll(engine) && now - engine->last_pass_at >= (int64) evq_poll_interval * 1000)
 		engine->pass_wanted = true;
 	if (engine->full && evq_track_count(engine->track) < evq_max_tracked / 2)
@@ -765,7 +796,7 @@ evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn)
 	if (configuration != engine->configuration_seen)
 	{
 		engine->configuration_seen = configuration;
-		engine->pass_wanted = true;
+		evq_engine_want_pass(engine);
 	}
 	if (engine->pass_wanted && !engine->passing)
 		begin_pass(engine);
