@@ -23,7 +23,19 @@ SQL_PARTS = \
 
 # Every test, by kind; the runner's name for it is its path below test/.
 REGRESS =
-ISOLATION =
+ISOLATION = \
+	race_acquire \
+	race_configure \
+	race_fail_cancel \
+	race_finish \
+	race_idempotency \
+	race_ordered \
+	race_repeatable_read \
+	race_report \
+	race_retry \
+	race_serializable \
+	race_suspend_activate \
+	race_tick
 PGTAP =
 TAP =
 TAP_SLOW =
