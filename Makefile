@@ -22,7 +22,14 @@ SQL_PARTS = \
 	100_privileges
 
 # Every test, by kind; the runner's name for it is its path below test/.
-REGRESS =
+REGRESS = \
+	configure \
+	configure_flow \
+	drop_event_type \
+	idempotency \
+	publish \
+	publish_many \
+	transition
 ISOLATION = \
 	race_acquire \
 	race_configure \
