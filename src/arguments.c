@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -149,6 +150,15 @@ evq_argument_reports(FunctionCallInfo fcinfo, int ids_argno, int permits_argno, 
 
 /* ---------- names ---------- */
 
+/* As much of a name as an error message shows: the length of the longest that could be right. */
+static const char *
+shown(const char *name)
+{
+	int length = strlen(name);
+
+	return length < NAMEDATALEN ? name : pnstrdup(name, pg_mbcliplen(name, length, NAMEDATALEN - 1));
+}
+
 /* flow_type: NULL = the type's own; another one is an error. */
 const EvqEventType *
 evq_argument_event_type(const char *event_type, const char *flow_type)
@@ -157,8 +167,9 @@ evq_argument_event_type(const char *event_type, const char *flow_type)
 	const EvqFlow *flow;
 
 	if (found == NULL)
-		ereport(ERROR, (errcode(EVQ_ERRCODE_UNKNOWN_TYPE), errmsg("unknown event type \"%s\"", event_type),
-						errhint("Configure it with evq_configure().")));
+		ereport(ERROR,
+				(errcode(EVQ_ERRCODE_UNKNOWN_TYPE), errmsg("unknown event type \"%s\"", shown(event_type)),
+				 errhint("Configure it with evq_configure().")));
 	if (flow_type == NULL)
 		return found;
 	flow = evq_argument_flow(flow_type);
@@ -177,7 +188,7 @@ evq_argument_flow(const char *flow_type)
 
 	if (flow == NULL)
 		ereport(ERROR,
-				(errcode(EVQ_ERRCODE_UNKNOWN_TYPE), errmsg("unknown flow \"%s\"", flow_type),
+				(errcode(EVQ_ERRCODE_UNKNOWN_TYPE), errmsg("unknown flow \"%s\"", shown(flow_type)),
 				 errhint(
 					 "Configure it with evq_configure_flow(), or with an event type by evq_configure().")));
 	return flow;
@@ -350,27 +361,12 @@ read_publish(JsonbContainer *object, bool is_spinoff, EvqPublish *publish)
 	}
 }
 
-typedef struct Position
-{
-	const char *what;
-	int index;
-} Position;
-
-static void
-tell_position(void *arg)
-{
-	const Position *position = arg;
-
-	errcontext("%s number %d", position->what, position->index + 1);
-}
-
 /* Reads a JSON array of objects; what names its elements in errors. */
 EvqPublish *
 evq_argument_events(Datum events, const char *what, bool is_spinoff, int *count)
 {
 	Jsonb *array = DatumGetJsonbP(events);
-	Position position = {what, 0};
-	ErrorContextCallback context = {.callback = tell_position, .arg = &position};
+	EvqPosition position;
 	EvqPublish *publishes;
 
 	if (!JB_ROOT_IS_ARRAY(array) || JB_ROOT_IS_SCALAR(array))
@@ -379,8 +375,7 @@ evq_argument_events(Datum events, const char *what, bool is_spinoff, int *count)
 	*count = JB_ROOT_COUNT(array);
 	publishes = palloc(Max(*count, 1) * sizeof(EvqPublish));
 
-	context.previous = error_context_stack;
-	error_context_stack = &context;
+	evq_position_begin(&position, what);
 	for (; position.index < *count; position.index++)
 	{
 		JsonbValue *element = getIthJsonbValueFromContainer(&array->root, position.index);
@@ -390,6 +385,6 @@ evq_argument_events(Datum events, const char *what, bool is_spinoff, int *count)
 							errhint("Pass an array of objects.")));
 		read_publish(element->val.binary.data, is_spinoff, &publishes[position.index]);
 	}
-	error_context_stack = context.previous;
+	evq_position_end(&position);
 	return publishes;
 }

@@ -112,7 +112,7 @@ read_copy(void)
 		max_no = Max(max_no, flows[i].flow_no);
 	make_lookup(&flow_lookup, "evq flows", max_no, flow_count);
 	for (int i = 0; i < flow_count; i++)
-		add_to_lookup(&flow_lookup, flows[i].flow_no, flows[i].flow_type, flows[i].dropped, &flows[i]);
+		add_to_lookup(&flow_lookup, flows[i].flow_no, flows[i].flow_type, false, &flows[i]);
 
 	MemoryContextSwitchTo(previous);
 	if (old_copy != NULL)
@@ -189,7 +189,7 @@ evq_config_find_flow(const char *name)
 	return find_name(&flow_lookup, name);
 }
 
-/* All flows, dropped ones included. */
+/* All flows. */
 const EvqFlow *
 evq_config_flows(int *count)
 {

@@ -150,7 +150,7 @@ note_future(EvqEngine *engine, TimestampTz at)
 
 /* Puts an event on offer for evq_acquire_next(). */
 static bool
-offer(EvqEngine *engine, const EvqWake *facts, int max_in_flow, bool *was_empty)
+offer(EvqEngine *engine, const EvqWake *facts, bool drop_oldest, bool *was_empty)
 {
 	*was_empty = false;
 	return engine->place != NULL && engine->place->pid == MyProcPid &&
@@ -158,13 +158,16 @@ offer(EvqEngine *engine, const EvqWake *facts, int max_in_flow, bool *was_empty)
 						  max_in_flow, was_empty);
 }
 
-/* A dispatched event is on offer too, not only notified. No flow may fill the pool with what nobody takes. */
+/*
+ * Offers a dispatched event whose offer was lost: the commit of its dispatch
+ * had put it on offer.
+ */
 static void
-offer_dispatched(EvqEngine *engine, EvqTracked *tracked)
+offer_again(EvqEngine *engine, EvqTracked *tracked)
 {
 	bool was_empty;
 
-	tracked->on_offer = offer(engine, &tracked->facts, Max(evq_ready_size / 2, 1), &was_empty);
+	tracked->on_offer = offer(engine, &tracked->facts, true, &was_empty);
 }
 
 /* An event has gone: the next one of its flow_id may come. */
@@ -217,10 +220,7 @@ remember(EvqEngine *engine, const EvqWake *facts, TimestampTz now)
 		}
 	}
 
-	tracked = evq_track_put(engine->track, facts, now);
-	if (tracked->state == EVQ_TRACK_DISPATCHED && !tracked->on_offer)
-		offer_dispatched(engine, tracked);
-	return tracked;
+	return evq_track_put(engine->track, facts, now);
 }
 
 /* Somebody may have taken what filled the offer. */
@@ -245,10 +245,12 @@ evq_engine_absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampT
 		if (tracked != NULL && tracked->state == EVQ_TRACK_DISPATCHED &&
 			wakes[i].state == EVQ_STATE_DISPATCHED && wakes[i].at <= now)
 		{
-			offer_dispatched(engine, tracked);
+			offer_again(engine, tracked);
 			continue;
 		}
-		remember(engine, &wakes[i], now);
+		tracked = remember(engine, &wakes[i], now);
+		if (tracked != NULL)
+			tracked->on_offer = tracked->state == EVQ_TRACK_DISPATCHED;
 	}
 	if (count > 0)
 		look_at_offers_again(engine);
@@ -303,6 +305,8 @@ see(EvqEngine *engine, const EvqEvent *event, TimestampTz now)
 		}
 	}
 	tracked = remember(engine, &facts, now);
+	if (tracked != NULL && tracked->state == EVQ_TRACK_DISPATCHED && !tracked->on_offer)
+		offer_again(engine, tracked);
 	if (tracked != NULL && event->ordered && event->state != EVQ_STATE_AWAITING_PROCESSING)
 		evq_track_set_flow_id(engine->track, tracked, event->flow_id);
 }
@@ -589,7 +593,7 @@ offer_ready(Dispatch *dispatch, EvqTracked *tracked, const EvqFlow *flow)
 	EvqEngine *engine = dispatch->engine;
 	bool was_empty;
 
-	if (!offer(engine, &tracked->facts, PG_INT32_MAX, &was_empty))
+	if (!offer(engine, &tracked->facts, false, &was_empty))
 		return false;
 	evq_track_set(engine->track, tracked, EVQ_TRACK_OFFERED,
 				  Min(evq_retry_add(dispatch->now, flow->dispatch_timeout), tracked->facts.due_at));
@@ -653,6 +657,7 @@ dispatch_ready(Dispatch *dispatch, EvqTracked *tracked, const EvqFlow *flow)
 		return true;
 	}
 	evq_track_set(engine->track, tracked, EVQ_TRACK_DISPATCHED, event.state_due_at);
+	tracked->on_offer = true;
 	if (dispatch->notify)
 		Async_Notify(flow->channel,
 					 dispatch_message(dispatch->store, &event, event_type, flow, dispatch->now));

@@ -130,20 +130,28 @@ insert_events(EvqStore *store, const EvqEvent *events, const Datum *payloads, co
 		evq_wake_changed(&events[i]);
 }
 
-/* Publishes events; ids: one a request. An event whose key was used before is not published again. */
+/*
+ * Publishes events; ids: one a request. An event whose key was used before is
+ * not published again. what: what errors call one of them, NULL where there is
+ * but one.
+ */
 void
-evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *requests, int count, pg_uuid_t *ids)
+evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *requests, int count,
+					  const char *what, pg_uuid_t *ids)
 {
 	EvqEvent *events = palloc(Max(count, 1) * sizeof(EvqEvent));
 	Datum *payloads = palloc(Max(count, 1) * sizeof(Datum));
 	Datum *headers = palloc(Max(count, 1) * sizeof(Datum));
+	EvqPosition position;
 	int fresh = 0;
 
+	evq_position_begin(&position, what);
 	for (int i = 0; i < count; i++)
 	{
 		const EvqPublish *request = &requests[i];
 		EvqEvent *event = &events[fresh];
 
+		position.index = i;
 		check_request(request);
 		make_event(event, request, NULL, now);
 		ids[i] = event->event_id;
@@ -170,6 +178,7 @@ evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *reques
 		headers[fresh] = request->headers;
 		fresh++;
 	}
+	evq_position_end(&position);
 	insert_events(store, events, payloads, headers, fresh);
 }
 
@@ -183,9 +192,9 @@ judge_finished(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, Evq
 		return EVQ_NO_SUCH_EVENT;
 	if (!permit.given)
 		return EVQ_WRONG_STATE;
-	if (permit.value != event->permit || event->state == EVQ_STATE_CANCELED)
+	if (permit.value != event->permit || event->state != EVQ_STATE_SUCCEEDED)
 		return EVQ_PERMIT_LOST;
-	return event->state == EVQ_STATE_SUCCEEDED ? EVQ_ACCEPTED_BEFORE : EVQ_WRONG_STATE;
+	return EVQ_ACCEPTED_BEFORE;
 }
 
 /* Reads the event and judges whether the holder of the permit may report on it. */
@@ -294,6 +303,7 @@ evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 					  const EvqOutcome *outcome, EvqPublish *spinoffs, int spinoff_count, EvqEvent *event,
 					  const pg_uuid_t **spinoff_ids, int *spinoff_id_count)
 {
+	EvqPosition position;
 	EvqEvent *children = NULL;
 	pg_uuid_t *ids = NULL;
 	Datum *payloads = NULL;
@@ -321,8 +331,10 @@ evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 			ids = palloc(spinoff_count * sizeof(pg_uuid_t));
 			payloads = palloc(spinoff_count * sizeof(Datum));
 			headers = palloc(spinoff_count * sizeof(Datum));
+			evq_position_begin(&position, "spinoff");
 			for (int i = 0; i < spinoff_count; i++)
 			{
+				position.index = i;
 				if (spinoffs[i].event_type->flow_no != event->flow_no)
 					ereport(
 						ERROR,
@@ -338,6 +350,7 @@ evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 				payloads[i] = spinoffs[i].payload;
 				headers[i] = spinoffs[i].headers;
 			}
+			evq_position_end(&position);
 		}
 
 		move(event, EVQ_VERB_SUCCEED, EVQ_STATE_SUCCEEDED, now);

@@ -63,7 +63,7 @@ typedef enum EvqSettled
 #define EVQ_DEFAULT_TIME (-1)
 
 extern void evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *requests, int count,
-								  pg_uuid_t *ids);
+								  const char *what, pg_uuid_t *ids);
 
 /* workers */
 extern bool evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, bool offered,

@@ -19,11 +19,11 @@ PG_FUNCTION_INFO_V1(evq_sql_publish_many_json);
 PG_FUNCTION_INFO_V1(evq_sql_publish_many);
 
 static void
-publish(const char *function, const EvqPublish *requests, int count, pg_uuid_t *ids)
+publish(const char *function, const EvqPublish *requests, int count, const char *what, pg_uuid_t *ids)
 {
 	EvqStore *store = evq_store_open(function);
 
-	evq_lifecycle_publish(store, evq_clock_now(), requests, count, ids);
+	evq_lifecycle_publish(store, evq_clock_now(), requests, count, what, ids);
 	evq_store_close(store);
 }
 
@@ -58,7 +58,7 @@ evq_sql_publish(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(8))
 		request.headers = PointerGetDatum(PG_DETOAST_DATUM(PG_GETARG_DATUM(8)));
 
-	publish("evq_publish()", &request, 1, id);
+	publish("evq_publish()", &request, 1, NULL, id);
 	PG_RETURN_UUID_P(id);
 }
 
@@ -88,7 +88,7 @@ evq_sql_publish_many_json(PG_FUNCTION_ARGS)
 	evq_config_use();
 	requests = evq_argument_events(PG_GETARG_DATUM(0), "event", false, &count);
 	ids = palloc(Max(count, 1) * sizeof(pg_uuid_t));
-	publish("evq_publish_many()", requests, count, ids);
+	publish("evq_publish_many()", requests, count, "event", ids);
 	return return_ids(fcinfo, ids, count);
 }
 
@@ -127,6 +127,6 @@ evq_sql_publish_many(PG_FUNCTION_ARGS)
 		requests[i].flow_id = TextDatumGetCString(flow_ids[i]);
 		requests[i].payload = PointerGetDatum(PG_DETOAST_DATUM(payloads[i]));
 	}
-	publish("evq_publish_many()", requests, count, ids);
+	publish("evq_publish_many()", requests, count, "event", ids);
 	return return_ids(fcinfo, ids, count);
 }

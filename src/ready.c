@@ -70,12 +70,13 @@ unlink_entry(EvqReady *ready, EvqReadyQueue *queue, int32 previous, int32 index)
 
 /*
  * Puts an event at the end of its flow's queue; false when there is no room.
- * A queue that holds max_in_flow loses its first entry: whoever acquires by id
- * leaves entries behind that nobody takes, and those are the oldest.
+ * drop_oldest: a flow that has half of the pool loses its first entry instead.
+ * Whoever acquires by id leaves entries behind that nobody takes, and those are
+ * the oldest.
  */
 bool
 evq_ready_push(EvqReady *ready, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
-			   int max_in_flow, bool *was_empty)
+			   bool drop_oldest, bool *was_empty)
 {
 	EvqReadyQueue *queue;
 	bool pushed = false;
@@ -90,7 +91,7 @@ evq_ready_push(EvqReady *ready, int32 flow_no, int32 event_type_no, const pg_uui
 			queue->first = queue->last = -1;
 		}
 		*was_empty = queue->count == 0;
-		if (queue->count >= max_in_flow)
+		if (drop_oldest && queue->count >= Max(ready->size / 2, 1))
 			unlink_entry(ready, queue, -1, queue->first);
 		if (ready->free >= 0)
 		{

@@ -41,7 +41,7 @@ extern Size evq_ready_bytes(int size);
 extern void evq_ready_init(EvqReady *ready, int size, LWLock *lock);
 extern void evq_ready_clear(EvqReady *ready);
 extern bool evq_ready_push(EvqReady *ready, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
-						   int max_in_flow, bool *was_empty);
+						   bool drop_oldest, bool *was_empty);
 extern int evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type_nos, int event_type_count,
 						 pg_uuid_t *event_ids, int max);
 

@@ -176,7 +176,6 @@ enum
 	FLOW_DELIVERY,
 	FLOW_ORDERED,
 	FLOW_NOTIFY_PAYLOAD,
-	FLOW_DROPPED,
 	FLOW_COLUMNS
 };
 
@@ -1061,7 +1060,6 @@ read_flow(TupleTableSlot *slot, void *row)
 	flow->pull = strcmp(TextDatumGetCString(values[FLOW_DELIVERY]), "pull") == 0;
 	flow->ordered = DatumGetBool(values[FLOW_ORDERED]);
 	flow->notify_payload = DatumGetBool(values[FLOW_NOTIFY_PAYLOAD]);
-	flow->dropped = DatumGetBool(values[FLOW_DROPPED]);
 }
 
 int

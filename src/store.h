@@ -66,7 +66,6 @@ typedef struct EvqFlow
 	bool pull;
 	bool ordered;
 	bool notify_payload;
-	bool dropped;
 } EvqFlow;
 
 extern void evq_store_init(void);

@@ -32,7 +32,7 @@ typedef struct EvqTracked
 	TimestampTz timer_at; /* when to look at it again */
 	pairingheap_node timer_node;
 	pairingheap_node ready_node;
-	bool on_offer; /* dispatched, and put on offer after the commit */
+	bool on_offer; /* dispatched; the commit of the dispatch puts it on offer */
 	char *flow_id; /* of an ordered event that was dispatched from here; NULL = unknown */
 } EvqTracked;
 

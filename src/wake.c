@@ -178,6 +178,20 @@ must_wake(EvqPlace *place, const EvqWake *wakes, int count)
 	return false;
 }
 
+/* Dispatched events are on offer before anyone is notified of them: that comes later in the commit. */
+static void
+offer_dispatched(EvqPlace *place, const EvqWake *wakes, int count)
+{
+	bool was_empty;
+
+	for (int i = 0; i < count && place->pid != 0; i++)
+	{
+		if (wakes[i].state == EVQ_STATE_DISPATCHED)
+			(void) evq_ready_push(place->ready, wakes[i].flow_no, wakes[i].event_type_no, &wakes[i].event_id,
+								  true, &was_empty);
+	}
+}
+
 static void
 announce(EvqPlace *place, const EvqWake *wakes, int count, bool more)
 {
@@ -239,7 +253,10 @@ at_end_of_transaction(XactEvent event, void *arg)
 					evq_shmem_wake_dispatcher(place);
 				}
 				if (!evq_debug_lose_wakeups)
+				{
+					offer_dispatched(place, changes.wakes, changes.count);
 					announce(place, changes.wakes, changes.count, overflowed);
+				}
 				pg_atomic_fetch_add_u64(&place->announced, 1);
 			}
 			if (extension_created || extension_dropped)

@@ -10,8 +10,7 @@ CREATE TABLE evq.flow (
 		CHECK (dispatch_timeout BETWEEN '10 ms' AND '30 days'),
 	delivery text NOT NULL DEFAULT 'push' CHECK (delivery IN ('push', 'pull')),
 	ordered boolean NOT NULL DEFAULT false,
-	notify_payload boolean NOT NULL DEFAULT false,
-	dropped boolean NOT NULL DEFAULT false
+	notify_payload boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE evq.flow IS 'One row a flow: how its events reach workers';
 COMMENT ON COLUMN evq.flow.channel IS 'Channel of the dispatch notifications: LISTEN to it';
@@ -21,7 +20,6 @@ COMMENT ON COLUMN evq.flow.dispatch_timeout IS 'An event that nobody acquired fo
 COMMENT ON COLUMN evq.flow.delivery IS 'push: each event is notified; pull: one wake-up when work comes, workers call evq_acquire_next';
 COMMENT ON COLUMN evq.flow.ordered IS 'One live attempt per flow_id at a time, in publish order; holds for events published after it was set';
 COMMENT ON COLUMN evq.flow.notify_payload IS 'Put the payload into notifications; off by default, since any role may LISTEN';
-COMMENT ON COLUMN evq.flow.dropped IS 'Kept only to name old events';
 
 CREATE TABLE evq.event_type (
 	event_type_no int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -31,9 +29,10 @@ CREATE TABLE evq.event_type (
 	lifespan interval NOT NULL DEFAULT '1 hour'
 		CHECK (lifespan BETWEEN '1 ms' AND '3650 days'),
 	attempt_delays interval[] NOT NULL DEFAULT '{0 s, 10 s}'
-		CHECK (pg_catalog.cardinality(attempt_delays) BETWEEN 1 AND 100
-			   AND pg_catalog.array_position(attempt_delays, NULL) IS NULL
-			   AND '0 s' <= ALL (attempt_delays) AND '3650 days' >= ALL (attempt_delays)),
+		CHECK (CASE WHEN pg_catalog.array_ndims(attempt_delays) = 1 AND pg_catalog.cardinality(attempt_delays) <= 100
+			   THEN pg_catalog.array_position(attempt_delays, NULL) IS NULL
+					AND '0 s' <= ALL (attempt_delays) AND '3650 days' >= ALL (attempt_delays)
+			   ELSE false END),
 	backoff_factor float8 NOT NULL DEFAULT 1 CHECK (backoff_factor BETWEEN 1 AND 100),
 	max_delay interval NOT NULL DEFAULT '1 day' CHECK (max_delay BETWEEN '0 s' AND '3650 days'),
 	jitter float8 NOT NULL DEFAULT 0 CHECK (jitter BETWEEN 0 AND 1),

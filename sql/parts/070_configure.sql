@@ -21,7 +21,6 @@ CREATE FUNCTION evq_configure_flow(flow_type text, channel text DEFAULT NULL, ma
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	defaults evq.flow;
 	violated text;
 BEGIN
 	IF flow_type IS NULL OR flow_type !~ '^[A-Za-z][A-Za-z0-9_]{0,58}$' THEN
@@ -48,8 +47,7 @@ BEGIN
 		dispatch_timeout = coalesce(evq_configure_flow.dispatch_timeout, f.dispatch_timeout),
 		delivery = coalesce(evq_configure_flow.delivery, f.delivery),
 		ordered = coalesce(evq_configure_flow.ordered, f.ordered),
-		notify_payload = coalesce(evq_configure_flow.notify_payload, f.notify_payload),
-		dropped = false;
+		notify_payload = coalesce(evq_configure_flow.notify_payload, f.notify_payload);
 EXCEPTION WHEN check_violation THEN
 	GET STACKED DIAGNOSTICS violated = CONSTRAINT_NAME;
 	PERFORM evq.raise_bad_configuration('evq.flow', violated);
@@ -83,7 +81,7 @@ BEGIN
 			USING ERRCODE = 'EQ006', HINT = 'Pass flow_type.';
 	END IF;
 	IF flow_type IS NOT NULL THEN
-		IF NOT EXISTS (SELECT FROM evq.flow f WHERE f.flow_type = evq_configure.flow_type AND NOT f.dropped) THEN
+		IF NOT EXISTS (SELECT FROM evq.flow f WHERE f.flow_type = evq_configure.flow_type) THEN
 			PERFORM @extschema@.evq_configure_flow(flow_type);
 		END IF;
 		SELECT f.flow_no INTO STRICT wanted_flow_no FROM evq.flow f WHERE f.flow_type = evq_configure.flow_type;
@@ -93,15 +91,15 @@ BEGIN
 				USING ERRCODE = 'EQ003', HINT = 'Let them finish or cancel them, then move the type.';
 		END IF;
 	END IF;
-	IF nullif(on_fail_event_type, '') IS NOT NULL AND on_fail_event_type <> event_type AND NOT EXISTS (
-		SELECT FROM evq.event_type t WHERE t.event_type = evq_configure.on_fail_event_type AND NOT t.dropped
-			AND t.flow_no = coalesce(wanted_flow_no, present.flow_no)) THEN
-		RAISE EXCEPTION 'on-fail event type "%" is not configured in the same flow', on_fail_event_type
-			USING ERRCODE = 'EQ001', HINT = 'Configure it first, in the flow of the event type that names it.';
-	END IF;
-	IF is_new AND present.event_type_no IS NULL THEN
-		INSERT INTO evq.event_type (event_type, flow_no) VALUES (evq_configure.event_type, wanted_flow_no)
-		ON CONFLICT ON CONSTRAINT event_type_event_type_key DO NOTHING;
+	IF is_new THEN
+		-- A dropped type comes back as a new one, under its old number.
+		INSERT INTO evq.event_type AS t (event_type, flow_no) VALUES (evq_configure.event_type, wanted_flow_no)
+		ON CONFLICT ON CONSTRAINT event_type_event_type_key DO UPDATE SET
+			flow_no = EXCLUDED.flow_no, max_attempts = DEFAULT, lifespan = DEFAULT, attempt_delays = DEFAULT,
+			backoff_factor = DEFAULT, max_delay = DEFAULT, jitter = DEFAULT, attempt_timeout = DEFAULT,
+			is_suspended = DEFAULT, on_suspend_timeout = DEFAULT, on_fail_event_type = DEFAULT, priority = DEFAULT,
+			max_payload_bytes = DEFAULT, retention = DEFAULT, dropped = DEFAULT
+		WHERE t.dropped;
 	END IF;
 	UPDATE evq.event_type t SET
 		flow_no = coalesce(wanted_flow_no, t.flow_no),
@@ -119,6 +117,19 @@ BEGIN
 		retention = coalesce(evq_configure.retention, t.retention),
 		dropped = false
 	WHERE t.event_type = evq_configure.event_type;
+	IF EXISTS (
+		SELECT FROM evq.event_type t LEFT JOIN evq.event_type o ON o.event_type = t.on_fail_event_type AND NOT o.dropped
+		WHERE t.event_type = evq_configure.event_type AND t.on_fail_event_type IS NOT NULL
+			AND o.flow_no IS DISTINCT FROM t.flow_no) THEN
+		RAISE EXCEPTION 'the on-fail event type of "%" is not configured in the same flow', event_type
+			USING ERRCODE = 'EQ001', HINT = 'Configure it first, in the flow of the event type that names it.';
+	END IF;
+	IF EXISTS (
+		SELECT FROM evq.event_type t JOIN evq.event_type o ON o.event_type = t.on_fail_event_type
+		WHERE t.on_fail_event_type = evq_configure.event_type AND NOT t.dropped AND o.flow_no <> t.flow_no) THEN
+		RAISE EXCEPTION 'event type "%" is the on-fail event of a type in another flow', event_type
+			USING ERRCODE = 'EQ003', HINT = 'Change on_fail_event_type there first.';
+	END IF;
 EXCEPTION WHEN check_violation THEN
 	GET STACKED DIAGNOSTICS violated = CONSTRAINT_NAME;
 	PERFORM evq.raise_bad_configuration('evq.event_type', violated);

@@ -67,7 +67,7 @@ AS $$
 DECLARE
 	wanted_no int;
 BEGIN
-	SELECT f.flow_no INTO wanted_no FROM evq.flow f WHERE f.flow_type = evq_pending.flow_type AND NOT f.dropped;
+	SELECT f.flow_no INTO wanted_no FROM evq.flow f WHERE f.flow_type = evq_pending.flow_type;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'unknown flow %', coalesce(quote_ident(flow_type), 'NULL')
 			USING ERRCODE = 'EQ001', HINT = 'Configure it with evq_configure_flow().';
