@@ -304,3 +304,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(130)
+    except psycopg2.Error as error:
+        sys.exit(f"ride_watch: {str(error).strip()}")

@@ -14,6 +14,7 @@ import select
 import signal
 import time
 import traceback
+from contextlib import closing
 
 import psycopg2
 from psycopg2.extras import Json, NamedTupleCursor
@@ -21,6 +22,7 @@ from psycopg2.extras import Json, NamedTupleCursor
 FLOW = "FLOW_B"
 CHANNEL = "evq_flow_b"
 POLL_SECONDS = 5.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0     # before connecting again, in seconds
 PERMIT_LOST = "EQ004"
 
 # event type: the next one, chance of failure, why it fails, seconds of work (from, to)
@@ -55,14 +57,11 @@ def work(event, options):
     return [{"event_type": next_type, "payload": event.payload}] if next_type else []
 
 
-def first_line(error):
-    return str(error).strip().split("\n")[0]
-
-
 class Worker:
     def __init__(self, options):
         self.options = options
         self.stopping = False
+        self.pause = FIRST_PAUSE
         # A signal must end a wait for notifications, but not the work in hand.
         self.wake_reader, wake_writer = os.pipe()
         os.set_blocking(wake_writer, False)
@@ -74,33 +73,26 @@ class Worker:
         self.stopping = True
 
     def run(self):
-        """Serves until told to stop, connecting again whenever the connection is lost."""
-        pause = 0.1
+        """Serves until told to stop; when the database is lost, or refuses, it waits a moment and connects anew."""
         while not self.stopping:
             try:
                 # No database name: libpq takes everything from its environment variables.
-                connection = psycopg2.connect("", application_name=self.options.name,
-                                              cursor_factory=NamedTupleCursor)
-            except psycopg2.OperationalError as error:
-                logging.warning("no connection, trying again in %.1f s: %s", pause, first_line(error))
-                select.select([self.wake_reader], [], [], pause)
-                pause = min(2 * pause, 5.0)
-                continue
-            pause = 0.1
-            try:
-                connection.autocommit = True
-                self.serve(connection)
-            except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+                with closing(psycopg2.connect("", application_name=self.options.name,
+                                              cursor_factory=NamedTupleCursor)) as connection:
+                    connection.autocommit = True
+                    self.serve(connection)
+            except psycopg2.Error as error:
                 # The work in hand is not reported again: it may have been committed. If it was not,
                 # the engine offers the event anew when the permit has run out.
-                logging.warning("connection lost: %s", first_line(error))
-            finally:
-                connection.close()
+                logging.warning("trying again in %.1f s: %s", self.pause, str(error).strip().split("\n")[0])
+                select.select([self.wake_reader], [], [], self.pause)
+                self.pause = min(2 * self.pause, LONGEST_PAUSE)
 
     def serve(self, connection):
         with connection.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
         self.take_what_is_ready(connection)     # what came before we listened
+        self.pause = FIRST_PAUSE
         while not self.stopping:
             # Notifications may have come with the answer to a query: look before waiting.
             if not connection.notifies:

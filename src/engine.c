@@ -155,7 +155,7 @@ offer(EvqEngine *engine, const EvqWake *facts, bool drop_oldest, bool *was_empty
 	*was_empty = false;
 	return engine->place != NULL && engine->place->pid == MyProcPid &&
 		   evq_ready_push(engine->place->ready, facts->flow_no, facts->event_type_no, &facts->event_id,
-						  max_in_flow, was_empty);
+						  drop_oldest, was_empty);
 }
 
 /*
