@@ -6,7 +6,10 @@ CREATE FUNCTION evq.raise_bad_configuration(table_name regclass, constraint_name
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	RAISE EXCEPTION 'configuration value refused by %', constraint_name
+	RAISE EXCEPTION '% is out of range', (
+			SELECT string_agg(a.attname, ', ') FROM pg_constraint c
+			JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)
+			WHERE c.conrelid = table_name AND c.conname = constraint_name)
 		USING ERRCODE = 'EQ006',
 			DETAIL = (SELECT pg_get_constraintdef(c.oid) FROM pg_constraint c
 					  WHERE c.conrelid = table_name AND c.conname = constraint_name),
