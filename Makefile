@@ -23,12 +23,16 @@ SQL_PARTS = \
 
 # Every test, by kind; the runner's name for it is its path below test/.
 REGRESS = \
+	acquire \
+	acquire_next \
 	configure \
 	configure_flow \
 	drop_event_type \
 	idempotency \
 	publish \
 	publish_many \
+	succeed \
+	succeed_many \
 	transition
 ISOLATION = \
 	race_acquire \
