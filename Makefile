@@ -28,11 +28,15 @@ REGRESS = \
 	configure \
 	configure_flow \
 	drop_event_type \
+	fail \
+	fail_many \
 	idempotency \
+	on_fail \
 	publish \
 	publish_many \
 	succeed \
 	succeed_many \
+	timeouts \
 	transition
 ISOLATION = \
 	race_acquire \
