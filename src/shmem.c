@@ -150,7 +150,7 @@ evq_shmem_mine(void)
 {
 	static EvqPlace *mine;
 
-	if (evq_shared == NULL)
+	if (evq_shared == NULL || !OidIsValid(MyDatabaseId))
 		return NULL;
 	if (mine == NULL || mine->database != MyDatabaseId)
 		mine = evq_shmem_find(MyDatabaseId);

@@ -19,6 +19,7 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #include "guc.h"
 #include "transition.h"
@@ -42,6 +43,7 @@ static bool look_at_commit;
 static bool extension_created;
 static bool extension_dropped;
 static bool launcher_at_commit;
+static bool committed;
 
 /* ---------- remembering ---------- */
 
@@ -229,12 +231,40 @@ announce_extension(void)
 }
 
 static void
-forget_all(void)
+forget_changes(void)
 {
 	changes.count = taken.count = 0;
 	overflowed = false;
 	announcing_in = NULL;
-	look_at_commit = extension_created = extension_dropped = launcher_at_commit = false;
+}
+
+static void
+forget_all(void)
+{
+	forget_changes();
+	committed = look_at_commit = extension_created = extension_dropped = launcher_at_commit = false;
+}
+
+/*
+ * What others see of a commit in the catalogs and in the configuration they
+ * see by its invalidations, which are sent after at_end_of_transaction(). So
+ * they are told to look only now, when those are out and the locks released.
+ */
+static void
+after_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *arg)
+{
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level || !committed)
+		return;
+	if (look_at_commit && evq_shmem_mine() != NULL)
+	{
+		pg_atomic_write_u32(&evq_shmem_mine()->look_now, 1);
+		evq_shmem_wake_dispatcher(evq_shmem_mine());
+	}
+	if (extension_created || extension_dropped)
+		announce_extension();
+	if (launcher_at_commit)
+		evq_shmem_wake_launcher();
+	forget_all();
 }
 
 static void
@@ -247,11 +277,6 @@ at_end_of_transaction(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			if (place != NULL)
 			{
-				if (look_at_commit)
-				{
-					pg_atomic_write_u32(&place->look_now, 1);
-					evq_shmem_wake_dispatcher(place);
-				}
 				if (!evq_debug_lose_wakeups)
 				{
 					offer_dispatched(place, changes.wakes, changes.count);
@@ -259,11 +284,8 @@ at_end_of_transaction(XactEvent event, void *arg)
 				}
 				pg_atomic_fetch_add_u64(&place->announced, 1);
 			}
-			if (extension_created || extension_dropped)
-				announce_extension();
-			if (launcher_at_commit)
-				evq_shmem_wake_launcher();
-			forget_all();
+			committed = true;
+			forget_changes();
 			break;
 
 		case XACT_EVENT_PREPARE:
@@ -334,4 +356,5 @@ evq_wake_init(void)
 {
 	RegisterXactCallback(at_end_of_transaction, NULL);
 	RegisterSubXactCallback(at_end_of_subtransaction, NULL);
+	RegisterResourceReleaseCallback(after_release, NULL);
 }
