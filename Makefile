@@ -25,19 +25,27 @@ SQL_PARTS = \
 REGRESS = \
 	acquire \
 	acquire_next \
+	cancel \
 	configure \
 	configure_flow \
 	drop_event_type \
 	fail \
 	fail_many \
+	give_back \
+	heartbeat \
 	idempotency \
 	on_fail \
+	ordered \
 	publish \
 	publish_many \
+	retry \
 	succeed \
 	succeed_many \
+	suspend \
+	suspend_event_type \
 	timeouts \
-	transition
+	transition \
+	windows
 ISOLATION = \
 	race_acquire \
 	race_configure \
