@@ -34,17 +34,23 @@ REGRESS = \
 	give_back \
 	heartbeat \
 	idempotency \
+	isolation \
 	on_fail \
 	ordered \
+	prepared \
 	publish \
 	publish_many \
+	read_only \
 	retry \
+	savepoint \
 	succeed \
 	succeed_many \
 	suspend \
 	suspend_event_type \
+	tick \
 	timeouts \
 	transition \
+	views \
 	windows
 ISOLATION = \
 	race_acquire \
