@@ -66,8 +66,8 @@ ISOLATION = \
 	race_suspend_activate \
 	race_tick
 PGTAP =
-TAP =
-TAP_SLOW =
+TAP = 020_crash.pl
+TAP_SLOW = 020_crash_full.pl
 
 QUICK_TESTS = $(REGRESS:%=sql/%) $(ISOLATION:%=specs/%) $(PGTAP:%=pgtap/%) $(TAP:%=t/%)
 SLOW_TESTS = $(TAP_SLOW:%=t/slow/%)
