@@ -76,7 +76,10 @@ class Listener(threading.Thread):
     def run(self):
         while True:
             select.select([self.connection], [], [])
-            self.connection.poll()
+            try:
+                self.connection.poll()
+            except psycopg2.OperationalError:
+                return              # the watch, too, will see that the server is gone
             now = time.time()
             while self.connection.notifies:
                 message = json.loads(self.connection.notifies.pop(0).payload)
