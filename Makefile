@@ -25,6 +25,7 @@ SQL_PARTS = \
 REGRESS = \
 	acquire \
 	acquire_next \
+	bad_arguments \
 	cancel \
 	configure \
 	configure_flow \
