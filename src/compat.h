@@ -21,6 +21,12 @@ typedef bool EvqUpdateIndexes;
 	ExecInsertIndexTuples(info, slot, estate, update, false, NULL, NIL)
 #endif
 
+#if PG_VERSION_NUM >= 160000
+#define EVQ_IS_DATABASE_OWNER(database, role) object_ownercheck(DatabaseRelationId, database, role)
+#else
+#define EVQ_IS_DATABASE_OWNER(database, role) pg_database_ownercheck(database, role)
+#endif
+
 #if PG_VERSION_NUM >= 180000
 #define EVQ_INDEX_BEGINSCAN(heap, index, snapshot, keys) index_beginscan(heap, index, snapshot, NULL, keys, 0)
 #else

@@ -66,6 +66,7 @@ struct EvqEngine
 	EvqPlace *place; /* NULL = no shared memory */
 	EvqTrack *track;
 	List *successors;
+	uint32 first_flow; /* where the last turn began to dispatch */
 
 	/* the pass */
 	bool pass_wanted;
@@ -148,26 +149,29 @@ note_future(EvqEngine *engine, TimestampTz at)
 	engine->pass_future_at = Min(engine->pass_future_at, at);
 }
 
-/* Puts an event on offer for evq_acquire_next(). */
+/* Only the dispatcher keeps the offer for evq_acquire_next(). */
 static bool
-offer(EvqEngine *engine, const EvqWake *facts, bool drop_oldest, bool *was_empty)
+keeps_offer(const EvqEngine *engine)
 {
-	*was_empty = false;
-	return engine->place != NULL && engine->place->pid == MyProcPid &&
-		   evq_ready_push(engine->place->ready, facts->flow_no, facts->event_type_no, &facts->event_id,
-						  drop_oldest, was_empty);
+	return engine->place != NULL && engine->place->pid == MyProcPid;
 }
 
-/*
- * Offers a dispatched event whose offer was lost: the commit of its dispatch
- * had put it on offer.
- */
-static void
-offer_again(EvqEngine *engine, EvqTracked *tracked)
+/* Puts an event on offer; false = its flow can have none. */
+static bool
+offer(EvqEngine *engine, const EvqWake *facts, bool *was_empty)
 {
-	bool was_empty;
+	*was_empty = false;
+	return keeps_offer(engine) && evq_ready_push(engine->place->ready, facts->flow_no, facts->event_type_no,
+												 &facts->event_id, was_empty);
+}
 
-	tracked->on_offer = offer(engine, &tracked->facts, true, &was_empty);
+/* Takes an event off the offer that it will leave. */
+static void
+withdraw(EvqEngine *engine, const EvqTracked *tracked)
+{
+	if (keeps_offer(engine) &&
+		(tracked->state == EVQ_TRACK_OFFERED || tracked->state == EVQ_TRACK_DISPATCHED))
+		evq_ready_remove(engine->place->ready, &tracked->event_id);
 }
 
 /* An event has gone: the next one of its flow_id may come. */
@@ -189,6 +193,7 @@ forget(EvqEngine *engine, EvqTracked *tracked)
 		else
 			evq_engine_want_pass(engine);
 	}
+	withdraw(engine, tracked);
 	evq_track_remove(engine->track, tracked);
 }
 
@@ -220,23 +225,17 @@ remember(EvqEngine *engine, const EvqWake *facts, TimestampTz now)
 		}
 	}
 
+	if (tracked != NULL && facts->state != EVQ_STATE_DISPATCHED)
+		withdraw(engine, tracked);
 	return evq_track_put(engine->track, facts, now);
-}
-
-/* Somebody may have taken what filled the offer. */
-static void
-look_at_offers_again(EvqEngine *engine)
-{
-	ListCell *cell;
-
-	foreach(cell, evq_track_flows(engine->track))
-		((EvqTrackedFlow *) lfirst(cell))->offer_full = false;
 }
 
 /* Takes in what sessions have told. */
 void
 evq_engine_absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampTz now)
 {
+	bool was_empty;
+
 	for (int i = 0; i < count; i++)
 	{
 		EvqTracked *tracked = evq_track_find(engine->track, &wakes[i].event_id);
@@ -244,16 +243,10 @@ evq_engine_absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampT
 		/* A dispatched event that was taken and given back is on offer again. */
 		if (tracked != NULL && tracked->state == EVQ_TRACK_DISPATCHED &&
 			wakes[i].state == EVQ_STATE_DISPATCHED && wakes[i].at <= now)
-		{
-			offer_again(engine, tracked);
-			continue;
-		}
-		tracked = remember(engine, &wakes[i], now);
-		if (tracked != NULL)
-			tracked->on_offer = tracked->state == EVQ_TRACK_DISPATCHED;
+			offer(engine, &wakes[i], &was_empty);
+		else
+			remember(engine, &wakes[i], now);
 	}
-	if (count > 0)
-		look_at_offers_again(engine);
 }
 
 /* ---------- passes ---------- */
@@ -271,8 +264,11 @@ static void
 see(EvqEngine *engine, const EvqEvent *event, TimestampTz now)
 {
 	EvqTracked *tracked = evq_track_find(engine->track, &event->event_id);
+	bool was_empty;
 	EvqWake facts;
 
+	if (tracked != NULL)
+		evq_track_mark_seen(engine->track, tracked);
 	if (event->state == EVQ_STATE_NONE)
 	{
 		char id[EVQ_UUID_TEXT_SIZE];
@@ -305,8 +301,8 @@ see(EvqEngine *engine, const EvqEvent *event, TimestampTz now)
 		}
 	}
 	tracked = remember(engine, &facts, now);
-	if (tracked != NULL && tracked->state == EVQ_TRACK_DISPATCHED && !tracked->on_offer)
-		offer_again(engine, tracked);
+	if (tracked != NULL && tracked->state == EVQ_TRACK_DISPATCHED)
+		offer(engine, &facts, &was_empty); /* it may have been lost */
 	if (tracked != NULL && event->ordered && event->state != EVQ_STATE_AWAITING_PROCESSING)
 		evq_track_set_flow_id(engine->track, tracked, event->flow_id);
 }
@@ -353,6 +349,7 @@ begin_pass(EvqEngine *engine)
 			engine->announcing_seen = PG_UINT64_MAX;
 	}
 	watch_prepared_transactions(engine);
+	evq_track_begin_pass(engine->track);
 }
 
 static void
@@ -363,6 +360,7 @@ end_pass(EvqEngine *engine, TimestampTz now)
 	engine->parked = engine->pass_parked;
 	engine->full = engine->pass_full;
 	engine->future_at = engine->pass_future_at;
+	evq_track_look_at_unseen(engine->track, now);
 }
 
 /* Goes on with the pass, a bounded number of rows. */
@@ -586,52 +584,52 @@ typedef struct Dispatch
 	EvqTurn *turn;
 } Dispatch;
 
-/* Offers an event of a pull flow; false = there is no room on the offer. */
+/* Offers an event of a pull flow; false = the flow can have no offer. */
 static bool
 offer_ready(Dispatch *dispatch, EvqTracked *tracked, const EvqFlow *flow)
 {
 	EvqEngine *engine = dispatch->engine;
 	bool was_empty;
 
-	if (!offer(engine, &tracked->facts, false, &was_empty))
+	if (!offer(engine, &tracked->facts, &was_empty))
 		return false;
+	/* One wake-up when work comes, and again when nobody came for it. */
+	if (dispatch->notify && (was_empty || tracked->offered_before))
+		Async_Notify(flow->channel, psprintf("{\"flow_type\":\"%s\",\"ready\":true}", flow->flow_type));
+	tracked->offered_before = true;
 	evq_track_set(engine->track, tracked, EVQ_TRACK_OFFERED,
 				  Min(evq_retry_add(dispatch->now, flow->dispatch_timeout), tracked->facts.due_at));
-	if (was_empty && dispatch->notify)
-		Async_Notify(flow->channel, psprintf("{\"flow_type\":\"%s\",\"ready\":true}", flow->flow_type));
 	dispatch->turn->dispatched++;
 	return true;
 }
 
-/* Does with the first ready event of a flow what can be done; false = nothing: the flow must wait. */
-static bool
+/* Offers or dispatches the first ready event of a flow, or puts it where it belongs. */
+static void
 dispatch_ready(Dispatch *dispatch, EvqTracked *tracked, const EvqFlow *flow)
 {
 	EvqEngine *engine = dispatch->engine;
 	const EvqEventType *event_type = evq_config_event_type(tracked->facts.event_type_no);
 	EvqEvent event;
 	EvqWake facts;
-	/* Without a dispatcher there is no offer to pull from: then a pull flow is pushed. */
-	bool pull = flow->pull && engine->place != NULL && engine->place->pid == MyProcPid;
 
 	if (is_type_suspended(tracked->facts.event_type_no))
 	{
 		park(engine, false);
 		evq_track_remove(engine->track, tracked);
-		return true;
+		return;
 	}
-	if (pull && !tracked->facts.ordered)
-		return offer_ready(dispatch, tracked, flow);
+	if (flow->pull && !tracked->facts.ordered && offer_ready(dispatch, tracked, flow))
+		return;
 
 	if (!evq_store_fetch(dispatch->store, &tracked->event_id, &event))
 	{
 		forget(engine, tracked);
-		return true;
+		return;
 	}
 	if (event.state == EVQ_STATE_NONE)
 	{
 		evq_track_remove(engine->track, tracked);
-		return true;
+		return;
 	}
 	if (event.state != EVQ_STATE_AWAITING_PROCESSING || event.attempt_scheduled_at > dispatch->now ||
 		event.due_at <= dispatch->now)
@@ -640,51 +638,51 @@ dispatch_ready(Dispatch *dispatch, EvqTracked *tracked, const EvqFlow *flow)
 		remember(engine, &facts, dispatch->now);
 		if (event.due_at <= dispatch->now)
 			evq_track_set(engine->track, tracked, EVQ_TRACK_WAITING, dispatch->now);
-		return true;
+		return;
 	}
 	if (event.ordered)
 	{
 		if (!is_in_front(engine, dispatch->store, tracked, &event, dispatch->now))
-			return true;
+			return;
 		evq_track_set_flow_id(engine->track, tracked, event.flow_id);
 	}
-	if (pull)
-		return offer_ready(dispatch, tracked, flow);
+	if (flow->pull && event.ordered && offer_ready(dispatch, tracked, flow))
+		return;
 
 	if (!evq_lifecycle_dispatch(dispatch->store, dispatch->now, &event, flow->dispatch_timeout))
 	{
 		evq_track_set(engine->track, tracked, EVQ_TRACK_WAITING, dispatch->now + BUSY_DELAY);
-		return true;
+		return;
 	}
 	evq_track_set(engine->track, tracked, EVQ_TRACK_DISPATCHED, event.state_due_at);
-	tracked->on_offer = true;
 	if (dispatch->notify)
 		Async_Notify(flow->channel,
 					 dispatch_message(dispatch->store, &event, event_type, flow, dispatch->now));
 	dispatch->turn->dispatched++;
-	return true;
 }
 
+/* Dispatches what the flows have room for, a batch at most. Each turn begins with another flow. */
 static void
 dispatch_flows(EvqEngine *engine, EvqStore *store, TimestampTz now, EvqTurn *turn)
 {
 	Dispatch dispatch = {.engine = engine, .store = store, .now = now, .turn = turn};
+	List *flows = evq_track_flows(engine->track);
 	int budget = evq_dispatch_batch;
 	bool asked_queue = false;
-	ListCell *cell;
 
-	foreach(cell, evq_track_flows(engine->track))
+	engine->first_flow++;
+	for (int i = 0; i < list_length(flows); i++)
 	{
-		EvqTrackedFlow *tracked_flow = lfirst(cell);
+		EvqTrackedFlow *tracked_flow = list_nth(flows, (engine->first_flow + i) % list_length(flows));
 		const EvqFlow *flow = evq_config_flow(tracked_flow->flow_no);
 		EvqTracked *tracked;
 
-		if (flow != NULL)
-		{
-			tracked_flow->max_dispatched = flow->max_dispatched;
-			tracked_flow->max_processing = flow->max_processing;
-		}
-		while (flow != NULL && budget > 0 && (tracked = evq_track_first_ready(tracked_flow)) != NULL)
+		if (flow == NULL)
+			continue;
+		tracked_flow->max_dispatched = flow->max_dispatched;
+		tracked_flow->max_processing = flow->max_processing;
+		while (budget > 0 && evq_track_has_room(tracked_flow) &&
+			   (tracked = evq_track_first_ready(tracked_flow)) != NULL)
 		{
 			CHECK_FOR_INTERRUPTS();
 			if (!asked_queue)
@@ -692,9 +690,7 @@ dispatch_flows(EvqEngine *engine, EvqStore *store, TimestampTz now, EvqTurn *tur
 				dispatch.notify = can_notify();
 				asked_queue = true;
 			}
-			if (!evq_track_has_room(tracked_flow))
-				break;
-			tracked_flow->offer_full = !dispatch_ready(&dispatch, tracked, flow);
+			dispatch_ready(&dispatch, tracked, flow);
 			budget--;
 		}
 	}

@@ -13,6 +13,7 @@
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/objectaccess.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -23,8 +24,10 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/memutils.h"
 
+#include "compat.h"
 #include "hooks.h"
 #include "shmem.h"
 #include "wake.h"
@@ -80,8 +83,6 @@ emptied_database(Node *statement)
 static EvqPlace *
 hold_database(Oid database)
 {
-	MemoryContext previous = MemoryContextSwitchTo(TopMemoryContext);
-	List *more = list_copy(held);
 	EvqPlace *place;
 
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
@@ -95,22 +96,23 @@ hold_database(Oid database)
 	}
 	LWLockRelease(evq_shared->lock);
 	if (place != NULL)
-		held = lappend(more, place);
-	MemoryContextSwitchTo(previous);
+	{
+		MemoryContext previous = MemoryContextSwitchTo(TopMemoryContext);
+
+		held = lappend(held, place);
+		MemoryContextSwitchTo(previous);
+	}
 	return place;
 }
 
+/* Lets dispatchers back into the databases held last, down to the first "keep" ones. */
 static void
-release_databases(XactEvent event, void *arg)
+release_databases(int keep)
 {
-	ListCell *cell;
-
-	if (held == NIL || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT))
-		return;
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-	foreach(cell, held)
+	for (int i = keep; i < list_length(held); i++)
 	{
-		EvqPlace *place = lfirst(cell);
+		EvqPlace *place = list_nth(held, i);
 
 		place->holds--;
 		if (place->holds == 0 && place->state == EVQ_PLACE_STOPPED)
@@ -120,9 +122,15 @@ release_databases(XactEvent event, void *arg)
 		}
 	}
 	LWLockRelease(evq_shared->lock);
-	list_free(held);
-	held = NIL;
+	held = list_truncate(held, keep);
 	evq_shmem_wake_launcher();
+}
+
+static void
+at_end_of_transaction(XactEvent event, void *arg)
+{
+	if (held != NIL && (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT))
+		release_databases(0);
 }
 
 /* It leaves within one turn; a turn that hangs is interrupted by the user, as any wait. */
@@ -163,16 +171,29 @@ on_command(PlannedStmt *planned, const char *query, bool read_only_tree, Process
 {
 	Node *statement = planned->utilityStmt;
 	Oid emptied = emptied_database(statement);
-	EvqPlace *place = OidIsValid(emptied) ? hold_database(emptied) : NULL;
+	EvqPlace *place = NULL;
 
-	if (place != NULL)
-		wait_until_left(place);
-	if (previous_utility_hook)
-		previous_utility_hook(planned, query, read_only_tree, context, params, environment, receiver,
-							  completion);
-	else
-		standard_ProcessUtility(planned, query, read_only_tree, context, params, environment, receiver,
-								completion);
+	/* Whoever may not do it will be told so by the command itself. */
+	if (OidIsValid(emptied) && EVQ_IS_DATABASE_OWNER(emptied, GetUserId()))
+		place = hold_database(emptied);
+	PG_TRY();
+	{
+		if (place != NULL)
+			wait_until_left(place);
+		if (previous_utility_hook)
+			previous_utility_hook(planned, query, read_only_tree, context, params, environment, receiver,
+								  completion);
+		else
+			standard_ProcessUtility(planned, query, read_only_tree, context, params, environment, receiver,
+									completion);
+	}
+	PG_CATCH();
+	{
+		if (place != NULL)
+			release_databases(list_length(held) - 1);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 
 	if (IsA(statement, CreatedbStmt))
 	{
@@ -206,5 +227,5 @@ evq_hooks_init(void)
 	ProcessUtility_hook = on_command;
 	previous_access_hook = object_access_hook;
 	object_access_hook = on_access;
-	RegisterXactCallback(release_databases, NULL);
+	RegisterXactCallback(at_end_of_transaction, NULL);
 }

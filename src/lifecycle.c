@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "common/hashfn.h"
 #include "common/pg_prng.h"
 #include "mb/pg_wchar.h"
@@ -104,8 +105,9 @@ make_event(EvqEvent *event, const EvqPublish *request, const EvqEvent *parent, T
 	memset(event, 0, sizeof(*event));
 	event->event_id = evq_uuid_make(now);
 	event->published_at = now;
-	event->attempt_scheduled_at = evq_retry_add(from, evq_retry_delay(&rule, 1, 0.5));
 	event->due_at = evq_retry_add(from, event_type->lifespan);
+	/* A delay longer than the lifespan: it expires without an attempt. */
+	event->attempt_scheduled_at = Min(evq_retry_add(from, evq_retry_delay(&rule, 1, 0.5)), event->due_at);
 	event->event_type_no = event_type->event_type_no;
 	event->flow_no = event_type->flow_no;
 	event->priority = request->has_priority ? request->priority : event_type->priority;
@@ -265,11 +267,14 @@ is_grantable(const EvqEvent *event, TimestampTz now, bool offered)
  */
 bool
 evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, bool offered,
-					  const char *worker, int64 permit_for, EvqEvent *event, EvqState *from)
+					  const char *worker, int64 permit_for, EvqEvent *event, EvqState *from, Datum *payload,
+					  Datum *headers)
 {
 	for (;;)
 	{
-		if (!evq_store_fetch(store, event_id, event) || !is_grantable(event, now, offered))
+		/* During a restore an event may be there before its payload. */
+		if (!evq_store_fetch(store, event_id, event) || !is_grantable(event, now, offered) ||
+			!evq_store_fetch_payload(store, event_id, payload, headers))
 			return false;
 
 		*from = event->state;
@@ -282,6 +287,8 @@ evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 		switch (evq_store_update(store, event, false))
 		{
 			case EVQ_STORE_DONE:
+				/* A permit lost in a crash would be granted again, to somebody else. */
+				ForceSyncCommit();
 				evq_wake_changed(event);
 				return true;
 			case EVQ_STORE_BUSY:

@@ -67,7 +67,8 @@ extern void evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPub
 
 /* workers */
 extern bool evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, bool offered,
-								  const char *worker, int64 permit_for, EvqEvent *event, EvqState *from);
+								  const char *worker, int64 permit_for, EvqEvent *event, EvqState *from,
+								  Datum *payload, Datum *headers);
 extern EvqVerdict
 evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
 					  const EvqOutcome *outcome, EvqPublish *spinoffs, int spinoff_count, EvqEvent *event,

@@ -1,15 +1,21 @@
 /*
  * ready.c
- *		Events on offer: one linked list a flow, in one pool of entries in shared memory.
+ *		Events on offer: one linked list a flow, in one pool of entries in shared memory,
+ *		which a hash finds by event id.
+ *
+ * Nothing here can fail: entries are pushed right after a commit.
  */
 #include "postgres.h"
+
+#include "common/hashfn.h"
 
 #include "ready.h"
 
 Size
 evq_ready_bytes(int size)
 {
-	return offsetof(EvqReady, entries) + (Size) size * sizeof(EvqReadyEntry);
+	return MAXALIGN(sizeof(EvqReady)) + MAXALIGN((Size) size * sizeof(EvqReadyEntry)) +
+		   (Size) size * sizeof(int32);
 }
 
 static void
@@ -17,15 +23,22 @@ empty_all(EvqReady *ready)
 {
 	memset(ready->queues, 0, sizeof(ready->queues));
 	for (int i = 0; i < ready->size; i++)
-		ready->entries[i].next = i + 1 < ready->size ? i + 1 : -1;
+	{
+		ready->entries[i].next = i + 1 < ready->size ? i + 1 : EVQ_READY_NONE;
+		ready->buckets[i] = EVQ_READY_NONE;
+	}
 	ready->free = 0;
 }
 
 void
 evq_ready_init(EvqReady *ready, int size, LWLock *lock)
 {
+	char *after = (char *) ready + MAXALIGN(sizeof(EvqReady));
+
 	ready->lock = lock;
 	ready->size = size;
+	ready->entries = (EvqReadyEntry *) after;
+	ready->buckets = (int32 *) (after + MAXALIGN((Size) size * sizeof(EvqReadyEntry)));
 	empty_all(ready);
 }
 
@@ -51,74 +64,127 @@ find_queue(EvqReady *ready, int32 flow_no)
 	return NULL;
 }
 
-/* Takes the entry behind previous (-1 = the first) out of its queue. */
-static void
-unlink_entry(EvqReady *ready, EvqReadyQueue *queue, int32 previous, int32 index)
+/* The link that leads, or would lead, to the event's entry. */
+static int32 *
+find_link(EvqReady *ready, const pg_uuid_t *event_id)
 {
-	int32 next = ready->entries[index].next;
+	uint32 hash = hash_bytes(event_id->data, UUID_LEN);
+	int32 *link = &ready->buckets[hash % ready->size];
 
-	if (previous < 0)
-		queue->first = next;
+	while (*link != EVQ_READY_NONE && memcmp(&ready->entries[*link].event_id, event_id, UUID_LEN) != 0)
+		link = &ready->entries[*link].next_in_bucket;
+	return link;
+}
+
+static void
+remove_entry(EvqReady *ready, int32 index)
+{
+	EvqReadyEntry *entry = &ready->entries[index];
+	EvqReadyQueue *queue = find_queue(ready, entry->flow_no);
+
+	*find_link(ready, &entry->event_id) = entry->next_in_bucket;
+	if (entry->previous == EVQ_READY_NONE)
+		queue->first = entry->next;
 	else
-		ready->entries[previous].next = next;
-	if (queue->last == index)
-		queue->last = previous;
+		ready->entries[entry->previous].next = entry->next;
+	if (entry->next == EVQ_READY_NONE)
+		queue->last = entry->previous;
+	else
+		ready->entries[entry->next].previous = entry->previous;
 	queue->count--;
-	ready->entries[index].next = ready->free;
+	entry->next = ready->free;
 	ready->free = index;
 }
 
+/* Takes the oldest entry of the longest queue out: its flow can best do without a hint. */
+static void
+make_room(EvqReady *ready)
+{
+	EvqReadyQueue *longest = &ready->queues[0];
+
+	for (int i = 1; i < EVQ_READY_FLOWS; i++)
+	{
+		if (ready->queues[i].count > longest->count)
+			longest = &ready->queues[i];
+	}
+	remove_entry(ready, longest->first);
+}
+
 /*
- * Puts an event at the end of its flow's queue; false when there is no room.
- * drop_oldest: a flow that has half of the pool loses its first entry instead.
- * Whoever acquires by id leaves entries behind that nobody takes, and those are
- * the oldest.
+ * Puts an event at the end of its flow's queue, unless it is there already;
+ * false when the flow can have no queue, since others have them all.
  */
 bool
 evq_ready_push(EvqReady *ready, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
-			   bool drop_oldest, bool *was_empty)
+			   bool *was_empty)
 {
 	EvqReadyQueue *queue;
-	bool pushed = false;
 
+	*was_empty = false;
 	LWLockAcquire(ready->lock, LW_EXCLUSIVE);
 	queue = find_queue(ready, flow_no);
-	if (queue != NULL)
+	if (queue != NULL && *find_link(ready, event_id) == EVQ_READY_NONE)
 	{
+		EvqReadyEntry *entry;
+		int32 index;
+
+		if (ready->free == EVQ_READY_NONE)
+			make_room(ready);
+		index = ready->free;
+		entry = &ready->entries[index];
+		ready->free = entry->next;
+
 		if (queue->flow_no == 0)
 		{
 			queue->flow_no = flow_no;
-			queue->first = queue->last = -1;
+			queue->first = queue->last = EVQ_READY_NONE;
 		}
 		*was_empty = queue->count == 0;
-		if (drop_oldest && queue->count >= Max(ready->size / 2, 1))
-			unlink_entry(ready, queue, -1, queue->first);
-		if (ready->free >= 0)
-		{
-			int32 index = ready->free;
-			EvqReadyEntry *entry = &ready->entries[index];
-
-			ready->free = entry->next;
-			entry->event_id = *event_id;
-			entry->event_type_no = event_type_no;
-			entry->next = -1;
-			if (queue->last < 0)
-				queue->first = index;
-			else
-				ready->entries[queue->last].next = index;
-			queue->last = index;
-			queue->count++;
-			pushed = true;
-		}
+		entry->event_id = *event_id;
+		entry->event_type_no = event_type_no;
+		entry->flow_no = flow_no;
+		entry->next = EVQ_READY_NONE;
+		entry->previous = queue->last;
+		entry->next_in_bucket = EVQ_READY_NONE;
+		*find_link(ready, event_id) = index;
+		if (queue->last == EVQ_READY_NONE)
+			queue->first = index;
+		else
+			ready->entries[queue->last].next = index;
+		queue->last = index;
+		queue->count++;
 	}
 	LWLockRelease(ready->lock);
-	return pushed;
+	return queue != NULL;
+}
+
+/* Takes an event off the offer, if it is there. */
+void
+evq_ready_remove(EvqReady *ready, const pg_uuid_t *event_id)
+{
+	int32 index;
+
+	LWLockAcquire(ready->lock, LW_EXCLUSIVE);
+	index = *find_link(ready, event_id);
+	if (index != EVQ_READY_NONE)
+		remove_entry(ready, index);
+	LWLockRelease(ready->lock);
+}
+
+static bool
+is_wanted(int32 event_type_no, const int32 *event_type_nos, int event_type_count)
+{
+	for (int i = 0; i < event_type_count; i++)
+	{
+		if (event_type_nos[i] == event_type_no)
+			return true;
+	}
+	return event_type_count == 0;
 }
 
 /*
  * Takes up to max ids out of a flow's queue, first come first; -1 = the flow
- * can have no queue, since others have them all. event_type_count 0 = of all
- * types.
+ * can have no queue. event_type_count 0 = of all types.
  */
 int
 evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type_nos, int event_type_count,
@@ -133,24 +199,18 @@ evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type_nos, int e
 		count = -1;
 	else if (queue->flow_no == flow_no)
 	{
-		int32 previous = -1;
 		int32 index = queue->first;
 
-		while (index >= 0 && count < max)
+		while (index != EVQ_READY_NONE && count < max)
 		{
 			EvqReadyEntry *entry = &ready->entries[index];
 			int32 next = entry->next;
-			bool wanted = event_type_count == 0;
 
-			for (int i = 0; i < event_type_count && !wanted; i++)
-				wanted = event_type_nos[i] == entry->event_type_no;
-			if (wanted)
+			if (is_wanted(entry->event_type_no, event_type_nos, event_type_count))
 			{
 				event_ids[count++] = entry->event_id;
-				unlink_entry(ready, queue, previous, index);
+				remove_entry(ready, index);
 			}
-			else
-				previous = index;
 			index = next;
 		}
 	}

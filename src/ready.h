@@ -1,6 +1,6 @@
 /*
  * ready.h
- *		Events on offer, by flow: the dispatcher puts them in, evq_acquire_next() takes them out.
+ *		Events on offer, by flow: evq_acquire_next() takes them from here without a search.
  *
  * Entries are hints: whoever takes one looks at the event's row before he believes it.
  */
@@ -13,11 +13,17 @@
 
 #define EVQ_READY_FLOWS 256
 
+#define EVQ_READY_NONE (-1)
+
+/* An event is here at most once. Links are indexes of entries, or EVQ_READY_NONE. */
 typedef struct EvqReadyEntry
 {
 	pg_uuid_t event_id;
 	int32 event_type_no;
-	int32 next; /* index of the next entry, -1 = none */
+	int32 flow_no;
+	int32 next; /* in its flow's queue, or in the free list */
+	int32 previous;
+	int32 next_in_bucket;
 } EvqReadyEntry;
 
 typedef struct EvqReadyQueue
@@ -32,16 +38,18 @@ typedef struct EvqReady
 {
 	LWLock *lock; /* protects all below; set at start-up */
 	int32 size;
-	int32 free; /* first free entry, -1 = none */
+	int32 free;     /* first free entry */
+	int32 *buckets; /* "size" of them: first entry of each, by event id */
+	EvqReadyEntry *entries;
 	EvqReadyQueue queues[EVQ_READY_FLOWS];
-	EvqReadyEntry entries[FLEXIBLE_ARRAY_MEMBER];
 } EvqReady;
 
 extern Size evq_ready_bytes(int size);
 extern void evq_ready_init(EvqReady *ready, int size, LWLock *lock);
 extern void evq_ready_clear(EvqReady *ready);
 extern bool evq_ready_push(EvqReady *ready, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
-						   bool drop_oldest, bool *was_empty);
+						   bool *was_empty);
+extern void evq_ready_remove(EvqReady *ready, const pg_uuid_t *event_id);
 extern int evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type_nos, int event_type_count,
 						 pg_uuid_t *event_ids, int max);
 

@@ -138,6 +138,7 @@ enum
 	EPOCH_EPOCH,
 	EPOCH_SYSTEM_IDENTIFIER,
 	EPOCH_DATABASE_OID,
+	EPOCH_EVENT_TABLE_OID,
 	EPOCH_TIMELINE,
 	EPOCH_BEGAN_AT,
 	EPOCH_COLUMNS
@@ -1098,13 +1099,14 @@ read_epoch(TupleTableSlot *slot, void *row)
 	found->epoch = DatumGetInt32(values[EPOCH_EPOCH]);
 	found->is_ours = DatumGetInt64(values[EPOCH_SYSTEM_IDENTIFIER]) == (int64) GetSystemIdentifier() &&
 					 DatumGetObjectId(values[EPOCH_DATABASE_OID]) == MyDatabaseId &&
+					 DatumGetObjectId(values[EPOCH_EVENT_TABLE_OID]) == table_relid(TABLE_EVENT, false) &&
 					 DatumGetInt32(values[EPOCH_TIMELINE]) == (int32) GetWALInsertionTimeLine();
 }
 
 /*
  * The epoch of the permits that this server grants in this database. A server
- * that finds itself on another timeline, or the tables in another database or
- * on another system than the newest epoch says, begins a new one.
+ * that finds itself on another timeline, or the tables created anew, in another
+ * database or on another system than the newest epoch says, begins a new one.
  *
  * Two sessions may begin the same epoch at once: they write equal rows.
  */
@@ -1137,6 +1139,7 @@ evq_store_epoch(void)
 		values[EPOCH_EPOCH] = Int32GetDatum(newest.epoch + 1);
 		values[EPOCH_SYSTEM_IDENTIFIER] = Int64GetDatum((int64) GetSystemIdentifier());
 		values[EPOCH_DATABASE_OID] = ObjectIdGetDatum(MyDatabaseId);
+		values[EPOCH_EVENT_TABLE_OID] = ObjectIdGetDatum(table_relid(TABLE_EVENT, false));
 		values[EPOCH_TIMELINE] = Int32GetDatum((int32) GetWALInsertionTimeLine());
 		values[EPOCH_BEGAN_AT] = TimestampTzGetDatum(GetCurrentTimestamp());
 		insert_row(store, use_table(store, TABLE_EPOCH), values, nulls);

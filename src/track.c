@@ -31,6 +31,7 @@ struct EvqTrack
 	HTAB *busy;
 	List *flow_list;
 	pairingheap *timers;
+	uint32 pass; /* number of the last one begun */
 };
 
 /* Pairing heaps give their largest first: later times compare as smaller. */
@@ -124,8 +125,6 @@ evq_track_has_room(const EvqTrackedFlow *flow)
 {
 	int offered = flow->count[EVQ_TRACK_OFFERED] + flow->count[EVQ_TRACK_DISPATCHED];
 
-	if (flow->offer_full)
-		return false;
 	if (flow->max_dispatched == 0)
 		return true;
 	return offered < flow->max_dispatched &&
@@ -235,9 +234,11 @@ evq_track_put(EvqTrack *track, const EvqWake *facts, TimestampTz now)
 	if (found)
 		detach(track, tracked);
 	else
+	{
 		tracked->flow_id = NULL;
-	if (!found || tracked->state != EVQ_TRACK_DISPATCHED)
-		tracked->on_offer = false;
+		tracked->offered_before = false;
+	}
+	tracked->seen_in_pass = track->pass;
 	tracked->facts = *facts;
 	attach(track, tracked, state, state == EVQ_TRACK_READY ? facts->due_at : Min(facts->at, facts->due_at));
 	return tracked;
@@ -265,6 +266,42 @@ evq_track_remove(EvqTrack *track, EvqTracked *tracked)
 		pfree(tracked->flow_id);
 	hash_search(track->events, &tracked->event_id, HASH_REMOVE, NULL);
 }
+
+/* ---------- passes over the table ---------- */
+
+void
+evq_track_begin_pass(EvqTrack *track)
+{
+	track->pass++;
+}
+
+void
+evq_track_mark_seen(const EvqTrack *track, EvqTracked *tracked)
+{
+	tracked->seen_in_pass = track->pass;
+}
+
+/*
+ * After a pass: an event on its way that the pass did not come by may have
+ * been finished without a word. Its timer is set to now, so that its row is
+ * looked at; until then it would count as on its way, and hold up others.
+ */
+void
+evq_track_look_at_unseen(EvqTrack *track, TimestampTz now)
+{
+	HASH_SEQ_STATUS all;
+	EvqTracked *tracked;
+
+	hash_seq_init(&all, track->events);
+	while ((tracked = hash_seq_search(&all)) != NULL)
+	{
+		if (tracked->state >= EVQ_TRACK_OFFERED && tracked->seen_in_pass != track->pass &&
+			tracked->timer_at > now)
+			evq_track_set(track, tracked, tracked->state, now);
+	}
+}
+
+/* ---------- what comes next ---------- */
 
 EvqTracked *
 evq_track_first_timer(const EvqTrack *track)

@@ -32,8 +32,9 @@ typedef struct EvqTracked
 	TimestampTz timer_at; /* when to look at it again */
 	pairingheap_node timer_node;
 	pairingheap_node ready_node;
-	bool on_offer; /* dispatched; the commit of the dispatch puts it on offer */
-	char *flow_id; /* of an ordered event that was dispatched from here; NULL = unknown */
+	bool offered_before; /* in a pull flow, and nobody took it */
+	uint32 seen_in_pass; /* the last pass that came by, or that was under way when it was told of */
+	char *flow_id;       /* of an ordered event that was dispatched from here; NULL = unknown */
 } EvqTracked;
 
 typedef struct EvqTrackedFlow
@@ -43,7 +44,6 @@ typedef struct EvqTrackedFlow
 	int count[EVQ_TRACK_STATES];
 	int max_dispatched; /* the limits as last seen; 0 = not seen yet */
 	int max_processing; /* 0 = none */
-	bool offer_full;    /* the last event could not be put on offer */
 } EvqTrackedFlow;
 
 typedef struct EvqTrack EvqTrack;
@@ -58,6 +58,10 @@ extern EvqTracked *evq_track_put(EvqTrack *track, const EvqWake *facts, Timestam
 extern void evq_track_set(EvqTrack *track, EvqTracked *tracked, EvqTrackState state, TimestampTz timer_at);
 extern void evq_track_set_flow_id(EvqTrack *track, EvqTracked *tracked, const char *flow_id);
 extern void evq_track_remove(EvqTrack *track, EvqTracked *tracked);
+
+extern void evq_track_begin_pass(EvqTrack *track);
+extern void evq_track_mark_seen(const EvqTrack *track, EvqTracked *tracked);
+extern void evq_track_look_at_unseen(EvqTrack *track, TimestampTz now);
 
 extern EvqTracked *evq_track_first_timer(const EvqTrack *track);
 extern EvqTracked *evq_track_first_ready(const EvqTrackedFlow *flow);

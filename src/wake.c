@@ -190,7 +190,7 @@ offer_dispatched(EvqPlace *place, const EvqWake *wakes, int count)
 	{
 		if (wakes[i].state == EVQ_STATE_DISPATCHED)
 			(void) evq_ready_push(place->ready, wakes[i].flow_no, wakes[i].event_type_no, &wakes[i].event_id,
-								  true, &was_empty);
+								  &was_empty);
 	}
 }
 
@@ -279,8 +279,9 @@ at_end_of_transaction(XactEvent event, void *arg)
 			{
 				if (!evq_debug_lose_wakeups)
 				{
-					offer_dispatched(place, changes.wakes, changes.count);
+					/* In this order: whoever takes the offer tells the dispatcher later than we do. */
 					announce(place, changes.wakes, changes.count, overflowed);
+					offer_dispatched(place, changes.wakes, changes.count);
 				}
 				pg_atomic_fetch_add_u64(&place->announced, 1);
 			}

@@ -49,7 +49,7 @@ put_row(FunctionCallInfo fcinfo, const Datum *values, const bool *nulls)
 
 /* The columns of evq.acquired. */
 static void
-put_acquired(FunctionCallInfo fcinfo, EvqStore *store, const EvqEvent *event)
+put_acquired(FunctionCallInfo fcinfo, const EvqEvent *event, Datum payload, Datum headers)
 {
 	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 	const EvqFlow *flow = evq_config_flow(event->flow_no);
@@ -63,9 +63,9 @@ put_acquired(FunctionCallInfo fcinfo, EvqStore *store, const EvqEvent *event)
 	values[4] = CStringGetTextDatum(event->flow_id);
 	values[5] = Int32GetDatum(event->attempts_used + 1);
 	values[6] = Int32GetDatum(Max(event_type->max_attempts - event->attempts_used - 1, 0));
-	if (!evq_store_fetch_payload(store, &event->event_id, &values[7], &values[8]))
-		nulls[7] = true;
-	nulls[8] = values[8] == (Datum) 0;
+	values[7] = payload;
+	values[8] = headers;
+	nulls[8] = headers == (Datum) 0;
 	values[9] = TimestampTzGetDatum(event->state_due_at);
 	values[10] = TimestampTzGetDatum(event->due_at);
 	put_row(fcinfo, values, nulls);
@@ -88,8 +88,11 @@ acquire(FunctionCallInfo fcinfo, EvqStore *store, TimestampTz now, const pg_uuid
 {
 	EvqEvent event;
 	EvqState from;
+	Datum payload;
+	Datum headers;
 
-	if (!evq_lifecycle_acquire(store, now, event_id, offered, worker, permit_for, &event, &from))
+	if (!evq_lifecycle_acquire(store, now, event_id, offered, worker, permit_for, &event, &from, &payload,
+							   &headers))
 		return false;
 	if (offered)
 	{
@@ -99,7 +102,7 @@ acquire(FunctionCallInfo fcinfo, EvqStore *store, TimestampTz now, const pg_uuid
 		before.state_due_at = now;
 		evq_wake_taken(&before);
 	}
-	put_acquired(fcinfo, store, &event);
+	put_acquired(fcinfo, &event, payload, headers);
 	return true;
 }
 
@@ -145,13 +148,31 @@ is_wanted(const EvqEvent *event, const Wanted *wanted)
 	return wanted->event_type_count == 0;
 }
 
-/* Without a dispatcher: searches the due events of the flow, a bounded number of them. */
+typedef struct Candidate
+{
+	pg_uuid_t event_id;
+	int16 priority;
+	int rank; /* in the order of time */
+} Candidate;
+
+static int
+compare_candidates(const void *a, const void *b)
+{
+	const Candidate *candidate_a = a;
+	const Candidate *candidate_b = b;
+
+	if (candidate_a->priority != candidate_b->priority)
+		return candidate_a->priority > candidate_b->priority ? -1 : 1;
+	return candidate_a->rank - candidate_b->rank;
+}
+
+/* Without a dispatcher: searches the longest due events of the flow, a bounded number of them. */
 static void
 acquire_searched(FunctionCallInfo fcinfo, EvqStore *store, const Wanted *wanted)
 {
 	TimestampTz now = evq_clock_now();
 	int room = Max(wanted->max_events * SEARCH_FACTOR, SEARCH_LEAST);
-	pg_uuid_t *ids = palloc(room * sizeof(pg_uuid_t));
+	Candidate *candidates = palloc(room * sizeof(Candidate));
 	int found = 0;
 	int acquired = 0;
 	EvqEvent event;
@@ -160,13 +181,19 @@ acquire_searched(FunctionCallInfo fcinfo, EvqStore *store, const Wanted *wanted)
 	while (found < room && evq_store_walk_next(store, &event) && event.attempt_scheduled_at <= now)
 	{
 		if (is_wanted(&event, wanted))
-			ids[found++] = event.event_id;
+		{
+			candidates[found].event_id = event.event_id;
+			candidates[found].priority = event.priority;
+			candidates[found].rank = found;
+			found++;
+		}
 	}
 	evq_store_walk_end(store);
+	qsort(candidates, found, sizeof(Candidate), compare_candidates);
 
 	for (int i = 0; i < found && acquired < wanted->max_events; i++)
 	{
-		if (acquire(fcinfo, store, now, &ids[i], false, wanted->worker, wanted->permit_for))
+		if (acquire(fcinfo, store, now, &candidates[i].event_id, false, wanted->worker, wanted->permit_for))
 			acquired++;
 	}
 }

@@ -1,5 +1,10 @@
 -- Schema, types and roles.
 
+-- Whoever may create objects in the target schema must not lend this script, or
+-- what it defines, an operator: names are looked up in pg_catalog alone, and
+-- everything else is written with its schema.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 CREATE SCHEMA evq;
 COMMENT ON SCHEMA evq IS 'evq: tables, views and types of the event engine; its functions are called evq_*';
 

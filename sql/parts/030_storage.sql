@@ -98,11 +98,12 @@ CREATE TABLE evq.epoch (
 	epoch int NOT NULL,
 	system_identifier bigint NOT NULL,
 	database_oid oid NOT NULL,
+	event_table_oid oid NOT NULL,
 	timeline int NOT NULL,
 	began_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE evq.epoch IS
-	'A new row for each server, database and timeline that granted permits; permits of older epochs are void';
+	'A new row for each server, database, installation and timeline that granted permits; permits of older epochs are void';
 
 SELECT pg_catalog.pg_extension_config_dump('evq.event', '');
 SELECT pg_catalog.pg_extension_config_dump('evq.event_payload', '');

@@ -7,77 +7,77 @@ CREATE TYPE evq.acquired AS (
 COMMENT ON TYPE evq.acquired IS
 	'An event handed to a worker: permit is the fencing token for its report, attempt_due_at the time it holds until';
 
-CREATE FUNCTION evq_acquire(event_id uuid, worker text DEFAULT NULL, permit_for interval DEFAULT NULL)
+CREATE FUNCTION @extschema@.evq_acquire(event_id uuid, worker text DEFAULT NULL, permit_for interval DEFAULT NULL)
 RETURNS SETOF evq.acquired AS 'MODULE_PATHNAME', 'evq_sql_acquire' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1;
-COMMENT ON FUNCTION evq_acquire(uuid, text, interval) IS
+COMMENT ON FUNCTION @extschema@.evq_acquire(uuid, text, interval) IS
 $$Acquires one event: being_processed, with a new permit. No row = not granted (another worker has it, it is not due,
 its type is suspended, or it is finished). It never waits for another worker.
 permit_for: how long the permit holds without heartbeat; NULL = the type's attempt_timeout. Errors: EQ006 bad argument.$$;
 
-CREATE FUNCTION evq_acquire_next(flow_type text, max_events int DEFAULT 1, event_types text[] DEFAULT NULL,
+CREATE FUNCTION @extschema@.evq_acquire_next(flow_type text, max_events int DEFAULT 1, event_types text[] DEFAULT NULL,
 	worker text DEFAULT NULL, permit_for interval DEFAULT NULL)
 RETURNS SETOF evq.acquired AS 'MODULE_PATHNAME', 'evq_sql_acquire_next' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1;
-COMMENT ON FUNCTION evq_acquire_next(text, int, text[], text, interval) IS
+COMMENT ON FUNCTION @extschema@.evq_acquire_next(text, int, text[], text, interval) IS
 $$Acquires up to max_events (1 to 10000) events of a flow that are ready now, highest priority and oldest first;
 no row = nothing ready. It never waits. event_types: only of these. Errors: EQ001 unknown flow or event type, EQ006 bad argument.$$;
 
-CREATE FUNCTION evq_heartbeat(event_ids uuid[], permits bigint[], extend_by interval DEFAULT NULL,
+CREATE FUNCTION @extschema@.evq_heartbeat(event_ids uuid[], permits bigint[], extend_by interval DEFAULT NULL,
 	OUT event_id uuid, OUT held boolean, OUT cancel_requested boolean, OUT attempt_due_at timestamptz)
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'evq_sql_heartbeat' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
-COMMENT ON FUNCTION evq_heartbeat(uuid[], bigint[], interval) IS
+COMMENT ON FUNCTION @extschema@.evq_heartbeat(uuid[], bigint[], interval) IS
 $$Extends permits: from now by extend_by, or by the type's attempt_timeout, never past due_at. One row an event: held says whether
 the permit still holds, cancel_requested whether the event was canceled meanwhile. Errors: EQ006 bad argument.$$;
 
-CREATE FUNCTION evq_succeed(event_id uuid, permit bigint DEFAULT NULL, result jsonb DEFAULT NULL, spinoffs jsonb DEFAULT NULL)
+CREATE FUNCTION @extschema@.evq_succeed(event_id uuid, permit bigint DEFAULT NULL, result jsonb DEFAULT NULL, spinoffs jsonb DEFAULT NULL)
 RETURNS uuid[] AS 'MODULE_PATHNAME', 'evq_sql_succeed' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION evq_succeed(uuid, bigint, jsonb, jsonb) IS
+COMMENT ON FUNCTION @extschema@.evq_succeed(uuid, bigint, jsonb, jsonb) IS
 $$Reports success. spinoffs: an array of objects {"event_type", "payload", "on_fail_event_type", "run_at", "priority", "headers"},
 published in the same transaction, in the same flow with the same flow_id. Returns their ids.
 The same success reported again with the same permit returns the same ids. permit: NULL = the attempt now running.
 Errors: EQ002 no such event, EQ003 not being processed, EQ004 permit lost, EQ009 chain too deep; for spinoffs as evq_publish.$$;
 
-CREATE FUNCTION evq_succeed_many(event_ids uuid[], permits bigint[], OUT event_id uuid, OUT accepted boolean)
+CREATE FUNCTION @extschema@.evq_succeed_many(event_ids uuid[], permits bigint[], OUT event_id uuid, OUT accepted boolean)
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'evq_sql_succeed_many' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
-COMMENT ON FUNCTION evq_succeed_many(uuid[], bigint[]) IS
+COMMENT ON FUNCTION @extschema@.evq_succeed_many(uuid[], bigint[]) IS
 $$Reports success of many events, each with its permit. One row an event; one whose permit is lost is not accepted
 and hinders none of the others. Errors: EQ006 bad argument.$$;
 
-CREATE FUNCTION evq_succeed_and_acquire(flow_type text, event_ids uuid[], permits bigint[], max_events int DEFAULT 1,
+CREATE FUNCTION @extschema@.evq_succeed_and_acquire(flow_type text, event_ids uuid[], permits bigint[], max_events int DEFAULT 1,
 	event_types text[] DEFAULT NULL, worker text DEFAULT NULL, permit_for interval DEFAULT NULL)
 RETURNS SETOF evq.acquired AS 'MODULE_PATHNAME', 'evq_sql_succeed_and_acquire' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1;
-COMMENT ON FUNCTION evq_succeed_and_acquire(text, uuid[], bigint[], int, text[], text, interval) IS
+COMMENT ON FUNCTION @extschema@.evq_succeed_and_acquire(text, uuid[], bigint[], int, text[], text, interval) IS
 $$A busy worker's turn in one transaction: evq_succeed_many of the finished events, then evq_acquire_next.
 A lost permit is passed over with a WARNING of SQLSTATE EQ004. Errors: as evq_acquire_next.$$;
 
-CREATE FUNCTION evq_fail(event_id uuid, error_message text, permit bigint DEFAULT NULL, stack_trace text DEFAULT NULL,
+CREATE FUNCTION @extschema@.evq_fail(event_id uuid, error_message text, permit bigint DEFAULT NULL, stack_trace text DEFAULT NULL,
 	retryable boolean DEFAULT true, retry_in interval DEFAULT NULL)
 RETURNS evq.event_state AS 'MODULE_PATHNAME', 'evq_sql_fail' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION evq_fail(uuid, text, bigint, text, boolean, interval) IS
+COMMENT ON FUNCTION @extschema@.evq_fail(uuid, text, bigint, text, boolean, interval) IS
 $$Reports failure of the attempt; the engine decides. Returns awaiting_processing (it will be retried) or failed
 (for good: its on-fail event is published in the same transaction). retry_in: in place of the configured delay.
 Errors: EQ002 no such event, EQ003 not being processed, EQ004 permit lost, EQ006 bad argument.$$;
 
-CREATE FUNCTION evq_fail_many(event_ids uuid[], permits bigint[], error_message text, retryable boolean DEFAULT true,
+CREATE FUNCTION @extschema@.evq_fail_many(event_ids uuid[], permits bigint[], error_message text, retryable boolean DEFAULT true,
 	OUT event_id uuid, OUT accepted boolean, OUT state evq.event_state)
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'evq_sql_fail_many' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
-COMMENT ON FUNCTION evq_fail_many(uuid[], bigint[], text, boolean) IS
+COMMENT ON FUNCTION @extschema@.evq_fail_many(uuid[], bigint[], text, boolean) IS
 $$Reports failure of many attempts with one message. One row an event; one whose permit is lost is not accepted
 and hinders none of the others. Errors: EQ006 bad argument.$$;
 
-CREATE FUNCTION evq_snooze(event_id uuid, permit bigint, run_at timestamptz)
+CREATE FUNCTION @extschema@.evq_snooze(event_id uuid, permit bigint, run_at timestamptz)
 RETURNS void AS 'MODULE_PATHNAME', 'evq_sql_snooze' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION evq_snooze(uuid, bigint, timestamptz) IS
+COMMENT ON FUNCTION @extschema@.evq_snooze(uuid, bigint, timestamptz) IS
 $$Gives an event back until run_at; no attempt is used up. run_at must lie before the end of its lifespan.
 Errors: EQ002 no such event, EQ003 not being processed, EQ004 permit lost, EQ006 bad argument.$$;
 
-CREATE FUNCTION evq_release(event_id uuid, permit bigint)
+CREATE FUNCTION @extschema@.evq_release(event_id uuid, permit bigint)
 RETURNS void AS 'MODULE_PATHNAME', 'evq_sql_release' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION evq_release(uuid, bigint) IS
+COMMENT ON FUNCTION @extschema@.evq_release(uuid, bigint) IS
 $$Gives an event back at once; no attempt is used up. Errors: EQ002 no such event, EQ003 not being processed, EQ004 permit lost.$$;
 
-CREATE FUNCTION evq_suspend(event_id uuid, permit bigint, timeout interval DEFAULT NULL)
+CREATE FUNCTION @extschema@.evq_suspend(event_id uuid, permit bigint, timeout interval DEFAULT NULL)
 RETURNS timestamptz AS 'MODULE_PATHNAME', 'evq_sql_suspend' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION evq_suspend(uuid, bigint, interval) IS
+COMMENT ON FUNCTION @extschema@.evq_suspend(uuid, bigint, interval) IS
 $$Puts an event to sleep until evq_activate; no attempt is used up. Returns when the suspension times out:
 after timeout or at the end of the lifespan, whichever comes first; the type's on_suspend_timeout says what happens then.
 Errors: EQ002 no such event, EQ003 not being processed, EQ004 permit lost, EQ006 bad argument.$$;

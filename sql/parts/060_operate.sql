@@ -1,24 +1,24 @@
 -- What an operator, or the outside trigger of a suspended event, calls.
 
-CREATE FUNCTION evq_activate(event_id uuid, payload_patch jsonb DEFAULT NULL)
+CREATE FUNCTION @extschema@.evq_activate(event_id uuid, payload_patch jsonb DEFAULT NULL)
 RETURNS void AS 'MODULE_PATHNAME', 'evq_sql_activate' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION evq_activate(uuid, jsonb) IS
+COMMENT ON FUNCTION @extschema@.evq_activate(uuid, jsonb) IS
 $$Wakes a suspended event: awaiting_processing, due now. payload_patch: an object whose keys are merged into the payload.
 Errors: EQ002 no such event, EQ003 not suspended, EQ005 payload too large, EQ006 bad argument.$$;
 
-CREATE FUNCTION evq_cancel(event_id uuid, reason text DEFAULT NULL)
+CREATE FUNCTION @extschema@.evq_cancel(event_id uuid, reason text DEFAULT NULL)
 RETURNS void AS 'MODULE_PATHNAME', 'evq_sql_cancel' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION evq_cancel(uuid, text) IS
+COMMENT ON FUNCTION @extschema@.evq_cancel(uuid, text) IS
 $$Cancels a live event. A worker that holds it learns so from evq_heartbeat or from its refused report; an event canceled
 already stays as it is. Errors: EQ002 no such event, EQ003 finished already.$$;
 
-CREATE FUNCTION evq_retry(event_id uuid)
+CREATE FUNCTION @extschema@.evq_retry(event_id uuid)
 RETURNS void AS 'MODULE_PATHNAME', 'evq_sql_retry' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION evq_retry(uuid) IS
+COMMENT ON FUNCTION @extschema@.evq_retry(uuid) IS
 $$Brings a failed, expired or canceled event back: awaiting_processing, due now, with fresh attempts and lifespan.
 Errors: EQ001 its type was dropped, EQ002 no such event, EQ003 live or succeeded.$$;
 
-CREATE FUNCTION evq_redrive(event_type text, since timestamptz, max_events int DEFAULT 1000)
+CREATE FUNCTION @extschema@.evq_redrive(event_type text, since timestamptz, max_events int DEFAULT 1000)
 RETURNS bigint LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -49,6 +49,6 @@ BEGIN
 	RETURN redriven;
 END
 $$;
-COMMENT ON FUNCTION evq_redrive(text, timestamptz, int) IS
+COMMENT ON FUNCTION @extschema@.evq_redrive(text, timestamptz, int) IS
 $$Retries the failed and expired events of a type that finished since a time, oldest first, at most max_events; returns how many.
 Errors: EQ001 unknown event type, EQ006 bad argument.$$;

@@ -18,7 +18,7 @@ END
 $$;
 COMMENT ON FUNCTION evq.raise_bad_configuration(regclass, text) IS 'Raises EQ006 with the definition of the violated constraint';
 
-CREATE FUNCTION evq_configure_flow(flow_type text, channel text DEFAULT NULL, max_dispatched int DEFAULT NULL,
+CREATE FUNCTION @extschema@.evq_configure_flow(flow_type text, channel text DEFAULT NULL, max_dispatched int DEFAULT NULL,
 	max_processing int DEFAULT NULL, dispatch_timeout interval DEFAULT NULL, delivery text DEFAULT NULL,
 	ordered boolean DEFAULT NULL, notify_payload boolean DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -56,11 +56,11 @@ EXCEPTION WHEN check_violation THEN
 	PERFORM evq.raise_bad_configuration('evq.flow', violated);
 END
 $$;
-COMMENT ON FUNCTION evq_configure_flow(text, text, int, int, interval, text, boolean, boolean) IS
+COMMENT ON FUNCTION @extschema@.evq_configure_flow(text, text, int, int, interval, text, boolean, boolean) IS
 $$Makes or changes a flow; NULL leaves a value as it is, or sets the default for a new flow. channel: by default evq_ and the
 flow type in lower case. max_processing: 0 = no limit. Takes effect at commit. Errors: EQ006 bad name, taken channel, value out of range.$$;
 
-CREATE FUNCTION evq_configure(event_type text, flow_type text DEFAULT NULL, max_attempts int DEFAULT NULL,
+CREATE FUNCTION @extschema@.evq_configure(event_type text, flow_type text DEFAULT NULL, max_attempts int DEFAULT NULL,
 	lifespan interval DEFAULT NULL, attempt_delays interval[] DEFAULT NULL, backoff_factor float8 DEFAULT NULL,
 	max_delay interval DEFAULT NULL, jitter float8 DEFAULT NULL, attempt_timeout interval DEFAULT NULL,
 	on_suspend_timeout text DEFAULT NULL, on_fail_event_type text DEFAULT NULL, priority int DEFAULT NULL,
@@ -124,7 +124,8 @@ BEGIN
 		SELECT FROM evq.event_type t LEFT JOIN evq.event_type o ON o.event_type = t.on_fail_event_type AND NOT o.dropped
 		WHERE t.event_type = evq_configure.event_type AND t.on_fail_event_type IS NOT NULL
 			AND o.flow_no IS DISTINCT FROM t.flow_no) THEN
-		RAISE EXCEPTION 'the on-fail event type of "%" is not configured in the same flow', event_type
+		RAISE EXCEPTION 'on-fail event type "%" is not configured in the flow of "%"',
+			(SELECT t.on_fail_event_type FROM evq.event_type t WHERE t.event_type = evq_configure.event_type), event_type
 			USING ERRCODE = 'EQ001', HINT = 'Configure it first, in the flow of the event type that names it.';
 	END IF;
 	IF EXISTS (
@@ -141,7 +142,7 @@ WHEN numeric_value_out_of_range THEN
 		USING ERRCODE = 'EQ006', HINT = 'Pass max_attempts up to 10000 and a priority between -32768 and 32767.';
 END
 $$;
-COMMENT ON FUNCTION evq_configure(text, text, int, interval, interval[], float8, interval, float8, interval, text, text, int, int, interval) IS
+COMMENT ON FUNCTION @extschema@.evq_configure(text, text, int, interval, interval[], float8, interval, float8, interval, text, text, int, int, interval) IS
 $$Makes or changes an event type, and its flow where that is new; NULL leaves a value as it is, or sets the default for a new type.
 The columns of evq.event_type say what each argument means; on_fail_event_type: '' = none. Takes effect at commit, for
 events already published too. Errors: EQ001 unknown on-fail type, EQ003 live events hinder a change of flow, EQ006 bad name or value.$$;
@@ -163,19 +164,19 @@ END
 $$;
 COMMENT ON FUNCTION evq.require_event_type(text) IS 'Locks the row of a configured event type and returns its number; EQ001 where there is none';
 
-CREATE FUNCTION evq_suspend_event_type(event_type text)
+CREATE FUNCTION @extschema@.evq_suspend_event_type(event_type text)
 RETURNS void LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$ UPDATE evq.event_type t SET is_suspended = true WHERE t.event_type_no = evq.require_event_type($1) $$;
-COMMENT ON FUNCTION evq_suspend_event_type(text) IS
+COMMENT ON FUNCTION @extschema@.evq_suspend_event_type(text) IS
 	'Stops dispatch and acquire of a type at commit; events published meanwhile wait. Errors: EQ001 unknown event type';
 
-CREATE FUNCTION evq_unsuspend_event_type(event_type text)
+CREATE FUNCTION @extschema@.evq_unsuspend_event_type(event_type text)
 RETURNS void LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$ UPDATE evq.event_type t SET is_suspended = false WHERE t.event_type_no = evq.require_event_type($1) $$;
-COMMENT ON FUNCTION evq_unsuspend_event_type(text) IS
+COMMENT ON FUNCTION @extschema@.evq_unsuspend_event_type(text) IS
 	'Lets a suspended type go on at commit. Errors: EQ001 unknown event type';
 
-CREATE FUNCTION evq_drop_event_type(event_type text)
+CREATE FUNCTION @extschema@.evq_drop_event_type(event_type text)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -193,5 +194,5 @@ BEGIN
 	UPDATE evq.event_type t SET dropped = true WHERE t.event_type_no = doomed_no;
 END
 $$;
-COMMENT ON FUNCTION evq_drop_event_type(text) IS
+COMMENT ON FUNCTION @extschema@.evq_drop_event_type(text) IS
 	'Removes an event type; its finished events stay readable. Errors: EQ001 unknown event type, EQ003 live events or another type needs it';

@@ -7,6 +7,20 @@ COMMENT ON FUNCTION evq.transitions() IS 'The table in the code that every chang
 CREATE VIEW evq.transition AS SELECT * FROM evq.transitions();
 COMMENT ON VIEW evq.transition IS 'The state machine: from_state NULL = not published yet';
 
+CREATE VIEW evq.flows AS
+SELECT f.flow_type, f.channel, f.delivery, f.ordered, f.max_dispatched, f.max_processing, f.dispatch_timeout, f.notify_payload
+FROM evq.flow f;
+COMMENT ON VIEW evq.flows IS 'The configuration of flows; evq_configure_flow() changes it';
+
+CREATE VIEW evq.event_types AS
+SELECT t.event_type, f.flow_type, t.max_attempts::int, t.lifespan, t.attempt_delays, t.backoff_factor, t.max_delay,
+	t.jitter, coalesce(t.attempt_timeout, t.lifespan / t.max_attempts) AS attempt_timeout, t.is_suspended,
+	t.on_suspend_timeout, t.on_fail_event_type, t.priority::int, t.max_payload_bytes, t.retention
+FROM evq.event_type t
+JOIN evq.flow f USING (flow_no)
+WHERE NOT t.dropped;
+COMMENT ON VIEW evq.event_types IS 'The configuration of event types; evq_configure() changes it';
+
 CREATE VIEW evq.events AS
 SELECT e.event_id, t.event_type, f.flow_type, e.flow_id, evq.state_name(e.state) AS state, e.published_at,
 	e.attempt_scheduled_at, e.due_at, e.attempts_used::int, t.max_attempts::int, e.priority::int,
@@ -31,9 +45,9 @@ COMMENT ON VIEW evq.events IS 'All events, live and finished, one row each; the 
 
 CREATE VIEW evq.queue AS
 SELECT f.flow_type, t.event_type, evq.state_name(e.state) AS state, pg_catalog.count(*) AS events,
-	pg_catalog.count(*) FILTER (WHERE e.state = 'a' AND e.attempt_scheduled_at <= pg_catalog.now()) AS due,
-	pg_catalog.now() - pg_catalog.min(e.state_since) AS longest_in_state,
-	pg_catalog.now() - pg_catalog.min(e.published_at) AS oldest
+	pg_catalog.count(*) FILTER (WHERE e.state = 'a' AND e.attempt_scheduled_at <= pg_catalog.clock_timestamp()) AS due,
+	pg_catalog.clock_timestamp() - pg_catalog.min(e.state_since) AS longest_in_state,
+	pg_catalog.clock_timestamp() - pg_catalog.min(e.published_at) AS oldest
 FROM evq.event e
 JOIN evq.event_type t USING (event_type_no)
 JOIN evq.flow f ON f.flow_no = e.flow_no
@@ -61,7 +75,7 @@ CREATE TYPE evq.pending_event AS (
 	attempt int, attempts_left int, priority int, published_at timestamptz, attempt_scheduled_at timestamptz, due_at timestamptz);
 COMMENT ON TYPE evq.pending_event IS 'An event that waits for a worker';
 
-CREATE FUNCTION evq_pending(flow_type text, max_events int DEFAULT 100)
+CREATE FUNCTION @extschema@.evq_pending(flow_type text, max_events int DEFAULT 100)
 RETURNS SETOF evq.pending_event LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 100
 AS $$
 DECLARE
@@ -82,21 +96,21 @@ BEGIN
 		e.published_at, e.attempt_scheduled_at, e.due_at
 	FROM evq.event e JOIN evq.event_type t USING (event_type_no)
 	WHERE e.flow_no = wanted_no AND e.state IN ('a', 'd') AND NOT t.is_suspended
-		AND e.attempt_scheduled_at <= now()
+		AND e.attempt_scheduled_at <= clock_timestamp()
 	ORDER BY e.attempt_scheduled_at, e.event_id
 	LIMIT max_events;
 END
 $$;
-COMMENT ON FUNCTION evq_pending(text, int) IS
+COMMENT ON FUNCTION @extschema@.evq_pending(text, int) IS
 	'Events of a flow that are due and not acquired, oldest first, at most max_events. Errors: EQ001 unknown flow, EQ006 bad argument';
 
-CREATE FUNCTION evq_counts(flow_type text DEFAULT NULL,
+CREATE FUNCTION @extschema@.evq_counts(flow_type text DEFAULT NULL,
 	OUT flow_type text, OUT event_type text, OUT state evq.event_state, OUT events bigint)
 RETURNS SETOF record LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 50
 AS $$ SELECT q.flow_type, q.event_type, q.state, q.events FROM evq.queue q WHERE $1 IS NULL OR q.flow_type = $1 $$;
-COMMENT ON FUNCTION evq_counts(text) IS 'How many live events each event type has in each state; NULL = of all flows';
+COMMENT ON FUNCTION @extschema@.evq_counts(text) IS 'How many live events each event type has in each state; NULL = of all flows';
 
-CREATE FUNCTION evq_event(event_id uuid)
+CREATE FUNCTION @extschema@.evq_event(event_id uuid)
 RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -121,6 +135,6 @@ BEGIN
 	RETURN answer;
 END
 $$;
-COMMENT ON FUNCTION evq_event(uuid) IS
+COMMENT ON FUNCTION @extschema@.evq_event(uuid) IS
 $$All that is known of one event: its row of evq.events, payload, headers, errors of its attempts, parent_id,
 and its children (spinoffs, on-fail event). Errors: EQ002 no such event.$$;

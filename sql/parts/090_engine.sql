@@ -1,24 +1,24 @@
 -- The engine as seen from SQL.
 
-CREATE FUNCTION evq_tick(OUT dispatched int, OUT timed_out int, OUT expired int)
+CREATE FUNCTION @extschema@.evq_tick(OUT dispatched int, OUT timed_out int, OUT expired int)
 RETURNS record AS 'MODULE_PATHNAME', 'evq_sql_tick' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION evq_tick() IS
+COMMENT ON FUNCTION @extschema@.evq_tick() IS
 $$Runs one turn of the engine in this session: times out what is overdue, dispatches what is due (notifications go out at commit).
 For tests, for servers without evq in shared_preload_libraries, and for pg_cron. While it runs, no other turn does; it returns zeros
 when another one is under way. Returns how many events it dispatched, timed out (dispatch, permit or suspension) and expired.$$;
 
-CREATE FUNCTION evq_status(OUT preloaded boolean, OUT enabled boolean, OUT running boolean, OUT dispatcher_pid int,
+CREATE FUNCTION @extschema@.evq_status(OUT preloaded boolean, OUT enabled boolean, OUT running boolean, OUT dispatcher_pid int,
 	OUT started_at timestamptz, OUT last_turn_at timestamptz, OUT turns bigint, OUT events_dispatched bigint,
 	OUT ring_overflows bigint, OUT errors bigint, OUT last_error text, OUT problem text, OUT hint text)
 RETURNS record AS 'MODULE_PATHNAME', 'evq_sql_status' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION evq_status() IS
+COMMENT ON FUNCTION @extschema@.evq_status() IS
 $$Health of this database's dispatcher. problem is NULL when all is well; otherwise it says what is wrong and hint what to do.
 The counters start at zero with the server.$$;
 
-CREATE FUNCTION evq_version() RETURNS text
+CREATE FUNCTION @extschema@.evq_version() RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT extversion FROM pg_extension WHERE extname = 'evq' $$;
-COMMENT ON FUNCTION evq_version() IS 'Version of the installed extension';
+COMMENT ON FUNCTION @extschema@.evq_version() IS 'Version of the installed extension';
 
 CREATE FUNCTION evq.announce_extension() RETURNS void
 AS 'MODULE_PATHNAME', 'evq_sql_announce_extension' LANGUAGE c VOLATILE;
