@@ -67,7 +67,7 @@ ISOLATION = \
 	race_suspend_activate \
 	race_tick
 PGTAP =
-TAP = 020_crash.pl
+TAP = 020_crash.pl 030_documentation.pl
 TAP_SLOW = 020_crash_full.pl
 
 QUICK_TESTS = $(REGRESS:%=sql/%) $(ISOLATION:%=specs/%) $(PGTAP:%=pgtap/%) $(TAP:%=t/%)

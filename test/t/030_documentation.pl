@@ -1,0 +1,164 @@
+# The documentation does what it says: README.md and doc/*.md, read from the
+# current folder.
+#
+# The ```sql blocks of a page run in order in one psql session, in a database
+# of their own.  A ```text block right after one is its output; ids, times and
+# the width of columns do not count.  The README's ```python and ```js blocks
+# are workers, and its tables name what there is.
+use strict;
+use warnings;
+
+use IPC::Run ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $end_of_block = 'end of a block';
+
+my $node = PostgreSQL::Test::Cluster->new('documentation');
+$node->init;
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'evq'\nTimeZone = 'UTC'");
+$node->start;
+
+sub blocks
+{
+	my ($page, $language) = @_;
+	return $page =~ /^```$language\n(.*?)^```$/msg;
+}
+
+# What does not depend on the hour and the place.
+sub essence
+{
+	my ($output) = @_;
+	for ($output)
+	{
+		s/\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/ID/g;
+		s/\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?[-+]\d\d(:\d\d)?/TIME/g;
+		s/\bPID \d+/PID/g;
+		s/^psql:<stdin>:\d+: //mg;
+		s/-{2,}/-/g;
+		s/ {2,}/ /g;
+		s/ $//mg;
+		s/\n+/\n/g;
+		s/^\n|\n$//g;
+	}
+	return $output;
+}
+
+sub check_sql
+{
+	my ($file, $page) = @_;
+	my (@blocks, $script, $output);
+
+	while ($page =~ /^```sql\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?/msg)
+	{
+		push @blocks, { sql => $1, said => $2 };
+		$script .= "$1\nSELECT '$end_of_block';\n";
+	}
+	IPC::Run::run(
+		[ 'psql', '--no-psqlrc', '--dbname', $node->connstr($file) ],
+		'<' => \$script,
+		'>' => \$output,
+		'2>&1') or die "psql failed: $output";
+
+	my @outputs = split /^ +\?column\? +\n-+\n +\Q$end_of_block\E\n\(1 row\)\n\n/m, $output;
+	for my $n (0 .. $#blocks)
+	{
+		my ($first_line) = $blocks[$n]{sql} =~ /(.*)/;
+
+		if (defined $blocks[$n]{said})
+		{
+			is(essence($outputs[$n]), essence($blocks[$n]{said}), "$file: $first_line");
+		}
+		else
+		{
+			unlike($outputs[$n], qr/^(psql:<stdin>:\d+: )?(ERROR|FATAL|PANIC|invalid|error)/m, "$file: $first_line");
+		}
+	}
+}
+
+# The worker does the work that succeeds and reports what fails.
+sub check_worker
+{
+	my ($name, $program, $interpreter, $suffix) = @_;
+	my $file = PostgreSQL::Test::Utils::tempdir() . "/worker.$suffix";
+	my $log = "$PostgreSQL::Test::Utils::log_path/worker_$name.log";
+
+	append_to_file($file, $program);
+	local %ENV = (
+		%ENV,
+		PGHOST => $node->host,
+		PGPORT => $node->port,
+		PGDATABASE => 'README.md');
+	my $worker = IPC::Run::start([ $interpreter, $file ], '<', '/dev/null', '>&', $log);
+
+	$node->safe_psql('README.md', "SELECT evq_publish('PARCEL_SENT', NULL, '$name-' || n) FROM generate_series(1, 5) AS n");
+	ok( $node->poll_query_until('README.md', <<~SQL),
+		SELECT count(*) = 5 AND (SELECT count(*) = 5 FROM shipment WHERE flow_id LIKE '$name-_')
+		FROM evq.events WHERE flow_id LIKE '$name-_' AND state = 'succeeded' AND worker = '$name'
+		SQL
+		"the $name worker works");
+	$node->safe_psql('README.md', "SELECT evq_publish('PARCEL_SENT', NULL, 'no shipment')");
+	ok( $node->poll_query_until('README.md', <<~SQL),
+		SELECT count(*) > 0 FROM evq.errors WHERE flow_id = 'no shipment' AND worker = '$name' AND outcome = 'retry'
+		SQL
+		"the $name worker reports a failure");
+	$worker->kill_kill;
+	$node->safe_psql('README.md', <<~SQL);
+		SELECT count(evq_cancel(event_id)) FROM evq.events WHERE flow_id = 'no shipment' AND finished_at IS NULL
+		SQL
+}
+
+# rows(PAGE, PATTERN): the first cells of the tables' rows that match, in order.
+sub first_cells
+{
+	my ($page, $pattern) = @_;
+	return sort $page =~ /^\| `($pattern)` \|/mg;
+}
+
+my %pages = map { $_ => slurp_file($_) } 'README.md', glob('doc/*.md');
+
+for my $file (sort keys %pages)
+{
+	$node->safe_psql('postgres', qq(CREATE DATABASE "$file"));
+	$node->safe_psql($file, 'CREATE EXTENSION evq') unless $file eq 'README.md';
+	check_sql($file, $pages{$file});
+}
+
+my $readme = $pages{'README.md'};
+my ($python) = blocks($readme, 'python');
+my ($js) = blocks($readme, 'js');
+
+$node->safe_psql('README.md', "ALTER TABLE shipment ADD CHECK (flow_id <> 'no shipment')");
+check_worker('python', $python, '/usr/bin/python3', 'py');
+SKIP:
+{
+	skip 'Node or its module pg is not installed', 2
+	  if system(q(node -e 'require("pg")' >/dev/null 2>&1)) != 0;
+	check_worker('node', $js, 'node', 'js');
+}
+
+my @settings = split /\n/, $node->safe_psql('README.md', <<~'SQL');
+	SELECT format('%s | %s', name, boot_val) FROM pg_settings
+	WHERE name LIKE 'evq.%' AND name NOT LIKE 'evq.debug%' ORDER BY 1
+	SQL
+is_deeply(
+	[ map { s/` \|/ |/r } sort $readme =~ /^\| `(evq\.[a-z_]+` \| \w+) \|/mg ],
+	\@settings, 'the README has every setting with its default');
+
+my @columns = split /\n/, $node->safe_psql('README.md', <<~'SQL');
+	SELECT DISTINCT attname FROM pg_attribute
+	WHERE attrelid IN ('evq.event_type'::regclass, 'evq.flow'::regclass) AND attnum > 0
+		AND attname NOT IN ('event_type_no', 'event_type', 'flow_no', 'dropped')
+	ORDER BY 1
+	SQL
+my ($configuration) = $readme =~ /^## Configuration\n(.*?)^## /ms;
+is_deeply([ first_cells($configuration, '[a-z_]+') ], \@columns, 'the README has every column of configuration');
+
+my @errors = split /\n/, $node->safe_psql('README.md', <<~'SQL');
+	SELECT DISTINCT (regexp_matches(description, 'EQ\d\d\d', 'g'))[1] FROM pg_description ORDER BY 1
+	SQL
+is_deeply([ first_cells($readme, 'EQ\d{3}') ], \@errors, 'the README has every SQLSTATE');
+
+$node->stop;
+done_testing();
