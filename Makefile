@@ -66,7 +66,11 @@ ISOLATION = \
 	race_serializable \
 	race_suspend_activate \
 	race_tick
-PGTAP =
+PGTAP = \
+	comments.sql \
+	privileges.sql \
+	schema.sql \
+	search_path.sql
 TAP = 020_crash.pl 030_documentation.pl
 TAP_SLOW = 020_crash_full.pl
 

@@ -1,0 +1,35 @@
+-- Every object that a user meets says what it is: \df+, \dt+ and \dv+ are the first manual.
+BEGIN;
+SELECT * FROM no_plan();
+
+SELECT is_empty(
+	$$SELECT pg_describe_object(d.classid, d.objid, 0) FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
+	  WHERE x.extname = 'evq' AND d.deptype = 'e' AND coalesce(obj_description(d.objid, d.classid::regclass::name), '') = ''
+	  AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = d.objid AND d.classid = 'pg_class'::regclass AND c.relkind = 'S')$$,
+	'functions, types, tables, views and the schema have comments');
+SELECT isnt(obj_description(oid, 'pg_extension'), NULL, 'so has the extension') FROM pg_extension WHERE extname = 'evq';
+
+-- Each argument of the configuration functions is a column that says what it means.
+SELECT is_empty(
+	$$SELECT p.proname, argument FROM pg_proc p, unnest(p.proargnames) argument
+	  WHERE p.proname IN ('evq_configure', 'evq_configure_flow') AND argument NOT IN ('event_type', 'flow_type')
+	  AND col_description(CASE p.proname WHEN 'evq_configure' THEN 'evq.event_type' ELSE 'evq.flow' END::regclass,
+		(SELECT attnum FROM pg_attribute WHERE attname = argument
+		 AND attrelid = CASE p.proname WHEN 'evq_configure' THEN 'evq.event_type' ELSE 'evq.flow' END::regclass)) IS NULL$$,
+	'configuration columns have comments');
+
+-- The comment of a function names the SQLSTATEs it raises.
+SELECT is_empty(
+	$$SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+	  JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'evq'
+	  WHERE p.proname ~ '^evq_' AND p.pronargs > 0 AND p.proname <> 'evq_counts' AND obj_description(p.oid, 'pg_proc') !~ 'Errors?:'$$,
+	'comments of functions with arguments name their errors');
+SELECT is_empty(
+	$$SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+	  JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'evq'
+	  WHERE p.proname ~ '^evq_' AND 'event_id' = (p.proargnames)[1] AND p.proname <> 'evq_acquire' AND obj_description(p.oid, 'pg_proc') !~ 'EQ002'
+	  AND p.proargmodes IS NULL$$,
+	'... EQ002 where they take one event''s id');
+
+SELECT * FROM finish();
+ROLLBACK;

@@ -1,0 +1,182 @@
+-- Who may do what. Nothing is for PUBLIC; each role has its list; only the owner touches the tables.
+BEGIN;
+SELECT * FROM no_plan();
+
+CREATE TEMP VIEW members AS
+SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
+WHERE x.extname = 'evq' AND d.deptype = 'e';
+CREATE TEMP VIEW functions AS
+SELECT p.oid, p.oid::regprocedure::text AS signature, p.proname::text, p.proargtypes FROM pg_proc p JOIN members m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid;
+CREATE TEMP VIEW relations AS
+SELECT c.oid, c.oid::regclass::text AS name, c.relkind, c.relacl, c.relowner FROM pg_class c
+WHERE c.relnamespace = 'evq'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S');
+CREATE ROLE evq_test_nobody;
+CREATE ROLE evq_test_somebody;
+
+-- Runs a statement as a role, takes back what it did, and tells how it ended.
+CREATE FUNCTION pg_temp.as_role(role name, statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('SET LOCAL ROLE %I', role);
+	EXECUTE statement;
+	RAISE EXCEPTION USING ERRCODE = 'P0000';
+EXCEPTION WHEN OTHERS THEN
+	RETURN CASE SQLSTATE WHEN 'P0000' THEN 'done' ELSE SQLSTATE END;
+END
+$$;
+
+-- PUBLIC.
+SELECT is_empty(
+	$$SELECT signature FROM functions JOIN pg_proc USING (oid), aclexplode(coalesce(proacl, acldefault('f', proowner))) a WHERE a.grantee = 0$$,
+	'no function for PUBLIC');
+SELECT is_empty(
+	$$SELECT name FROM relations, aclexplode(coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner))) a WHERE a.grantee = 0$$,
+	'no relation for PUBLIC');
+SELECT is_empty($$SELECT FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner))) a WHERE nspname = 'evq' AND a.grantee = 0$$,
+	'no schema for PUBLIC');
+SELECT is_empty(
+	$$SELECT t.oid::regtype FROM pg_type t JOIN members ON classid = 'pg_type'::regclass AND objid = t.oid, aclexplode(coalesce(typacl, acldefault('T', typowner))) a
+	  WHERE a.grantee = 0$$,
+	'no type for PUBLIC');
+
+-- Each role's functions.
+CREATE TEMP TABLE granted (proname text, publisher bool, worker bool, operator bool, monitor bool);
+INSERT INTO granted VALUES
+	('evq_publish', true, false, true, false),
+	('evq_publish_many', true, false, true, false),
+	('evq_acquire', false, true, true, false),
+	('evq_acquire_next', false, true, true, false),
+	('evq_heartbeat', false, true, true, false),
+	('evq_succeed', false, true, true, false),
+	('evq_succeed_many', false, true, true, false),
+	('evq_succeed_and_acquire', false, true, true, false),
+	('evq_fail', false, true, true, false),
+	('evq_fail_many', false, true, true, false),
+	('evq_snooze', false, true, true, false),
+	('evq_release', false, true, true, false),
+	('evq_suspend', false, true, true, false),
+	('evq_activate', true, true, true, false),
+	('evq_cancel', false, false, true, false),
+	('evq_retry', false, false, true, false),
+	('evq_redrive', false, false, true, false),
+	('evq_configure', false, false, true, false),
+	('evq_configure_flow', false, false, true, false),
+	('evq_suspend_event_type', false, false, true, false),
+	('evq_unsuspend_event_type', false, false, true, false),
+	('evq_drop_event_type', false, false, true, false),
+	('evq_event', false, false, true, false),
+	('evq_tick', false, false, true, false),
+	('evq_pending', false, true, true, true),
+	('evq_counts', false, true, true, true),
+	('evq_status', false, true, true, true),
+	('evq_version', false, true, true, true),
+	('transitions', false, true, true, true),
+	('state_name', false, true, true, true),
+	('configuration_changed', false, false, false, false),
+	('announce_extension', false, false, false, false),
+	('raise_bad_configuration', false, false, false, false),
+	('require_event_type', false, false, false, false);
+SELECT set_eq($$SELECT DISTINCT proname FROM functions$$, $$SELECT proname FROM granted$$, 'the list below names every function');
+SELECT is(
+	(has_function_privilege('evq_publisher', oid, 'EXECUTE'), has_function_privilege('evq_worker', oid, 'EXECUTE'),
+	 has_function_privilege('evq_operator', oid, 'EXECUTE'), has_function_privilege('evq_monitor', oid, 'EXECUTE')),
+	(publisher, worker, operator, monitor), signature || ': publisher, worker, operator, monitor')
+FROM functions JOIN granted USING (proname) ORDER BY signature;
+SELECT is_empty(
+	$$SELECT signature FROM functions JOIN pg_proc USING (oid), aclexplode(proacl) a
+	  WHERE a.grantee <> proowner AND (a.is_grantable OR a.grantee::regrole::text NOT IN ('evq_publisher', 'evq_worker', 'evq_operator', 'evq_monitor'))$$,
+	'functions are granted to nobody else, and not to be granted on');
+
+-- Tables and sequences: nobody but the owner; views: by list.
+SELECT is_empty(
+	$$SELECT name, a.grantee::regrole, a.privilege_type FROM relations, aclexplode(relacl) a WHERE relkind <> 'v' AND a.grantee <> relowner$$,
+	'nobody but the owner has a right on a table or sequence');
+SELECT is_empty(
+	$$SELECT attrelid::regclass, attname FROM pg_attribute JOIN relations ON oid = attrelid WHERE attacl IS NOT NULL$$, 'nor on a column');
+SELECT set_eq(
+	$$SELECT name || ' ' || a.grantee::regrole || ' ' || a.privilege_type FROM relations, aclexplode(relacl) a WHERE relkind = 'v' AND a.grantee <> relowner$$,
+	ARRAY['evq.events evq_operator SELECT', 'evq.errors evq_operator SELECT',
+		  'evq.transition evq_operator SELECT', 'evq.transition evq_monitor SELECT',
+		  'evq.queue evq_operator SELECT', 'evq.queue evq_monitor SELECT',
+		  'evq.workers evq_operator SELECT', 'evq.workers evq_monitor SELECT'],
+	'views');
+SELECT is_empty(
+	$$SELECT r FROM unnest('{evq_publisher, evq_worker, evq_operator, evq_monitor}'::name[]) r
+	  WHERE has_schema_privilege(r, 'evq', 'CREATE') OR NOT has_schema_privilege(r, 'evq', 'USAGE')$$,
+	'the roles may look into schema evq, not create there');
+
+-- A role without grants can touch nothing.
+SELECT is(pg_temp.as_role('evq_test_nobody', format('SELECT %s(%s)', oid::regproc,
+	(SELECT string_agg(format('NULL::%s', t::regtype), ', ') FROM unnest(string_to_array(proargtypes::text, ' ')::oid[]) t))),
+	'42501', 'nobody: ' || signature)
+FROM functions WHERE proname <> 'configuration_changed' ORDER BY signature;
+SELECT is(pg_temp.as_role('evq_test_nobody', format(statement, name)), '42501', 'nobody: ' || format(statement, name))
+FROM relations, unnest(ARRAY['SELECT FROM %s', 'DELETE FROM %s', 'TRUNCATE %s', 'LOCK TABLE %s', 'COMMENT ON TABLE %s IS NULL']) statement
+WHERE relkind = 'r' OR (relkind = 'v' AND statement ~ 'SELECT') ORDER BY name, statement;
+SELECT is(pg_temp.as_role('evq_test_nobody', format('SELECT nextval(%L)', name)), '42501', 'nobody: nextval of ' || name) FROM relations WHERE relkind = 'S' ORDER BY name;
+SELECT is(pg_temp.as_role('evq_test_nobody', statement), '42501', 'nobody: ' || statement) FROM unnest(ARRAY[
+	'CREATE TABLE evq.mine ()', 'CREATE FUNCTION evq.mine() RETURNS int LANGUAGE sql AS ''SELECT 1''', 'CREATE VIEW evq.mine AS SELECT 1',
+	'DROP EXTENSION evq', 'ALTER EXTENSION evq UPDATE', 'DROP SCHEMA evq CASCADE', 'SET evq.debug_clock_offset = 1', 'SET evq.debug_lose_wakeups = on',
+	'SET evq.max_payload = ''200MB''', 'SET evq.max_chain_depth = 1000', 'COMMENT ON SCHEMA evq IS NULL']) statement;
+
+-- Roles with grants cannot plant code on the tables, nor read or change them.
+GRANT evq_publisher, evq_worker, evq_operator, evq_monitor TO evq_test_somebody;
+GRANT CREATE ON SCHEMA public TO evq_test_somebody;
+SELECT is(pg_temp.as_role('evq_test_somebody', 'CREATE FUNCTION public.planted() RETURNS trigger LANGUAGE plpgsql AS ''BEGIN RETURN NULL; END'''), 'done',
+	'somebody may write a function');
+CREATE FUNCTION public.planted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+ALTER FUNCTION public.planted() OWNER TO evq_test_somebody;
+SELECT is(pg_temp.as_role('evq_test_somebody', format(statement, name)), '42501', 'somebody: ' || format(statement, name))
+FROM relations, unnest(ARRAY[
+	'CREATE TRIGGER planted AFTER INSERT ON %s EXECUTE FUNCTION public.planted()', 'CREATE RULE planted AS ON INSERT TO %s DO ALSO SELECT 1',
+	'CREATE INDEX planted ON %s ((1))', 'ALTER TABLE %s ADD COLUMN planted int', 'ALTER TABLE %s ENABLE ROW LEVEL SECURITY',
+	'CREATE POLICY planted ON %s', 'ALTER TABLE %s SET (fillfactor = 100)', 'CREATE TABLE public.heir () INHERITS (%s)',
+	'CREATE PUBLICATION planted FOR TABLE %s', 'SELECT FROM %s', 'SELECT FROM %s FOR UPDATE', 'DELETE FROM %s', 'TRUNCATE %s', 'LOCK TABLE %s IN ACCESS SHARE MODE']) statement
+WHERE relkind = 'r' ORDER BY name, statement;
+SELECT is(pg_temp.as_role('evq_test_somebody', format('CREATE TABLE public.child (id %s REFERENCES %s)',
+	(SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = i.indrelid AND attnum = i.indkey[0]), i.indrelid::regclass)), '42501',
+	'somebody: REFERENCES ' || i.indrelid::regclass)
+FROM pg_index i JOIN relations r ON r.oid = i.indrelid WHERE i.indisprimary AND i.indnkeyatts = 1 ORDER BY 1;
+SELECT is_empty(
+	$$SELECT name, privilege FROM relations, unnest('{SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER}'::text[]) privilege
+	  WHERE relkind IN ('r', 'p') AND has_table_privilege('evq_test_somebody', oid, privilege)$$,
+	'somebody with all four roles has no right on any table');
+SELECT is(pg_temp.as_role('evq_test_somebody', statement), '42501', 'somebody: ' || statement) FROM unnest(ARRAY[
+	'CREATE TABLE evq.mine ()', 'CREATE FUNCTION evq.mine() RETURNS int LANGUAGE sql AS ''SELECT 1''',
+	'CREATE TABLE public.mine (t int); CREATE TRIGGER t AFTER INSERT ON public.mine EXECUTE FUNCTION evq.configuration_changed()',
+	'ALTER TYPE evq.event_state ADD VALUE ''mine''', 'DELETE FROM evq.events', 'UPDATE evq.queue SET events = 0',
+	'SELECT evq.require_event_type(''A'')', 'SELECT evq.announce_extension()', 'SELECT evq.raise_bad_configuration(''evq.flow'', ''x'')']) statement
+WHERE statement !~ '^(DELETE FROM evq.events|UPDATE evq.queue|ALTER TYPE)';
+SELECT is(pg_temp.as_role('evq_test_somebody', 'ALTER TYPE evq.event_state OWNER TO evq_test_somebody'), '42501', 'somebody: ALTER TYPE');
+
+-- With its grants a role can do its work: no table right is needed.
+SELECT lives_ok($$SELECT evq_configure('PRIVILEGE', 'PRIVILEGE')$$);
+SELECT evq_publish('PRIVILEGE', NULL, 'p', '{"secret": 1}', headers => '{"secret": 2}') AS id \gset
+SELECT is(pg_temp.as_role('evq_publisher', $$SELECT evq_publish('PRIVILEGE', NULL, 'p', idempotency_key => 'k')$$), 'done', 'publisher publishes, with a key');
+SELECT is(pg_temp.as_role('evq_publisher', format('SELECT evq_cancel(%L)', :'id')), '42501', 'publisher cannot cancel');
+SELECT is(pg_temp.as_role('evq_publisher', $$SELECT evq_acquire_next('PRIVILEGE')$$), '42501', 'publisher cannot acquire');
+SELECT is(pg_temp.as_role('evq_worker', $$SELECT evq_succeed(event_id, permit, '1', '[{"event_type": "PRIVILEGE"}]') FROM evq_acquire_next('PRIVILEGE')$$), 'done', 'worker works');
+SELECT is(pg_temp.as_role('evq_worker', $$SELECT evq_fail(event_id, 'no', permit) FROM evq_acquire_next('PRIVILEGE')$$), 'done', 'worker fails');
+SELECT is(pg_temp.as_role('evq_worker', $$SELECT evq_publish('PRIVILEGE', NULL, 'p')$$), '42501', 'worker cannot publish');
+SELECT is(pg_temp.as_role('evq_worker', format('SELECT evq_event(%L)', :'id')), '42501', 'worker cannot read an event that it does not hold');
+SELECT is(pg_temp.as_role('evq_operator', statement), 'done', 'operator: ' || statement) FROM unnest(ARRAY[
+	$$SELECT evq_configure('OTHER', 'PRIVILEGE', max_attempts => 3)$$, $$SELECT evq_configure_flow('PRIVILEGE', ordered => true)$$,
+	$$SELECT evq_suspend_event_type('PRIVILEGE')$$, $$SELECT evq_unsuspend_event_type('PRIVILEGE')$$,
+	$$SELECT evq_redrive('PRIVILEGE', '-infinity')$$, $$SELECT evq_tick()$$, $$SELECT evq_event(event_id) FROM evq.events$$, $$SELECT * FROM evq.errors$$,
+	format('SELECT evq_cancel(%L), evq_retry(%L)', :'id', :'id'),
+	$$SELECT evq_configure('OTHER', 'PRIVILEGE'), evq_drop_event_type('OTHER')$$]) statement;
+
+-- The monitor sees counts and ages, never payloads.
+SELECT is(pg_temp.as_role('evq_monitor', statement), 'done', 'monitor: ' || statement) FROM unnest(ARRAY[
+	'SELECT * FROM evq.queue', 'SELECT * FROM evq.workers', 'SELECT * FROM evq.transition', 'SELECT * FROM evq_counts()', 'SELECT * FROM evq_status()',
+	'SELECT evq_version()', $$SELECT * FROM evq_pending('PRIVILEGE')$$]) statement;
+SELECT is(pg_temp.as_role('evq_monitor', statement), '42501', 'monitor: ' || statement) FROM unnest(ARRAY[
+	'SELECT * FROM evq.events', 'SELECT * FROM evq.errors', 'SELECT * FROM evq.event_payload', 'SELECT * FROM evq.event_history', 'SELECT * FROM evq.idempotency',
+	format('SELECT evq_event(%L)', :'id'), format('SELECT evq_acquire(%L)', :'id'), 'SELECT evq_tick()']) statement;
+SELECT is_empty(
+	$$SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+	  WHERE c.oid IN ('evq.queue'::regclass, 'evq.workers'::regclass, 'evq.pending_event'::regclass)
+	  AND (a.atttypid IN ('jsonb'::regtype, 'json'::regtype) OR a.attname ~ 'payload|header|result|error|key')$$,
+	'nothing that the monitor reads has room for one');
+
+SELECT * FROM finish();
+ROLLBACK;

@@ -1,0 +1,115 @@
+-- The surface: schemas, types, tables, views, functions, roles. A changed signature is a visible change here.
+BEGIN;
+SELECT * FROM no_plan();
+
+CREATE TEMP VIEW members AS
+SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
+WHERE x.extname = 'evq' AND d.deptype = 'e';
+CREATE TEMP VIEW functions AS
+SELECT p.*, p.oid::regprocedure::text AS signature, l.lanname FROM pg_proc p JOIN members m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
+JOIN pg_language l ON l.oid = p.prolang;
+
+-- Relations and types.
+SELECT tables_are('evq', ARRAY['flow', 'event_type', 'event', 'event_payload', 'event_history', 'event_error', 'idempotency', 'epoch']);
+SELECT views_are('evq', ARRAY['events', 'queue', 'errors', 'workers', 'transition']);
+SELECT enums_are('evq', ARRAY['event_state']);
+SELECT enum_has_labels('evq', 'event_state', ARRAY['awaiting_processing', 'dispatched', 'being_processed', 'suspended',
+	'succeeded', 'failed', 'expired', 'canceled'], 'states, the live ones first');
+SELECT results_eq(
+	$$SELECT (attname::text || ' ' || format_type(atttypid, atttypmod)) COLLATE "default" FROM pg_attribute
+	  WHERE attrelid = 'evq.acquired'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum$$,
+	ARRAY['event_id uuid', 'permit bigint', 'event_type text', 'flow_type text', 'flow_id text', 'attempt integer', 'attempts_left integer',
+		  'payload jsonb', 'headers jsonb', 'attempt_due_at timestamp with time zone', 'due_at timestamp with time zone'],
+	'evq.acquired');
+SELECT results_eq(
+	$$SELECT (attname::text || ' ' || format_type(atttypid, atttypmod)) COLLATE "default" FROM pg_attribute
+	  WHERE attrelid = 'evq.pending_event'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum$$,
+	ARRAY['event_id uuid', 'event_type text', 'flow_type text', 'flow_id text', 'state evq.event_state', 'attempt integer', 'attempts_left integer',
+		  'priority integer', 'published_at timestamp with time zone', 'attempt_scheduled_at timestamp with time zone',
+		  'due_at timestamp with time zone'],
+	'evq.pending_event');
+
+-- Functions: names, arguments with their defaults, results.
+SELECT set_eq(
+	$$SELECT proname || '(' || pg_get_function_arguments(oid) || ') ' || pg_get_function_result(oid) FROM functions WHERE pronamespace <> 'evq'::regnamespace$$,
+	ARRAY[
+	'evq_publish(event_type text, flow_type text, flow_id text, payload jsonb DEFAULT ''{}''::jsonb, on_fail_event_type text DEFAULT NULL::text, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, priority smallint DEFAULT NULL::smallint, idempotency_key text DEFAULT NULL::text, headers jsonb DEFAULT NULL::jsonb) uuid',
+	'evq_publish_many(events jsonb) SETOF uuid',
+	'evq_publish_many(event_type text, flow_type text, flow_ids text[], payloads jsonb[], run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, priority smallint DEFAULT NULL::smallint) SETOF uuid',
+	'evq_acquire(event_id uuid, worker text DEFAULT NULL::text, permit_for interval DEFAULT NULL::interval) SETOF evq.acquired',
+	'evq_acquire_next(flow_type text, max_events integer DEFAULT 1, event_types text[] DEFAULT NULL::text[], worker text DEFAULT NULL::text, permit_for interval DEFAULT NULL::interval) SETOF evq.acquired',
+	'evq_heartbeat(event_ids uuid[], permits bigint[], extend_by interval DEFAULT NULL::interval, OUT event_id uuid, OUT held boolean, OUT cancel_requested boolean, OUT attempt_due_at timestamp with time zone) SETOF record',
+	'evq_succeed(event_id uuid, permit bigint DEFAULT NULL::bigint, result jsonb DEFAULT NULL::jsonb, spinoffs jsonb DEFAULT NULL::jsonb) uuid[]',
+	'evq_succeed_many(event_ids uuid[], permits bigint[], OUT event_id uuid, OUT accepted boolean) SETOF record',
+	'evq_succeed_and_acquire(flow_type text, event_ids uuid[], permits bigint[], max_events integer DEFAULT 1, event_types text[] DEFAULT NULL::text[], worker text DEFAULT NULL::text, permit_for interval DEFAULT NULL::interval) SETOF evq.acquired',
+	'evq_fail(event_id uuid, error_message text, permit bigint DEFAULT NULL::bigint, stack_trace text DEFAULT NULL::text, retryable boolean DEFAULT true, retry_in interval DEFAULT NULL::interval) evq.event_state',
+	'evq_fail_many(event_ids uuid[], permits bigint[], error_message text, retryable boolean DEFAULT true, OUT event_id uuid, OUT accepted boolean, OUT state evq.event_state) SETOF record',
+	'evq_snooze(event_id uuid, permit bigint, run_at timestamp with time zone) void',
+	'evq_release(event_id uuid, permit bigint) void',
+	'evq_suspend(event_id uuid, permit bigint, timeout interval DEFAULT NULL::interval) timestamp with time zone',
+	'evq_activate(event_id uuid, payload_patch jsonb DEFAULT NULL::jsonb) void',
+	'evq_cancel(event_id uuid, reason text DEFAULT NULL::text) void',
+	'evq_retry(event_id uuid) void',
+	'evq_redrive(event_type text, since timestamp with time zone, max_events integer DEFAULT 1000) bigint',
+	'evq_configure(event_type text, flow_type text DEFAULT NULL::text, max_attempts integer DEFAULT NULL::integer, lifespan interval DEFAULT NULL::interval, attempt_delays interval[] DEFAULT NULL::interval[], backoff_factor double precision DEFAULT NULL::double precision, max_delay interval DEFAULT NULL::interval, jitter double precision DEFAULT NULL::double precision, attempt_timeout interval DEFAULT NULL::interval, on_suspend_timeout text DEFAULT NULL::text, on_fail_event_type text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, max_payload_bytes integer DEFAULT NULL::integer, retention interval DEFAULT NULL::interval) void',
+	'evq_configure_flow(flow_type text, channel text DEFAULT NULL::text, max_dispatched integer DEFAULT NULL::integer, max_processing integer DEFAULT NULL::integer, dispatch_timeout interval DEFAULT NULL::interval, delivery text DEFAULT NULL::text, ordered boolean DEFAULT NULL::boolean, notify_payload boolean DEFAULT NULL::boolean) void',
+	'evq_suspend_event_type(event_type text) void',
+	'evq_unsuspend_event_type(event_type text) void',
+	'evq_drop_event_type(event_type text) void',
+	'evq_event(event_id uuid) jsonb',
+	'evq_pending(flow_type text, max_events integer DEFAULT 100) SETOF evq.pending_event',
+	'evq_counts(flow_type text DEFAULT NULL::text, OUT flow_type text, OUT event_type text, OUT state evq.event_state, OUT events bigint) SETOF record',
+	'evq_tick(OUT dispatched integer, OUT timed_out integer, OUT expired integer) record',
+	'evq_status(OUT preloaded boolean, OUT enabled boolean, OUT running boolean, OUT dispatcher_pid integer, OUT started_at timestamp with time zone, OUT last_turn_at timestamp with time zone, OUT turns bigint, OUT events_dispatched bigint, OUT ring_overflows bigint, OUT errors bigint, OUT last_error text, OUT problem text, OUT hint text) record',
+	'evq_version() text'],
+	'functions that users call');
+SELECT is_empty($$SELECT signature FROM functions WHERE pronamespace <> 'evq'::regnamespace AND proname !~ '^evq_'$$, 'functions outside schema evq are called evq_*');
+SELECT is_empty(
+	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname <> 'transitions'$$,
+	'functions in C are VOLATILE and PARALLEL UNSAFE');
+SELECT is_empty($$SELECT signature FROM functions WHERE lanname = 'c' AND prosecdef$$, 'functions in C need no SECURITY DEFINER');
+SELECT is_empty(
+	$$SELECT signature FROM functions WHERE prosecdef AND proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp']$$,
+	'SECURITY DEFINER functions have their search_path pinned');
+SELECT is_empty(
+	$$SELECT signature FROM functions WHERE lanname <> 'c' AND prosqlbody IS NULL AND proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp']$$,
+	'so has every function whose body is parsed when it runs');
+SELECT is_empty(
+	$$SELECT signature FROM functions WHERE proparallel = 's' AND provolatile = 'v'$$, 'nothing volatile is PARALLEL SAFE');
+
+-- Tables.
+SELECT set_eq(
+	$$SELECT oid::regclass::text FROM pg_class JOIN members ON classid = 'pg_class'::regclass AND objid = oid WHERE relkind IN ('r', 'p', 'S')$$,
+	$$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'evq'$$,
+	'every table and sequence is dumped with its rows');
+SELECT is_empty($$SELECT FROM pg_extension, unnest(extcondition) c WHERE extname = 'evq' AND c <> ''$$, '... all of them');
+SELECT is_empty($$SELECT FROM pg_class WHERE relnamespace = 'evq'::regnamespace AND relkind IN ('r', 'p') AND (relrowsecurity OR relhasrules OR relpersistence <> 'p')$$,
+	'tables are logged, without rules and row security');
+SELECT set_eq(
+	$$SELECT tgrelid::regclass::text || ' ' || tgfoid::regproc::text FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid WHERE relnamespace = 'evq'::regnamespace$$,
+	ARRAY['evq.flow evq.configuration_changed', 'evq.event_type evq.configuration_changed'],
+	'only the configuration has triggers');
+SELECT is_empty(
+	$$SELECT indexrelid::regclass FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indexrelid
+	  WHERE i.indrelid = 'evq.event'::regclass AND (a.attname IN ('state', 'attempts_used', 'state_due_at', 'state_since', 'permit', 'worker')
+		OR pg_get_expr(i.indpred, i.indrelid) ~ 'state|permit|worker|attempts')$$,
+	'no index of evq.event hinders HOT updates by dispatch and acquire');
+SELECT isnt_empty($$SELECT FROM pg_class WHERE oid = 'evq.event'::regclass AND reloptions::text ~ 'fillfactor=[1-5]'$$,
+	'evq.event leaves room on its pages');
+
+-- Roles.
+SELECT is_empty(
+	$$SELECT wanted FROM unnest('{evq_publisher, evq_worker, evq_operator, evq_monitor}'::name[]) wanted
+	  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted AND NOT rolcanlogin AND NOT rolsuper AND NOT rolcreaterole
+						AND NOT rolcreatedb AND NOT rolbypassrls AND NOT rolreplication)$$,
+	'the four roles exist and have no attributes');
+SELECT is_empty(
+	$$SELECT FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member WHERE r.rolname ~ '^evq_'$$, 'they are members of no other role');
+
+-- The extension.
+SELECT is((SELECT extversion FROM pg_extension WHERE extname = 'evq'), (SELECT default_version FROM pg_available_extensions WHERE name = 'evq'),
+	'installed in its default version');
+SELECT is(evq_version(), (SELECT extversion FROM pg_extension WHERE extname = 'evq'), 'evq_version() says so');
+
+SELECT * FROM finish();
+ROLLBACK;
