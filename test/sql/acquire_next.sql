@@ -34,6 +34,14 @@ SELECT flow_id FROM evq_acquire_next('F', 2);
 SELECT flow_id FROM evq_acquire_next('F', 10);
 RESET evq.debug_clock_offset;
 
+-- Higher priority first, then the earlier one.
+SELECT evq_publish('A', NULL, 'p1') \gset
+SELECT evq_publish('A', NULL, 'p2', priority => 5::smallint) \gset
+SELECT evq_publish('A', NULL, 'p3', priority => -5::smallint) \gset
+SELECT evq_publish('A', NULL, 'p4', priority => 5::smallint) \gset
+SELECT flow_id FROM evq_acquire_next('F');
+SELECT flow_id FROM evq_acquire_next('F', 10);
+
 -- No event of a suspended type.
 SELECT evq_suspend_event_type('A') \gset
 SELECT evq_publish('A', NULL, 's1') \gset

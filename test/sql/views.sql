@@ -7,6 +7,17 @@ SELECT evq_configure('A', 'F', on_fail_event_type => '') \gset
 SELECT evq_configure('B', 'F') \gset
 SELECT evq_configure('C', 'G') \gset
 
+-- The configuration; what a dropped type was is not shown.
+SELECT evq_configure('DROPPED', 'F') \gset
+SELECT evq_drop_event_type('DROPPED') \gset
+SELECT evq_configure('C', max_attempts => 2, lifespan => '1 hour', attempt_delays => '{1 s, 2 s}', priority => 3) \gset
+SELECT * FROM evq.flows ORDER BY flow_type;
+\x on
+SELECT * FROM evq.event_types WHERE event_type = 'C';
+\x off
+SELECT event_type, flow_type, attempt_timeout FROM evq.event_types ORDER BY event_type;
+SELECT evq_configure('C', attempt_delays => '{0 s, 10 s}', priority => 0) \gset
+
 -- Empty.
 SELECT count(*) FROM evq.events;
 SELECT count(*) FROM evq.queue;
@@ -60,7 +71,7 @@ RESET evq.debug_clock_offset;
 SELECT event_id = ev('b1') AS is_b1, event_type, flow_type, flow_id, state, attempt, outcome, error_message, stack_trace, worker FROM evq.errors ORDER BY attempt;
 
 -- evq_event: all of one event.
-SELECT string_agg(key, ', ' ORDER BY key) FROM jsonb_object_keys(evq_event(ev('a1'))) AS key;
+SELECT key FROM jsonb_object_keys(evq_event(ev('a1'))) AS key ORDER BY key COLLATE "C";
 SELECT e ->> 'event_id' = ev('a1')::text AS is_a1, e -> 'state' AS state, e -> 'payload' AS payload, e -> 'headers' AS headers,
 	e -> 'idempotency_key' AS key, e -> 'errors' AS errors, e -> 'children' AS children, e -> 'parent_id' AS parent
 FROM evq_event(ev('a1')) e;
