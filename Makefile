@@ -68,6 +68,7 @@ ISOLATION = \
 	race_tick
 PGTAP = \
 	comments.sql \
+	install.sql \
 	privileges.sql \
 	schema.sql \
 	search_path.sql

@@ -94,7 +94,10 @@ SELECT is_empty(
 	$$SELECT attrelid::regclass, attname FROM pg_attribute JOIN relations ON oid = attrelid WHERE attacl IS NOT NULL$$, 'nor on a column');
 SELECT set_eq(
 	$$SELECT name || ' ' || a.grantee::regrole || ' ' || a.privilege_type FROM relations, aclexplode(relacl) a WHERE relkind = 'v' AND a.grantee <> relowner$$,
-	ARRAY['evq.events evq_operator SELECT', 'evq.errors evq_operator SELECT',
+	ARRAY['evq.flows evq_publisher SELECT', 'evq.flows evq_worker SELECT', 'evq.flows evq_operator SELECT', 'evq.flows evq_monitor SELECT',
+		  'evq.event_types evq_publisher SELECT', 'evq.event_types evq_worker SELECT', 'evq.event_types evq_operator SELECT',
+		  'evq.event_types evq_monitor SELECT',
+		  'evq.events evq_operator SELECT', 'evq.errors evq_operator SELECT',
 		  'evq.transition evq_operator SELECT', 'evq.transition evq_monitor SELECT',
 		  'evq.queue evq_operator SELECT', 'evq.queue evq_monitor SELECT',
 		  'evq.workers evq_operator SELECT', 'evq.workers evq_monitor SELECT'],
@@ -167,7 +170,7 @@ SELECT is(pg_temp.as_role('evq_operator', statement), 'done', 'operator: ' || st
 
 -- The monitor sees counts and ages, never payloads.
 SELECT is(pg_temp.as_role('evq_monitor', statement), 'done', 'monitor: ' || statement) FROM unnest(ARRAY[
-	'SELECT * FROM evq.queue', 'SELECT * FROM evq.workers', 'SELECT * FROM evq.transition', 'SELECT * FROM evq_counts()', 'SELECT * FROM evq_status()',
+	'SELECT * FROM evq.flows', 'SELECT * FROM evq.event_types', 'SELECT * FROM evq.queue', 'SELECT * FROM evq.workers', 'SELECT * FROM evq.transition', 'SELECT * FROM evq_counts()', 'SELECT * FROM evq_status()',
 	'SELECT evq_version()', $$SELECT * FROM evq_pending('PRIVILEGE')$$]) statement;
 SELECT is(pg_temp.as_role('evq_monitor', statement), '42501', 'monitor: ' || statement) FROM unnest(ARRAY[
 	'SELECT * FROM evq.events', 'SELECT * FROM evq.errors', 'SELECT * FROM evq.event_payload', 'SELECT * FROM evq.event_history', 'SELECT * FROM evq.idempotency',
