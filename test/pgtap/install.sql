@@ -44,6 +44,8 @@ CREATE FUNCTION app.compare(varchar, varchar) RETURNS boolean LANGUAGE plpgsql A
 CREATE OPERATOR app.= (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = app.compare);
 CREATE FUNCTION app.divide(interval, int) RETURNS interval LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''captured''; END';
 CREATE OPERATOR app./ (LEFTARG = interval, RIGHTARG = int, FUNCTION = app.divide);
+CREATE FUNCTION app.divide(interval, smallint) RETURNS interval LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''captured''; END';
+CREATE OPERATOR app./ (LEFTARG = interval, RIGHTARG = smallint, FUNCTION = app.divide);
 RESET ROLE;
 
 SELECT lives_ok('CREATE EXTENSION evq SCHEMA app', 'CREATE EXTENSION into that schema');
