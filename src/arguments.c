@@ -159,6 +159,19 @@ shown(const char *name)
 	return length < NAMEDATALEN ? name : pnstrdup(name, pg_mbcliplen(name, length, NAMEDATALEN - 1));
 }
 
+/* The flow of an event type; there is none only where the tables were changed by hand. */
+static const EvqFlow *
+flow_of(const EvqEventType *event_type)
+{
+	const EvqFlow *flow = evq_config_flow(event_type->flow_no);
+
+	if (flow == NULL)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_UNKNOWN_TYPE),
+						errmsg("event type \"%s\" has no flow", event_type->event_type),
+						errhint("Configure it again with evq_configure().")));
+	return flow;
+}
+
 /* flow_type: NULL = the type's own; another one is an error. */
 const EvqEventType *
 evq_argument_event_type(const char *event_type, const char *flow_type)
@@ -174,10 +187,10 @@ evq_argument_event_type(const char *event_type, const char *flow_type)
 		return found;
 	flow = evq_argument_flow(flow_type);
 	if (flow->flow_no != found->flow_no)
-		ereport(ERROR, (errcode(EVQ_ERRCODE_UNKNOWN_TYPE),
-						errmsg("event type \"%s\" is not of flow \"%s\"", event_type, flow_type),
-						errhint("Pass NULL for the event type's own flow, \"%s\".",
-								evq_config_flow(found->flow_no)->flow_type)));
+		ereport(ERROR,
+				(errcode(EVQ_ERRCODE_UNKNOWN_TYPE),
+				 errmsg("event type \"%s\" is not of flow \"%s\"", event_type, flow_type),
+				 errhint("Pass NULL for the event type's own flow, \"%s\".", flow_of(found)->flow_type)));
 	return found;
 }
 
@@ -200,8 +213,7 @@ evq_argument_on_fail(const char *on_fail_event_type, const EvqEventType *event_t
 {
 	if (on_fail_event_type == NULL)
 		return 0;
-	return evq_argument_event_type(on_fail_event_type, evq_config_flow(event_type->flow_no)->flow_type)
-		->event_type_no;
+	return evq_argument_event_type(on_fail_event_type, flow_of(event_type)->flow_type)->event_type_no;
 }
 
 /* The numbers of event types; none for NULL. */

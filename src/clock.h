@@ -8,5 +8,6 @@
 #include "types.h"
 
 extern TimestampTz evq_clock_now(void);
+extern int64 evq_clock_monotonic(void);
 
 #endif /* EVQ_CLOCK_H */

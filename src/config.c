@@ -16,13 +16,17 @@
 
 #include "config.h"
 
-/* Numbers are dense: they come from a sequence. */
 typedef struct Lookup
 {
-	const void **by_no;
-	int32 max_no;
+	HTAB *by_no;
 	HTAB *by_name; /* those that are not dropped */
 } Lookup;
+
+typedef struct NoEntry
+{
+	int32 no;
+	const void *row;
+} NoEntry;
 
 typedef struct NameEntry
 {
@@ -64,24 +68,27 @@ evq_config_invalidate(void)
 }
 
 static void
-make_lookup(Lookup *lookup, const char *name, int32 max_no, int count)
+make_lookup(Lookup *lookup, int count)
 {
-	HASHCTL control = {.keysize = NAMEDATALEN, .entrysize = sizeof(NameEntry), .hcxt = copy_context};
+	HASHCTL by_no = {.keysize = sizeof(int32), .entrysize = sizeof(NoEntry), .hcxt = copy_context};
+	HASHCTL by_name = {.keysize = NAMEDATALEN, .entrysize = sizeof(NameEntry), .hcxt = copy_context};
 
-	lookup->max_no = max_no;
-	lookup->by_no = palloc0((max_no + 1) * sizeof(void *));
-	lookup->by_name = hash_create(name, Max(count, 16), &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	lookup->by_no = hash_create("evq numbers", Max(count, 16), &by_no, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	lookup->by_name = hash_create("evq names", Max(count, 16), &by_name,
+								  HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 }
 
 static void
 add_to_lookup(Lookup *lookup, int32 no, const char *name, bool dropped, const void *row)
 {
-	lookup->by_no[no] = row;
+	NoEntry *numbered = hash_search(lookup->by_no, &no, HASH_ENTER, NULL);
+
+	numbered->row = row;
 	if (!dropped)
 	{
-		NameEntry *entry = hash_search(lookup->by_name, name, HASH_ENTER, NULL);
+		NameEntry *named = hash_search(lookup->by_name, name, HASH_ENTER, NULL);
 
-		entry->row = row;
+		named->row = row;
 	}
 }
 
@@ -93,24 +100,17 @@ read_copy(void)
 	MemoryContext previous = MemoryContextSwitchTo(fresh);
 	EvqEventType *event_types;
 	int event_type_count;
-	int32 max_no;
 
 	copy_context = fresh;
 	event_type_count = evq_store_read_event_types(&event_types);
 	flow_count = evq_store_read_flows(&flows);
 
-	max_no = 0;
-	for (int i = 0; i < event_type_count; i++)
-		max_no = Max(max_no, event_types[i].event_type_no);
-	make_lookup(&event_type_lookup, "evq event types", max_no, event_type_count);
+	make_lookup(&event_type_lookup, event_type_count);
 	for (int i = 0; i < event_type_count; i++)
 		add_to_lookup(&event_type_lookup, event_types[i].event_type_no, event_types[i].event_type,
 					  event_types[i].dropped, &event_types[i]);
 
-	max_no = 0;
-	for (int i = 0; i < flow_count; i++)
-		max_no = Max(max_no, flows[i].flow_no);
-	make_lookup(&flow_lookup, "evq flows", max_no, flow_count);
+	make_lookup(&flow_lookup, flow_count);
 	for (int i = 0; i < flow_count; i++)
 		add_to_lookup(&flow_lookup, flows[i].flow_no, flows[i].flow_type, false, &flows[i]);
 
@@ -149,7 +149,9 @@ evq_config_use(void)
 static const void *
 find_no(const Lookup *lookup, int32 no)
 {
-	return no > 0 && no <= lookup->max_no ? lookup->by_no[no] : NULL;
+	const NoEntry *entry = hash_search(lookup->by_no, &no, HASH_FIND, NULL);
+
+	return entry == NULL ? NULL : entry->row;
 }
 
 static const void *

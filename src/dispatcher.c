@@ -248,6 +248,34 @@ wait_ms(long timeout)
 	ResetLatch(MyLatch);
 }
 
+/* Lets the time pass although sessions announce things, but not when asked to leave. */
+static void
+back_off(long timeout)
+{
+	int64 until = evq_clock_monotonic() + timeout * 1000;
+	int64 left;
+
+	pg_atomic_write_u64(&place->sleeping_until, (uint64) DT_NOBEGIN);
+	while ((left = (until - evq_clock_monotonic()) / 1000) > 0)
+	{
+		wait_ms(left);
+		heed_requests();
+	}
+	pg_atomic_write_u64(&place->sleeping_until, (uint64) DT_NOEND);
+}
+
+/* Remembers since when another session's evq_tick() has kept the turn. */
+static void
+note_refused_turn(bool refused)
+{
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	if (!refused)
+		place->refused_since = 0;
+	else if (place->refused_since == 0)
+		place->refused_since = GetCurrentTimestamp();
+	LWLockRelease(evq_shared->lock);
+}
+
 /* Waits a little while more comes in, but not for the latch, which says no more than that. */
 static void
 coalesce(TimestampTz last_turn_at)
@@ -314,8 +342,9 @@ run(void)
 			recover();
 			evq_engine_destroy(engine);
 			engine = evq_engine_create(place);
+			evq_engine_be_careful(engine);
 			require_extension();
-			wait_ms(Min((long) FIRST_BACKOFF_MS << Min(errors, 10), LONGEST_BACKOFF_MS));
+			back_off(Min((long) FIRST_BACKOFF_MS << Min(errors, 10), LONGEST_BACKOFF_MS));
 			errors++;
 			continue;
 		}
@@ -323,7 +352,8 @@ run(void)
 		if (done)
 			count_turn(&turn);
 		else
-			wait_ms(FIRST_BACKOFF_MS);
+			back_off(FIRST_BACKOFF_MS);
+		note_refused_turn(!done);
 	}
 }
 

@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "executor/spi.h"
@@ -27,8 +28,10 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
+#include "clock.h"
 #include "engine.h"
 #include "guc.h"
 #include "lifecycle.h"
@@ -42,6 +45,10 @@
 
 /* Events due within this time are remembered; later ones stay in the table. */
 #define HORIZON (60 * USECS_PER_SEC)
+
+/* How long to put off an event that cannot be processed, and to be careful after that. */
+#define PUT_OFF USECS_PER_MINUTE
+#define CAREFUL_TIME (10 * USECS_PER_MINUTE)
 
 /* When to look again at a row that somebody else is changing. */
 #define BUSY_DELAY (USECS_PER_SEC / 10)
@@ -66,7 +73,8 @@ struct EvqEngine
 	EvqPlace *place; /* NULL = no shared memory */
 	EvqTrack *track;
 	List *successors;
-	uint32 first_flow; /* where the last turn began to dispatch */
+	int64 careful_until; /* by the monotonic clock; see carefully() */
+	uint32 first_flow;   /* where the last turn began to dispatch */
 
 	/* the pass */
 	bool pass_wanted;
@@ -82,7 +90,7 @@ struct EvqEngine
 	/* as of the last complete pass */
 	bool parked;
 	bool full;
-	TimestampTz last_pass_at;
+	int64 last_pass_at;    /* by the monotonic clock */
 	TimestampTz future_at; /* the earliest event beyond the horizon */
 	uint64 announcing_seen;
 	uint64 configuration_seen;
@@ -116,6 +124,13 @@ void
 evq_engine_want_pass(EvqEngine *engine)
 {
 	engine->pass_wanted = engine->complete_wanted = true;
+}
+
+/* The last turn failed: the next ones are to keep the events apart. */
+void
+evq_engine_be_careful(EvqEngine *engine)
+{
+	engine->careful_until = evq_clock_monotonic() + CAREFUL_TIME;
 }
 
 /* Has a pass begun that needs further turns? */
@@ -230,22 +245,30 @@ remember(EvqEngine *engine, const EvqWake *facts, TimestampTz now)
 	return evq_track_put(engine->track, facts, now);
 }
 
+/* An event on offer was taken in vain. */
+static void
+take_back(EvqEngine *engine, EvqTracked *tracked)
+{
+	bool was_empty;
+
+	if (tracked->state == EVQ_TRACK_DISPATCHED)
+		offer(engine, &tracked->facts, &was_empty);
+	else if (tracked->state == EVQ_TRACK_OFFERED)
+		evq_track_set(engine->track, tracked, EVQ_TRACK_READY, tracked->facts.due_at);
+}
+
 /* Takes in what sessions have told. */
 void
 evq_engine_absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampTz now)
 {
-	bool was_empty;
-
 	for (int i = 0; i < count; i++)
 	{
-		EvqTracked *tracked = evq_track_find(engine->track, &wakes[i].event_id);
+		EvqTracked *tracked;
 
-		/* A dispatched event that was taken and given back is on offer again. */
-		if (tracked != NULL && tracked->state == EVQ_TRACK_DISPATCHED &&
-			wakes[i].state == EVQ_STATE_DISPATCHED && wakes[i].at <= now)
-			offer(engine, &wakes[i], &was_empty);
-		else
+		if (!wakes[i].given_back)
 			remember(engine, &wakes[i], now);
+		else if ((tracked = evq_track_find(engine->track, &wakes[i].event_id)) != NULL)
+			take_back(engine, tracked);
 	}
 }
 
@@ -356,7 +379,7 @@ static void
 end_pass(EvqEngine *engine, TimestampTz now)
 {
 	engine->passing = false;
-	engine->last_pass_at = now;
+	engine->last_pass_at = evq_clock_monotonic();
 	engine->parked = engine->pass_parked;
 	engine->full = engine->pass_full;
 	engine->future_at = engine->pass_future_at;
@@ -404,12 +427,82 @@ continue_pass(EvqEngine *engine, EvqStore *store, TimestampTz now)
 	end_pass(engine, now);
 }
 
+/* ---------- one event ---------- */
+
+/* What one turn works with. */
+typedef struct Work
+{
+	EvqEngine *engine;
+	EvqStore *store;
+	TimestampTz now;
+	bool notify; /* there is room for notifications */
+	EvqTurn *turn;
+} Work;
+
+/*
+ * Does something about one event. After a turn that failed, each event is done
+ * with in a subtransaction for a while: so one that cannot be processed, say
+ * because its payload is damaged, is put off and does not stop the others.
+ */
+static void
+carefully(Work *work, EvqTracked *tracked, void (*act)(Work *, EvqTracked *))
+{
+	EvqEngine *engine = work->engine;
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	EvqStore *store = work->store;
+	pg_uuid_t event_id = tracked->event_id;
+
+	if (evq_clock_monotonic() >= engine->careful_until)
+	{
+		act(work, tracked);
+		return;
+	}
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		work->store = evq_store_open("evq_tick()");
+		act(work, tracked);
+		evq_store_close(work->store);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+		char id[EVQ_UUID_TEXT_SIZE];
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		ereport(LOG, (errmsg("evq: event %s could not be processed and is put off: %s",
+							 evq_uuid_text(&event_id, id), error->message)));
+		FreeErrorData(error);
+		engine->careful_until = evq_clock_monotonic() + CAREFUL_TIME;
+		tracked = evq_track_find(engine->track, &event_id);
+		if (tracked != NULL)
+			evq_track_set(engine->track, tracked,
+						  tracked->state == EVQ_TRACK_READY ? EVQ_TRACK_WAITING : tracked->state,
+						  work->now + PUT_OFF);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	work->store = store;
+}
+
 /* ---------- timers ---------- */
 
 /* Looks at an event whose timer has come and does what the clock asks. */
 static void
-fire(EvqEngine *engine, EvqStore *store, EvqTracked *tracked, TimestampTz now, EvqTurn *turn)
+fire(Work *work, EvqTracked *tracked)
 {
+	EvqEngine *engine = work->engine;
+	TimestampTz now = work->now;
 	EvqEvent event;
 	EvqWake facts;
 
@@ -419,7 +512,7 @@ fire(EvqEngine *engine, EvqStore *store, EvqTracked *tracked, TimestampTz now, E
 		return;
 	}
 
-	switch (evq_lifecycle_settle(store, now, &tracked->event_id, &event))
+	switch (evq_lifecycle_settle(work->store, now, &tracked->event_id, &event))
 	{
 		case EVQ_SETTLED_GONE:
 			forget(engine, tracked);
@@ -430,10 +523,10 @@ fire(EvqEngine *engine, EvqStore *store, EvqTracked *tracked, TimestampTz now, E
 						  now + BUSY_DELAY);
 			return;
 		case EVQ_SETTLED_TIMED_OUT:
-			turn->timed_out++;
+			work->turn->timed_out++;
 			break;
 		case EVQ_SETTLED_EXPIRED:
-			turn->expired++;
+			work->turn->expired++;
 			break;
 		case EVQ_SETTLED_NOTHING:
 			break;
@@ -451,16 +544,16 @@ fire(EvqEngine *engine, EvqStore *store, EvqTracked *tracked, TimestampTz now, E
 }
 
 static void
-fire_timers(EvqEngine *engine, EvqStore *store, TimestampTz now, EvqTurn *turn)
+fire_timers(Work *work)
 {
 	for (int i = 0; i < evq_dispatch_batch; i++)
 	{
-		EvqTracked *tracked = evq_track_first_timer(engine->track);
+		EvqTracked *tracked = evq_track_first_timer(work->engine->track);
 
 		CHECK_FOR_INTERRUPTS();
-		if (tracked == NULL || tracked->timer_at > now)
+		if (tracked == NULL || tracked->timer_at > work->now)
 			break;
-		fire(engine, store, tracked, now, turn);
+		carefully(work, tracked, fire);
 	}
 }
 
@@ -575,39 +668,31 @@ can_notify(void)
 	return false;
 }
 
-typedef struct Dispatch
-{
-	EvqEngine *engine;
-	EvqStore *store;
-	TimestampTz now;
-	bool notify;
-	EvqTurn *turn;
-} Dispatch;
-
 /* Offers an event of a pull flow; false = the flow can have no offer. */
 static bool
-offer_ready(Dispatch *dispatch, EvqTracked *tracked, const EvqFlow *flow)
+offer_ready(Work *work, EvqTracked *tracked, const EvqFlow *flow)
 {
-	EvqEngine *engine = dispatch->engine;
+	EvqEngine *engine = work->engine;
 	bool was_empty;
 
 	if (!offer(engine, &tracked->facts, &was_empty))
 		return false;
 	/* One wake-up when work comes, and again when nobody came for it. */
-	if (dispatch->notify && (was_empty || tracked->offered_before))
+	if (work->notify && (was_empty || tracked->offered_before))
 		Async_Notify(flow->channel, psprintf("{\"flow_type\":\"%s\",\"ready\":true}", flow->flow_type));
 	tracked->offered_before = true;
 	evq_track_set(engine->track, tracked, EVQ_TRACK_OFFERED,
-				  Min(evq_retry_add(dispatch->now, flow->dispatch_timeout), tracked->facts.due_at));
-	dispatch->turn->dispatched++;
+				  Min(evq_retry_add(work->now, flow->dispatch_timeout), tracked->facts.due_at));
+	work->turn->dispatched++;
 	return true;
 }
 
 /* Offers or dispatches the first ready event of a flow, or puts it where it belongs. */
 static void
-dispatch_ready(Dispatch *dispatch, EvqTracked *tracked, const EvqFlow *flow)
+dispatch_ready(Work *work, EvqTracked *tracked)
 {
-	EvqEngine *engine = dispatch->engine;
+	EvqEngine *engine = work->engine;
+	const EvqFlow *flow = evq_config_flow(tracked->facts.flow_no);
 	const EvqEventType *event_type = evq_config_event_type(tracked->facts.event_type_no);
 	EvqEvent event;
 	EvqWake facts;
@@ -618,10 +703,10 @@ dispatch_ready(Dispatch *dispatch, EvqTracked *tracked, const EvqFlow *flow)
 		evq_track_remove(engine->track, tracked);
 		return;
 	}
-	if (flow->pull && !tracked->facts.ordered && offer_ready(dispatch, tracked, flow))
+	if (flow->pull && !tracked->facts.ordered && offer_ready(work, tracked, flow))
 		return;
 
-	if (!evq_store_fetch(dispatch->store, &tracked->event_id, &event))
+	if (!evq_store_fetch(work->store, &tracked->event_id, &event))
 	{
 		forget(engine, tracked);
 		return;
@@ -631,41 +716,40 @@ dispatch_ready(Dispatch *dispatch, EvqTracked *tracked, const EvqFlow *flow)
 		evq_track_remove(engine->track, tracked);
 		return;
 	}
-	if (event.state != EVQ_STATE_AWAITING_PROCESSING || event.attempt_scheduled_at > dispatch->now ||
-		event.due_at <= dispatch->now)
+	if (event.state != EVQ_STATE_AWAITING_PROCESSING || event.attempt_scheduled_at > work->now ||
+		event.due_at <= work->now)
 	{
 		evq_wake_from_event(&facts, &event);
-		remember(engine, &facts, dispatch->now);
-		if (event.due_at <= dispatch->now)
-			evq_track_set(engine->track, tracked, EVQ_TRACK_WAITING, dispatch->now);
+		remember(engine, &facts, work->now);
+		if (event.due_at <= work->now)
+			evq_track_set(engine->track, tracked, EVQ_TRACK_WAITING, work->now);
 		return;
 	}
 	if (event.ordered)
 	{
-		if (!is_in_front(engine, dispatch->store, tracked, &event, dispatch->now))
+		if (!is_in_front(engine, work->store, tracked, &event, work->now))
 			return;
 		evq_track_set_flow_id(engine->track, tracked, event.flow_id);
 	}
-	if (flow->pull && event.ordered && offer_ready(dispatch, tracked, flow))
+	if (flow->pull && event.ordered && offer_ready(work, tracked, flow))
 		return;
 
-	if (!evq_lifecycle_dispatch(dispatch->store, dispatch->now, &event, flow->dispatch_timeout))
+	if (!evq_lifecycle_dispatch(work->store, work->now, &event, flow->dispatch_timeout))
 	{
-		evq_track_set(engine->track, tracked, EVQ_TRACK_WAITING, dispatch->now + BUSY_DELAY);
+		evq_track_set(engine->track, tracked, EVQ_TRACK_WAITING, work->now + BUSY_DELAY);
 		return;
 	}
 	evq_track_set(engine->track, tracked, EVQ_TRACK_DISPATCHED, event.state_due_at);
-	if (dispatch->notify)
-		Async_Notify(flow->channel,
-					 dispatch_message(dispatch->store, &event, event_type, flow, dispatch->now));
-	dispatch->turn->dispatched++;
+	if (work->notify)
+		Async_Notify(flow->channel, dispatch_message(work->store, &event, event_type, flow, work->now));
+	work->turn->dispatched++;
 }
 
 /* Dispatches what the flows have room for, a batch at most. Each turn begins with another flow. */
 static void
-dispatch_flows(EvqEngine *engine, EvqStore *store, TimestampTz now, EvqTurn *turn)
+dispatch_flows(Work *work)
 {
-	Dispatch dispatch = {.engine = engine, .store = store, .now = now, .turn = turn};
+	EvqEngine *engine = work->engine;
 	List *flows = evq_track_flows(engine->track);
 	int budget = evq_dispatch_batch;
 	bool asked_queue = false;
@@ -687,10 +771,10 @@ dispatch_flows(EvqEngine *engine, EvqStore *store, TimestampTz now, EvqTurn *tur
 			CHECK_FOR_INTERRUPTS();
 			if (!asked_queue)
 			{
-				dispatch.notify = can_notify();
+				work->notify = can_notify();
 				asked_queue = true;
 			}
-			dispatch_ready(&dispatch, tracked, flow);
+			carefully(work, tracked, dispatch_ready);
 			budget--;
 		}
 	}
@@ -698,13 +782,35 @@ dispatch_flows(EvqEngine *engine, EvqStore *store, TimestampTz now, EvqTurn *tur
 
 /* ---------- the turn ---------- */
 
+static bool turn_taken; /* by this transaction */
+
+static void
+at_end_of_transaction(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_PRE_PREPARE && turn_taken)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("cannot PREPARE a transaction that has called evq_tick()"),
+						errhint("It would keep the engine from its next turn.")));
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
+		turn_taken = false;
+}
+
+void
+evq_engine_init(void)
+{
+	RegisterXactCallback(at_end_of_transaction, NULL);
+}
+
 static bool
 lock_turn(void)
 {
 	LOCKTAG tag;
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, TURN_LOCK_CLASS);
-	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	turn_taken = true;
+	return true;
 }
 
 /* Is an event ready in a flow that has room, or (with_room = false) in one that has none? */
@@ -744,6 +850,13 @@ must_poll(const EvqEngine *engine)
 		   pg_atomic_read_u64(&place->announcing) != engine->announcing_seen;
 }
 
+/* Microseconds until a pass is made whatever was told. */
+static int64
+time_to_poll(const EvqEngine *engine)
+{
+	return Max(engine->last_pass_at + (int64) evq_poll_interval * 1000 - evq_clock_monotonic(), 0);
+}
+
 /* Would a turn now do anything? */
 bool
 evq_engine_is_due(EvqEngine *engine, TimestampTz now)
@@ -752,7 +865,7 @@ evq_engine_is_due(EvqEngine *engine, TimestampTz now)
 
 	if (engine->place != NULL && pg_atomic_exchange_u32(&engine->place->look_now, 0) != 0)
 		evq_engine_want_pass(engine);
-	if (must_poll(engine) && now - engine->last_pass_at >= (int64) evq_poll_interval * 1000)
+	if (must_poll(engine) && time_to_poll(engine) == 0)
 		engine->pass_wanted = true;
 	if (engine->full && evq_track_count(engine->track) < evq_max_tracked / 2)
 		engine->pass_wanted = true;
@@ -768,7 +881,7 @@ TimestampTz
 evq_engine_next_at(const EvqEngine *engine, TimestampTz now)
 {
 	EvqTracked *first = evq_track_first_timer(engine->track);
-	TimestampTz next_at = now + (int64) evq_poll_interval * 1000;
+	TimestampTz next_at = now + (must_poll(engine) ? time_to_poll(engine) : (int64) evq_poll_interval * 1000);
 
 	if (first != NULL)
 		next_at = Min(next_at, first->timer_at);
@@ -784,8 +897,8 @@ evq_engine_next_at(const EvqEngine *engine, TimestampTz now)
 bool
 evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn)
 {
+	Work work = {.engine = engine, .now = now, .turn = turn};
 	MemoryContext previous;
-	EvqStore *store;
 	uint64 configuration;
 
 	memset(turn, 0, sizeof(*turn));
@@ -802,13 +915,13 @@ evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn)
 	if (engine->pass_wanted && !engine->passing)
 		begin_pass(engine);
 
-	store = evq_store_open("evq_tick()");
+	work.store = evq_store_open("evq_tick()");
 	if (engine->passing)
-		continue_pass(engine, store, now);
-	fire_timers(engine, store, now, turn);
-	follow_successors(engine, store, now);
-	dispatch_flows(engine, store, now, turn);
-	evq_store_close(store);
+		continue_pass(engine, work.store, now);
+	fire_timers(&work);
+	follow_successors(engine, work.store, now);
+	dispatch_flows(&work);
+	evq_store_close(work.store);
 
 	MemoryContextSwitchTo(previous);
 	MemoryContextReset(engine->turn_context);

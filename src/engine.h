@@ -16,12 +16,14 @@ typedef struct EvqTurn
 	int expired;
 } EvqTurn;
 
+extern void evq_engine_init(void);
 extern EvqEngine *evq_engine_create(EvqPlace *place);
 extern void evq_engine_destroy(EvqEngine *engine);
 
 /* Outside of a transaction. */
 extern void evq_engine_absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampTz now);
 extern void evq_engine_want_pass(EvqEngine *engine);
+extern void evq_engine_be_careful(EvqEngine *engine);
 extern bool evq_engine_is_passing(const EvqEngine *engine);
 extern bool evq_engine_is_blocked(const EvqEngine *engine);
 extern bool evq_engine_is_due(EvqEngine *engine, TimestampTz now);

@@ -7,6 +7,7 @@
 #include "fmgr.h"
 
 #include "config.h"
+#include "engine.h"
 #include "guc.h"
 #include "hooks.h"
 #include "launcher.h"
@@ -26,6 +27,7 @@ _PG_init(void)
 	evq_store_init();
 	evq_config_init();
 	evq_wake_init();
+	evq_engine_init();
 	evq_hooks_init();
 	evq_launcher_init();
 }

@@ -129,7 +129,8 @@ release_databases(int keep)
 static void
 at_end_of_transaction(XactEvent event, void *arg)
 {
-	if (held != NIL && (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT))
+	if (held != NIL &&
+		(event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE))
 		release_databases(0);
 }
 
@@ -148,21 +149,6 @@ wait_until_left(const EvqPlace *place)
 }
 
 /* ---------- the hooks ---------- */
-
-/* A database made from a template may have the extension. */
-static void
-announce_database(const char *name)
-{
-	Oid database = get_database_oid(name, true);
-	EvqPlace *place = NULL;
-
-	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-	if (OidIsValid(database))
-		place = evq_shmem_find_or_make(database);
-	if (place != NULL && place->pid == 0)
-		place->state = EVQ_PLACE_WANTED;
-	LWLockRelease(evq_shared->lock);
-}
 
 static void
 on_command(PlannedStmt *planned, const char *query, bool read_only_tree, ProcessUtilityContext context,
@@ -196,10 +182,7 @@ on_command(PlannedStmt *planned, const char *query, bool read_only_tree, Process
 	PG_END_TRY();
 
 	if (IsA(statement, CreatedbStmt))
-	{
-		announce_database(castNode(CreatedbStmt, statement)->dbname);
-		evq_wake_launcher_at_commit();
-	}
+		evq_wake_database_created(get_database_oid(castNode(CreatedbStmt, statement)->dbname, true));
 	else if (IsA(statement, TransactionStmt) &&
 			 castNode(TransactionStmt, statement)->kind == TRANS_STMT_COMMIT_PREPARED &&
 			 evq_shmem_mine() != NULL)

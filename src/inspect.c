@@ -141,6 +141,12 @@ find_problem(const EvqPlace *place, const char **problem, const char **hint)
 		*problem = "the dispatcher is not running";
 		*hint = "It starts again by itself; see last_error and the server's log for why it ended.";
 	}
+	else if (place->refused_since != 0 &&
+			 GetCurrentTimestamp() - place->refused_since > (int64) evq_poll_interval * 1000)
+	{
+		*problem = "a session that called evq_tick() has not ended its transaction: no other turn can run";
+		*hint = "End that transaction; pg_locks shows it with an advisory lock of objsubid 229.";
+	}
 	else
 		return false;
 	return true;

@@ -146,6 +146,8 @@ restart_time(EvqPlace *place, TimestampTz now)
 			pause = FIRST_PAUSE;
 		place->restart_at = now + Min(pause, LONGEST_PAUSE);
 	}
+	/* The clock may have been set back. */
+	place->restart_at = Min(place->restart_at, now + LONGEST_PAUSE);
 	return place->restart_at;
 }
 
@@ -180,7 +182,8 @@ start_dispatchers(List *databases)
 				if (!start)
 					next_at = Min(next_at, place->restart_at);
 			}
-			else if (place->state == EVQ_PLACE_STARTING && now - place->started_at > LASTED)
+			else if (place->state == EVQ_PLACE_STARTING &&
+					 (now - place->started_at > LASTED || now < place->started_at))
 				place->state = EVQ_PLACE_STOPPED; /* it died before it took its place */
 			else if (place->state == EVQ_PLACE_STARTING)
 				next_at = Min(next_at, place->started_at + LASTED);

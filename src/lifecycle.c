@@ -58,6 +58,19 @@ content_hash(const EvqPublish *request)
 									   payload_hash);
 }
 
+/* Headers and results are held to the general limit. */
+static void
+check_size(const char *what, Datum value)
+{
+	Size size = VARSIZE_ANY_EXHDR(DatumGetPointer(value));
+
+	if (size > evq_max_payload)
+		ereport(ERROR,
+				(errcode(EVQ_ERRCODE_PAYLOAD_TOO_LARGE), errmsg("%s of %zu bytes is too large", what, size),
+				 errdetail("The limit is %d bytes.", evq_max_payload),
+				 errhint("Store large data in a table, or raise evq.max_payload.")));
+}
+
 static void
 check_payload_size(const EvqEventType *event_type, Datum payload)
 {
@@ -91,6 +104,8 @@ check_request(const EvqPublish *request)
 						errmsg("idempotency_key has %zu bytes", strlen(request->idempotency_key)),
 						errhint("Pass 1 to %d bytes.", EVQ_MAX_IDEMPOTENCY_KEY)));
 	check_payload_size(request->event_type, request->payload);
+	if (request->headers != (Datum) 0)
+		check_size("headers", request->headers);
 }
 
 /* Makes the row of a new event. parent: NULL = none. */
@@ -244,9 +259,13 @@ evq_lifecycle_refuse(EvqVerdict verdict, const pg_uuid_t *event_id, const EvqEve
 
 /* ---------- acquire ---------- */
 
-/* May the event be acquired now, by its own row and configuration? */
-static bool
-is_grantable(const EvqEvent *event, TimestampTz now, bool offered)
+/*
+ * May the event be acquired now, by its own row and the configuration?
+ * offered: the dispatcher has put it on offer, which says something for pull
+ * flows only, whose events are offered without a change of their state.
+ */
+bool
+evq_lifecycle_may_acquire(const EvqEvent *event, TimestampTz now, bool offered)
 {
 	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 	const EvqFlow *flow = evq_config_flow(event->flow_no);
@@ -258,26 +277,52 @@ is_grantable(const EvqEvent *event, TimestampTz now, bool offered)
 	if (event->state != EVQ_STATE_AWAITING_PROCESSING || event->attempt_scheduled_at > now)
 		return false;
 	/* Order and limits are kept by the dispatcher alone. */
-	return offered || !(event->ordered || flow->max_processing > 0);
+	return (offered && flow->pull) || !(event->ordered || flow->max_processing > 0);
 }
 
-/*
- * Acquires an event; false = not granted. It waits for nobody. offered: the
- * dispatcher put it on offer. from: the state it was in.
- */
-bool
+/* Rows of a flow_id that are looked at for one on its way; it is among the first, which are the oldest. */
+#define MAX_FRONT 100
+
+/* In an ordered flow: is the event the oldest of its flow_id, and no other one on its way? */
+static bool
+is_in_front(EvqStore *store, const EvqEvent *event)
+{
+	EvqEvent other;
+	bool in_front = true;
+
+	evq_store_walk_flow_id(store, event->flow_no, event->flow_id);
+	for (int i = 0; in_front && i < MAX_FRONT && evq_store_walk_next(store, &other); i++)
+	{
+		bool is_event = memcmp(&other.event_id, &event->event_id, UUID_LEN) == 0;
+
+		if (i == 0 ? !is_event : other.state != EVQ_STATE_AWAITING_PROCESSING && !is_event)
+			in_front = false;
+	}
+	evq_store_walk_end(store);
+	return in_front;
+}
+
+/* Acquires an event. It waits for nobody. */
+EvqGrant
 evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, bool offered,
-					  const char *worker, int64 permit_for, EvqEvent *event, EvqState *from, Datum *payload,
-					  Datum *headers)
+					  const char *worker, int64 permit_for, EvqEvent *event, Datum *payload, Datum *headers)
 {
 	for (;;)
 	{
-		/* During a restore an event may be there before its payload. */
-		if (!evq_store_fetch(store, event_id, event) || !is_grantable(event, now, offered) ||
-			!evq_store_fetch_payload(store, event_id, payload, headers))
-			return false;
+		if (!evq_store_fetch(store, event_id, event))
+			return EVQ_GRANT_REFUSED;
+		if (!evq_lifecycle_may_acquire(event, now, offered))
+		{
+			const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 
-		*from = event->state;
+			return event_type != NULL && event_type->is_suspended ? EVQ_GRANT_LATER : EVQ_GRANT_REFUSED;
+		}
+		if (event->ordered && event->state == EVQ_STATE_AWAITING_PROCESSING && !is_in_front(store, event))
+			return EVQ_GRANT_REFUSED;
+		/* During a restore an event may be there before its payload. */
+		if (!evq_store_fetch_payload(store, event_id, payload, headers))
+			return EVQ_GRANT_REFUSED;
+
 		if (permit_for == EVQ_DEFAULT_TIME)
 			permit_for = evq_config_event_type(event->event_type_no)->attempt_timeout;
 		move(event, EVQ_VERB_ACQUIRE, EVQ_STATE_BEING_PROCESSED, now);
@@ -290,9 +335,9 @@ evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 				/* A permit lost in a crash would be granted again, to somebody else. */
 				ForceSyncCommit();
 				evq_wake_changed(event);
-				return true;
+				return EVQ_GRANTED;
 			case EVQ_STORE_BUSY:
-				return false;
+				return EVQ_GRANT_LATER;
 			case EVQ_STORE_CHANGED:
 				break;
 		}
@@ -316,6 +361,8 @@ evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 	Datum *payloads = NULL;
 	Datum *headers = NULL;
 
+	if (outcome->has_result)
+		check_size("result", outcome->result);
 	for (;;)
 	{
 		EvqOutcome written = *outcome;
@@ -741,6 +788,9 @@ evq_lifecycle_must_cancel(EvqStore *store, TimestampTz now, const pg_uuid_t *eve
 			must_fetch(store, event_id, EVQ_VERB_CANCEL, "A finished event stays as it is.", &event);
 			continue;
 		}
+		if (!evq_transition_can(event.state, EVQ_VERB_CANCEL))
+			refuse_verb(event_id, event.state, EVQ_VERB_CANCEL,
+						"Its row was not written by evq: correct or delete it.");
 		move(&event, EVQ_VERB_CANCEL, EVQ_STATE_CANCELED, now);
 	} while (evq_store_finish(store, &event, &outcome, true) != EVQ_STORE_DONE);
 	evq_wake_changed(&event);

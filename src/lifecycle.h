@@ -60,15 +60,24 @@ typedef enum EvqSettled
 	EVQ_SETTLED_GONE  /* there is no such live event */
 } EvqSettled;
 
+/* What became of a wish to acquire. */
+typedef enum EvqGrant
+{
+	EVQ_GRANTED,
+	EVQ_GRANT_LATER, /* somebody is changing it, or its type is suspended */
+	EVQ_GRANT_REFUSED
+} EvqGrant;
+
 #define EVQ_DEFAULT_TIME (-1)
 
 extern void evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *requests, int count,
 								  const char *what, pg_uuid_t *ids);
 
 /* workers */
-extern bool evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, bool offered,
-								  const char *worker, int64 permit_for, EvqEvent *event, EvqState *from,
-								  Datum *payload, Datum *headers);
+extern bool evq_lifecycle_may_acquire(const EvqEvent *event, TimestampTz now, bool offered);
+extern EvqGrant
+evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, bool offered,
+					  const char *worker, int64 permit_for, EvqEvent *event, Datum *payload, Datum *headers);
 extern EvqVerdict
 evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
 					  const EvqOutcome *outcome, EvqPublish *spinoffs, int spinoff_count, EvqEvent *event,

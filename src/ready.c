@@ -183,12 +183,12 @@ is_wanted(int32 event_type_no, const int32 *event_type_nos, int event_type_count
 }
 
 /*
- * Takes up to max ids out of a flow's queue, first come first; -1 = the flow
+ * Takes up to max events out of a flow's queue, first come first; -1 = the flow
  * can have no queue. event_type_count 0 = of all types.
  */
 int
 evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type_nos, int event_type_count,
-			  pg_uuid_t *event_ids, int max)
+			  EvqReadyTaken *taken, int max)
 {
 	EvqReadyQueue *queue;
 	int count = 0;
@@ -208,7 +208,8 @@ evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type_nos, int e
 
 			if (is_wanted(entry->event_type_no, event_type_nos, event_type_count))
 			{
-				event_ids[count++] = entry->event_id;
+				taken[count].event_id = entry->event_id;
+				taken[count++].event_type_no = entry->event_type_no;
 				remove_entry(ready, index);
 			}
 			index = next;

@@ -26,6 +26,12 @@ typedef struct EvqReadyEntry
 	int32 next_in_bucket;
 } EvqReadyEntry;
 
+typedef struct EvqReadyTaken
+{
+	pg_uuid_t event_id;
+	int32 event_type_no;
+} EvqReadyTaken;
+
 typedef struct EvqReadyQueue
 {
 	int32 flow_no; /* 0 = unused */
@@ -51,6 +57,6 @@ extern bool evq_ready_push(EvqReady *ready, int32 flow_no, int32 event_type_no, 
 						   bool *was_empty);
 extern void evq_ready_remove(EvqReady *ready, const pg_uuid_t *event_id);
 extern int evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type_nos, int event_type_count,
-						 pg_uuid_t *event_ids, int max);
+						 EvqReadyTaken *taken, int max);
 
 #endif /* EVQ_READY_H */

@@ -22,8 +22,9 @@ typedef struct EvqWake
 	int32 event_type_no;
 	int16 priority;
 	bool ordered;
-	uint8 state; /* an EvqState: the state it is in now */
-	bool is_new; /* it was published, not given back or activated */
+	uint8 state;     /* an EvqState: the state it is in now */
+	bool is_new;     /* it was published, not given back or activated */
+	bool given_back; /* it was taken off the offer in vain: only its ids and numbers count here */
 } EvqWake;
 
 typedef struct EvqRing

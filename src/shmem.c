@@ -135,7 +135,7 @@ evq_shmem_find_or_make(Oid database)
 		place->database = database;
 		place->state = EVQ_PLACE_FREE;
 		place->check_extension = false;
-		place->started_at = place->restart_at = place->last_turn_at = 0;
+		place->started_at = place->restart_at = place->last_turn_at = place->refused_since = 0;
 		place->failures = 0;
 		place->turns = place->dispatched = place->errors = 0;
 		place->last_error[0] = '\0';

@@ -38,6 +38,7 @@ typedef struct EvqPlace
 	int failures;           /* launcher only; starts in a row that did not last */
 
 	TimestampTz last_turn_at;             /* lock; this and the next are written by the dispatcher */
+	TimestampTz refused_since;            /* lock; another session's evq_tick() has kept the turn, 0 = no */
 	uint64 turns;                         /* lock */
 	uint64 dispatched;                    /* lock */
 	uint64 errors;                        /* lock */

@@ -240,9 +240,26 @@ forget_relids(Datum arg, Oid relid)
 	epoch = 0;
 }
 
+/* The row of this epoch may have been rolled back. */
+static void
+forget_epoch(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT)
+		epoch = 0;
+}
+
+static void
+forget_epoch_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		epoch = 0;
+}
+
 void
 evq_store_init(void)
 {
+	RegisterXactCallback(forget_epoch, NULL);
+	RegisterSubXactCallback(forget_epoch_of_subtransaction, NULL);
 	CacheRegisterRelcacheCallback(forget_relids, (Datum) 0);
 }
 
@@ -1146,8 +1163,9 @@ evq_store_epoch(void)
 		after_write();
 		evq_store_close(store);
 
-		/* Not remembered: the row may yet be rolled back. The next call finds it. */
-		return newest.epoch + 1;
+		/* As the permits that come with it. */
+		ForceSyncCommit();
+		epoch = newest.epoch + 1;
 	}
 	return epoch;
 }

@@ -42,8 +42,41 @@ static EvqPlace *announcing_in; /* where we have said that an announcement may c
 static bool look_at_commit;
 static bool extension_created;
 static bool extension_dropped;
-static bool launcher_at_commit;
+static Oid created_database;
 static bool committed;
+
+/* ---------- telling the dispatcher ---------- */
+
+/* Would the dispatcher sleep longer than one of these changes allows? */
+static bool
+must_wake(EvqPlace *place, const EvqWake *wakes, int count)
+{
+	TimestampTz sleeping_until = (TimestampTz) pg_atomic_read_u64(&place->sleeping_until);
+	bool wants_changes = pg_atomic_read_u32(&place->wants_changes) != 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (wakes[i].given_back)
+			return true;
+		if (evq_transition_is_final((EvqState) wakes[i].state) ? wakes[i].ordered
+															   : wakes[i].at < sleeping_until)
+			return true;
+		/* It may have made room; a new one needs room. */
+		if (wants_changes && !wakes[i].is_new)
+			return true;
+	}
+	return false;
+}
+
+static void
+announce(EvqPlace *place, const EvqWake *wakes, int count, bool more)
+{
+	if (count == 0 && !more)
+		return;
+	evq_ring_push(place->ring, wakes, count, more);
+	if (more || must_wake(place, wakes, count))
+		evq_shmem_wake_dispatcher(place);
+}
 
 /* ---------- remembering ---------- */
 
@@ -120,16 +153,34 @@ evq_wake_changed(const EvqEvent *event)
 	remember(&changes, &wake);
 }
 
-/* This transaction took an event, in the state given, from a ready queue. */
+static void
+fill_given_back(EvqWake *wake, int32 flow_no, const EvqReadyTaken *event)
+{
+	memset(wake, 0, sizeof(*wake));
+	wake->event_id = event->event_id;
+	wake->event_type_no = event->event_type_no;
+	wake->flow_no = flow_no;
+	wake->given_back = true;
+}
+
+/* This transaction took an event off the offer: if it aborts, the event is on offer again. */
 void
-evq_wake_taken(const EvqEvent *event)
+evq_wake_taken(int32 flow_no, const EvqReadyTaken *event)
 {
 	EvqWake wake;
 
-	if (evq_shmem_mine() == NULL)
-		return;
-	evq_wake_from_event(&wake, event);
+	fill_given_back(&wake, flow_no, event);
 	remember(&taken, &wake);
+}
+
+/* An event taken off the offer could not be had just now: it is on offer again at once. */
+void
+evq_wake_give_back(EvqPlace *place, int32 flow_no, const EvqReadyTaken *event)
+{
+	EvqWake wake;
+
+	fill_given_back(&wake, flow_no, event);
+	announce(place, &wake, 1, false);
 }
 
 /* This transaction changed something that decides about many events. */
@@ -152,33 +203,14 @@ evq_wake_extension_dropped(void)
 	extension_dropped = true;
 }
 
-/* Something that the launcher sees only once this transaction has committed. */
+/* This transaction made a database, which may have the extension by its template. */
 void
-evq_wake_launcher_at_commit(void)
+evq_wake_database_created(Oid database)
 {
-	launcher_at_commit = true;
+	created_database = database;
 }
 
-/* ---------- announcing ---------- */
-
-/* Would the dispatcher sleep longer than one of these changes allows? */
-static bool
-must_wake(EvqPlace *place, const EvqWake *wakes, int count)
-{
-	TimestampTz sleeping_until = (TimestampTz) pg_atomic_read_u64(&place->sleeping_until);
-	bool wants_changes = pg_atomic_read_u32(&place->wants_changes) != 0;
-
-	for (int i = 0; i < count; i++)
-	{
-		if (evq_transition_is_final((EvqState) wakes[i].state) ? wakes[i].ordered
-															   : wakes[i].at < sleeping_until)
-			return true;
-		/* It may have made room; a new one needs room. */
-		if (wants_changes && !wakes[i].is_new)
-			return true;
-	}
-	return false;
-}
+/* ---------- the end of a transaction ---------- */
 
 /* Dispatched events are on offer before anyone is notified of them: that comes later in the commit. */
 static void
@@ -194,37 +226,24 @@ offer_dispatched(EvqPlace *place, const EvqWake *wakes, int count)
 	}
 }
 
+/* A database may have the extension now, or no longer: its dispatcher looks, or the launcher starts one that does. */
 static void
-announce(EvqPlace *place, const EvqWake *wakes, int count, bool more)
-{
-	if (count == 0 && !more)
-		return;
-	evq_ring_push(place->ring, wakes, count, more);
-	if (more || must_wake(place, wakes, count))
-		evq_shmem_wake_dispatcher(place);
-}
-
-/* The database has the extension now, or perhaps no longer: the launcher or the dispatcher looks. */
-static void
-announce_extension(void)
+look_for_extension(Oid database, bool may_be_new)
 {
 	EvqPlace *place;
 
-	if (evq_shared == NULL)
-		return;
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-	place = extension_created ? evq_shmem_find_or_make(MyDatabaseId) : evq_shmem_find(MyDatabaseId);
-	if (place != NULL)
+	place = may_be_new ? evq_shmem_find_or_make(database) : evq_shmem_find(database);
+	if (place != NULL && place->pid != 0)
 	{
-		if (place->pid != 0)
-			place->check_extension = true;
-		else if (extension_created)
-		{
-			place->state = EVQ_PLACE_WANTED;
-			place->failures = 0;
-			place->restart_at = 0;
-		}
+		place->check_extension = true;
 		evq_shmem_wake_dispatcher(place);
+	}
+	else if (place != NULL && may_be_new)
+	{
+		place->state = EVQ_PLACE_WANTED;
+		place->failures = 0;
+		place->restart_at = 0;
 	}
 	LWLockRelease(evq_shared->lock);
 	evq_shmem_wake_launcher();
@@ -242,7 +261,8 @@ static void
 forget_all(void)
 {
 	forget_changes();
-	committed = look_at_commit = extension_created = extension_dropped = launcher_at_commit = false;
+	committed = look_at_commit = extension_created = extension_dropped = false;
+	created_database = InvalidOid;
 }
 
 /*
@@ -260,10 +280,10 @@ after_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, voi
 		pg_atomic_write_u32(&evq_shmem_mine()->look_now, 1);
 		evq_shmem_wake_dispatcher(evq_shmem_mine());
 	}
-	if (extension_created || extension_dropped)
-		announce_extension();
-	if (launcher_at_commit)
-		evq_shmem_wake_launcher();
+	if (evq_shared != NULL && (extension_created || extension_dropped))
+		look_for_extension(MyDatabaseId, extension_created);
+	if (evq_shared != NULL && OidIsValid(created_database))
+		look_for_extension(created_database, true);
 	forget_all();
 }
 

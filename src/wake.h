@@ -11,10 +11,11 @@
 extern void evq_wake_init(void);
 extern void evq_wake_from_event(EvqWake *wake, const EvqEvent *event);
 extern void evq_wake_changed(const EvqEvent *event);
-extern void evq_wake_taken(const EvqEvent *event);
+extern void evq_wake_taken(int32 flow_no, const EvqReadyTaken *event);
+extern void evq_wake_give_back(EvqPlace *place, int32 flow_no, const EvqReadyTaken *event);
 extern void evq_wake_look(void);
 extern void evq_wake_extension_created(void);
 extern void evq_wake_extension_dropped(void);
-extern void evq_wake_launcher_at_commit(void);
+extern void evq_wake_database_created(Oid database);
 
 #endif /* EVQ_WAKE_H */

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -32,9 +33,13 @@ PG_FUNCTION_INFO_V1(evq_sql_snooze);
 PG_FUNCTION_INFO_V1(evq_sql_release);
 PG_FUNCTION_INFO_V1(evq_sql_suspend);
 
-/* How many due events are looked at, for each one wanted, where no dispatcher puts them on offer. */
+/*
+ * Where no dispatcher puts events on offer: how many candidates are collected,
+ * for each one wanted and at least, and how many rows are read for them.
+ */
 #define SEARCH_FACTOR 4
 #define SEARCH_LEAST 100
+#define SEARCH_MOST 10000
 
 static void
 put_row(FunctionCallInfo fcinfo, const Datum *values, const bool *nulls)
@@ -82,63 +87,75 @@ typedef struct Wanted
 } Wanted;
 
 /* Tries to acquire one event and returns it as a row. */
-static bool
+static EvqGrant
 acquire(FunctionCallInfo fcinfo, EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, bool offered,
 		const char *worker, int64 permit_for)
 {
 	EvqEvent event;
-	EvqState from;
 	Datum payload;
 	Datum headers;
+	EvqGrant grant = evq_lifecycle_acquire(store, now, event_id, offered, worker, permit_for, &event,
+										   &payload, &headers);
 
-	if (!evq_lifecycle_acquire(store, now, event_id, offered, worker, permit_for, &event, &from, &payload,
-							   &headers))
-		return false;
-	if (offered)
-	{
-		EvqEvent before = event;
-
-		before.state = from;
-		before.state_due_at = now;
-		evq_wake_taken(&before);
-	}
-	put_acquired(fcinfo, &event, payload, headers);
-	return true;
+	if (grant == EVQ_GRANTED)
+		put_acquired(fcinfo, &event, payload, headers);
+	return grant;
 }
 
-/* Takes from what the dispatcher put on offer; -1 = it cannot put this flow on offer. */
-static int
+/*
+ * Takes from what the dispatcher put on offer; false = it cannot put this flow
+ * on offer. What cannot be had just now is given back at the end, so that it is
+ * not met again in the same call.
+ */
+static bool
 acquire_offered(FunctionCallInfo fcinfo, EvqStore *store, EvqPlace *place, const Wanted *wanted)
 {
-	pg_uuid_t *ids = palloc(wanted->max_events * sizeof(pg_uuid_t));
+	EvqReadyTaken *taken = palloc(wanted->max_events * sizeof(EvqReadyTaken));
+	List *later = NIL;
+	ListCell *cell;
 	int acquired = 0;
 
 	while (acquired < wanted->max_events)
 	{
 		int popped = evq_ready_pop(place->ready, wanted->flow->flow_no, wanted->event_type_nos,
-								   wanted->event_type_count, ids, wanted->max_events - acquired);
+								   wanted->event_type_count, taken, wanted->max_events - acquired);
 
 		if (popped < 0)
-			return -1;
+			return false;
 		if (popped == 0)
 			break;
+		for (int i = 0; i < popped; i++)
+			evq_wake_taken(wanted->flow->flow_no, &taken[i]);
 
-		/* What we popped may be younger than our snapshot. */
+		/* What we took may be younger than our snapshot. */
 		evq_store_refresh(store);
 		for (int i = 0; i < popped; i++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			if (acquire(fcinfo, store, evq_clock_now(), &ids[i], true, wanted->worker, wanted->permit_for))
-				acquired++;
+			switch (acquire(fcinfo, store, evq_clock_now(), &taken[i].event_id, true, wanted->worker,
+							wanted->permit_for))
+			{
+				case EVQ_GRANTED:
+					acquired++;
+					break;
+				case EVQ_GRANT_LATER:
+					later = lappend(later,
+									memcpy(palloc(sizeof(EvqReadyTaken)), &taken[i], sizeof(EvqReadyTaken)));
+					break;
+				case EVQ_GRANT_REFUSED:
+					break;
+			}
 		}
 	}
-	return acquired;
+	foreach(cell, later)
+		evq_wake_give_back(place, wanted->flow->flow_no, lfirst(cell));
+	return true;
 }
 
 static bool
-is_wanted(const EvqEvent *event, const Wanted *wanted)
+is_wanted(const EvqEvent *event, TimestampTz now, const Wanted *wanted)
 {
-	if (event->state != EVQ_STATE_AWAITING_PROCESSING && event->state != EVQ_STATE_DISPATCHED)
+	if (!evq_lifecycle_may_acquire(event, now, false))
 		return false;
 	for (int i = 0; i < wanted->event_type_count; i++)
 	{
@@ -178,9 +195,12 @@ acquire_searched(FunctionCallInfo fcinfo, EvqStore *store, const Wanted *wanted)
 	EvqEvent event;
 
 	evq_store_walk_due(store, wanted->flow->flow_no, DT_NOBEGIN);
-	while (found < room && evq_store_walk_next(store, &event) && event.attempt_scheduled_at <= now)
+	for (int i = 0; i < SEARCH_MOST && found < room && evq_store_walk_next(store, &event) &&
+					event.attempt_scheduled_at <= now;
+		 i++)
 	{
-		if (is_wanted(&event, wanted))
+		CHECK_FOR_INTERRUPTS();
+		if (is_wanted(&event, now, wanted))
 		{
 			candidates[found].event_id = event.event_id;
 			candidates[found].priority = event.priority;
@@ -193,7 +213,8 @@ acquire_searched(FunctionCallInfo fcinfo, EvqStore *store, const Wanted *wanted)
 
 	for (int i = 0; i < found && acquired < wanted->max_events; i++)
 	{
-		if (acquire(fcinfo, store, now, &candidates[i].event_id, false, wanted->worker, wanted->permit_for))
+		if (acquire(fcinfo, store, now, &candidates[i].event_id, false, wanted->worker, wanted->permit_for) ==
+			EVQ_GRANTED)
 			acquired++;
 	}
 }
@@ -203,7 +224,9 @@ acquire_next(FunctionCallInfo fcinfo, EvqStore *store, const Wanted *wanted)
 {
 	EvqPlace *place = evq_shmem_mine();
 
-	if (place == NULL || place->pid == 0 || acquire_offered(fcinfo, store, place, wanted) < 0)
+	/* What is on offer is younger than the snapshot of a transaction that keeps one. */
+	if (place == NULL || place->pid == 0 || IsolationUsesXactSnapshot() ||
+		!acquire_offered(fcinfo, store, place, wanted))
 		acquire_searched(fcinfo, store, wanted);
 }
 

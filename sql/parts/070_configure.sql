@@ -165,14 +165,26 @@ $$;
 COMMENT ON FUNCTION evq.require_event_type(text) IS 'Locks the row of a configured event type and returns its number; EQ001 where there is none';
 
 CREATE FUNCTION @extschema@.evq_suspend_event_type(event_type text)
-RETURNS void LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$ UPDATE evq.event_type t SET is_suspended = true WHERE t.event_type_no = evq.require_event_type($1) $$;
+RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	wanted_no int := evq.require_event_type(event_type);
+BEGIN
+	UPDATE evq.event_type t SET is_suspended = true WHERE t.event_type_no = wanted_no;
+END
+$$;
 COMMENT ON FUNCTION @extschema@.evq_suspend_event_type(text) IS
 	'Stops dispatch and acquire of a type at commit; events published meanwhile wait. Errors: EQ001 unknown event type';
 
 CREATE FUNCTION @extschema@.evq_unsuspend_event_type(event_type text)
-RETURNS void LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$ UPDATE evq.event_type t SET is_suspended = false WHERE t.event_type_no = evq.require_event_type($1) $$;
+RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	wanted_no int := evq.require_event_type(event_type);
+BEGIN
+	UPDATE evq.event_type t SET is_suspended = false WHERE t.event_type_no = wanted_no;
+END
+$$;
 COMMENT ON FUNCTION @extschema@.evq_unsuspend_event_type(text) IS
 	'Lets a suspended type go on at commit. Errors: EQ001 unknown event type';
 
