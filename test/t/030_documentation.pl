@@ -14,6 +14,14 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $end_of_block = 'end of a block';
+my $wait_for_dispatcher = <<'SQL';
+DO $$ BEGIN
+	FOR n IN 1 .. 600 LOOP
+		EXIT WHEN (evq_status()).running;
+		PERFORM pg_sleep(0.1);
+	END LOOP;
+END $$;
+SQL
 
 my $node = PostgreSQL::Test::Cluster->new('documentation');
 $node->init;
@@ -26,6 +34,9 @@ sub blocks
 	return $page =~ /^```$language\n(.*?)^```$/msg;
 }
 
+# psql prints a notification after any command, so these are compared on their own.
+my $notification = qr/^Asynchronous notification .*\n?/m;
+
 # What does not depend on the hour and the place.
 sub essence
 {
@@ -36,6 +47,7 @@ sub essence
 		s/\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?[-+]\d\d(:\d\d)?/TIME/g;
 		s/\bPID \d+/PID/g;
 		s/^psql:<stdin>:\d+: //mg;
+		s/$notification//g;
 		s/-{2,}/-/g;
 		s/ {2,}/ /g;
 		s/ $//mg;
@@ -45,23 +57,46 @@ sub essence
 	return $output;
 }
 
-sub check_sql
+# Begins to run a page's SQL. The pages run at once: most of the time they sleep.
+sub start_sql
 {
 	my ($file, $page) = @_;
-	my (@blocks, $script, $output);
+	my @blocks = $page =~ /CREATE EXTENSION evq;/ ? () : ({ sql => "CREATE EXTENSION evq;\n" });
+	my ($script, $output) = ('');
 
 	while ($page =~ /^```sql\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?/msg)
 	{
 		push @blocks, { sql => $1, said => $2 };
-		$script .= "$1\nSELECT '$end_of_block';\n";
 	}
-	IPC::Run::run(
+	for my $sql (map { $_->{sql} } @blocks)
+	{
+		$script .= $sql . ($sql =~ /CREATE EXTENSION/ ? $wait_for_dispatcher : '') . "SELECT '$end_of_block';\n";
+	}
+	my $psql = IPC::Run::start(
 		[ 'psql', '--no-psqlrc', '--dbname', $node->connstr($file) ],
 		'<' => \$script,
 		'>' => \$output,
-		'2>&1') or die "psql failed: $output";
+		'2>&1');
+	return { file => $file, blocks => \@blocks, psql => $psql, output => \$output };
+}
 
-	my @outputs = split /^ +\?column\? +\n-+\n +\Q$end_of_block\E\n\(1 row\)\n\n/m, $output;
+# What a page's psql said, once it has ended.
+sub check_sql
+{
+	my ($run) = @_;
+	my ($file, @blocks) = ($run->{file}, @{ $run->{blocks} });
+
+	$run->{psql}->finish or die "psql failed: ${ $run->{output} }";
+	my @outputs = split /^ +\?column\? +\n-+\n +\Q$end_of_block\E\n\(1 row\)\n\n/m, ${ $run->{output} };
+	my $said = join '', map { $_->{said} // '' } @blocks;
+
+	if ($said =~ $notification)
+	{
+		is_deeply(
+			[ map { essence("- $_") } ${ $run->{output} } =~ /$notification/g ],
+			[ map { essence("- $_") } $said =~ /$notification/g ],
+			"$file: notifications");
+	}
 	for my $n (0 .. $#blocks)
 	{
 		my ($first_line) = $blocks[$n]{sql} =~ /(.*)/;
@@ -109,7 +144,7 @@ sub check_worker
 		SQL
 }
 
-# rows(PAGE, PATTERN): the first cells of the tables' rows that match, in order.
+# The first cells of the tables' rows that match, in order.
 sub first_cells
 {
 	my ($page, $pattern) = @_;
@@ -121,9 +156,8 @@ my %pages = map { $_ => slurp_file($_) } 'README.md', glob('doc/*.md');
 for my $file (sort keys %pages)
 {
 	$node->safe_psql('postgres', qq(CREATE DATABASE "$file"));
-	$node->safe_psql($file, 'CREATE EXTENSION evq') unless $file eq 'README.md';
-	check_sql($file, $pages{$file});
 }
+check_sql($_) for map { start_sql($_, $pages{$_}) } sort keys %pages;
 
 my $readme = $pages{'README.md'};
 my ($python) = blocks($readme, 'python');
@@ -148,8 +182,7 @@ is_deeply(
 
 my @columns = split /\n/, $node->safe_psql('README.md', <<~'SQL');
 	SELECT DISTINCT attname FROM pg_attribute
-	WHERE attrelid IN ('evq.event_type'::regclass, 'evq.flow'::regclass) AND attnum > 0
-		AND attname NOT IN ('event_type_no', 'event_type', 'flow_no', 'dropped')
+	WHERE attrelid IN ('evq.event_types'::regclass, 'evq.flows'::regclass) AND attnum > 0 AND attname <> 'event_type'
 	ORDER BY 1
 	SQL
 my ($configuration) = $readme =~ /^## Configuration\n(.*?)^## /ms;
