@@ -96,7 +96,7 @@ COMMIT PREPARED 'configuration';
 SELECT evq_publish('NEW', NULL, 'n') \gset
 SELECT flow_type, max_dispatched FROM evq.flow ORDER BY flow_no;
 
--- A turn sends notifications, so it cannot be prepared.
+-- A turn cannot be prepared: it would keep the engine from the next one.
 BEGIN;
 SELECT dispatched > 0 AS dispatched FROM evq_tick();
 PREPARE TRANSACTION 'tick';
