@@ -86,7 +86,7 @@ SELECT is_empty($$SELECT FROM pg_extension, unnest(extcondition) c WHERE extname
 SELECT is_empty($$SELECT FROM pg_class WHERE relnamespace = 'evq'::regnamespace AND relkind IN ('r', 'p') AND (relrowsecurity OR relhasrules OR relpersistence <> 'p')$$,
 	'tables are logged, without rules and row security');
 SELECT set_eq(
-	$$SELECT tgrelid::regclass::text || ' ' || tgfoid::regproc::text FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid WHERE relnamespace = 'evq'::regnamespace$$,
+	$$SELECT tgrelid::regclass::text || ' ' || tgfoid::regproc::text FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid WHERE relnamespace = 'evq'::regnamespace AND NOT tgisinternal$$,
 	ARRAY['evq.flow evq.configuration_changed', 'evq.event_type evq.configuration_changed'],
 	'only the configuration has triggers');
 SELECT is_empty(
