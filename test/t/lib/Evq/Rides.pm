@@ -95,10 +95,10 @@ sub check_rides
 		FROM (SELECT flow_id, count(*) AS events, max(chain_depth) + 1 AS length, count(DISTINCT chain_depth) AS depths,
 				  count(*) FILTER (WHERE parent_id IS NULL) AS roots,
 				  count(*) FILTER (WHERE event_type IN ('PAYMENT_PROCESSED', 'RIDE_ABANDONED') AND state = 'succeeded') AS ends
-			  FROM evq.events GROUP BY flow_id) AS rides
+			  FROM load_event GROUP BY flow_id) AS rides
 		WHERE events <> length OR depths <> length OR roots <> 1 OR ends <> 1});
 
-	my $completed = $load->count(q{FROM evq.events WHERE event_type = 'PAYMENT_PROCESSED' AND state = 'succeeded'});
+	my $completed = $load->count(q{FROM load_event WHERE event_type = 'PAYMENT_PROCESSED' AND state = 'succeeded'});
 	cmp_ok($completed, '>', $rides / 2, 'most rides came to their end');
 	return;
 }

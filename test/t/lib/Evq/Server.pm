@@ -15,7 +15,8 @@ use PostgreSQL::Test::Cluster;
 use Test::More ();
 use Time::HiRes qw(sleep time);
 
-our @EXPORT_OK = qw(dump_engine kill_process kill_server make_server start_again wait_for_dispatcher wait_until);
+our @EXPORT_OK = qw(dump_engine kill_for_good kill_process kill_server make_server make_standby
+  process_id sqlstate start_again wait_for_dispatcher wait_for_result wait_until);
 
 # Longest time for the server, and for the dispatcher, to come back.
 my $come_back_seconds = 60;
@@ -54,6 +55,47 @@ sub wait_until
 		sleep 0.1;
 	}
 	return 1;
+}
+
+# make_standby(PRIMARY, NAME, options of init_from_backup): a streaming standby, not yet started.
+sub make_standby
+{
+	my ($primary, $name, %options) = @_;
+	my $standby = PostgreSQL::Test::Cluster->new($name);
+
+	$primary->backup("for_$name");
+	$standby->init_from_backup($primary, "for_$name", has_streaming => 1, %options);
+	return $standby;
+}
+
+# Waits until the query returns what is wanted; dies, and shows the engine, when it does not.
+sub wait_for_result
+{
+	my ($node, $sql, $wanted) = @_;
+	my ($status, $rows);
+
+	return
+	  if wait_until($come_back_seconds,
+		sub { ($status, $rows) = $node->psql('postgres', $sql); return $status == 0 && $rows eq $wanted });
+	dump_engine($node);
+	die "within $come_back_seconds seconds this did not come to be $wanted, it is $rows: $sql";
+}
+
+# The SQLSTATE with which the statements fail; '' = they do not.
+sub sqlstate
+{
+	my ($node, $sql) = @_;
+	my ($status, undef, $error) = $node->psql('postgres', "\\set VERBOSITY sqlstate\n$sql");
+
+	return $status == 0 ? '' : $error =~ /ERROR:  (\w{5})$/ ? $1 : $error;
+}
+
+# The pid of a process by its type, as pg_stat_activity says.
+sub process_id
+{
+	my ($node, $backend_type) = @_;
+
+	return $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = '$backend_type'");
 }
 
 # Waits for a running dispatcher and returns its pid; dies when there is none.
@@ -124,12 +166,21 @@ sub kill_process
 sub kill_server
 {
 	my ($node) = @_;
+
+	kill_for_good($node);
+	start_again($node);
+	return;
+}
+
+# kill -9 of the postmaster.
+sub kill_for_good
+{
+	my ($node) = @_;
 	my ($pid) = split /\n/, PostgreSQL::Test::Utils::slurp_file($node->data_dir . '/postmaster.pid');
 
 	$node->kill9;
 	wait_until($come_back_seconds, sub { return !kill 0, $pid })
 	  or die "the killed postmaster $pid is still there";
-	start_again($node);
 	return;
 }
 
