@@ -9,7 +9,7 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 
 use Evq::Load;
-use Evq::Server qw(make_server);
+use Evq::Server qw(make_server wait_until);
 
 # test_workers(NAME, options of the flow, events, options of the workers)
 sub test_workers
@@ -24,8 +24,9 @@ sub test_workers
 	my $load = Evq::Load->new($node,
 		{ flow => 'FLOW_B', channel => 'evq_flow_b', fail => { STEP => 0.2 }, exclusive => 1, work_seconds => 0.005 });
 
-	$load->start_workers($processes, %workers);
 	$load->start_publisher(type => 'STEP', count => $count);
+	wait_until(120, sub { return $load->is_published }) or die 'publishing takes too long';
+	$load->start_workers($processes, %workers);
 	$load->drain(150);
 	$load->stop;
 	$load->check;

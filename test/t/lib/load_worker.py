@@ -96,7 +96,7 @@ class Session(threading.Thread):
             for event in events:
                 self.work(event)
             if not events:
-                stopping.wait(0.02 + 0.03 * self.random.random())
+                stopping.wait(0.03 + 0.05 * self.random.random())
 
     def serve_notifications(self):
         with self.connection.cursor() as cursor:
