@@ -19,6 +19,7 @@
 #include "errors.h"
 
 #define MAX_EVENTS_A_CALL 10000
+#define MAX_EVENT_TYPES 100
 
 static void
 refuse_null(const char *name)
@@ -227,9 +228,9 @@ evq_argument_event_type_nos(FunctionCallInfo fcinfo, int argno, int *count)
 	if (PG_ARGISNULL(argno))
 		return NULL;
 	names = evq_argument_elements(fcinfo, argno, "event_types", TEXTOID, count);
-	if (*count == 0)
-		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("event_types is empty"),
-						errhint("Pass NULL for all types.")));
+	if (*count == 0 || *count > MAX_EVENT_TYPES)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("event_types has %d elements", *count),
+						errhint("Pass 1 to %d names, or NULL for all types.", MAX_EVENT_TYPES)));
 	numbers = palloc(*count * sizeof(int32));
 	for (int i = 0; i < *count; i++)
 		numbers[i] = evq_argument_event_type(TextDatumGetCString(names[i]), NULL)->event_type_no;

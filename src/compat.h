@@ -12,13 +12,15 @@
 #if PG_VERSION_NUM >= 160000
 typedef TU_UpdateIndexes EvqUpdateIndexes;
 #define EVQ_UPDATES_INDEXES(u) ((u) != TU_None)
-#define EVQ_INSERT_INDEX_TUPLES(info, slot, estate, update) \
-	ExecInsertIndexTuples(info, slot, estate, update, false, NULL, NIL, false)
+#define EVQ_INSERT_INDEX_TUPLES(info, slot, estate, update, updated) \
+	ExecInsertIndexTuples(info, slot, estate, update, false, NULL, NIL, (updated) == TU_Summarizing)
+#define EVQ_ALL_INDEXES TU_All
 #else
 typedef bool EvqUpdateIndexes;
 #define EVQ_UPDATES_INDEXES(u) (u)
-#define EVQ_INSERT_INDEX_TUPLES(info, slot, estate, update) \
+#define EVQ_INSERT_INDEX_TUPLES(info, slot, estate, update, updated) \
 	ExecInsertIndexTuples(info, slot, estate, update, false, NULL, NIL)
+#define EVQ_ALL_INDEXES true
 #endif
 
 #if PG_VERSION_NUM >= 160000

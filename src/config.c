@@ -92,16 +92,14 @@ add_to_lookup(Lookup *lookup, int32 no, const char *name, bool dropped, const vo
 	}
 }
 
+/* Fills copy_context, which is empty. */
 static void
 read_copy(void)
 {
-	MemoryContext fresh = AllocSetContextCreate(TopMemoryContext, "evq configuration", ALLOCSET_SMALL_SIZES);
-	MemoryContext old_copy = copy_context;
-	MemoryContext previous = MemoryContextSwitchTo(fresh);
+	MemoryContext previous = MemoryContextSwitchTo(copy_context);
 	EvqEventType *event_types;
 	int event_type_count;
 
-	copy_context = fresh;
 	event_type_count = evq_store_read_event_types(&event_types);
 	flow_count = evq_store_read_flows(&flows);
 
@@ -115,9 +113,6 @@ read_copy(void)
 		add_to_lookup(&flow_lookup, flows[i].flow_no, flows[i].flow_type, false, &flows[i]);
 
 	MemoryContextSwitchTo(previous);
-	if (old_copy != NULL)
-		MemoryContextDelete(old_copy);
-	generation++;
 }
 
 /*
@@ -130,18 +125,27 @@ evq_config_use(void)
 	AcceptInvalidationMessages();
 	while (!copy_is_valid)
 	{
+		MemoryContext old_copy = copy_context;
+
 		copy_relid = evq_store_configuration_relid();
 		copy_is_valid = true; /* an invalidation that comes while we read sets it back */
+		copy_context = AllocSetContextCreate(TopMemoryContext, "evq configuration", ALLOCSET_SMALL_SIZES);
 		PG_TRY();
 		{
 			read_copy();
 		}
 		PG_CATCH();
 		{
+			/* What the lookups point to is gone: the next use must read anew. */
 			copy_is_valid = false;
+			MemoryContextDelete(copy_context);
+			copy_context = old_copy;
 			PG_RE_THROW();
 		}
 		PG_END_TRY();
+		if (old_copy != NULL)
+			MemoryContextDelete(old_copy);
+		generation++;
 	}
 	return generation;
 }

@@ -40,6 +40,9 @@
 #define FIRST_BACKOFF_MS 100
 #define LONGEST_BACKOFF_MS 60000
 
+/* In a back-off, requests are looked at this often even if no latch is set for them. */
+#define LONGEST_WAIT_MS 1000
+
 /* How long to wait for a lock on a table, say from DROP EXTENSION, before trying again later. */
 #define LOCK_TIMEOUT "500ms"
 
@@ -57,7 +60,7 @@ evq_dispatcher_describe(BackgroundWorker *worker, Oid database, int place_index)
 	worker->bgw_restart_time = BGW_NEVER_RESTART; /* the launcher does */
 	strlcpy(worker->bgw_library_name, "evq", BGW_MAXLEN);
 	strlcpy(worker->bgw_function_name, "evq_dispatcher_main", BGW_MAXLEN);
-	worker->bgw_main_arg = Int32GetDatum(place_index);
+	worker->bgw_main_arg = UInt64GetDatum((uint64) database << 32 | (uint32) place_index);
 	worker->bgw_notify_pid = MyProcPid;
 }
 
@@ -78,39 +81,47 @@ leave_place(int code, Datum arg)
 	evq_shmem_wake_launcher();
 }
 
-static Oid
-take_place(int index)
+/* Takes the place that the launcher had in mind; ends the process if that is somebody else's by now. */
+static void
+take_place(int index, Oid database)
 {
-	Oid database;
+	bool taken;
 
 	place = &evq_shared->places[index];
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-	database = place->database;
-	place->pid = MyProcPid;
-	place->latch = MyLatch;
-	place->check_extension = false;
-	place->started_at = GetCurrentTimestamp();
+	taken = place->pid != 0 || place->state != EVQ_PLACE_STARTING || place->database != database;
+	if (!taken)
+	{
+		place->pid = MyProcPid;
+		place->latch = MyLatch;
+		place->check_extension = false;
+		place->started_at = GetCurrentTimestamp();
+	}
 	LWLockRelease(evq_shared->lock);
+	if (taken)
+		proc_exit(0);
 	before_shmem_exit(leave_place, (Datum) 0);
-	return database;
 }
 
 /* What the database or a role set for its sessions must not hold for the engine. */
 static void
 pin_settings(void)
 {
-	static const char *const pins[][2] = {
-		{"application_name", "evq dispatcher"},
-		{"search_path", "pg_catalog"},
-		{"synchronous_commit", "off"},
-		{"lock_timeout", LOCK_TIMEOUT},
-		{"statement_timeout", "0"},
-		{"idle_in_transaction_session_timeout", "0"},
-		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
-		{"default_transaction_deferrable", "off"},
-		{"row_security", "off"},
-		{"client_min_messages", "error"},
+	static const char *const pins[][2] =
+	{ {"application_name", "evq dispatcher"},
+	  {"search_path", "pg_catalog"},
+	  {"synchronous_commit", "off"},
+	  {"lock_timeout", LOCK_TIMEOUT},
+	  {"statement_timeout", "0"},
+	  {"idle_in_transaction_session_timeout", "0"},
+#if PG_VERSION_NUM >= 170000
+	  {"transaction_timeout", "0"},
+#endif
+	  {"default_transaction_isolation", "read committed"},
+	  {"default_transaction_read_only", "off"},
+	  {"default_transaction_deferrable", "off"},
+	  {"row_security", "off"},
+	  {"client_min_messages", "error"},
 	};
 
 	for (int i = 0; i < lengthof(pins); i++)
@@ -258,7 +269,7 @@ back_off(long timeout)
 	pg_atomic_write_u64(&place->sleeping_until, (uint64) DT_NOBEGIN);
 	while ((left = (until - evq_clock_monotonic()) / 1000) > 0)
 	{
-		wait_ms(left);
+		wait_ms(Min(left, LONGEST_WAIT_MS));
 		heed_requests();
 	}
 	pg_atomic_write_u64(&place->sleeping_until, (uint64) DT_NOEND);
@@ -360,13 +371,13 @@ run(void)
 void
 evq_dispatcher_main(Datum main_arg)
 {
-	Oid database;
+	Oid database = (Oid) (DatumGetUInt64(main_arg) >> 32);
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
 
-	database = take_place(DatumGetInt32(main_arg));
+	take_place((int) (uint32) DatumGetUInt64(main_arg), database);
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	pin_settings();
 	require_extension();

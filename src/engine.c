@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "executor/spi.h"
@@ -43,6 +44,13 @@
 /* Rows that a pass reads in one turn; more only where they are scheduled for the same instant. */
 #define PASS_BATCH 20000
 
+/*
+ * A pass goes back at least so far before the last one: transactions that
+ * commit late bring earlier events. A complete one is made once in a while.
+ */
+#define PASS_MARGIN (10 * USECS_PER_SEC)
+#define COMPLETE_PASS_AFTER USECS_PER_MINUTE
+
 /* Events due within this time are remembered; later ones stay in the table. */
 #define HORIZON (60 * USECS_PER_SEC)
 
@@ -55,6 +63,9 @@
 
 /* Above this share of the notification queue nothing is notified: offers time out and are repeated. */
 #define MAX_QUEUE_USAGE 0.9
+
+/* How often to try for the lock of NOTIFY, a millisecond apart. */
+#define NOTIFY_TRIES 50
 
 /* The turn's lock is an advisory one of a class that SQL cannot take. */
 #define TURN_LOCK_CLASS 0xE5
@@ -90,8 +101,9 @@ struct EvqEngine
 	/* as of the last complete pass */
 	bool parked;
 	bool full;
-	int64 last_pass_at;    /* by the monotonic clock */
-	TimestampTz future_at; /* the earliest event beyond the horizon */
+	int64 last_pass_at;     /* by the monotonic clock, as the next */
+	int64 last_complete_at; /* 0 = never: events on their way may be unknown */
+	TimestampTz future_at;  /* the earliest event beyond the horizon */
 	uint64 announcing_seen;
 	uint64 configuration_seen;
 };
@@ -143,9 +155,9 @@ evq_engine_is_passing(const EvqEngine *engine)
 /* ---------- remembering ---------- */
 
 static bool
-is_memory_full(const EvqEngine *engine)
+is_memory_full(const EvqEngine *engine, int32 flow_no)
 {
-	return evq_track_count(engine->track) >= evq_max_tracked;
+	return evq_track_is_full(engine->track, flow_no, evq_max_tracked);
 }
 
 /* A due event stays in the table: it must be looked for. full: for want of memory. */
@@ -233,7 +245,7 @@ remember(EvqEngine *engine, const EvqWake *facts, TimestampTz now)
 			note_future(engine, facts->at);
 			return NULL;
 		}
-		if (is_memory_full(engine))
+		if (is_memory_full(engine, facts->flow_no))
 		{
 			park(engine, true);
 			return NULL;
@@ -316,7 +328,7 @@ see(EvqEngine *engine, const EvqEvent *event, TimestampTz now)
 				park(engine, false);
 				return;
 			}
-			if (is_memory_full(engine))
+			if (is_memory_full(engine, event->flow_no))
 			{
 				park(engine, true);
 				return;
@@ -355,7 +367,8 @@ watch_prepared_transactions(EvqEngine *engine)
 static void
 begin_pass(EvqEngine *engine)
 {
-	engine->pass_complete = engine->complete_wanted;
+	engine->pass_complete = engine->complete_wanted ||
+							evq_clock_monotonic() - engine->last_complete_at >= COMPLETE_PASS_AFTER;
 	engine->pass_wanted = engine->complete_wanted = false;
 	engine->passing = true;
 	engine->pass_flow = 0;
@@ -380,10 +393,22 @@ end_pass(EvqEngine *engine, TimestampTz now)
 {
 	engine->passing = false;
 	engine->last_pass_at = evq_clock_monotonic();
+	if (engine->pass_complete)
+		engine->last_complete_at = engine->last_pass_at;
 	engine->parked = engine->pass_parked;
 	engine->full = engine->pass_full;
 	engine->future_at = engine->pass_future_at;
 	evq_track_look_at_unseen(engine->track, now);
+}
+
+/*
+ * Where a pass begins in a flow. Finished events leave dead index entries
+ * behind, all of them early ones; only a complete pass goes over those again.
+ */
+static TimestampTz
+pass_start(EvqEngine *engine, int32 flow_no)
+{
+	return engine->pass_complete ? DT_NOBEGIN : evq_track_use_flow(engine->track, flow_no)->first_live_at;
 }
 
 /* Goes on with the pass, a bounded number of rows. */
@@ -396,9 +421,16 @@ continue_pass(EvqEngine *engine, EvqStore *store, TimestampTz now)
 
 	for (; engine->pass_flow < flow_count; engine->pass_flow++, engine->pass_from = DT_NOBEGIN)
 	{
+		int32 flow_no = flows[engine->pass_flow].flow_no;
+		EvqTrackedFlow *flow = evq_track_use_flow(engine->track, flow_no);
 		EvqEvent event;
 
-		evq_store_walk_due(store, flows[engine->pass_flow].flow_no, engine->pass_from);
+		if (TIMESTAMP_IS_NOBEGIN(engine->pass_from))
+		{
+			engine->pass_from = pass_start(engine, flow_no);
+			flow->first_live_at = now - PASS_MARGIN;
+		}
+		evq_store_walk_due(store, flow_no, engine->pass_from);
 		while (evq_store_walk_next(store, &event))
 		{
 			CHECK_FOR_INTERRUPTS();
@@ -414,9 +446,10 @@ continue_pass(EvqEngine *engine, EvqStore *store, TimestampTz now)
 				return;
 			}
 			engine->pass_from = event.attempt_scheduled_at;
+			flow->first_live_at = Min(flow->first_live_at, event.attempt_scheduled_at);
 			see(engine, &event, now);
 			read++;
-			if (is_memory_full(engine) && !engine->pass_complete)
+			if (is_memory_full(engine, flow_no) && !engine->pass_complete)
 			{
 				park(engine, true);
 				break;
@@ -429,13 +462,20 @@ continue_pass(EvqEngine *engine, EvqStore *store, TimestampTz now)
 
 /* ---------- one event ---------- */
 
+typedef struct Message
+{
+	char *channel;
+	char *text;
+} Message;
+
 /* What one turn works with. */
 typedef struct Work
 {
 	EvqEngine *engine;
 	EvqStore *store;
 	TimestampTz now;
-	bool notify; /* there is room for notifications */
+	bool notify;    /* there is room for notifications */
+	List *messages; /* of Message, to notify at the end */
 	EvqTurn *turn;
 } Work;
 
@@ -647,25 +687,40 @@ dispatch_message(EvqStore *store, const EvqEvent *event, const EvqEventType *eve
 	return message.data;
 }
 
-/* Is there room for notifications? A listener that does not read can fill the queue. */
-static bool
-can_notify(void)
+static void
+warn_not_notified(const char *problem, const char *hint)
 {
 	static TimestampTz warned_at;
 	TimestampTz now = GetCurrentTimestamp();
 
+	if (now - warned_at >= 0 && now - warned_at < USECS_PER_MINUTE)
+		return;
+	warned_at = now;
+	ereport(WARNING,
+			(errmsg("evq: workers are not notified: %s", problem),
+			 errdetail("They can poll with evq_acquire_next(); what nobody acquires is offered again."),
+			 errhint("%s", hint)));
+}
+
+/* Is there room for notifications? A listener that does not read can fill the queue. */
+static bool
+can_notify(void)
+{
 	if (DatumGetFloat8(OidFunctionCall0(F_PG_NOTIFICATION_QUEUE_USAGE)) < MAX_QUEUE_USAGE)
 		return true;
-	if (now - warned_at > USECS_PER_MINUTE)
-	{
-		warned_at = now;
-		ereport(
-			WARNING,
-			(errmsg("evq: the notification queue is almost full: workers are not notified"),
-			 errhint(
-				 "End the session that listens without reading; workers can poll with evq_acquire_next() meanwhile.")));
-	}
+	warn_not_notified("the notification queue is almost full",
+					  "End the session that listens without reading.");
 	return false;
+}
+
+static void
+add_message(Work *work, const EvqFlow *flow, char *text)
+{
+	Message *message = palloc(sizeof(Message));
+
+	message->channel = pstrdup(flow->channel);
+	message->text = text;
+	work->messages = lappend(work->messages, message);
 }
 
 /* Offers an event of a pull flow; false = the flow can have no offer. */
@@ -679,7 +734,7 @@ offer_ready(Work *work, EvqTracked *tracked, const EvqFlow *flow)
 		return false;
 	/* One wake-up when work comes, and again when nobody came for it. */
 	if (work->notify && (was_empty || tracked->offered_before))
-		Async_Notify(flow->channel, psprintf("{\"flow_type\":\"%s\",\"ready\":true}", flow->flow_type));
+		add_message(work, flow, psprintf("{\"flow_type\":\"%s\",\"ready\":true}", flow->flow_type));
 	tracked->offered_before = true;
 	evq_track_set(engine->track, tracked, EVQ_TRACK_OFFERED,
 				  Min(evq_retry_add(work->now, flow->dispatch_timeout), tracked->facts.due_at));
@@ -741,18 +796,61 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 	}
 	evq_track_set(engine->track, tracked, EVQ_TRACK_DISPATCHED, event.state_due_at);
 	if (work->notify)
-		Async_Notify(flow->channel, dispatch_message(work->store, &event, event_type, flow, work->now));
+		add_message(work, flow, dispatch_message(work->store, &event, event_type, flow, work->now));
 	work->turn->dispatched++;
 }
 
-/* Dispatches what the flows have room for, a batch at most. Each turn begins with another flow. */
+/* Sends what this turn has to say. The lock of NOTIFY, which one may hold for long, is not waited for. */
+static void
+notify(EvqEngine *engine, List *messages)
+{
+	LOCKTAG tag;
+	bool locked = !keeps_offer(engine);
+	ListCell *cell;
+
+	/* Any session that waits for a synchronous standby in the commit of a NOTIFY keeps it: see async.c. */
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, InvalidOid, 0);
+	for (int i = 0; i < NOTIFY_TRIES && !locked; i++)
+	{
+		locked = LockAcquire(&tag, AccessExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+		if (!locked)
+			pg_usleep(1000);
+	}
+	if (!locked)
+	{
+		warn_not_notified("another session holds the lock of NOTIFY",
+						  "It may wait for a synchronous standby; see pg_locks and pg_stat_activity.");
+		return;
+	}
+	foreach(cell, messages)
+	{
+		Message *message = lfirst(cell);
+
+		Async_Notify(message->channel, message->text);
+	}
+}
+
+/*
+ * Dispatches what the flows have room for, a batch at most. Each flow has its
+ * share of the batch, and each turn begins with another flow.
+ */
 static void
 dispatch_flows(Work *work)
 {
 	EvqEngine *engine = work->engine;
 	List *flows = evq_track_flows(engine->track);
-	int budget = evq_dispatch_batch;
-	bool asked_queue = false;
+	int with_ready = 0;
+	int share;
+
+	for (int i = 0; i < list_length(flows); i++)
+	{
+		if (((EvqTrackedFlow *) list_nth(flows, i))->count[EVQ_TRACK_READY] > 0)
+			with_ready++;
+	}
+	if (with_ready == 0)
+		return;
+	share = Max(evq_dispatch_batch / with_ready, 1);
+	work->notify = can_notify();
 
 	engine->first_flow++;
 	for (int i = 0; i < list_length(flows); i++)
@@ -761,23 +859,21 @@ dispatch_flows(Work *work)
 		const EvqFlow *flow = evq_config_flow(tracked_flow->flow_no);
 		EvqTracked *tracked;
 
-		if (flow == NULL)
+		/* Before the first complete pass, order and limits cannot be kept. */
+		if (flow == NULL || (engine->last_complete_at == 0 && (flow->ordered || flow->max_processing > 0)))
 			continue;
 		tracked_flow->max_dispatched = flow->max_dispatched;
 		tracked_flow->max_processing = flow->max_processing;
-		while (budget > 0 && evq_track_has_room(tracked_flow) &&
-			   (tracked = evq_track_first_ready(tracked_flow)) != NULL)
+		for (int n = 0; n < share && evq_track_has_room(tracked_flow) &&
+						(tracked = evq_track_first_ready(tracked_flow)) != NULL;
+			 n++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			if (!asked_queue)
-			{
-				work->notify = can_notify();
-				asked_queue = true;
-			}
 			carefully(work, tracked, dispatch_ready);
-			budget--;
 		}
 	}
+	if (work->messages != NIL)
+		notify(engine, work->messages);
 }
 
 /* ---------- the turn ---------- */
@@ -867,7 +963,7 @@ evq_engine_is_due(EvqEngine *engine, TimestampTz now)
 		evq_engine_want_pass(engine);
 	if (must_poll(engine) && time_to_poll(engine) == 0)
 		engine->pass_wanted = true;
-	if (engine->full && evq_track_count(engine->track) < evq_max_tracked / 2)
+	if (engine->full && evq_track_count_waiting(engine->track) < evq_max_tracked / 2)
 		engine->pass_wanted = true;
 	if (engine->future_at - HORIZON / 2 <= now)
 		engine->pass_wanted = true;

@@ -26,6 +26,7 @@
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "hooks.h"
@@ -33,6 +34,7 @@
 #include "wake.h"
 
 #define WAIT_STEP_MS 10
+#define START_TIMEOUT (10 * USECS_PER_SEC)
 
 static ProcessUtility_hook_type previous_utility_hook;
 static object_access_hook_type previous_access_hook;
@@ -134,12 +136,26 @@ at_end_of_transaction(XactEvent event, void *arg)
 		release_databases(0);
 }
 
+/* Is a dispatcher there, or on its way? One that did not come in time has died before. */
+static bool
+is_there(EvqPlace *place)
+{
+	bool there;
+
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	if (place->state == EVQ_PLACE_STARTING && place->pid == 0 &&
+		GetCurrentTimestamp() - place->started_at > START_TIMEOUT)
+		place->state = EVQ_PLACE_STOPPED;
+	there = place->pid != 0 || place->state == EVQ_PLACE_STARTING;
+	LWLockRelease(evq_shared->lock);
+	return there;
+}
+
 /* It leaves within one turn; a turn that hangs is interrupted by the user, as any wait. */
 static void
-wait_until_left(const EvqPlace *place)
+wait_until_left(EvqPlace *place)
 {
-	while (((volatile const EvqPlace *) place)->pid != 0 ||
-		   ((volatile const EvqPlace *) place)->state == EVQ_PLACE_STARTING)
+	while (is_there(place))
 	{
 		CHECK_FOR_INTERRUPTS();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, WAIT_STEP_MS,
@@ -158,6 +174,10 @@ on_command(PlannedStmt *planned, const char *query, bool read_only_tree, Process
 	Node *statement = planned->utilityStmt;
 	Oid emptied = emptied_database(statement);
 	EvqPlace *place = NULL;
+	/* The statement may be gone when the command has run. */
+	char *created = IsA(statement, CreatedbStmt) ? pstrdup(castNode(CreatedbStmt, statement)->dbname) : NULL;
+	bool is_commit_prepared = IsA(statement, TransactionStmt) &&
+							  castNode(TransactionStmt, statement)->kind == TRANS_STMT_COMMIT_PREPARED;
 
 	/* Whoever may not do it will be told so by the command itself. */
 	if (OidIsValid(emptied) && EVQ_IS_DATABASE_OWNER(emptied, GetUserId()))
@@ -181,11 +201,9 @@ on_command(PlannedStmt *planned, const char *query, bool read_only_tree, Process
 	}
 	PG_END_TRY();
 
-	if (IsA(statement, CreatedbStmt))
-		evq_wake_database_created(get_database_oid(castNode(CreatedbStmt, statement)->dbname, true));
-	else if (IsA(statement, TransactionStmt) &&
-			 castNode(TransactionStmt, statement)->kind == TRANS_STMT_COMMIT_PREPARED &&
-			 evq_shmem_mine() != NULL)
+	if (created != NULL)
+		evq_wake_database_created(get_database_oid(created, true));
+	else if (is_commit_prepared && evq_shmem_mine() != NULL)
 	{
 		pg_atomic_write_u32(&evq_shmem_mine()->look_now, 1);
 		evq_shmem_wake_dispatcher(evq_shmem_mine());

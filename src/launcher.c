@@ -82,6 +82,11 @@ read_databases(MemoryContext context)
 
 		if (!form->datallowconn || form->datistemplate)
 			continue;
+#ifdef DATCONNLIMIT_INVALID_DB
+		/* left behind by an interrupted DROP DATABASE */
+		if (form->datconnlimit == DATCONNLIMIT_INVALID_DB)
+			continue;
+#endif
 		previous = MemoryContextSwitchTo(context);
 		database = palloc(sizeof(Database));
 		database->oid = form->oid;
@@ -151,9 +156,9 @@ restart_time(EvqPlace *place, TimestampTz now)
 	return place->restart_at;
 }
 
-/* Starts what is to be started now; returns when to look again. */
+/* Starts what is to be started now; returns when to look again. freed: set when a place became free. */
 static TimestampTz
-start_dispatchers(List *databases)
+start_dispatchers(List *databases, bool *freed)
 {
 	TimestampTz next_at = DT_NOEND;
 
@@ -173,6 +178,7 @@ start_dispatchers(List *databases)
 				/* dropped, or turned into a template */
 				place->database = InvalidOid;
 				place->state = EVQ_PLACE_FREE;
+				*freed = true;
 			}
 			else if (place->state == EVQ_PLACE_WANTED)
 				start = true;
@@ -205,6 +211,7 @@ static void
 want_all(List *databases)
 {
 	ListCell *cell;
+	bool freed;
 
 	foreach(cell, databases)
 	{
@@ -213,14 +220,14 @@ want_all(List *databases)
 
 		LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
 		place = evq_shmem_find_or_make(database->oid);
-		if (place != NULL && place->pid == 0)
+		if (place != NULL && place->pid == 0 && place->state != EVQ_PLACE_STARTING)
 			place->state = EVQ_PLACE_WANTED;
 		LWLockRelease(evq_shared->lock);
 
 		/* One after the other: a place without the extension serves the next database. */
 		if (place != NULL)
 		{
-			(void) start_dispatchers(databases);
+			(void) start_dispatchers(databases, &freed);
 			for (int i = 0; i < 100 && place->state == EVQ_PLACE_STARTING; i++)
 			{
 				CHECK_FOR_INTERRUPTS();
@@ -284,7 +291,9 @@ evq_launcher_main(Datum main_arg)
 			want_all(databases);
 			try_all = false;
 		}
-		next_at = start_dispatchers(databases);
+		next_at = start_dispatchers(databases, &try_all);
+		if (try_all)
+			next_at = GetCurrentTimestamp();
 		if (!TIMESTAMP_IS_NOEND(next_at))
 			timeout = Max(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next_at), 1);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout >= 0 ? WL_TIMEOUT : 0),

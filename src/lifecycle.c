@@ -224,7 +224,7 @@ fetch_held(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, EvqEven
 		return event->state == EVQ_STATE_BEING_PROCESSED ? EVQ_ACCEPTED : EVQ_WRONG_STATE;
 	if (permit.value != event->permit || event->state != EVQ_STATE_BEING_PROCESSED ||
 		EVQ_PERMIT_EPOCH(event->permit) != evq_store_epoch())
-		return event->permit == 0 ? EVQ_WRONG_STATE : EVQ_PERMIT_LOST;
+		return EVQ_PERMIT_LOST;
 	return EVQ_ACCEPTED;
 }
 
@@ -786,7 +786,7 @@ evq_lifecycle_must_cancel(EvqStore *store, TimestampTz now, const pg_uuid_t *eve
 				event.state == EVQ_STATE_CANCELED)
 				return;
 			must_fetch(store, event_id, EVQ_VERB_CANCEL, "A finished event stays as it is.", &event);
-			continue;
+			elog(ERROR, "evq: a finished event can be canceled");
 		}
 		if (!evq_transition_can(event.state, EVQ_VERB_CANCEL))
 			refuse_verb(event_id, event.state, EVQ_VERB_CANCEL,

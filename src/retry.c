@@ -24,11 +24,12 @@ evq_retry_delay(const EvqRetryRule *rule, int attempt, double random)
 	if (attempt <= rule->delay_count)
 		return rule->delays[attempt - 1];
 
+	if (last == 0)
+		return 0;
 	delay = (double) last * pow(rule->backoff_factor, attempt - rule->delay_count);
-	if (rule->backoff_factor > 1)
-		delay = Min(delay, (double) Max(rule->max_delay, last));
-	delay *= 1 + rule->jitter * (2 * random - 1);
-	return (int64) delay;
+	delay = Min(delay, 1e17) * (1 + rule->jitter * (2 * random - 1));
+	/* A list may say more than max_delay itself. */
+	return (int64) Min(delay, (double) Max(rule->max_delay, last));
 }
 
 /* Is there a next attempt after a delay, and when? */

@@ -79,3 +79,12 @@ evq_ring_is_empty(EvqRing *ring)
 	LWLockRelease(ring->lock);
 	return empty;
 }
+
+void
+evq_ring_clear(EvqRing *ring)
+{
+	LWLockAcquire(ring->lock, LW_EXCLUSIVE);
+	ring->head = ring->tail = 0;
+	ring->overflowed = false;
+	LWLockRelease(ring->lock);
+}

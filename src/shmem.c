@@ -140,6 +140,10 @@ evq_shmem_find_or_make(Oid database)
 		place->turns = place->dispatched = place->errors = 0;
 		place->last_error[0] = '\0';
 		pg_atomic_write_u32(&place->prepared, 0);
+		pg_atomic_write_u32(&place->look_now, 0);
+		pg_atomic_write_u32(&place->wants_changes, 0);
+		evq_ring_clear(place->ring);
+		evq_ready_clear(place->ready);
 	}
 	return place;
 }

@@ -211,6 +211,7 @@ typedef struct Table
 
 struct EvqStore
 {
+	MemoryContext context; /* of all below: the caller may free what it reads, row by row */
 	EState *estate;
 	Table tables[TABLE_COUNT];
 	Relation walk_index;
@@ -296,6 +297,11 @@ open_table(TableNo no, LOCKMODE lock)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("table evq.%s is of another version of evq", table_facts[no].name),
 						errhint("Run ALTER EXTENSION evq UPDATE, then start a new session.")));
+	/* They would be passed over. */
+	if (rel->trigdesc != NULL && no < TABLE_EVENT_TYPE)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("table evq.%s has a trigger", table_facts[no].name),
+						errhint("Drop it: evq writes its tables without firing triggers.")));
 	return rel;
 }
 
@@ -332,6 +338,7 @@ evq_store_open_read(void)
 {
 	EvqStore *store = palloc0(sizeof(EvqStore));
 
+	store->context = CurrentMemoryContext;
 	store->estate = CreateExecutorState();
 	push_snapshot();
 	return store;
@@ -386,11 +393,13 @@ static Table *
 use_table(EvqStore *store, TableNo no)
 {
 	Table *table = &store->tables[no];
+	MemoryContext previous;
 	Oid key_oid;
 
 	if (table->rel != NULL)
 		return table;
 
+	previous = MemoryContextSwitchTo(store->context);
 	table->rel = open_table(no, RowExclusiveLock);
 	table->slot = table_slot_create(table->rel, NULL);
 	table->info = makeNode(ResultRelInfo);
@@ -403,6 +412,7 @@ use_table(EvqStore *store, TableNo no)
 		if (RelationGetRelid(table->info->ri_IndexRelationDescs[i]) == key_oid)
 			table->key = table->info->ri_IndexRelationDescs[i];
 	}
+	MemoryContextSwitchTo(previous);
 	return table;
 }
 
@@ -412,6 +422,7 @@ use_table(EvqStore *store, TableNo no)
 static bool
 fetch_by_id(EvqStore *store, Table *table, const pg_uuid_t *event_id)
 {
+	MemoryContext previous = MemoryContextSwitchTo(store->context);
 	ScanKeyData key;
 	bool found;
 
@@ -429,6 +440,7 @@ fetch_by_id(EvqStore *store, Table *table, const pg_uuid_t *event_id)
 		table->fetched = table->slot->tts_tid;
 		slot_getallattrs(table->slot);
 	}
+	MemoryContextSwitchTo(previous);
 	return found;
 }
 
@@ -452,9 +464,9 @@ fill_slot(Table *table, const Datum *values, const bool *nulls)
 }
 
 static void
-insert_index_entries(EvqStore *store, Table *table, bool update)
+insert_index_entries(EvqStore *store, Table *table, bool update, EvqUpdateIndexes updated)
 {
-	EVQ_INSERT_INDEX_TUPLES(table->info, table->slot, store->estate, update);
+	(void) EVQ_INSERT_INDEX_TUPLES(table->info, table->slot, store->estate, update, updated);
 	ResetPerTupleExprContext(store->estate);
 }
 
@@ -464,7 +476,7 @@ insert_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls
 	fill_slot(table, values, nulls);
 	table_tuple_insert(table->rel, table->slot, GetCurrentCommandId(true), 0, NULL);
 	if (table->info->ri_NumIndices > 0)
-		insert_index_entries(store, table, false);
+		insert_index_entries(store, table, false, EVQ_ALL_INDEXES);
 }
 
 /* What a failed change of a row means; in READ COMMITTED the caller goes on with the newest version. */
@@ -508,7 +520,7 @@ update_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls
 	if (result == TM_Ok)
 	{
 		if (EVQ_UPDATES_INDEXES(update_indexes))
-			insert_index_entries(store, table, true);
+			insert_index_entries(store, table, true, update_indexes);
 		after_write();
 	}
 	return judge(store, result);
@@ -832,6 +844,7 @@ static void
 begin_walk(EvqStore *store, const char *index_name, ScanKey keys, int key_count)
 {
 	Table *table = use_table(store, TABLE_EVENT);
+	MemoryContext previous = MemoryContextSwitchTo(store->context);
 
 	evq_store_walk_end(store);
 	for (int i = 0; i < table->info->ri_NumIndices; i++)
@@ -846,6 +859,7 @@ begin_walk(EvqStore *store, const char *index_name, ScanKey keys, int key_count)
 		store->walk_slot = table_slot_create(table->rel, NULL);
 	store->walk = EVQ_INDEX_BEGINSCAN(table->rel, store->walk_index, GetActiveSnapshot(), key_count);
 	index_rescan(store->walk, keys, key_count, NULL, 0);
+	MemoryContextSwitchTo(previous);
 }
 
 /* Walks over the live events of a flow whose next attempt is due from a time on, earliest first. */
@@ -859,6 +873,17 @@ evq_store_walk_due(EvqStore *store, int32 flow_no, TimestampTz from)
 	begin_walk(store, DUE_INDEX, keys, 2);
 }
 
+/* A scan key's value must live as long as the scan. */
+static Datum
+flow_id_text(EvqStore *store, const char *flow_id)
+{
+	MemoryContext previous = MemoryContextSwitchTo(store->context);
+	Datum text = CStringGetTextDatum(flow_id);
+
+	MemoryContextSwitchTo(previous);
+	return text;
+}
+
 /* Walks over the live ordered events of one flow_id, in publish order. */
 void
 evq_store_walk_flow_id(EvqStore *store, int32 flow_no, const char *flow_id)
@@ -866,7 +891,7 @@ evq_store_walk_flow_id(EvqStore *store, int32 flow_no, const char *flow_id)
 	ScanKeyData keys[2];
 
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(flow_no));
-	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(flow_id));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, flow_id_text(store, flow_id));
 	keys[1].sk_collation = DEFAULT_COLLATION_OID;
 	begin_walk(store, FLOW_ID_INDEX, keys, 2);
 }
@@ -874,11 +899,15 @@ evq_store_walk_flow_id(EvqStore *store, int32 flow_no, const char *flow_id)
 bool
 evq_store_walk_next(EvqStore *store, EvqEvent *event)
 {
-	if (!index_getnext_slot(store->walk, ForwardScanDirection, store->walk_slot))
-		return false;
-	slot_getallattrs(store->walk_slot);
-	read_event(store->walk_slot, event);
-	return true;
+	MemoryContext previous = MemoryContextSwitchTo(store->context);
+	bool found = index_getnext_slot(store->walk, ForwardScanDirection, store->walk_slot);
+
+	if (found)
+		slot_getallattrs(store->walk_slot);
+	MemoryContextSwitchTo(previous);
+	if (found)
+		read_event(store->walk_slot, event);
+	return found;
 }
 
 void
@@ -941,10 +970,12 @@ evq_store_claim_key(EvqStore *store, int32 event_type_no, const char *key, const
 	become_owner(&previous);
 	if (plan == NULL)
 	{
-		plan = SPI_prepare("INSERT INTO evq.idempotency VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-						   KEY_COLUMNS, types);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
+		SPIPlanPtr fresh = SPI_prepare(
+			"INSERT INTO evq.idempotency VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING", KEY_COLUMNS, types);
+
+		if (fresh == NULL || SPI_keepplan(fresh) != 0)
 			elog(ERROR, "could not prepare the claim of an idempotency key");
+		plan = fresh;
 	}
 	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not claim an idempotency key");

@@ -32,6 +32,7 @@ struct EvqTrack
 	List *flow_list;
 	pairingheap *timers;
 	uint32 pass; /* number of the last one begun */
+	int waiting; /* events waiting or ready */
 };
 
 /* Pairing heaps give their largest first: later times compare as smaller. */
@@ -94,6 +95,25 @@ evq_track_count(const EvqTrack *track)
 	return hash_get_num_entries(track->events);
 }
 
+/* Events that are not on their way. */
+int
+evq_track_count_waiting(const EvqTrack *track)
+{
+	return track->waiting;
+}
+
+/* Is there no memory for one more waiting event of the flow? Each flow has its share, whatever others take. */
+bool
+evq_track_is_full(const EvqTrack *track, int32 flow_no, int max_waiting)
+{
+	const EvqTrackedFlow *flow = hash_search(track->flows, &flow_no, HASH_FIND, NULL);
+
+	if (track->waiting < max_waiting || flow == NULL)
+		return false;
+	return flow->count[EVQ_TRACK_WAITING] + flow->count[EVQ_TRACK_READY] >=
+		   max_waiting / list_length(track->flow_list);
+}
+
 /* All flows that ever had an event here: a list of EvqTrackedFlow. */
 List *
 evq_track_flows(const EvqTrack *track)
@@ -101,8 +121,9 @@ evq_track_flows(const EvqTrack *track)
 	return track->flow_list;
 }
 
-static EvqTrackedFlow *
-use_flow(EvqTrack *track, int32 flow_no)
+/* What is remembered of a flow; made where there is nothing yet. */
+EvqTrackedFlow *
+evq_track_use_flow(EvqTrack *track, int32 flow_no)
 {
 	bool found;
 	EvqTrackedFlow *flow = hash_search(track->flows, &flow_no, HASH_ENTER, &found);
@@ -113,6 +134,7 @@ use_flow(EvqTrack *track, int32 flow_no)
 
 		memset((char *) flow + sizeof(flow->flow_no), 0, sizeof(*flow) - sizeof(flow->flow_no));
 		flow->ready = pairingheap_allocate(compare_ready, NULL);
+		flow->first_live_at = DT_NOBEGIN;
 		track->flow_list = lappend(track->flow_list, flow);
 		MemoryContextSwitchTo(previous);
 	}
@@ -179,23 +201,30 @@ evq_track_find(EvqTrack *track, const pg_uuid_t *event_id)
 	return hash_search(track->events, event_id, HASH_FIND, NULL);
 }
 
+static bool
+is_waiting(EvqTrackState state)
+{
+	return state == EVQ_TRACK_WAITING || state == EVQ_TRACK_READY;
+}
+
 /* Takes the event out of queues and counts, not out of the hash. */
 static void
 detach(EvqTrack *track, EvqTracked *tracked)
 {
-	EvqTrackedFlow *flow = use_flow(track, tracked->facts.flow_no);
+	EvqTrackedFlow *flow = evq_track_use_flow(track, tracked->facts.flow_no);
 
 	pairingheap_remove(track->timers, &tracked->timer_node);
 	if (tracked->state == EVQ_TRACK_READY)
 		pairingheap_remove(flow->ready, &tracked->ready_node);
 	flow->count[tracked->state]--;
+	track->waiting -= is_waiting(tracked->state);
 	count_busy(track, tracked, -1);
 }
 
 static void
 attach(EvqTrack *track, EvqTracked *tracked, EvqTrackState state, TimestampTz timer_at)
 {
-	EvqTrackedFlow *flow = use_flow(track, tracked->facts.flow_no);
+	EvqTrackedFlow *flow = evq_track_use_flow(track, tracked->facts.flow_no);
 
 	tracked->state = state;
 	tracked->timer_at = timer_at;
@@ -203,6 +232,7 @@ attach(EvqTrack *track, EvqTracked *tracked, EvqTrackState state, TimestampTz ti
 	if (state == EVQ_TRACK_READY)
 		pairingheap_add(flow->ready, &tracked->ready_node);
 	flow->count[state]++;
+	track->waiting += is_waiting(state);
 	count_busy(track, tracked, 1);
 }
 

@@ -42,8 +42,9 @@ typedef struct EvqTrackedFlow
 	int32 flow_no; /* hash key */
 	pairingheap *ready;
 	int count[EVQ_TRACK_STATES];
-	int max_dispatched; /* the limits as last seen; 0 = not seen yet */
-	int max_processing; /* 0 = none */
+	int max_dispatched;        /* the limits as last seen; 0 = not seen yet */
+	int max_processing;        /* 0 = none */
+	TimestampTz first_live_at; /* the earliest scheduled event that the last pass met, less a margin */
 } EvqTrackedFlow;
 
 typedef struct EvqTrack EvqTrack;
@@ -51,7 +52,10 @@ typedef struct EvqTrack EvqTrack;
 extern EvqTrack *evq_track_create(MemoryContext parent);
 extern void evq_track_destroy(EvqTrack *track);
 extern long evq_track_count(const EvqTrack *track);
+extern int evq_track_count_waiting(const EvqTrack *track);
+extern bool evq_track_is_full(const EvqTrack *track, int32 flow_no, int max_waiting);
 extern List *evq_track_flows(const EvqTrack *track);
+extern EvqTrackedFlow *evq_track_use_flow(EvqTrack *track, int32 flow_no);
 
 extern EvqTracked *evq_track_find(EvqTrack *track, const pg_uuid_t *event_id);
 extern EvqTracked *evq_track_put(EvqTrack *track, const EvqWake *facts, TimestampTz now);

@@ -68,6 +68,20 @@ must_wake(EvqPlace *place, const EvqWake *wakes, int count)
 	return false;
 }
 
+/* The dispatcher knows what it does itself, but for the events that it publishes. */
+static int
+keep_new(EvqWake *wakes, int count)
+{
+	int kept = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (wakes[i].is_new)
+			wakes[kept++] = wakes[i];
+	}
+	return kept;
+}
+
 static void
 announce(EvqPlace *place, const EvqWake *wakes, int count, bool more)
 {
@@ -239,7 +253,7 @@ look_for_extension(Oid database, bool may_be_new)
 		place->check_extension = true;
 		evq_shmem_wake_dispatcher(place);
 	}
-	else if (place != NULL && may_be_new)
+	else if (place != NULL && may_be_new && place->state != EVQ_PLACE_STARTING)
 	{
 		place->state = EVQ_PLACE_WANTED;
 		place->failures = 0;
@@ -299,9 +313,18 @@ at_end_of_transaction(XactEvent event, void *arg)
 			{
 				if (!evq_debug_lose_wakeups)
 				{
-					/* In this order: whoever takes the offer tells the dispatcher later than we do. */
-					announce(place, changes.wakes, changes.count, overflowed);
-					offer_dispatched(place, changes.wakes, changes.count);
+					if (place->pid == MyProcPid)
+					{
+						offer_dispatched(place, changes.wakes, changes.count);
+						changes.count = keep_new(changes.wakes, changes.count);
+						announce(place, changes.wakes, changes.count, overflowed);
+					}
+					else
+					{
+						/* In this order: whoever takes the offer tells the dispatcher later than we do. */
+						announce(place, changes.wakes, changes.count, overflowed);
+						offer_dispatched(place, changes.wakes, changes.count);
+					}
 				}
 				pg_atomic_fetch_add_u64(&place->announced, 1);
 			}

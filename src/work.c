@@ -12,6 +12,8 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -94,11 +96,16 @@ acquire(FunctionCallInfo fcinfo, EvqStore *store, TimestampTz now, const pg_uuid
 	EvqEvent event;
 	Datum payload;
 	Datum headers;
+	/* Payloads may be large: each is freed before the next. */
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "evq row", ALLOCSET_SMALL_SIZES);
+	MemoryContext previous = MemoryContextSwitchTo(row_context);
 	EvqGrant grant = evq_lifecycle_acquire(store, now, event_id, offered, worker, permit_for, &event,
 										   &payload, &headers);
 
 	if (grant == EVQ_GRANTED)
 		put_acquired(fcinfo, &event, payload, headers);
+	MemoryContextSwitchTo(previous);
+	MemoryContextDelete(row_context);
 	return grant;
 }
 
@@ -421,7 +428,7 @@ evq_sql_fail(PG_FUNCTION_ARGS)
 	if (verdict != EVQ_ACCEPTED)
 		evq_lifecycle_refuse(verdict, &event_id, &event);
 	evq_store_close(store);
-	PG_RETURN_DATUM(state_datum(event.state, get_fn_expr_rettype(fcinfo->flinfo)));
+	PG_RETURN_DATUM(state_datum(event.state, get_func_rettype(fcinfo->flinfo->fn_oid)));
 }
 
 Datum

@@ -24,7 +24,7 @@ COMMENT ON COLUMN evq.flow.notify_payload IS 'Put the payload into notifications
 CREATE TABLE evq.event_type (
 	event_type_no int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	event_type text NOT NULL UNIQUE CHECK (event_type ~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}$'),
-	flow_no int NOT NULL REFERENCES evq.flow,
+	flow_no int NOT NULL,
 	max_attempts smallint NOT NULL DEFAULT 3 CHECK (max_attempts BETWEEN 1 AND 10000),
 	lifespan interval NOT NULL DEFAULT '1 hour'
 		CHECK (lifespan BETWEEN '1 ms' AND '3650 days'),
