@@ -1,0 +1,226 @@
+# What evq's TAP tests share: servers with evq, listening sessions, waiting.
+package EvqTest;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+use PostgreSQL::Test::BackgroundPsql;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+
+our @EXPORT = qw(
+  make_server make_database dispatcher_pid wait_for_dispatcher wait_for_no_dispatcher
+  poll_until session end_session listen_to notifications wait_for_notifications
+  publish state_of wait_for_state is_dispatching run_workers wait_for_log log_end
+);
+
+# A started server with evq preloaded.  The sweep is so rare that what a test
+# sees is not its work, unless the settings say otherwise.
+sub make_server
+{
+	my ($name, @settings) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init;
+	$node->append_conf('postgresql.conf', join("\n",
+		"shared_preload_libraries = 'evq'",
+		"evq.poll_interval = '1h'",
+		'max_worker_processes = 20',
+		'max_prepared_transactions = 10',
+		'log_statement = none',
+		@settings) . "\n");
+	$node->start;
+	return $node;
+}
+
+# Makes a database with evq, event type "job" and flow FLOW, and a dispatcher at work.
+sub make_database
+{
+	my ($node, $database) = @_;
+
+	$node->safe_psql('postgres', "CREATE DATABASE $database");
+	$node->safe_psql($database, q{
+		CREATE EXTENSION evq;
+		SELECT evq_configure('job', 'FLOW', lifespan => '1 day', attempt_timeout => '1 hour', attempt_delays => '{0}')});
+	wait_for_dispatcher($node, $database);
+	return $database;
+}
+
+# Calls the code until it returns true, and returns that; undef when it takes too long.
+sub poll_until
+{
+	my ($what, $code, $seconds) = @_;
+	my $end = time + ($seconds // $PostgreSQL::Test::Utils::timeout_default);
+
+	for (;;)
+	{
+		my $result = $code->();
+		return $result if $result;
+		if (time > $end)
+		{
+			diag("waited too long for: $what");
+			return undef;
+		}
+		usleep(20_000);
+	}
+}
+
+# ---------- dispatchers ----------
+
+# Process ids of the dispatchers of a database, or of all.
+sub dispatcher_pid
+{
+	my ($node, $database) = @_;
+	my $condition = defined $database ? "AND datname = '$database'" : '';
+
+	return $node->safe_psql('postgres',
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'evq dispatcher' $condition ORDER BY pid");
+}
+
+# Waits for the dispatcher of a database, other than the one with the process id given.
+sub wait_for_dispatcher
+{
+	my ($node, $database, $not_pid, $seconds) = @_;
+	my $condition = defined $not_pid ? "AND pid <> $not_pid" : '';
+
+	return poll_until("dispatcher of $database", sub {
+		$node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'evq dispatcher'
+			AND application_name = 'evq dispatcher' AND datname = '$database' $condition");
+	}, $seconds);
+}
+
+sub wait_for_no_dispatcher
+{
+	my ($node, $database) = @_;
+
+	return poll_until("no dispatcher of $database", sub { dispatcher_pid($node, $database) eq '' });
+}
+
+# ---------- sessions ----------
+
+# A session of psql that stays; see PostgreSQL::Test::BackgroundPsql.
+sub session
+{
+	my ($node, $database) = @_;
+	my $session = $node->background_psql($database, on_error_stop => 0);
+
+	$session->set_query_timer_restart;
+	return $session;
+}
+
+sub end_session
+{
+	my ($session) = @_;
+
+	$session->{timeout}->start;
+	return $session->quit;
+}
+
+sub listen_to
+{
+	my ($node, $database, @channels) = @_;
+	my $session = session($node, $database);
+
+	$session->query_safe("LISTEN $_") for @channels;
+	$session->{evq_seen} = [];
+	return $session;
+}
+
+# What a listening session has been notified of so far: [channel, payload] each.
+sub notifications
+{
+	my ($session) = @_;
+	my $output = $session->query('SELECT');
+
+	while ($output =~ /Asynchronous notification "([^"]*)"(?: with payload "(.*)")? received/g)
+	{
+		push @{ $session->{evq_seen} }, [ $1, $2 // '' ];
+	}
+	return @{ $session->{evq_seen} };
+}
+
+# Waits until a session has got so many notifications; returns their payloads.
+sub wait_for_notifications
+{
+	my ($session, $count, $seconds) = @_;
+
+	poll_until("$count notifications", sub { notifications($session) >= $count }, $seconds);
+	return map { $_->[1] } @{ $session->{evq_seen} };
+}
+
+# ---------- events ----------
+
+# Publishes an event of type "job"; more: further arguments of evq_publish().
+sub publish
+{
+	my ($node, $database, $more) = @_;
+
+	$more = defined $more ? ", $more" : '';
+	return $node->safe_psql($database, "SELECT evq_publish('job', NULL, 'case'$more)");
+}
+
+sub state_of
+{
+	my ($node, $database, $event_id) = @_;
+
+	return $node->safe_psql($database, "SELECT state FROM evq.events WHERE event_id = '$event_id'");
+}
+
+sub wait_for_state
+{
+	my ($node, $database, $event_id, $state, $seconds) = @_;
+
+	return poll_until("event $event_id $state", sub { state_of($node, $database, $event_id) eq $state }, $seconds);
+}
+
+# Is an event published now dispatched soon?
+sub is_dispatching
+{
+	my ($node, $database, $seconds) = @_;
+
+	return wait_for_state($node, $database, publish($node, $database), 'dispatched', $seconds);
+}
+
+# Runs a statement in so many sessions at the same time, once in each.
+sub run_workers
+{
+	my ($node, $database, $count, $statement) = @_;
+	my $script = $node->basedir . '/worker.sql';
+
+	PostgreSQL::Test::Utils::append_to_file($script, '') unless -e $script;
+	open my $file, '>', $script or die "$script: $!";
+	print $file "$statement;\n";
+	close $file;
+	return $node->run_log([
+		'pgbench', '--no-vacuum', '--client', $count, '--jobs', 2, '--transactions', 1,
+		'--host', $node->host, '--port', $node->port, '--file', $script, $database ]);
+}
+
+# ---------- the server's log ----------
+
+sub log_end
+{
+	my ($node) = @_;
+
+	return -s $node->logfile;
+}
+
+# Waits until the log, from an offset on, matches.
+sub wait_for_log
+{
+	my ($node, $pattern, $offset) = @_;
+
+	return poll_until("log entry $pattern", sub { slurp_file($node->logfile, $offset) =~ $pattern });
+}
+
+# Sessions that are asked again and again would fill the log.
+{
+	no warnings 'redefine';
+	*PostgreSQL::Test::BackgroundPsql::note = sub { };
+}
+
+1;
