@@ -167,31 +167,31 @@ wait_until_left(EvqPlace *place)
 /* ---------- the hooks ---------- */
 
 static void
-on_command(PlannedStmt *planned, const char *query, bool read_only_tree, ProcessUtilityContext context,
-		   ParamListInfo params, QueryEnvironment *environment, DestReceiver *receiver,
-		   QueryCompletion *completion)
+run_command(PlannedStmt *planned, const char *query, bool read_only_tree, ProcessUtilityContext context,
+			ParamListInfo params, QueryEnvironment *environment, DestReceiver *receiver,
+			QueryCompletion *completion)
 {
-	Node *statement = planned->utilityStmt;
-	Oid emptied = emptied_database(statement);
-	EvqPlace *place = NULL;
-	/* The statement may be gone when the command has run. */
-	char *created = IsA(statement, CreatedbStmt) ? pstrdup(castNode(CreatedbStmt, statement)->dbname) : NULL;
-	bool is_commit_prepared = IsA(statement, TransactionStmt) &&
-							  castNode(TransactionStmt, statement)->kind == TRANS_STMT_COMMIT_PREPARED;
+	if (previous_utility_hook)
+		previous_utility_hook(planned, query, read_only_tree, context, params, environment, receiver,
+							  completion);
+	else
+		standard_ProcessUtility(planned, query, read_only_tree, context, params, environment, receiver,
+								completion);
+}
 
-	/* Whoever may not do it will be told so by the command itself. */
-	if (OidIsValid(emptied) && EVQ_IS_DATABASE_OWNER(emptied, GetUserId()))
-		place = hold_database(emptied);
+/* Runs a command that needs a database without a dispatcher; one that fails lets it back at once. */
+static pg_noinline void
+run_in_emptied(Oid database, PlannedStmt *planned, const char *query, bool read_only_tree,
+			   ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
+			   DestReceiver *receiver, QueryCompletion *completion)
+{
+	EvqPlace *place = hold_database(database);
+
 	PG_TRY();
 	{
 		if (place != NULL)
 			wait_until_left(place);
-		if (previous_utility_hook)
-			previous_utility_hook(planned, query, read_only_tree, context, params, environment, receiver,
-								  completion);
-		else
-			standard_ProcessUtility(planned, query, read_only_tree, context, params, environment, receiver,
-									completion);
+		run_command(planned, query, read_only_tree, context, params, environment, receiver, completion);
 	}
 	PG_CATCH();
 	{
@@ -200,6 +200,26 @@ on_command(PlannedStmt *planned, const char *query, bool read_only_tree, Process
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+}
+
+static void
+on_command(PlannedStmt *planned, const char *query, bool read_only_tree, ProcessUtilityContext context,
+		   ParamListInfo params, QueryEnvironment *environment, DestReceiver *receiver,
+		   QueryCompletion *completion)
+{
+	Node *statement = planned->utilityStmt;
+	Oid emptied = emptied_database(statement);
+	/* The statement may be gone when the command has run. */
+	char *created = IsA(statement, CreatedbStmt) ? pstrdup(castNode(CreatedbStmt, statement)->dbname) : NULL;
+	bool is_commit_prepared = IsA(statement, TransactionStmt) &&
+							  castNode(TransactionStmt, statement)->kind == TRANS_STMT_COMMIT_PREPARED;
+
+	/* Whoever may not do it will be told so by the command itself. */
+	if (OidIsValid(emptied) && EVQ_IS_DATABASE_OWNER(emptied, GetUserId()))
+		run_in_emptied(emptied, planned, query, read_only_tree, context, params, environment, receiver,
+					   completion);
+	else
+		run_command(planned, query, read_only_tree, context, params, environment, receiver, completion);
 
 	if (created != NULL)
 		evq_wake_database_created(get_database_oid(created, true));

@@ -111,7 +111,7 @@ evq_track_is_full(const EvqTrack *track, int32 flow_no, int max_waiting)
 	if (track->waiting < max_waiting || flow == NULL)
 		return false;
 	return flow->count[EVQ_TRACK_WAITING] + flow->count[EVQ_TRACK_READY] >=
-		   max_waiting / list_length(track->flow_list);
+		   max_waiting / Max(list_length(track->flow_list), 1);
 }
 
 /* All flows that ever had an event here: a list of EvqTrackedFlow. */
