@@ -83,6 +83,15 @@ sub also_at
 	return;
 }
 
+# through(DSN): workers and publishers go there instead, to a pooler say.
+sub through
+{
+	my ($self, $dsn) = @_;
+
+	$self->{dsn} = $dsn;
+	return;
+}
+
 # moved_to(NODE): from now on the tables are there.
 sub moved_to
 {

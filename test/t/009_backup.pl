@@ -1,0 +1,135 @@
+# pg_dump and restore keep everything; permits of the old database are void in the new one.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use EvqTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = make_server('main', "evq.poll_interval = '200ms'");
+make_database($node, 'old');
+$node->safe_psql('old', q{
+	SELECT evq_configure_flow('FLOW', max_dispatched => 77, dispatch_timeout => '1 hour');
+	SELECT evq_configure('rescue', 'FLOW', attempt_delays => '{1 s, 2 min}', jitter => 0.5);
+	SELECT evq_configure('job', on_fail_event_type => 'rescue', max_attempts => 2);
+	SELECT evq_configure('gone', 'SIDE');
+	SELECT evq_publish('gone', NULL, 'of a dropped type');
+	SELECT evq_cancel(event_id, 'its type goes') FROM evq.event;
+	SELECT evq_drop_event_type('gone')});
+
+# An event in each state.
+my %event = map { $_ => publish($node, 'old', "jsonb_build_object('state', '$_'), idempotency_key => 'key of $_', headers => '{\"h\": 1}'") }
+  qw(awaiting dispatched held failed retried succeeded suspended canceled);
+for my $name (grep { $_ ne 'canceled' } sort keys %event)
+{
+	wait_for_state($node, 'old', $event{$name}, 'dispatched');
+}
+$node->safe_psql('old', qq{
+	SELECT evq_succeed('$event{succeeded}', permit, '{"answer": 42}', '[{"event_type": "job", "run_at": "2100-01-01"}]') FROM evq_acquire('$event{succeeded}');
+	SELECT evq_fail('$event{failed}', 'beyond repair', permit, 'the trace', false) FROM evq_acquire('$event{failed}');
+	SELECT evq_fail('$event{retried}', 'once more', permit, retry_in => '1 hour') FROM evq_acquire('$event{retried}');
+	SELECT evq_suspend('$event{suspended}', permit) FROM evq_acquire('$event{suspended}');
+	SELECT evq_cancel('$event{canceled}', 'not wanted')});
+my $permit = $node->safe_psql('old', "SELECT permit FROM evq_acquire('$event{held}', 'a worker')");
+$node->safe_psql('old', "SELECT evq_snooze('$event{awaiting}', permit, now() + interval '2 hours') FROM evq_acquire('$event{awaiting}')");
+poll_until('on-fail event', sub { $node->safe_psql('old', "SELECT state FROM evq.events WHERE event_type = 'rescue'") eq 'dispatched' });
+
+# All rows of all tables, but not what the new database adds by itself.
+my @tables = qw(flow event_type event event_payload event_history event_error idempotency);
+
+sub contents
+{
+	my ($server, $database) = @_;
+
+	return join "\n", map { "$_: " . $server->safe_psql($database, "SELECT t FROM evq.$_ t ORDER BY t::text") } @tables;
+}
+
+my $wanted = contents($node, 'old');
+like($wanted, qr/^$_: .+/m, "there are rows in evq.$_") for @tables;
+is($node->safe_psql('old', q{SELECT string_agg(DISTINCT state::text, ' ') FROM evq.events}),
+	'awaiting_processing being_processed canceled dispatched failed succeeded suspended', 'events in many states');
+
+my $folder = $node->basedir;
+$node->command_ok([ 'pg_dump', '--dbname', $node->connstr('old'), '--file', "$folder/plain.sql" ], 'pg_dump');
+$node->command_ok([ 'pg_dump', '--dbname', $node->connstr('old'), '--file', "$folder/custom", '--format', 'custom' ], 'pg_dump --format=custom');
+$node->command_ok([ 'pg_dump', '--dbname', $node->connstr('old'), '--file', "$folder/folder", '--format', 'directory', '--jobs', 2 ],
+	'pg_dump --format=directory --jobs=2');
+$node->command_ok([ 'pg_dump', '--dbname', $node->connstr('old'), '--file', "$folder/schema.sql", '--schema-only' ], 'pg_dump --schema-only');
+
+# In the same server, and in another one.
+my $other = PostgreSQL::Test::Cluster->new('other');
+$other->init;
+$other->append_conf('postgresql.conf', "shared_preload_libraries = 'evq'\nevq.enabled = off\nlog_statement = none\n");
+$other->start;
+
+my %restore = (
+	plain     => sub { [ 'psql', '--no-psqlrc', '--quiet', '--set', 'ON_ERROR_STOP=1', '--dbname', $_[0], '--file', "$folder/plain.sql" ] },
+	custom    => sub { [ 'pg_restore', '--exit-on-error', '--dbname', $_[0], "$folder/custom" ] },
+	single    => sub { [ 'pg_restore', '--exit-on-error', '--single-transaction', '--dbname', $_[0], "$folder/custom" ] },
+	directory => sub { [ 'pg_restore', '--exit-on-error', '--jobs', 2, '--dbname', $_[0], "$folder/folder" ] });
+for my $format (sort keys %restore)
+{
+	my $database = "from_$format";
+
+	$other->safe_psql('postgres', "CREATE DATABASE $database TEMPLATE template0");
+	$other->command_ok($restore{$format}->($other->connstr($database)), "$format: restore");
+	is(contents($other, $database), $wanted, "$format: all is there");
+	is($other->safe_psql($database, qq{
+		SELECT evq_configure('new', 'NEW');
+		SELECT event_type_no > (SELECT max(event_type_no) FROM evq.event_type WHERE event_type <> 'new'),
+			flow_no > (SELECT max(flow_no) FROM evq.flow WHERE flow_type <> 'NEW') FROM evq.event_type WHERE event_type = 'new'}),
+		"\nt|t", "$format: new configuration gets new numbers");
+	is($other->safe_psql($database, "SELECT evq_publish('job', NULL, 'case', '{\"state\": \"held\"}', idempotency_key => 'key of held')"),
+		$event{held}, "$format: idempotency keys are known");
+
+	my (undef, undef, $stderr) = $other->psql($database, "\\set VERBOSITY sqlstate\nSELECT evq_succeed('$event{held}', $permit)");
+	like($stderr, qr/ERROR:  EQ004/, "$format: the old permit is refused");
+	is($other->safe_psql($database, "SELECT held FROM evq_heartbeat(ARRAY['$event{held}']::uuid[], ARRAY[$permit]::bigint[])"), 'f',
+		"$format: and cannot be extended");
+	is($other->safe_psql($database, "SELECT state FROM evq.events WHERE event_id = '$event{held}'"), 'being_processed', "$format: nothing changed");
+}
+is($node->safe_psql('old', "SELECT held FROM evq_heartbeat(ARRAY['$event{held}']::uuid[], ARRAY[$permit]::bigint[])"), 't',
+	'in the old database the permit holds');
+
+# The restored events live on.
+$other->append_conf('postgresql.conf', "evq.enabled = on\n");
+$other->reload;
+wait_for_dispatcher($other, "from_$_") for sort keys %restore;
+$other->safe_psql('from_custom', "SELECT evq_retry('$event{failed}'), evq_activate('$event{suspended}')");
+ok(wait_for_state($other, 'from_custom', $event{$_}, 'dispatched'), "$_ after the restore: dispatched") for qw(failed suspended);
+is($other->safe_psql('from_custom', "SELECT payload, headers, attempt FROM evq_acquire('$event{suspended}')"), '{"state": "suspended"}|{"h": 1}|1',
+	'and acquired');
+isnt($other->safe_psql('from_custom', "SELECT permit FROM evq_acquire('$event{dispatched}')"), $permit, 'with permits of its own');
+ok(is_dispatching($other, 'from_plain'), 'new events are dispatched');
+
+# Restored while a dispatcher runs.
+$node->safe_psql('postgres', 'CREATE DATABASE beside TEMPLATE template0');
+$node->command_ok($restore{directory}->($node->connstr('beside')), 'restore beside a dispatcher');
+is($node->safe_psql('beside', 'SELECT count(*) FROM evq.event'), $node->safe_psql('old', 'SELECT count(*) FROM evq.event'), 'no event was lost');
+is($node->safe_psql('beside', "SELECT count(*) FROM evq.events WHERE state IN ('failed', 'expired')"),
+	$node->safe_psql('old', "SELECT count(*) FROM evq.events WHERE state IN ('failed', 'expired')"), 'none came to harm');
+ok(wait_for_dispatcher($node, 'beside'), 'the dispatcher is there');
+ok(is_dispatching($node, 'beside'), 'and at work');
+my (undef, undef, $stderr) = $node->psql('beside', "\\set VERBOSITY sqlstate\nSELECT evq_succeed('$event{held}', $permit)");
+like($stderr, qr/ERROR:  EQ004/, 'another database of the same server refuses the old permit as well');
+
+# ---------- the schema alone ----------
+
+$other->safe_psql('postgres', 'CREATE DATABASE schema_only TEMPLATE template0');
+$other->command_ok([ 'psql', '--no-psqlrc', '--quiet', '--set', 'ON_ERROR_STOP=1', '--dbname', $other->connstr('schema_only'), '--file', "$folder/schema.sql" ],
+	'restore of the schema alone');
+$other->safe_psql('schema_only', q{SELECT evq_configure('job', 'FLOW')});
+wait_for_dispatcher($other, 'schema_only');
+ok(is_dispatching($other, 'schema_only'), 'gives an empty evq that works');
+
+# ---------- dump of all ----------
+
+$node->command_ok([ 'pg_dumpall', '--dbname', $node->connstr('postgres'), '--globals-only', '--file', "$folder/globals.sql" ], 'pg_dumpall');
+like(slurp_file("$folder/globals.sql"), qr/CREATE ROLE evq_worker/, 'the roles are in it');
+
+$_->stop for $node, $other;
+done_testing();
