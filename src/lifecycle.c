@@ -409,7 +409,6 @@ evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 
 		move(event, EVQ_VERB_SUCCEED, EVQ_STATE_SUCCEEDED, now);
 		event->attempts_used++;
-		written.finished_at = now;
 		written.spinoff_ids = ids;
 		written.spinoff_count = spinoff_count;
 		if (evq_store_finish(store, event, &written, true) == EVQ_STORE_DONE)
@@ -518,7 +517,7 @@ finish_badly(EvqStore *store, EvqEvent *event, TimestampTz now, const char *reas
 	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 	const char *problem = NULL;
 	const EvqEventType *follower = on_fail_event_type(event, event_type, &problem);
-	EvqOutcome outcome = {.finished_at = now, .reason = reason};
+	EvqOutcome outcome = {.reason = reason};
 	EvqEvent child;
 	EvqStoreResult result;
 
@@ -774,7 +773,7 @@ void
 evq_lifecycle_must_cancel(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, const char *reason)
 {
 	EvqEvent event;
-	EvqOutcome outcome = {.finished_at = now, .reason = clip(reason, EVQ_MAX_ERROR_MESSAGE)};
+	EvqOutcome outcome = {.reason = clip(reason, EVQ_MAX_ERROR_MESSAGE)};
 
 	do
 	{

@@ -87,26 +87,12 @@ enum
 	PAYLOAD_COLUMNS
 };
 
+/* The history begins with the columns of the live events; two of them mean something else there. */
 enum
 {
-	HISTORY_EVENT_ID,
-	HISTORY_PUBLISHED_AT,
-	HISTORY_ATTEMPT_SCHEDULED_AT,
-	HISTORY_DUE_AT,
-	HISTORY_FINISHED_AT,
-	HISTORY_TYPE_NO,
-	HISTORY_FLOW_NO,
-	HISTORY_PRIORITY,
-	HISTORY_CHAIN_DEPTH,
-	HISTORY_ORDERED,
-	HISTORY_STATE,
-	HISTORY_ATTEMPTS_USED,
-	HISTORY_PERMIT,
-	HISTORY_FLOW_ID,
-	HISTORY_PARENT_ID,
-	HISTORY_ON_FAIL_NO,
-	HISTORY_WORKER,
-	HISTORY_REASON,
+	HISTORY_ATTEMPT_STARTED_AT = EVENT_STATE_DUE_AT,
+	HISTORY_FINISHED_AT = EVENT_STATE_SINCE,
+	HISTORY_REASON = EVENT_COLUMNS,
 	HISTORY_RESULT,
 	HISTORY_SPINOFF_IDS,
 	HISTORY_COLUMNS
@@ -577,6 +563,7 @@ read_event(TupleTableSlot *slot, EvqEvent *event)
 	event->attempts_used = DatumGetInt16(values[EVENT_ATTEMPTS_USED]);
 	event->state_due_at = DatumGetTimestampTz(values[EVENT_STATE_DUE_AT]);
 	event->state_since = DatumGetTimestampTz(values[EVENT_STATE_SINCE]);
+	event->attempt_started_at = event->state == EVQ_STATE_BEING_PROCESSED ? event->state_since : DT_NOEND;
 	event->permit = DatumGetInt64(values[EVENT_PERMIT]);
 	event->flow_id = TextDatumGetCString(values[EVENT_FLOW_ID]);
 	event->has_parent = !nulls[EVENT_PARENT_ID];
@@ -693,24 +680,8 @@ evq_store_finish(EvqStore *store, const EvqEvent *event, const EvqOutcome *outco
 	if (result != EVQ_STORE_DONE)
 		return result;
 
-	values[HISTORY_EVENT_ID] = UUIDPGetDatum(&event->event_id);
-	values[HISTORY_PUBLISHED_AT] = TimestampTzGetDatum(event->published_at);
-	values[HISTORY_ATTEMPT_SCHEDULED_AT] = TimestampTzGetDatum(event->attempt_scheduled_at);
-	values[HISTORY_DUE_AT] = TimestampTzGetDatum(event->due_at);
-	values[HISTORY_FINISHED_AT] = TimestampTzGetDatum(outcome->finished_at);
-	values[HISTORY_TYPE_NO] = Int32GetDatum(event->event_type_no);
-	values[HISTORY_FLOW_NO] = Int32GetDatum(event->flow_no);
-	values[HISTORY_PRIORITY] = Int16GetDatum(event->priority);
-	values[HISTORY_CHAIN_DEPTH] = Int16GetDatum(event->chain_depth);
-	values[HISTORY_ORDERED] = BoolGetDatum(event->ordered);
-	values[HISTORY_STATE] = CharGetDatum(evq_transition_state_code(event->state));
-	values[HISTORY_ATTEMPTS_USED] = Int16GetDatum(event->attempts_used);
-	values[HISTORY_PERMIT] = Int64GetDatum(event->permit);
-	values[HISTORY_FLOW_ID] = CStringGetTextDatum(event->flow_id);
-	values[HISTORY_PARENT_ID] = UUIDPGetDatum(&event->parent_id);
-	nulls[HISTORY_PARENT_ID] = !event->has_parent;
-	values[HISTORY_ON_FAIL_NO] = optional_no(event->on_fail_event_type_no, &nulls[HISTORY_ON_FAIL_NO]);
-	values[HISTORY_WORKER] = optional_text(event->worker, &nulls[HISTORY_WORKER]);
+	write_event(event, values, nulls);
+	values[HISTORY_ATTEMPT_STARTED_AT] = TimestampTzGetDatum(event->attempt_started_at);
 	values[HISTORY_REASON] = optional_text(outcome->reason, &nulls[HISTORY_REASON]);
 	values[HISTORY_RESULT] = outcome->result;
 	nulls[HISTORY_RESULT] = !outcome->has_result;
@@ -747,27 +718,8 @@ evq_store_fetch_finished(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *e
 	if (!fetch_by_id(store, table, event_id))
 		return false;
 
-	memset(event, 0, sizeof(*event));
 	memset(outcome, 0, sizeof(*outcome));
-	event->event_id = *event_id;
-	event->published_at = DatumGetTimestampTz(values[HISTORY_PUBLISHED_AT]);
-	event->attempt_scheduled_at = DatumGetTimestampTz(values[HISTORY_ATTEMPT_SCHEDULED_AT]);
-	event->due_at = DatumGetTimestampTz(values[HISTORY_DUE_AT]);
-	event->event_type_no = DatumGetInt32(values[HISTORY_TYPE_NO]);
-	event->flow_no = DatumGetInt32(values[HISTORY_FLOW_NO]);
-	event->priority = DatumGetInt16(values[HISTORY_PRIORITY]);
-	event->chain_depth = DatumGetInt16(values[HISTORY_CHAIN_DEPTH]);
-	event->ordered = DatumGetBool(values[HISTORY_ORDERED]);
-	event->state = evq_transition_state_from_code(DatumGetChar(values[HISTORY_STATE]));
-	event->attempts_used = DatumGetInt16(values[HISTORY_ATTEMPTS_USED]);
-	event->permit = DatumGetInt64(values[HISTORY_PERMIT]);
-	event->flow_id = TextDatumGetCString(values[HISTORY_FLOW_ID]);
-	event->has_parent = !nulls[HISTORY_PARENT_ID];
-	if (event->has_parent)
-		event->parent_id = *DatumGetUUIDP(values[HISTORY_PARENT_ID]);
-	event->on_fail_event_type_no = nulls[HISTORY_ON_FAIL_NO] ? 0 : DatumGetInt32(values[HISTORY_ON_FAIL_NO]);
-	event->worker = optional_cstring(values[HISTORY_WORKER], nulls[HISTORY_WORKER]);
-	outcome->finished_at = DatumGetTimestampTz(values[HISTORY_FINISHED_AT]);
+	read_event(table->slot, event);
 	outcome->reason = optional_cstring(values[HISTORY_REASON], nulls[HISTORY_REASON]);
 	if (!nulls[HISTORY_SPINOFF_IDS])
 		read_spinoff_ids(values[HISTORY_SPINOFF_IDS], outcome);

@@ -39,7 +39,9 @@ typedef struct EvqEvent
 	int16 attempts_used;
 	TimestampTz state_due_at; /* when the present state times out */
 	TimestampTz state_since;
-	int64 permit; /* the last one granted */
+	TimestampTz
+		attempt_started_at; /* as it was read: when the attempt now running began; infinity = none runs */
+	int64 permit;           /* the last one granted */
 	const char *flow_id;
 	bool has_parent;
 	pg_uuid_t parent_id;
@@ -50,7 +52,6 @@ typedef struct EvqEvent
 /* What a finish adds to an event: the rest of a row of evq.event_history. */
 typedef struct EvqOutcome
 {
-	TimestampTz finished_at;
 	const char *reason; /* NULL = none */
 	Datum result;       /* jsonb */
 	bool has_result;

@@ -41,12 +41,12 @@ CREATE TABLE evq.event_payload (
 );
 COMMENT ON TABLE evq.event_payload IS 'What the publisher wrote; no transition rewrites it';
 
+-- The columns of evq.event, two of them with another meaning, and then the outcome.
 CREATE TABLE evq.event_history (
 	event_id uuid NOT NULL,
 	published_at timestamptz NOT NULL,
 	attempt_scheduled_at timestamptz NOT NULL,
 	due_at timestamptz NOT NULL,
-	finished_at timestamptz NOT NULL,
 	event_type_no int NOT NULL,
 	flow_no int NOT NULL,
 	priority smallint NOT NULL,
@@ -54,6 +54,8 @@ CREATE TABLE evq.event_history (
 	ordered boolean NOT NULL,
 	state "char" NOT NULL,
 	attempts_used smallint NOT NULL,
+	attempt_started_at timestamptz NOT NULL,
+	finished_at timestamptz NOT NULL,
 	permit bigint NOT NULL,
 	flow_id text NOT NULL,
 	parent_id uuid,
@@ -67,6 +69,7 @@ CREATE TABLE evq.event_history (
 CREATE INDEX event_history_finished_at_idx ON evq.event_history USING brin (finished_at);
 COMMENT ON TABLE evq.event_history IS 'Finished events, one row each; read them through evq.events';
 COMMENT ON COLUMN evq.event_history.attempts_used IS 'Attempts made, the successful one included';
+COMMENT ON COLUMN evq.event_history.attempt_started_at IS 'When the attempt that ended it began; infinity = none was running';
 COMMENT ON COLUMN evq.event_history.reason IS 'Why it was canceled, failed or expired';
 
 CREATE TABLE evq.event_error (

@@ -24,7 +24,8 @@ COMMENT ON VIEW evq.event_types IS 'The configuration of event types; evq_config
 CREATE VIEW evq.events AS
 SELECT e.event_id, t.event_type, f.flow_type, e.flow_id, evq.state_name(e.state) AS state, e.published_at,
 	e.attempt_scheduled_at, e.due_at, e.attempts_used::int, t.max_attempts::int, e.priority::int,
-	e.state_since, nullif(e.state_due_at, 'infinity') AS state_due_at, NULL::timestamptz AS finished_at,
+	e.state_since, nullif(e.state_due_at, 'infinity') AS state_due_at,
+	CASE WHEN e.state = 'p' THEN e.state_since END AS attempt_started_at, NULL::timestamptz AS finished_at,
 	e.permit, e.worker, e.parent_id, e.chain_depth::int, o.event_type AS on_fail_event_type,
 	NULL::text AS reason, NULL::jsonb AS result, NULL::uuid[] AS spinoff_ids
 FROM evq.event e
@@ -34,7 +35,7 @@ LEFT JOIN evq.event_type o ON o.event_type_no = e.on_fail_event_type_no
 UNION ALL
 SELECT h.event_id, t.event_type, f.flow_type, h.flow_id, evq.state_name(h.state), h.published_at,
 	h.attempt_scheduled_at, h.due_at, h.attempts_used::int, t.max_attempts::int, h.priority::int,
-	h.finished_at, NULL, h.finished_at,
+	h.finished_at, NULL, nullif(h.attempt_started_at, 'infinity'), h.finished_at,
 	h.permit, h.worker, h.parent_id, h.chain_depth::int, o.event_type,
 	h.reason, h.result, h.spinoff_ids
 FROM evq.event_history h
