@@ -5,7 +5,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use EvqTest;
+use Evq::Test;
 use Test::More;
 use Time::HiRes qw(time);
 

@@ -21,11 +21,13 @@ our @EXPORT_OK = qw(dump_engine kill_for_good kill_process kill_server make_serv
 # Longest time for the server, and for the dispatcher, to come back.
 my $come_back_seconds = 60;
 
-# make_server(NAME, options of init, conf => lines of postgresql.conf): a running server with the extension in "postgres".
+# make_server(NAME, options of init, conf => lines of postgresql.conf): a running server with the extension in "postgres",
+# unless extension => 0.
 sub make_server
 {
 	my ($name, %options) = @_;
 	my $conf = delete $options{conf} // '';
+	my $extension = delete $options{extension} // 1;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
 	$node->init(%options);
@@ -39,7 +41,7 @@ evq.poll_interval = 1s
 $conf
 END
 	$node->start;
-	$node->safe_psql('postgres', 'CREATE EXTENSION evq');
+	$node->safe_psql('postgres', 'CREATE EXTENSION evq') if $extension;
 	return $node;
 }
 

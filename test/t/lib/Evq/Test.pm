@@ -1,5 +1,11 @@
-# What evq's TAP tests share: servers with evq, listening sessions, waiting.
-package EvqTest;
+
+=head1 NAME
+
+Evq::Test - databases with evq, sessions that listen, and waiting
+
+=cut
+
+package Evq::Test;
 
 use strict;
 use warnings;
@@ -12,29 +18,24 @@ use PostgreSQL::Test::BackgroundPsql;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
+use Evq::Server ();
+
 our @EXPORT = qw(
   make_server make_database dispatcher_pid wait_for_dispatcher wait_for_no_dispatcher
   poll_until session end_session listen_to notifications wait_for_notifications
   publish state_of wait_for_state is_dispatching run_workers wait_for_log log_end
 );
 
-# A started server with evq preloaded.  The sweep is so rare that what a test
-# sees is not its work, unless the settings say otherwise.
+# A running server where evq is preloaded and no database has it yet.  The sweep is so rare that what a test sees is not
+# its work, unless the settings say otherwise.
 sub make_server
 {
 	my ($name, @settings) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
 
-	$node->init;
-	$node->append_conf('postgresql.conf', join("\n",
-		"shared_preload_libraries = 'evq'",
-		"evq.poll_interval = '1h'",
-		'max_worker_processes = 20',
-		'max_prepared_transactions = 10',
-		'log_statement = none',
-		@settings) . "\n");
-	$node->start;
-	return $node;
+	return Evq::Server::make_server($name,
+		extension => 0,
+		conf => join("\n", "evq.poll_interval = '1h'", 'restart_after_crash = off', 'max_worker_processes = 20',
+			'max_prepared_transactions = 10', @settings) . "\n");
 }
 
 # Makes a database with evq, event type "job" and flow FLOW, and a dispatcher at work.
@@ -191,7 +192,6 @@ sub run_workers
 	my ($node, $database, $count, $statement) = @_;
 	my $script = $node->basedir . '/worker.sql';
 
-	PostgreSQL::Test::Utils::append_to_file($script, '') unless -e $script;
 	open my $file, '>', $script or die "$script: $!";
 	print $file "$statement;\n";
 	close $file;
