@@ -89,6 +89,16 @@ is( $node->safe_psql(
 is(state_of($tonight), 'awaiting_processing', 'an event scheduled for later still waits');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM evq_acquire_next('SINGLE', 10)}), 2, '... and is not taken');
 
+# The server dies between a commit and its announcement.
+my $unsaid = $node->safe_psql('postgres',
+	q{SET evq.debug_lose_wakeups = on; SELECT evq_publish('SINGLE_EVENT', 'SINGLE', 'unsaid')});
+is(state_of($unsaid), 'awaiting_processing', 'nobody tells of an event');
+Evq::Server::kill_for_good($node);
+start_again($node);
+wait_for_state($unsaid, 'dispatched');
+is($node->safe_psql('postgres', q{SELECT event_id FROM evq_acquire_next('SINGLE')}), $unsaid,
+	'... it is found and offered after the crash');
+
 # Offered before the stop, taken by nobody.
 my $unclaimed = publish('SINGLE', 'unclaimed');
 my $repeated  = publish('REPEATED', 'repeated');
