@@ -35,7 +35,8 @@ sub in_settings
 }
 
 $node->safe_psql('postgres', 'CREATE ROLE lowly');
-$node->safe_psql('postgres', "ALTER DATABASE settings SET $_ = " . ($_ eq 'datestyle' ? $hostile{$_} : "'$hostile{$_}'")) for sort keys %hostile;
+$node->safe_psql('postgres', join '', map { "ALTER DATABASE settings SET $_ = " . ($_ eq 'datestyle' ? $hostile{$_} : "'$hostile{$_}'") . ";\n" }
+	sort keys %hostile);
 $node->safe_psql('postgres', "ALTER ROLE ALL SET $_ = '1ms'") for qw(lock_timeout idle_in_transaction_session_timeout);
 my $pid = dispatcher_pid($node, 'settings');
 my $log = log_end($node);
