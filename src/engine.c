@@ -294,6 +294,18 @@ is_type_suspended(int32 event_type_no)
 	return event_type == NULL || event_type->is_suspended;
 }
 
+/* Has nothing been said for a minute? last: when something was, by the monotonic clock; 0 = never. */
+static bool
+once_a_minute(int64 *last)
+{
+	int64 now = evq_clock_monotonic();
+
+	if (*last != 0 && now - *last < USECS_PER_MINUTE)
+		return false;
+	*last = now;
+	return true;
+}
+
 /* Looks at a live event that a pass came by. */
 static void
 see(EvqEngine *engine, const EvqEvent *event, TimestampTz now)
@@ -306,11 +318,13 @@ see(EvqEngine *engine, const EvqEvent *event, TimestampTz now)
 		evq_track_mark_seen(engine->track, tracked);
 	if (event->state == EVQ_STATE_NONE)
 	{
+		static int64 logged_at;
 		char id[EVQ_UUID_TEXT_SIZE];
 
-		ereport(LOG, (errmsg("evq: event %s has an unknown state and is passed over",
-							 evq_uuid_text(&event->event_id, id)),
-					  errhint("Correct or delete its row in evq.event.")));
+		if (once_a_minute(&logged_at))
+			ereport(LOG, (errmsg("evq: event %s has an unknown state and is passed over",
+								 evq_uuid_text(&event->event_id, id)),
+						  errhint("Correct or delete its row in evq.event; there may be others.")));
 		return;
 	}
 
@@ -690,12 +704,10 @@ dispatch_message(EvqStore *store, const EvqEvent *event, const EvqEventType *eve
 static void
 warn_not_notified(const char *problem, const char *hint)
 {
-	static TimestampTz warned_at;
-	TimestampTz now = GetCurrentTimestamp();
+	static int64 warned_at;
 
-	if (now - warned_at >= 0 && now - warned_at < USECS_PER_MINUTE)
+	if (!once_a_minute(&warned_at))
 		return;
-	warned_at = now;
 	ereport(WARNING,
 			(errmsg("evq: workers are not notified: %s", problem),
 			 errdetail("They can poll with evq_acquire_next(); what nobody acquires is offered again."),

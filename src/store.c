@@ -184,13 +184,17 @@ static const struct
 #define DUE_INDEX "event_flow_no_attempt_scheduled_at_idx"
 #define FLOW_ID_INDEX "event_flow_no_flow_id_event_id_idx"
 
+/* Rows that one call of the table access method inserts. */
+#define INSERT_BATCH 200
+
 /* A table of an open store. */
 typedef struct Table
 {
 	Relation rel; /* NULL = not opened yet */
 	ResultRelInfo *info;
 	TupleTableSlot *slot;
-	Relation key; /* the primary key's index */
+	TupleTableSlot **batch; /* of INSERT_BATCH rows to insert; NULL = not needed yet */
+	Relation key;           /* the primary key's index */
 	IndexScanDesc by_key;
 	ItemPointerData fetched; /* the row fetched last */
 } Table;
@@ -356,6 +360,8 @@ evq_store_close(EvqStore *store)
 		if (table->rel == NULL)
 			continue;
 		ExecDropSingleTupleTableSlot(table->slot);
+		for (int j = 0; table->batch != NULL && j < INSERT_BATCH && table->batch[j] != NULL; j++)
+			ExecDropSingleTupleTableSlot(table->batch[j]);
 		ExecCloseIndices(table->info);
 		table_close(table->rel, NoLock);
 	}
@@ -439,30 +445,57 @@ after_write(void)
 }
 
 static void
-fill_slot(Table *table, const Datum *values, const bool *nulls)
+fill_slot(TupleTableSlot *slot, const Datum *values, const bool *nulls)
 {
-	int columns = RelationGetNumberOfAttributes(table->rel);
+	int columns = slot->tts_tupleDescriptor->natts;
 
-	ExecClearTuple(table->slot);
-	memcpy(table->slot->tts_values, values, columns * sizeof(Datum));
-	memcpy(table->slot->tts_isnull, nulls, columns * sizeof(bool));
-	ExecStoreVirtualTuple(table->slot);
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, values, columns * sizeof(Datum));
+	memcpy(slot->tts_isnull, nulls, columns * sizeof(bool));
+	ExecStoreVirtualTuple(slot);
 }
 
 static void
-insert_index_entries(EvqStore *store, Table *table, bool update, EvqUpdateIndexes updated)
+insert_index_entries(EvqStore *store, Table *table, TupleTableSlot *slot, bool update,
+					 EvqUpdateIndexes updated)
 {
-	(void) EVQ_INSERT_INDEX_TUPLES(table->info, table->slot, store->estate, update, updated);
+	(void) EVQ_INSERT_INDEX_TUPLES(table->info, slot, store->estate, update, updated);
 	ResetPerTupleExprContext(store->estate);
 }
 
 static void
 insert_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls)
 {
-	fill_slot(table, values, nulls);
+	fill_slot(table->slot, values, nulls);
 	table_tuple_insert(table->rel, table->slot, GetCurrentCommandId(true), 0, NULL);
 	if (table->info->ri_NumIndices > 0)
-		insert_index_entries(store, table, false, EVQ_ALL_INDEXES);
+		insert_index_entries(store, table, table->slot, false, EVQ_ALL_INDEXES);
+}
+
+/* The slot of a row in the batch to insert. */
+static TupleTableSlot *
+batch_slot(EvqStore *store, Table *table, int index)
+{
+	MemoryContext previous = MemoryContextSwitchTo(store->context);
+
+	if (table->batch == NULL)
+		table->batch = palloc0(INSERT_BATCH * sizeof(TupleTableSlot *));
+	if (table->batch[index] == NULL)
+		table->batch[index] = table_slot_create(table->rel, NULL);
+	MemoryContextSwitchTo(previous);
+	return table->batch[index];
+}
+
+/* Inserts the first rows of the batch: one WAL record for each page that they fill. */
+static void
+insert_batch(EvqStore *store, Table *table, int count)
+{
+	table_multi_insert(table->rel, table->batch, count, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < count; i++)
+	{
+		insert_index_entries(store, table, table->batch[i], false, EVQ_ALL_INDEXES);
+		ExecClearTuple(table->batch[i]);
+	}
 }
 
 /* What a failed change of a row means; in READ COMMITTED the caller goes on with the newest version. */
@@ -499,14 +532,14 @@ update_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls
 	EvqUpdateIndexes update_indexes;
 	TM_Result result;
 
-	fill_slot(table, values, nulls);
+	fill_slot(table->slot, values, nulls);
 	result = table_tuple_update(table->rel, &table->fetched, table->slot, GetCurrentCommandId(true),
 								GetActiveSnapshot(), InvalidSnapshot, wait, &failure, &lock_mode,
 								&update_indexes);
 	if (result == TM_Ok)
 	{
 		if (EVQ_UPDATES_INDEXES(update_indexes))
-			insert_index_entries(store, table, true, update_indexes);
+			insert_index_entries(store, table, table->slot, true, update_indexes);
 		after_write();
 	}
 	return judge(store, result);
@@ -611,35 +644,62 @@ evq_store_fetch(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event)
 }
 
 static void
-insert_payload(EvqStore *store, const pg_uuid_t *event_id, Datum payload, Datum headers)
+write_payload(const pg_uuid_t *event_id, Datum payload, Datum headers, Datum *values, bool *nulls)
 {
-	Datum values[PAYLOAD_COLUMNS];
-	bool nulls[PAYLOAD_COLUMNS] = {false};
-
 	values[PAYLOAD_EVENT_ID] = UUIDPGetDatum(event_id);
 	values[PAYLOAD_PAYLOAD] = payload;
 	values[PAYLOAD_HEADERS] = headers;
+	nulls[PAYLOAD_EVENT_ID] = nulls[PAYLOAD_PAYLOAD] = false;
 	nulls[PAYLOAD_HEADERS] = headers == (Datum) 0;
-	insert_row(store, use_table(store, TABLE_PAYLOAD), values, nulls);
 }
 
-/* Stores new events with their payloads and headers (jsonb; headers 0 = none). */
+/* Stores new events with their payloads and headers (jsonb, 0 = none; NULL = none at all). */
 void
 evq_store_insert(EvqStore *store, const EvqEvent *events, const Datum *payloads, const Datum *headers,
 				 int count)
 {
-	Table *table = use_table(store, TABLE_EVENT);
+	Table *event_table = use_table(store, TABLE_EVENT);
+	Table *payload_table = use_table(store, TABLE_PAYLOAD);
+	MemoryContext batch_context = NULL;
+	MemoryContext previous = CurrentMemoryContext;
+	int collected = 0;
 
+	/* A batch costs more than a row; its memory is freed before the next. */
+	if (count > 1)
+	{
+		batch_context = AllocSetContextCreate(previous, "evq batch", ALLOCSET_DEFAULT_SIZES);
+		MemoryContextSwitchTo(batch_context);
+	}
 	for (int i = 0; i < count; i++)
 	{
-		Datum values[EVENT_COLUMNS];
-		bool nulls[EVENT_COLUMNS];
+		Datum event_values[EVENT_COLUMNS];
+		bool event_nulls[EVENT_COLUMNS];
+		Datum payload_values[PAYLOAD_COLUMNS];
+		bool payload_nulls[PAYLOAD_COLUMNS];
 
 		CHECK_FOR_INTERRUPTS();
-		write_event(&events[i], values, nulls);
-		insert_row(store, table, values, nulls);
-		insert_payload(store, &events[i].event_id, payloads[i], headers == NULL ? (Datum) 0 : headers[i]);
+		write_event(&events[i], event_values, event_nulls);
+		write_payload(&events[i].event_id, payloads[i], headers == NULL ? (Datum) 0 : headers[i],
+					  payload_values, payload_nulls);
+		if (count == 1)
+		{
+			insert_row(store, event_table, event_values, event_nulls);
+			insert_row(store, payload_table, payload_values, payload_nulls);
+			break;
+		}
+		fill_slot(batch_slot(store, event_table, collected), event_values, event_nulls);
+		fill_slot(batch_slot(store, payload_table, collected), payload_values, payload_nulls);
+		if (++collected == INSERT_BATCH || i == count - 1)
+		{
+			insert_batch(store, event_table, collected);
+			insert_batch(store, payload_table, collected);
+			collected = 0;
+			MemoryContextReset(batch_context);
+		}
 	}
+	MemoryContextSwitchTo(previous);
+	if (batch_context != NULL)
+		MemoryContextDelete(batch_context);
 	after_write();
 }
 
@@ -764,12 +824,9 @@ EvqStoreResult
 evq_store_update_payload(EvqStore *store, const pg_uuid_t *event_id, Datum payload, Datum headers)
 {
 	Datum values[PAYLOAD_COLUMNS];
-	bool nulls[PAYLOAD_COLUMNS] = {false};
+	bool nulls[PAYLOAD_COLUMNS];
 
-	values[PAYLOAD_EVENT_ID] = UUIDPGetDatum(event_id);
-	values[PAYLOAD_PAYLOAD] = payload;
-	values[PAYLOAD_HEADERS] = headers;
-	nulls[PAYLOAD_HEADERS] = headers == (Datum) 0;
+	write_payload(event_id, payload, headers, values, nulls);
 	return update_row(store, use_table(store, TABLE_PAYLOAD), values, nulls, true);
 }
 
