@@ -190,10 +190,10 @@ static const struct
 /* A table of an open store. */
 typedef struct Table
 {
-	Relation rel; /* NULL = not opened yet */
-	ResultRelInfo *info;
+	Relation rel; /* NULL = not opened yet, as with all below */
 	TupleTableSlot *slot;
-	TupleTableSlot **batch; /* of INSERT_BATCH rows to insert; NULL = not needed yet */
+	ResultRelInfo *info;    /* with all indexes: to add entries to them */
+	TupleTableSlot **batch; /* of INSERT_BATCH rows to insert */
 	Relation key;           /* the primary key's index */
 	IndexScanDesc by_key;
 	ItemPointerData fetched; /* the row fetched last */
@@ -329,7 +329,6 @@ evq_store_open_read(void)
 	EvqStore *store = palloc0(sizeof(EvqStore));
 
 	store->context = CurrentMemoryContext;
-	store->estate = CreateExecutorState();
 	push_snapshot();
 	return store;
 }
@@ -362,12 +361,16 @@ evq_store_close(EvqStore *store)
 		ExecDropSingleTupleTableSlot(table->slot);
 		for (int j = 0; table->batch != NULL && j < INSERT_BATCH && table->batch[j] != NULL; j++)
 			ExecDropSingleTupleTableSlot(table->batch[j]);
-		ExecCloseIndices(table->info);
+		if (table->info != NULL)
+			ExecCloseIndices(table->info);
+		if (table->key != NULL)
+			index_close(table->key, NoLock);
 		table_close(table->rel, NoLock);
 	}
 	if (store->walk_slot != NULL)
 		ExecDropSingleTupleTableSlot(store->walk_slot);
-	FreeExecutorState(store->estate);
+	if (store->estate != NULL)
+		FreeExecutorState(store->estate);
 	PopActiveSnapshot();
 	pfree(store);
 }
@@ -385,27 +388,49 @@ static Table *
 use_table(EvqStore *store, TableNo no)
 {
 	Table *table = &store->tables[no];
+
+	if (table->rel == NULL)
+	{
+		MemoryContext previous = MemoryContextSwitchTo(store->context);
+
+		table->rel = open_table(no, RowExclusiveLock);
+		table->slot = table_slot_create(table->rel, NULL);
+		MemoryContextSwitchTo(previous);
+	}
+	return table;
+}
+
+/* Most verbs write a heap-only row version and add no index entry: then all this is not needed. */
+static void
+use_indexes(EvqStore *store, Table *table)
+{
 	MemoryContext previous;
-	Oid key_oid;
 
-	if (table->rel != NULL)
-		return table;
-
+	if (table->info != NULL)
+		return;
 	previous = MemoryContextSwitchTo(store->context);
-	table->rel = open_table(no, RowExclusiveLock);
-	table->slot = table_slot_create(table->rel, NULL);
+	if (store->estate == NULL)
+		store->estate = CreateExecutorState();
 	table->info = makeNode(ResultRelInfo);
 	InitResultRelInfo(table->info, table->rel, 0, NULL, 0);
 	ExecOpenIndices(table->info, false);
-
-	key_oid = RelationGetPrimaryKeyIndex(table->rel);
-	for (int i = 0; i < table->info->ri_NumIndices; i++)
-	{
-		if (RelationGetRelid(table->info->ri_IndexRelationDescs[i]) == key_oid)
-			table->key = table->info->ri_IndexRelationDescs[i];
-	}
 	MemoryContextSwitchTo(previous);
-	return table;
+}
+
+static Relation
+use_key(Table *table)
+{
+	if (table->key == NULL)
+	{
+		Oid key = RelationGetPrimaryKeyIndex(table->rel);
+
+		if (!OidIsValid(key))
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("table evq.%s has no primary key", RelationGetRelationName(table->rel)),
+							errhint("Create it again as the extension did.")));
+		table->key = index_open(key, RowExclusiveLock);
+	}
+	return table->key;
 }
 
 /* ---------- single rows ---------- */
@@ -418,12 +443,8 @@ fetch_by_id(EvqStore *store, Table *table, const pg_uuid_t *event_id)
 	ScanKeyData key;
 	bool found;
 
-	if (table->key == NULL)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("table evq.%s has no primary key", RelationGetRelationName(table->rel)),
-						errhint("Create it again as the extension did.")));
 	if (table->by_key == NULL)
-		table->by_key = EVQ_INDEX_BEGINSCAN(table->rel, table->key, GetActiveSnapshot(), 1);
+		table->by_key = EVQ_INDEX_BEGINSCAN(table->rel, use_key(table), GetActiveSnapshot(), 1);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(event_id));
 	index_rescan(table->by_key, &key, 1, NULL, 0);
 	found = index_getnext_slot(table->by_key, ForwardScanDirection, table->slot);
@@ -459,6 +480,9 @@ static void
 insert_index_entries(EvqStore *store, Table *table, TupleTableSlot *slot, bool update,
 					 EvqUpdateIndexes updated)
 {
+	use_indexes(store, table);
+	if (table->info->ri_NumIndices == 0)
+		return;
 	(void) EVQ_INSERT_INDEX_TUPLES(table->info, slot, store->estate, update, updated);
 	ResetPerTupleExprContext(store->estate);
 }
@@ -468,8 +492,7 @@ insert_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls
 {
 	fill_slot(table->slot, values, nulls);
 	table_tuple_insert(table->rel, table->slot, GetCurrentCommandId(true), 0, NULL);
-	if (table->info->ri_NumIndices > 0)
-		insert_index_entries(store, table, table->slot, false, EVQ_ALL_INDEXES);
+	insert_index_entries(store, table, table->slot, false, EVQ_ALL_INDEXES);
 }
 
 /* The slot of a row in the batch to insert. */
@@ -856,6 +879,7 @@ begin_walk(EvqStore *store, const char *index_name, ScanKey keys, int key_count)
 	MemoryContext previous = MemoryContextSwitchTo(store->context);
 
 	evq_store_walk_end(store);
+	use_indexes(store, table);
 	for (int i = 0; i < table->info->ri_NumIndices; i++)
 	{
 		if (strcmp(RelationGetRelationName(table->info->ri_IndexRelationDescs[i]), index_name) == 0)
@@ -999,7 +1023,7 @@ evq_store_claim_key(EvqStore *store, int32 event_type_no, const char *key, const
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, values[0]);
 	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, values[1]);
 	keys[1].sk_collation = DEFAULT_COLLATION_OID;
-	scan = EVQ_INDEX_BEGINSCAN(table->rel, table->key, GetActiveSnapshot(), 2);
+	scan = EVQ_INDEX_BEGINSCAN(table->rel, use_key(table), GetActiveSnapshot(), 2);
 	index_rescan(scan, keys, 2, NULL, 0);
 	if (!index_getnext_slot(scan, ForwardScanDirection, table->slot))
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
