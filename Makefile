@@ -82,7 +82,7 @@ TESTS = lint $(QUICK_TESTS)
 PG_CONFIG ?= pg_config
 export PG_CONFIG
 
-PROJECT_TARGETS = help check check-slow demo lint format dependencies
+PROJECT_TARGETS = help check check-slow demo bench lint format dependencies
 
 ifneq (,$(filter $(PROJECT_TARGETS),$(MAKECMDGOALS)))
 
@@ -99,6 +99,8 @@ help:
 	@echo 'make check-slow     the long-running tests'
 	@echo 'make demo           install what is needed and show evq at work on a throwaway server;'
 	@echo '                    DEMO_OPTS=--help lists its options'
+	@echo 'make bench          install what is needed and measure evq beside its peers on a throwaway server;'
+	@echo '                    METRIC=NAME measures one thing; bench/README.md has the rest'
 	@echo 'make lint           format, layers, lists, versions, static analysis'
 	@echo 'make format         format the C code'
 	@echo 'make clean          remove everything that was built'
@@ -116,6 +118,9 @@ check-slow: dependencies
 
 demo: dependencies
 	+@demo/run
+
+bench: dependencies
+	+@bench/run
 
 lint:
 	@SQL_PARTS='$(SQL_PARTS)' TESTS='$(QUICK_TESTS) $(SLOW_TESTS)' VERSION='$(EVQ_VERSION)' scripts/lint

@@ -1,0 +1,6 @@
+\if :made = 0
+SELECT array_agg(n)::text AS cases, array_fill(:payload::jsonb, ARRAY[:batch::int])::text AS payloads
+FROM generate_series(1, :batch) AS n \gset
+\set made 1
+\endif
+INSERT INTO job (case_id, payload) SELECT * FROM unnest(:cases::text[], :payloads::jsonb[]);
