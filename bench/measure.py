@@ -6,6 +6,7 @@ made anew; the contestants take turns within a round.  What a run processed is c
 the benchmark.
 """
 import datetime
+import io
 import os
 import platform
 import random
@@ -15,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import psycopg2
@@ -112,6 +114,7 @@ class Contestant:
 
 EVQ = Contestant("evq", "evq")
 LIMIT = Contestant("limit", "limit")
+COPY = Contestant("limit, COPY", "limit")
 TEXTBOOK = Contestant("textbook", "textbook")
 PGQ = Contestant("PgQ", "pgq")
 EVQ_WORKERS = [
@@ -259,7 +262,46 @@ def publish1(contestant, clients):
     return rate
 
 
+def copy(clients, batches):
+    """COPY of batches of 1,000 rows, made beforehand, into both limit tables; returns the seconds."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    middle = f"\t{now}\t{now}\t{now + datetime.timedelta(hours=1)}\t1\t1\t0\t0\tf\ta\t0\tinfinity\t{now}\t0\t"
+    share = batches // clients
+
+    def make(batch):
+        ids = [f"{batch * 1000 + n:032x}" for n in range(1000)]
+        return ("".join(f"{event_id}{middle}{n}\n" for n, event_id in enumerate(ids)),
+                "".join(f"{event_id}\t{PAYLOAD}\n" for event_id in ids))
+
+    def send(db, made):
+        for events, payloads in made:
+            with db, db.cursor() as sql:
+                sql.copy_expert(f"COPY limit_event ({columns}) FROM STDIN", io.StringIO(events))
+                sql.copy_expert("COPY limit_payload (event_id, payload) FROM STDIN", io.StringIO(payloads))
+
+    columns = value("SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute"
+                    " WHERE attrelid = 'limit_event'::regclass AND attnum BETWEEN 1 AND 15")
+    # The clients' batches alternate, so that ids come in the order of time.
+    work_of = [[make(n * clients + client) for n in range(share)] for client in range(clients)]
+    connections = [psycopg2.connect(dbname="bench") for _ in work_of]
+    threads = [threading.Thread(target=send, args=pair) for pair in zip(connections, work_of)]
+    start = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.perf_counter() - start
+    for db in connections:
+        db.close()
+    return seconds
+
+
 def publish_many(contestant, clients):
+    if contestant is COPY:
+        batches = 50 * DURATION // clients * clients
+        seconds = copy(clients, batches)
+        contestant.check_published(batches * 1000)
+        return batches * 1000 / seconds
     done, rate = publish(contestant, "publishN", clients, 1000, ["-T", str(DURATION)]).result()
     contestant.check_published(done * 1000)
     return rate * 1000
@@ -271,6 +313,8 @@ def seconds_marked():
 
 def life(batch):
     def measure(contestant, backlog):
+        if contestant.system == "evq" and batch == 1000:
+            value("SELECT evq_configure_flow('BENCH', max_dispatched => 10000)")
         events = preload(contestant, backlog, batch)
         settle(contestant)
         work(contestant, batch).result()
@@ -352,7 +396,7 @@ METRICS = {
     "publish1": ("One event a transaction", "events/s", publish1,
                  {f"{n} client{'s' * (n > 1)}": n for n in CLIENTS}, [LIMIT, TEXTBOOK, PGQ, EVQ]),
     "publishN": ("1,000 events a transaction", "events/s", publish_many,
-                 {"1 client": 1, "8 clients": 8}, [LIMIT, TEXTBOOK, PGQ, EVQ]),
+                 {"1 client": 1, "8 clients": 8}, [LIMIT, COPY, TEXTBOOK, PGQ, EVQ]),
     "life1": (f"A backlog drained by {WORKERS} workers, 1 a turn", "events/s", life(1),
               {f"{BACKLOG1:,} events": BACKLOG1}, [TEXTBOOK, PGQ, *EVQ_WORKERS]),
     "life10": (f"A backlog drained by {WORKERS} workers, 10 a turn", "events/s", life(10),

@@ -4,8 +4,8 @@ FROM generate_series(1, :batch) AS n \gset
 \set made 1
 \endif
 WITH event AS MATERIALIZED (
-	SELECT lpad(to_hex(nextval('limit_no')), 32, '0')::uuid AS event_id, case_id, payload
-	FROM unnest(:cases::text[], :payloads::jsonb[]) AS given (case_id, payload)),
+	SELECT limit_id(now(), :client_id, row_no) AS event_id, case_id, payload
+	FROM unnest(:cases::text[], :payloads::jsonb[]) WITH ORDINALITY AS given (case_id, payload, row_no)),
 	inserted AS (
 	INSERT INTO limit_event
 	SELECT event_id, now(), now(), now() + '1 hour', 1, 1, 0, 0, false, 'a', 0, 'infinity', now(), 0, case_id FROM event)

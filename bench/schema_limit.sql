@@ -5,5 +5,7 @@ CREATE TABLE limit_payload (LIKE evq.event_payload INCLUDING ALL);
 SELECT format('ALTER TABLE limit_event SET (%s)', array_to_string(reloptions, ', '))
 FROM pg_class WHERE oid = 'evq.event'::regclass \gexec
 
--- Ids in the order of time, as evq's are.
-CREATE SEQUENCE limit_no CACHE 1000;
+-- Ids in the order of time, as evq's are; no two the same if the client never passes the same two numbers at once.
+CREATE FUNCTION limit_id(at timestamptz, client bigint, row_no bigint) RETURNS uuid LANGUAGE sql STABLE
+RETURN (lpad(to_hex((extract(epoch FROM at) * 1000000)::bigint), 16, '0')
+	|| lpad(to_hex(client * 1000000 + row_no), 16, '0'))::uuid;
