@@ -363,7 +363,10 @@ run(void)
 		if (done)
 			count_turn(&turn);
 		else
+		{
+			require_extension();
 			back_off(FIRST_BACKOFF_MS);
+		}
 		note_refused_turn(!done);
 	}
 }

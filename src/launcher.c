@@ -201,17 +201,22 @@ start_dispatchers(List *databases, bool *freed)
 		}
 		LWLockRelease(evq_shared->lock);
 		if (start)
+		{
 			start_dispatcher(place, database);
+			/* That waited on our latch, and may have taken a wake-up for another place. */
+			next_at = DT_NOBEGIN;
+		}
 	}
 	return next_at;
 }
 
-/* Wants a dispatcher in every database that might have the extension. */
-static void
+/* Wants a dispatcher in every database that might have the extension; false = some got no place. */
+static bool
 want_all(List *databases)
 {
 	ListCell *cell;
 	bool freed;
+	bool complete = true;
 
 	foreach(cell, databases)
 	{
@@ -237,10 +242,14 @@ want_all(List *databases)
 			}
 		}
 		else
+		{
+			complete = false;
 			ereport(WARNING,
 					(errmsg("evq: no place for a dispatcher of database \"%s\"", NameStr(database->name)),
 					 errhint("Raise evq.max_databases.")));
+		}
 	}
+	return complete;
 }
 
 static void
@@ -256,6 +265,7 @@ evq_launcher_main(Datum main_arg)
 {
 	MemoryContext context;
 	bool try_all = true;
+	bool short_of_places = false;
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -271,6 +281,7 @@ evq_launcher_main(Datum main_arg)
 	for (;;)
 	{
 		bool was_enabled = evq_enabled;
+		bool freed = false;
 		TimestampTz next_at;
 		List *databases;
 		long timeout = -1;
@@ -288,12 +299,16 @@ evq_launcher_main(Datum main_arg)
 		MemoryContextSwitchTo(context);
 		if (try_all && evq_enabled)
 		{
-			want_all(databases);
+			short_of_places = !want_all(databases);
 			try_all = false;
+			continue; /* it waited on our latch too */
 		}
-		next_at = start_dispatchers(databases, &try_all);
-		if (try_all)
-			next_at = GetCurrentTimestamp();
+		next_at = start_dispatchers(databases, &freed);
+		if (freed && short_of_places)
+		{
+			try_all = true;
+			next_at = DT_NOBEGIN;
+		}
 		if (!TIMESTAMP_IS_NOEND(next_at))
 			timeout = Max(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next_at), 1);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout >= 0 ? WL_TIMEOUT : 0),
