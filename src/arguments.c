@@ -10,6 +10,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
@@ -17,6 +18,7 @@
 
 #include "arguments.h"
 #include "errors.h"
+#include "transition.h"
 
 #define MAX_EVENTS_A_CALL 10000
 #define MAX_EVENT_TYPES 100
@@ -235,6 +237,14 @@ evq_argument_event_type_nos(FunctionCallInfo fcinfo, int argno, int *count)
 	for (int i = 0; i < *count; i++)
 		numbers[i] = evq_argument_event_type(TextDatumGetCString(names[i]), NULL)->event_type_no;
 	return numbers;
+}
+
+/* A value of evq.event_state, whose oid the caller knows. */
+Datum
+evq_argument_state_datum(EvqState state, Oid enum_type)
+{
+	return OidFunctionCall2(F_ENUM_IN, CStringGetDatum(evq_transition_state_name(state)),
+							ObjectIdGetDatum(enum_type));
 }
 
 /* ---------- events as JSON ---------- */

@@ -1,6 +1,6 @@
 /*
  * arguments.h
- *		From SQL and JSON values to what the verbs take. Bad ones raise EQ001, EQ005 or EQ006.
+ *		Between SQL and JSON values and what the verbs take. Bad ones raise EQ001, EQ005 or EQ006.
  */
 #ifndef EVQ_ARGUMENTS_H
 #define EVQ_ARGUMENTS_H
@@ -35,6 +35,7 @@ extern const EvqFlow *evq_argument_flow(const char *flow_type);
 extern int32 evq_argument_on_fail(const char *on_fail_event_type, const EvqEventType *event_type);
 extern int32 *evq_argument_event_type_nos(FunctionCallInfo fcinfo, int argno, int *count);
 
+extern Datum evq_argument_state_datum(EvqState state, Oid enum_type);
 extern Datum evq_argument_empty_object(void);
 extern EvqPublish *evq_argument_events(Datum events, const char *what, bool is_spinoff, int *count);
 

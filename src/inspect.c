@@ -10,10 +10,10 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "arguments.h"
 #include "clock.h"
 #include "engine.h"
 #include "guc.h"
@@ -25,16 +25,6 @@ PG_FUNCTION_INFO_V1(evq_sql_transitions);
 PG_FUNCTION_INFO_V1(evq_sql_tick);
 PG_FUNCTION_INFO_V1(evq_sql_status);
 PG_FUNCTION_INFO_V1(evq_sql_announce_extension);
-
-static Datum
-state_datum(EvqState state, Oid enum_type, bool *is_null)
-{
-	const char *name = evq_transition_state_name(state);
-
-	*is_null = name == NULL;
-	return name == NULL ? (Datum) 0
-						: OidFunctionCall2(F_ENUM_IN, CStringGetDatum(name), ObjectIdGetDatum(enum_type));
-}
 
 /* The transition table of the code. */
 Datum
@@ -50,9 +40,10 @@ evq_sql_transitions(PG_FUNCTION_ARGS)
 		Datum values[4];
 		bool nulls[4] = {false};
 
-		values[0] = state_datum(transition->from, enum_type, &nulls[0]);
+		nulls[0] = transition->from == EVQ_STATE_NONE;
+		values[0] = nulls[0] ? (Datum) 0 : evq_argument_state_datum(transition->from, enum_type);
 		values[1] = CStringGetTextDatum(evq_transition_verb_name(transition->verb));
-		values[2] = state_datum(transition->to, enum_type, &nulls[2]);
+		values[2] = evq_argument_state_datum(transition->to, enum_type);
 		values[3] = CStringGetTextDatum(transition->note);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}

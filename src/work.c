@@ -10,7 +10,6 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -20,7 +19,6 @@
 #include "arguments.h"
 #include "clock.h"
 #include "errors.h"
-#include "transition.h"
 #include "wake.h"
 
 PG_FUNCTION_INFO_V1(evq_sql_acquire);
@@ -399,14 +397,6 @@ evq_sql_succeed_and_acquire(PG_FUNCTION_ARGS)
 
 /* ---------- failure ---------- */
 
-/* A value of evq.event_state. */
-static Datum
-state_datum(EvqState state, Oid enum_type)
-{
-	return OidFunctionCall2(F_ENUM_IN, CStringGetDatum(evq_transition_state_name(state)),
-							ObjectIdGetDatum(enum_type));
-}
-
 Datum
 evq_sql_fail(PG_FUNCTION_ARGS)
 {
@@ -428,7 +418,7 @@ evq_sql_fail(PG_FUNCTION_ARGS)
 	if (verdict != EVQ_ACCEPTED)
 		evq_lifecycle_refuse(verdict, &event_id, &event);
 	evq_store_close(store);
-	PG_RETURN_DATUM(state_datum(event.state, get_func_rettype(fcinfo->flinfo->fn_oid)));
+	PG_RETURN_DATUM(evq_argument_state_datum(event.state, get_func_rettype(fcinfo->flinfo->fn_oid)));
 }
 
 Datum
@@ -459,7 +449,7 @@ evq_sql_fail_many(PG_FUNCTION_ARGS)
 
 		CHECK_FOR_INTERRUPTS();
 		if (accepted)
-			values[2] = state_datum(event.state, enum_type);
+			values[2] = evq_argument_state_datum(event.state, enum_type);
 		put_row(fcinfo, values, nulls);
 	}
 	evq_store_close(store);
