@@ -249,8 +249,8 @@ evq_argument_state_datum(EvqState state, Oid enum_type)
 
 /* ---------- events as JSON ---------- */
 
-Datum
-evq_argument_empty_object(void)
+static Datum
+empty_object(void)
 {
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
 }
@@ -361,7 +361,7 @@ read_publish(JsonbContainer *object, bool is_spinoff, EvqPublish *publish)
 	publish->flow_id = json_text(values[KEY_FLOW_ID], "flow_id");
 	if (publish->flow_id == NULL && !is_spinoff)
 		refuse_null("flow_id");
-	publish->payload = values[KEY_PAYLOAD] == NULL ? evq_argument_empty_object()
+	publish->payload = values[KEY_PAYLOAD] == NULL ? empty_object()
 												   : JsonbPGetDatum(JsonbValueToJsonb(values[KEY_PAYLOAD]));
 	publish->headers = values[KEY_HEADERS] == NULL ? (Datum) 0
 												   : JsonbPGetDatum(JsonbValueToJsonb(values[KEY_HEADERS]));

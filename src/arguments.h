@@ -36,7 +36,6 @@ extern int32 evq_argument_on_fail(const char *on_fail_event_type, const EvqEvent
 extern int32 *evq_argument_event_type_nos(FunctionCallInfo fcinfo, int argno, int *count);
 
 extern Datum evq_argument_state_datum(EvqState state, Oid enum_type);
-extern Datum evq_argument_empty_object(void);
 extern EvqPublish *evq_argument_events(Datum events, const char *what, bool is_spinoff, int *count);
 
 #endif /* EVQ_ARGUMENTS_H */

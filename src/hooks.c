@@ -223,11 +223,8 @@ on_command(PlannedStmt *planned, const char *query, bool read_only_tree, Process
 
 	if (created != NULL)
 		evq_wake_database_created(get_database_oid(created, true));
-	else if (is_commit_prepared && evq_shmem_mine() != NULL)
-	{
-		pg_atomic_write_u32(&evq_shmem_mine()->look_now, 1);
-		evq_shmem_wake_dispatcher(evq_shmem_mine());
-	}
+	else if (is_commit_prepared)
+		evq_shmem_look_now();
 }
 
 static void

@@ -228,6 +228,16 @@ fetch_held(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, EvqEven
 	return EVQ_ACCEPTED;
 }
 
+/* The same for reports that, other than a success, cannot be repeated. */
+static EvqVerdict
+fetch_running(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, EvqEvent *event)
+{
+	EvqOutcome found;
+	EvqVerdict verdict = fetch_held(store, event_id, permit, event, &found);
+
+	return verdict == EVQ_ACCEPTED_BEFORE ? EVQ_WRONG_STATE : verdict;
+}
+
 /* Raises the error for a report that was not accepted. event: as read, where there is one. */
 void
 evq_lifecycle_refuse(EvqVerdict verdict, const pg_uuid_t *event_id, const EvqEvent *event)
@@ -611,14 +621,12 @@ EvqVerdict
 evq_lifecycle_fail(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
 				   const EvqFailureReport *report, EvqEvent *event)
 {
-	EvqOutcome found;
-
 	for (;;)
 	{
-		EvqVerdict verdict = fetch_held(store, event_id, permit, event, &found);
+		EvqVerdict verdict = fetch_running(store, event_id, permit, event);
 
 		if (verdict != EVQ_ACCEPTED)
-			return verdict == EVQ_ACCEPTED_BEFORE ? EVQ_WRONG_STATE : verdict;
+			return verdict;
 		if (end_attempt(store, event, now, EVQ_VERB_FAIL, report, true) == EVQ_STORE_DONE)
 			return EVQ_ACCEPTED;
 	}
@@ -639,11 +647,9 @@ EvqVerdict
 evq_lifecycle_extend(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
 					 int64 extend_by, EvqEvent *event)
 {
-	EvqOutcome found;
-
 	for (;;)
 	{
-		EvqVerdict verdict = fetch_held(store, event_id, permit, event, &found);
+		EvqVerdict verdict = fetch_running(store, event_id, permit, event);
 
 		if (verdict != EVQ_ACCEPTED)
 			return verdict;
@@ -664,14 +670,12 @@ EvqVerdict
 evq_lifecycle_give_back(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
 						bool snooze, TimestampTz run_at, EvqEvent *event)
 {
-	EvqOutcome found;
-
 	for (;;)
 	{
-		EvqVerdict verdict = fetch_held(store, event_id, permit, event, &found);
+		EvqVerdict verdict = fetch_running(store, event_id, permit, event);
 
 		if (verdict != EVQ_ACCEPTED)
-			return verdict == EVQ_ACCEPTED_BEFORE ? EVQ_WRONG_STATE : verdict;
+			return verdict;
 		if (snooze && run_at >= event->due_at)
 			ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
 							errmsg("run_at lies past the end of the event's lifespan"),
@@ -689,14 +693,12 @@ EvqVerdict
 evq_lifecycle_suspend(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
 					  int64 timeout, EvqEvent *event)
 {
-	EvqOutcome found;
-
 	for (;;)
 	{
-		EvqVerdict verdict = fetch_held(store, event_id, permit, event, &found);
+		EvqVerdict verdict = fetch_running(store, event_id, permit, event);
 
 		if (verdict != EVQ_ACCEPTED)
-			return verdict == EVQ_ACCEPTED_BEFORE ? EVQ_WRONG_STATE : verdict;
+			return verdict;
 		move(event, EVQ_VERB_SUSPEND, EVQ_STATE_SUSPENDED, now);
 		event->state_due_at = timeout == EVQ_DEFAULT_TIME ? event->due_at
 														  : Min(evq_retry_add(now, timeout), event->due_at);

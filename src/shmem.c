@@ -172,6 +172,18 @@ evq_shmem_wake_dispatcher(EvqPlace *place)
 		SetLatch(latch);
 }
 
+/* This session's database changed in a way that no entry of the ring tells. Cannot fail. */
+void
+evq_shmem_look_now(void)
+{
+	EvqPlace *place = evq_shmem_mine();
+
+	if (place == NULL)
+		return;
+	pg_atomic_write_u32(&place->look_now, 1);
+	evq_shmem_wake_dispatcher(place);
+}
+
 void
 evq_shmem_wake_launcher(void)
 {

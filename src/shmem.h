@@ -77,6 +77,7 @@ extern EvqPlace *evq_shmem_find(Oid database);
 extern EvqPlace *evq_shmem_find_or_make(Oid database);
 extern EvqPlace *evq_shmem_mine(void);
 extern void evq_shmem_wake_dispatcher(EvqPlace *place);
+extern void evq_shmem_look_now(void);
 extern void evq_shmem_wake_launcher(void);
 
 #endif /* EVQ_SHMEM_H */

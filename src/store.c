@@ -296,8 +296,8 @@ open_table(TableNo no, LOCKMODE lock)
 }
 
 /* The owner of the extension's tables: who evq's own SQL runs as. */
-Oid
-evq_store_owner(void)
+static Oid
+table_owner(void)
 {
 	Relation rel = table_open(table_relid(TABLE_EVENT, false), AccessShareLock);
 	Oid owner = rel->rd_rel->relowner;
@@ -318,16 +318,10 @@ push_snapshot(void)
 EvqStore *
 evq_store_open(const char *function)
 {
-	PreventCommandIfReadOnly(function);
-	PreventCommandIfParallelMode(function);
-	return evq_store_open_read();
-}
-
-EvqStore *
-evq_store_open_read(void)
-{
 	EvqStore *store = palloc0(sizeof(EvqStore));
 
+	PreventCommandIfReadOnly(function);
+	PreventCommandIfParallelMode(function);
 	store->context = CurrentMemoryContext;
 	push_snapshot();
 	return store;
@@ -967,7 +961,7 @@ static void
 become_owner(Identity *previous)
 {
 	GetUserIdAndSecContext(&previous->user, &previous->context);
-	SetUserIdAndSecContext(evq_store_owner(),
+	SetUserIdAndSecContext(table_owner(),
 						   previous->context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");

@@ -70,10 +70,8 @@ typedef struct EvqFlow
 
 extern void evq_store_init(void);
 extern bool evq_store_exists(void);
-extern Oid evq_store_owner(void);
 
 extern EvqStore *evq_store_open(const char *function);
-extern EvqStore *evq_store_open_read(void);
 extern void evq_store_close(EvqStore *store);
 extern void evq_store_refresh(EvqStore *store);
 

@@ -83,12 +83,6 @@ evq_track_create(MemoryContext parent)
 	return track;
 }
 
-void
-evq_track_destroy(EvqTrack *track)
-{
-	MemoryContextDelete(track->context);
-}
-
 long
 evq_track_count(const EvqTrack *track)
 {

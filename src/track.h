@@ -50,7 +50,6 @@ typedef struct EvqTrackedFlow
 typedef struct EvqTrack EvqTrack;
 
 extern EvqTrack *evq_track_create(MemoryContext parent);
-extern void evq_track_destroy(EvqTrack *track);
 extern long evq_track_count(const EvqTrack *track);
 extern int evq_track_count_waiting(const EvqTrack *track);
 extern bool evq_track_is_full(const EvqTrack *track, int32 flow_no, int max_waiting);

@@ -289,11 +289,8 @@ after_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, voi
 {
 	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level || !committed)
 		return;
-	if (look_at_commit && evq_shmem_mine() != NULL)
-	{
-		pg_atomic_write_u32(&evq_shmem_mine()->look_now, 1);
-		evq_shmem_wake_dispatcher(evq_shmem_mine());
-	}
+	if (look_at_commit)
+		evq_shmem_look_now();
 	if (evq_shared != NULL && (extension_created || extension_dropped))
 		look_for_extension(MyDatabaseId, extension_created);
 	if (evq_shared != NULL && OidIsValid(created_database))
