@@ -38,6 +38,7 @@ REGRESS = \
 	isolation \
 	on_fail \
 	ordered \
+	payload \
 	prepared \
 	publish \
 	publish_many \

@@ -689,7 +689,7 @@ dispatch_message(EvqStore *store, const EvqEvent *event, const EvqEventType *eve
 	escape_json(&message, event->flow_id);
 	appendStringInfo(&message, ",\"attempt\":%d,\"expires_at\":\"%s\",\"ttl\":" INT64_FORMAT,
 					 event->attempts_used + 1, expires_at, evq_retry_ttl(event->due_at - now));
-	if (flow->notify_payload && evq_store_fetch_payload(store, &event->event_id, &payload, &headers))
+	if (flow->notify_payload && evq_store_fetch_payload(store, event, &payload, &headers))
 	{
 		char *text = JsonbToCString(NULL, &DatumGetJsonbP(payload)->root,
 									VARSIZE_ANY_EXHDR(DatumGetPointer(payload)));

@@ -330,7 +330,7 @@ evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 		if (event->ordered && event->state == EVQ_STATE_AWAITING_PROCESSING && !is_in_front(store, event))
 			return EVQ_GRANT_REFUSED;
 		/* During a restore an event may be there before its payload. */
-		if (!evq_store_fetch_payload(store, event_id, payload, headers))
+		if (!evq_store_fetch_payload(store, event, payload, headers))
 			return EVQ_GRANT_REFUSED;
 
 		if (permit_for == EVQ_DEFAULT_TIME)
@@ -469,7 +469,7 @@ on_fail_payload(EvqStore *store, const EvqEvent *event, const char *event_type, 
 	item.val.numeric = DatumGetNumeric(
 		DirectFunctionCall1(int4_numeric, Int32GetDatum(event->attempts_used)));
 	pushJsonbValue(&state, WJB_VALUE, &item);
-	if (evq_store_fetch_payload(store, &event->event_id, &payload, &headers))
+	if (evq_store_fetch_payload(store, event, &payload, &headers))
 	{
 		key.val.string.val = "payload";
 		key.val.string.len = strlen("payload");
@@ -733,14 +733,14 @@ must_fetch(EvqStore *store, const pg_uuid_t *event_id, EvqVerb verb, const char 
 		refuse_verb(event_id, event->state, verb, hint);
 }
 
-static void
-merge_payload(EvqStore *store, const EvqEvent *event, Datum patch)
+/* The event's payload with the patch merged into it; its headers stay. */
+static Datum
+merge_payload(EvqStore *store, const EvqEvent *event, Datum patch, Datum *headers)
 {
 	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 	Datum payload;
-	Datum headers;
 
-	if (!evq_store_fetch_payload(store, &event->event_id, &payload, &headers))
+	if (!evq_store_fetch_payload(store, event, &payload, headers))
 		elog(ERROR, "evq: event has no payload");
 	if (!JB_ROOT_IS_OBJECT(DatumGetJsonbP(payload)))
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("the event's payload is not a JSON object"),
@@ -748,8 +748,7 @@ merge_payload(EvqStore *store, const EvqEvent *event, Datum patch)
 	payload = DirectFunctionCall2(jsonb_concat, payload, patch);
 	if (event_type != NULL)
 		check_payload_size(event_type, payload);
-	if (evq_store_update_payload(store, &event->event_id, payload, headers) != EVQ_STORE_DONE)
-		elog(ERROR, "evq: payload of a locked event changed");
+	return payload;
 }
 
 /* patch: a jsonb object merged into the payload, 0 = none. */
@@ -757,6 +756,7 @@ void
 evq_lifecycle_must_activate(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, Datum patch)
 {
 	EvqEvent event;
+	EvqStoreResult result;
 
 	do
 	{
@@ -765,10 +765,17 @@ evq_lifecycle_must_activate(EvqStore *store, TimestampTz now, const pg_uuid_t *e
 				   &event);
 		move(&event, EVQ_VERB_ACTIVATE, EVQ_STATE_AWAITING_PROCESSING, now);
 		event.attempt_scheduled_at = now;
-	} while (!write_held(store, &event));
+		if (patch == (Datum) 0)
+			result = evq_store_update(store, &event, true);
+		else
+		{
+			Datum headers;
+			Datum payload = merge_payload(store, &event, patch, &headers);
 
-	if (patch != (Datum) 0)
-		merge_payload(store, &event, patch);
+			result = evq_store_update_with_payload(store, &event, payload, headers);
+		}
+	} while (result != EVQ_STORE_DONE);
+	evq_wake_changed(&event);
 }
 
 void

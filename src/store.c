@@ -76,6 +76,7 @@ enum
 	EVENT_PARENT_ID,
 	EVENT_ON_FAIL_NO,
 	EVENT_WORKER,
+	EVENT_PAYLOAD, /* NULL = it is in event_payload */
 	EVENT_COLUMNS
 };
 
@@ -187,16 +188,22 @@ static const struct
 /* Rows that one call of the table access method inserts. */
 #define INSERT_BATCH 200
 
+/*
+ * A payload without headers and of at most so many bytes is a column of its
+ * event, for every version of the row is to have room on its page.
+ */
+#define MAX_INLINE_PAYLOAD 512
+
 /* A table of an open store. */
 typedef struct Table
 {
-	Relation rel; /* NULL = not opened yet, as with all below */
-	TupleTableSlot *slot;
+	Relation rel;         /* NULL = not opened yet, as with all below */
+	TupleTableSlot *slot; /* the row fetched last */
+	TupleTableSlot *new_slot;
 	ResultRelInfo *info;    /* with all indexes: to add entries to them */
 	TupleTableSlot **batch; /* of INSERT_BATCH rows to insert */
 	Relation key;           /* the primary key's index */
 	IndexScanDesc by_key;
-	ItemPointerData fetched; /* the row fetched last */
 } Table;
 
 struct EvqStore
@@ -353,6 +360,7 @@ evq_store_close(EvqStore *store)
 		if (table->rel == NULL)
 			continue;
 		ExecDropSingleTupleTableSlot(table->slot);
+		ExecDropSingleTupleTableSlot(table->new_slot);
 		for (int j = 0; table->batch != NULL && j < INSERT_BATCH && table->batch[j] != NULL; j++)
 			ExecDropSingleTupleTableSlot(table->batch[j]);
 		if (table->info != NULL)
@@ -389,6 +397,7 @@ use_table(EvqStore *store, TableNo no)
 
 		table->rel = open_table(no, RowExclusiveLock);
 		table->slot = table_slot_create(table->rel, NULL);
+		table->new_slot = table_slot_create(table->rel, NULL);
 		MemoryContextSwitchTo(previous);
 	}
 	return table;
@@ -443,10 +452,7 @@ fetch_by_id(EvqStore *store, Table *table, const pg_uuid_t *event_id)
 	index_rescan(table->by_key, &key, 1, NULL, 0);
 	found = index_getnext_slot(table->by_key, ForwardScanDirection, table->slot);
 	if (found)
-	{
-		table->fetched = table->slot->tts_tid;
 		slot_getallattrs(table->slot);
-	}
 	MemoryContextSwitchTo(previous);
 	return found;
 }
@@ -484,9 +490,9 @@ insert_index_entries(EvqStore *store, Table *table, TupleTableSlot *slot, bool u
 static void
 insert_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls)
 {
-	fill_slot(table->slot, values, nulls);
-	table_tuple_insert(table->rel, table->slot, GetCurrentCommandId(true), 0, NULL);
-	insert_index_entries(store, table, table->slot, false, EVQ_ALL_INDEXES);
+	fill_slot(table->new_slot, values, nulls);
+	table_tuple_insert(table->rel, table->new_slot, GetCurrentCommandId(true), 0, NULL);
+	insert_index_entries(store, table, table->new_slot, false, EVQ_ALL_INDEXES);
 }
 
 /* The slot of a row in the batch to insert. */
@@ -540,7 +546,7 @@ judge(EvqStore *store, TM_Result result)
 	return EVQ_STORE_BUSY; /* keep compiler quiet */
 }
 
-/* Replaces the row fetched last. */
+/* Replaces the row fetched last, which values may point into. */
 static EvqStoreResult
 update_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls, bool wait)
 {
@@ -549,14 +555,14 @@ update_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls
 	EvqUpdateIndexes update_indexes;
 	TM_Result result;
 
-	fill_slot(table->slot, values, nulls);
-	result = table_tuple_update(table->rel, &table->fetched, table->slot, GetCurrentCommandId(true),
+	fill_slot(table->new_slot, values, nulls);
+	result = table_tuple_update(table->rel, &table->slot->tts_tid, table->new_slot, GetCurrentCommandId(true),
 								GetActiveSnapshot(), InvalidSnapshot, wait, &failure, &lock_mode,
 								&update_indexes);
 	if (result == TM_Ok)
 	{
 		if (EVQ_UPDATES_INDEXES(update_indexes))
-			insert_index_entries(store, table, table->slot, true, update_indexes);
+			insert_index_entries(store, table, table->new_slot, true, update_indexes);
 		after_write();
 	}
 	return judge(store, result);
@@ -568,7 +574,7 @@ delete_row(EvqStore *store, Table *table, bool wait)
 {
 	TM_FailureData failure;
 
-	return judge(store, table_tuple_delete(table->rel, &table->fetched, GetCurrentCommandId(true),
+	return judge(store, table_tuple_delete(table->rel, &table->slot->tts_tid, GetCurrentCommandId(true),
 										   GetActiveSnapshot(), InvalidSnapshot, wait, &failure, false));
 }
 
@@ -623,6 +629,7 @@ read_event(TupleTableSlot *slot, EvqEvent *event)
 	event->worker = optional_cstring(values[EVENT_WORKER], nulls[EVENT_WORKER]);
 }
 
+/* All columns but the payload, which is NULL. */
 static void
 write_event(const EvqEvent *event, Datum *values, bool *nulls)
 {
@@ -646,6 +653,15 @@ write_event(const EvqEvent *event, Datum *values, bool *nulls)
 	nulls[EVENT_PARENT_ID] = !event->has_parent;
 	values[EVENT_ON_FAIL_NO] = optional_no(event->on_fail_event_type_no, &nulls[EVENT_ON_FAIL_NO]);
 	values[EVENT_WORKER] = optional_text(event->worker, &nulls[EVENT_WORKER]);
+	nulls[EVENT_PAYLOAD] = true;
+}
+
+/* The payload goes along with its event from one row to the next. */
+static void
+carry_payload(const Table *from, Datum *values, bool *nulls)
+{
+	values[EVENT_PAYLOAD] = from->slot->tts_values[EVENT_PAYLOAD];
+	nulls[EVENT_PAYLOAD] = from->slot->tts_isnull[EVENT_PAYLOAD];
 }
 
 /* Reads a live event; its strings are in the current memory context. False = there is none. */
@@ -658,6 +674,12 @@ evq_store_fetch(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event)
 		return false;
 	read_event(table->slot, event);
 	return true;
+}
+
+static bool
+is_inline(Datum payload, Datum headers)
+{
+	return headers == (Datum) 0 && VARSIZE_ANY(DatumGetPointer(payload)) <= MAX_INLINE_PAYLOAD;
 }
 
 static void
@@ -676,10 +698,10 @@ evq_store_insert(EvqStore *store, const EvqEvent *events, const Datum *payloads,
 				 int count)
 {
 	Table *event_table = use_table(store, TABLE_EVENT);
-	Table *payload_table = use_table(store, TABLE_PAYLOAD);
 	MemoryContext batch_context = NULL;
 	MemoryContext previous = CurrentMemoryContext;
 	int collected = 0;
+	int payloads_collected = 0;
 
 	/* A batch costs more than a row; its memory is freed before the next. */
 	if (count > 1)
@@ -689,6 +711,8 @@ evq_store_insert(EvqStore *store, const EvqEvent *events, const Datum *payloads,
 	}
 	for (int i = 0; i < count; i++)
 	{
+		Datum event_headers = headers == NULL ? (Datum) 0 : headers[i];
+		bool inlined = is_inline(payloads[i], event_headers);
 		Datum event_values[EVENT_COLUMNS];
 		bool event_nulls[EVENT_COLUMNS];
 		Datum payload_values[PAYLOAD_COLUMNS];
@@ -696,21 +720,31 @@ evq_store_insert(EvqStore *store, const EvqEvent *events, const Datum *payloads,
 
 		CHECK_FOR_INTERRUPTS();
 		write_event(&events[i], event_values, event_nulls);
-		write_payload(&events[i].event_id, payloads[i], headers == NULL ? (Datum) 0 : headers[i],
-					  payload_values, payload_nulls);
+		if (inlined)
+		{
+			event_values[EVENT_PAYLOAD] = payloads[i];
+			event_nulls[EVENT_PAYLOAD] = false;
+		}
+		else
+			write_payload(&events[i].event_id, payloads[i], event_headers, payload_values, payload_nulls);
+
 		if (count == 1)
 		{
 			insert_row(store, event_table, event_values, event_nulls);
-			insert_row(store, payload_table, payload_values, payload_nulls);
+			if (!inlined)
+				insert_row(store, use_table(store, TABLE_PAYLOAD), payload_values, payload_nulls);
 			break;
 		}
-		fill_slot(batch_slot(store, event_table, collected), event_values, event_nulls);
-		fill_slot(batch_slot(store, payload_table, collected), payload_values, payload_nulls);
-		if (++collected == INSERT_BATCH || i == count - 1)
+		fill_slot(batch_slot(store, event_table, collected++), event_values, event_nulls);
+		if (!inlined)
+			fill_slot(batch_slot(store, use_table(store, TABLE_PAYLOAD), payloads_collected++),
+					  payload_values, payload_nulls);
+		if (collected == INSERT_BATCH || i == count - 1)
 		{
 			insert_batch(store, event_table, collected);
-			insert_batch(store, payload_table, collected);
-			collected = 0;
+			if (payloads_collected > 0)
+				insert_batch(store, use_table(store, TABLE_PAYLOAD), payloads_collected);
+			collected = payloads_collected = 0;
 			MemoryContextReset(batch_context);
 		}
 	}
@@ -727,11 +761,13 @@ evq_store_insert(EvqStore *store, const EvqEvent *events, const Datum *payloads,
 EvqStoreResult
 evq_store_update(EvqStore *store, const EvqEvent *event, bool wait)
 {
+	Table *table = use_table(store, TABLE_EVENT);
 	Datum values[EVENT_COLUMNS];
 	bool nulls[EVENT_COLUMNS];
 
 	write_event(event, values, nulls);
-	return update_row(store, use_table(store, TABLE_EVENT), values, nulls, wait);
+	carry_payload(table, values, nulls);
+	return update_row(store, table, values, nulls, wait);
 }
 
 /* ---------- finished events ---------- */
@@ -752,12 +788,14 @@ evq_store_finish(EvqStore *store, const EvqEvent *event, const EvqOutcome *outco
 {
 	Datum values[HISTORY_COLUMNS];
 	bool nulls[HISTORY_COLUMNS] = {false};
-	EvqStoreResult result = delete_row(store, use_table(store, TABLE_EVENT), wait);
+	Table *table = use_table(store, TABLE_EVENT);
+	EvqStoreResult result = delete_row(store, table, wait);
 
 	if (result != EVQ_STORE_DONE)
 		return result;
 
 	write_event(event, values, nulls);
+	carry_payload(table, values, nulls);
 	values[HISTORY_ATTEMPT_STARTED_AT] = TimestampTzGetDatum(event->attempt_started_at);
 	values[HISTORY_REASON] = optional_text(outcome->reason, &nulls[HISTORY_REASON]);
 	values[HISTORY_RESULT] = outcome->result;
@@ -809,11 +847,13 @@ evq_store_revive(EvqStore *store, const EvqEvent *event)
 {
 	Datum values[EVENT_COLUMNS];
 	bool nulls[EVENT_COLUMNS];
-	EvqStoreResult result = delete_row(store, use_table(store, TABLE_HISTORY), true);
+	Table *table = use_table(store, TABLE_HISTORY);
+	EvqStoreResult result = delete_row(store, table, true);
 
 	if (result != EVQ_STORE_DONE)
 		return result;
 	write_event(event, values, nulls);
+	carry_payload(table, values, nulls);
 	insert_row(store, use_table(store, TABLE_EVENT), values, nulls);
 	after_write();
 	return EVQ_STORE_DONE;
@@ -821,30 +861,62 @@ evq_store_revive(EvqStore *store, const EvqEvent *event)
 
 /* ---------- payloads and errors ---------- */
 
-/* Copies payload and headers (0 = none) into the current memory context. */
+/*
+ * Copies payload and headers (0 = none) of the live event fetched last into the
+ * current memory context. False = its payload is missing.
+ */
 bool
-evq_store_fetch_payload(EvqStore *store, const pg_uuid_t *event_id, Datum *payload, Datum *headers)
+evq_store_fetch_payload(EvqStore *store, const EvqEvent *event, Datum *payload, Datum *headers)
 {
-	Table *table = use_table(store, TABLE_PAYLOAD);
+	Table *table = use_table(store, TABLE_EVENT);
+	int column = EVENT_PAYLOAD;
 
-	if (!fetch_by_id(store, table, event_id))
-		return false;
-	*payload = PointerGetDatum(PG_DETOAST_DATUM_COPY(table->slot->tts_values[PAYLOAD_PAYLOAD]));
-	*headers = table->slot->tts_isnull[PAYLOAD_HEADERS]
-				   ? (Datum) 0
-				   : PointerGetDatum(PG_DETOAST_DATUM_COPY(table->slot->tts_values[PAYLOAD_HEADERS]));
+	*headers = (Datum) 0;
+	if (table->slot->tts_isnull[EVENT_PAYLOAD])
+	{
+		table = use_table(store, TABLE_PAYLOAD);
+		column = PAYLOAD_PAYLOAD;
+		if (!fetch_by_id(store, table, &event->event_id))
+			return false;
+		if (!table->slot->tts_isnull[PAYLOAD_HEADERS])
+			*headers = PointerGetDatum(PG_DETOAST_DATUM_COPY(table->slot->tts_values[PAYLOAD_HEADERS]));
+	}
+	*payload = PointerGetDatum(PG_DETOAST_DATUM_COPY(table->slot->tts_values[column]));
 	return true;
 }
 
-/* Replaces the payload fetched last. The caller holds the event's row. */
+/*
+ * As evq_store_update(), waiting, with another payload; the one it had has been
+ * fetched.
+ */
 EvqStoreResult
-evq_store_update_payload(EvqStore *store, const pg_uuid_t *event_id, Datum payload, Datum headers)
+evq_store_update_with_payload(EvqStore *store, const EvqEvent *event, Datum payload, Datum headers)
 {
-	Datum values[PAYLOAD_COLUMNS];
-	bool nulls[PAYLOAD_COLUMNS];
+	Table *table = use_table(store, TABLE_EVENT);
+	bool was_inline = !table->slot->tts_isnull[EVENT_PAYLOAD];
+	Datum values[EVENT_COLUMNS];
+	bool nulls[EVENT_COLUMNS];
+	Datum payload_values[PAYLOAD_COLUMNS];
+	bool payload_nulls[PAYLOAD_COLUMNS];
+	EvqStoreResult result;
 
-	write_payload(event_id, payload, headers, values, nulls);
-	return update_row(store, use_table(store, TABLE_PAYLOAD), values, nulls, true);
+	write_event(event, values, nulls);
+	if (was_inline && is_inline(payload, headers))
+	{
+		values[EVENT_PAYLOAD] = payload;
+		nulls[EVENT_PAYLOAD] = false;
+	}
+	result = update_row(store, table, values, nulls, true);
+	if (result != EVQ_STORE_DONE || !nulls[EVENT_PAYLOAD])
+		return result;
+
+	write_payload(&event->event_id, payload, headers, payload_values, payload_nulls);
+	table = use_table(store, TABLE_PAYLOAD);
+	if (!was_inline)
+		return update_row(store, table, payload_values, payload_nulls, true);
+	insert_row(store, table, payload_values, payload_nulls);
+	after_write();
+	return EVQ_STORE_DONE;
 }
 
 void

@@ -89,10 +89,9 @@ evq_store_fetch_finished(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *e
 extern EvqStoreResult evq_store_revive(EvqStore *store, const EvqEvent *event);
 
 /* payloads and errors */
-extern bool
-evq_store_fetch_payload(EvqStore *store, const pg_uuid_t *event_id, Datum *payload, Datum *headers);
+extern bool evq_store_fetch_payload(EvqStore *store, const EvqEvent *event, Datum *payload, Datum *headers);
 extern EvqStoreResult
-evq_store_update_payload(EvqStore *store, const pg_uuid_t *event_id, Datum payload, Datum headers);
+evq_store_update_with_payload(EvqStore *store, const EvqEvent *event, Datum payload, Datum headers);
 extern void evq_store_insert_error(EvqStore *store, const EvqFailure *failure);
 
 /* idempotency keys */

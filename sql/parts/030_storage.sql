@@ -21,6 +21,7 @@ CREATE TABLE evq.event (
 	parent_id uuid,
 	on_fail_event_type_no int,
 	worker text,
+	payload jsonb,
 	CONSTRAINT event_pkey PRIMARY KEY (event_id)
 ) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000,
 		autovacuum_vacuum_cost_delay = 0);
@@ -32,6 +33,7 @@ COMMENT ON COLUMN evq.event.due_at IS 'End of the lifespan';
 COMMENT ON COLUMN evq.event.state_due_at IS 'When the present state times out: dispatch, permit or suspension; infinity while awaiting';
 COMMENT ON COLUMN evq.event.attempts_used IS 'Attempts that ended in failure or timeout';
 COMMENT ON COLUMN evq.event.permit IS 'The last permit granted: epoch (high 32 bits) and version (low 32 bits)';
+COMMENT ON COLUMN evq.event.payload IS 'What the publisher wrote; NULL = it is in evq.event_payload';
 
 CREATE TABLE evq.event_payload (
 	event_id uuid NOT NULL,
@@ -39,7 +41,7 @@ CREATE TABLE evq.event_payload (
 	headers jsonb,
 	CONSTRAINT event_payload_pkey PRIMARY KEY (event_id)
 );
-COMMENT ON TABLE evq.event_payload IS 'What the publisher wrote; no transition rewrites it';
+COMMENT ON TABLE evq.event_payload IS 'Payloads that are large or come with headers: no transition rewrites them; read all payloads through evq.payloads';
 
 -- The columns of evq.event, two of them with another meaning, and then the outcome.
 CREATE TABLE evq.event_history (
@@ -61,6 +63,7 @@ CREATE TABLE evq.event_history (
 	parent_id uuid,
 	on_fail_event_type_no int,
 	worker text,
+	payload jsonb,
 	reason text,
 	result jsonb,
 	spinoff_ids uuid[],
@@ -70,7 +73,14 @@ CREATE INDEX event_history_finished_at_idx ON evq.event_history USING brin (fini
 COMMENT ON TABLE evq.event_history IS 'Finished events, one row each; read them through evq.events';
 COMMENT ON COLUMN evq.event_history.attempts_used IS 'Attempts made, the successful one included';
 COMMENT ON COLUMN evq.event_history.attempt_started_at IS 'When the attempt that ended it began; infinity = none was running';
+COMMENT ON COLUMN evq.event_history.payload IS 'What the publisher wrote; NULL = it is in evq.event_payload';
 COMMENT ON COLUMN evq.event_history.reason IS 'Why it was canceled, failed or expired';
+
+CREATE VIEW evq.payloads AS
+	SELECT event_id, payload, NULL::jsonb AS headers FROM evq.event WHERE payload IS NOT NULL
+	UNION ALL SELECT event_id, payload, NULL FROM evq.event_history WHERE payload IS NOT NULL
+	UNION ALL SELECT event_id, payload, headers FROM evq.event_payload;
+COMMENT ON VIEW evq.payloads IS 'Payload and headers of every event, live or finished';
 
 CREATE TABLE evq.event_error (
 	event_id uuid NOT NULL,

@@ -127,7 +127,7 @@ BEGIN
 											   ORDER BY c.event_id), '[]')
 					 FROM evq.events c WHERE c.event_id = ANY (b.spinoff_ids)))
 	INTO answer
-	FROM evq.events b LEFT JOIN evq.event_payload p USING (event_id)
+	FROM evq.events b LEFT JOIN evq.payloads p USING (event_id)
 	WHERE b.event_id = evq_event.event_id;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'no event %', coalesce(event_id::text, 'NULL')

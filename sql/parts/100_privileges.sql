@@ -52,7 +52,7 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_event(uuid),
 	@extschema@.evq_tick()
 TO evq_operator;
-GRANT SELECT ON evq.events, evq.errors TO evq_operator;
+GRANT SELECT ON evq.events, evq.payloads, evq.errors TO evq_operator;
 
 GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_pending(text, int),

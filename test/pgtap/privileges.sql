@@ -97,7 +97,7 @@ SELECT set_eq(
 	ARRAY['evq.flows evq_publisher SELECT', 'evq.flows evq_worker SELECT', 'evq.flows evq_operator SELECT', 'evq.flows evq_monitor SELECT',
 		  'evq.event_types evq_publisher SELECT', 'evq.event_types evq_worker SELECT', 'evq.event_types evq_operator SELECT',
 		  'evq.event_types evq_monitor SELECT',
-		  'evq.events evq_operator SELECT', 'evq.errors evq_operator SELECT',
+		  'evq.events evq_operator SELECT', 'evq.payloads evq_operator SELECT', 'evq.errors evq_operator SELECT',
 		  'evq.transition evq_operator SELECT', 'evq.transition evq_monitor SELECT',
 		  'evq.queue evq_operator SELECT', 'evq.queue evq_monitor SELECT',
 		  'evq.workers evq_operator SELECT', 'evq.workers evq_monitor SELECT'],
@@ -164,7 +164,7 @@ SELECT is(pg_temp.as_role('evq_worker', format('SELECT evq_event(%L)', :'id')), 
 SELECT is(pg_temp.as_role('evq_operator', statement), 'done', 'operator: ' || statement) FROM unnest(ARRAY[
 	$$SELECT evq_configure('OTHER', 'PRIVILEGE', max_attempts => 3)$$, $$SELECT evq_configure_flow('PRIVILEGE', ordered => true)$$,
 	$$SELECT evq_suspend_event_type('PRIVILEGE')$$, $$SELECT evq_unsuspend_event_type('PRIVILEGE')$$,
-	$$SELECT evq_redrive('PRIVILEGE', '-infinity')$$, $$SELECT evq_tick()$$, $$SELECT evq_event(event_id) FROM evq.events$$, $$SELECT * FROM evq.errors$$,
+	$$SELECT evq_redrive('PRIVILEGE', '-infinity')$$, $$SELECT evq_tick()$$, $$SELECT evq_event(event_id) FROM evq.events$$, $$SELECT * FROM evq.payloads$$, $$SELECT * FROM evq.errors$$,
 	format('SELECT evq_cancel(%L), evq_retry(%L)', :'id', :'id'),
 	$$SELECT evq_configure('OTHER', 'PRIVILEGE'), evq_drop_event_type('OTHER')$$]) statement;
 
@@ -173,7 +173,7 @@ SELECT is(pg_temp.as_role('evq_monitor', statement), 'done', 'monitor: ' || stat
 	'SELECT * FROM evq.flows', 'SELECT * FROM evq.event_types', 'SELECT * FROM evq.queue', 'SELECT * FROM evq.workers', 'SELECT * FROM evq.transition', 'SELECT * FROM evq_counts()', 'SELECT * FROM evq_status()',
 	'SELECT evq_version()', $$SELECT * FROM evq_pending('PRIVILEGE')$$]) statement;
 SELECT is(pg_temp.as_role('evq_monitor', statement), '42501', 'monitor: ' || statement) FROM unnest(ARRAY[
-	'SELECT * FROM evq.events', 'SELECT * FROM evq.errors', 'SELECT * FROM evq.event_payload', 'SELECT * FROM evq.event_history', 'SELECT * FROM evq.idempotency',
+	'SELECT * FROM evq.events', 'SELECT * FROM evq.errors', 'SELECT * FROM evq.payloads', 'SELECT * FROM evq.event_payload', 'SELECT * FROM evq.event_history', 'SELECT * FROM evq.idempotency',
 	format('SELECT evq_event(%L)', :'id'), format('SELECT evq_acquire(%L)', :'id'), 'SELECT evq_tick()']) statement;
 SELECT is_empty(
 	$$SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid

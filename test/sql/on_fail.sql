@@ -16,13 +16,13 @@ SELECT evq_fail(ev('a'), 'second');
 SELECT event_type, flow_type, state, attempts_used, chain_depth, priority, parent_id = ev('a', 'A') AS has_parent FROM evq.events WHERE flow_id = 'a' ORDER BY chain_depth;
 SELECT spinoff_ids = ARRAY[ev('a', 'FAILED')] AS is_its_spinoff FROM evq.events WHERE event_id = ev('a', 'A');
 SELECT masked(jsonb_pretty(payload)) AS payload, headers, payload ->> 'event_id' = ev('a', 'A')::text AS id_is_right
-FROM evq.event_payload WHERE event_id = ev('a', 'FAILED');
+FROM evq.payloads WHERE event_id = ev('a', 'FAILED');
 
 -- Not retryable.
 SELECT evq_publish('A', NULL, 'hopeless', '[1]') \gset
 SELECT count(*) FROM evq_acquire(ev('hopeless'));
 SELECT evq_fail(ev('hopeless'), 'no', retryable => false);
-SELECT masked(payload::text) FROM evq.event_payload WHERE event_id = ev('hopeless', 'FAILED');
+SELECT masked(payload::text) FROM evq.payloads WHERE event_id = ev('hopeless', 'FAILED');
 
 -- The event's own on-fail event comes before its type's.
 SELECT evq_publish('A', NULL, 'own', on_fail_event_type => 'FAILED_TOO') \gset
@@ -35,7 +35,7 @@ SELECT evq_publish('A', NULL, 'expired', '"p"') \gset
 SET evq.debug_clock_offset = 3601;
 SELECT expired FROM evq_tick();
 SELECT event_type, state, attempts_used, reason FROM evq.events WHERE flow_id = 'expired' ORDER BY chain_depth;
-SELECT masked(payload::text) FROM evq.event_payload WHERE event_id = ev('expired', 'FAILED');
+SELECT masked(payload::text) FROM evq.payloads WHERE event_id = ev('expired', 'FAILED');
 RESET evq.debug_clock_offset;
 
 -- On a permit timeout without attempts left.

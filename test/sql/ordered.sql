@@ -7,9 +7,9 @@ SELECT evq_configure_flow('F', ordered => true) \gset
 SELECT evq_configure('A', 'F', 3, '1 hour', '{0 s, 10 s}') \gset
 SELECT evq_publish_many('A', NULL, '{x, x, x, y, y, z}', '{1, 2, 3, 1, 2, 1}') \g /dev/null
 CREATE TEMP VIEW places AS
-SELECT flow_id, payload AS n, state FROM evq.events JOIN evq.event_payload USING (event_id) ORDER BY event_id;
+SELECT flow_id, payload AS n, state FROM evq.events JOIN evq.payloads USING (event_id) ORDER BY event_id;
 CREATE FUNCTION lab.nth(flow_id text, n int) RETURNS uuid LANGUAGE sql STABLE AS $$
-	SELECT event_id FROM evq.events JOIN evq.event_payload USING (event_id) WHERE events.flow_id = nth.flow_id AND payload = to_jsonb(nth.n)
+	SELECT event_id FROM evq.events JOIN evq.payloads USING (event_id) WHERE events.flow_id = nth.flow_id AND payload = to_jsonb(nth.n)
 $$;
 
 -- Before the dispatcher has looked, nobody gets any.

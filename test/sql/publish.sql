@@ -15,7 +15,7 @@ SELECT event_type, flow_type, flow_id, state, seconds(attempt_scheduled_at - pub
 	seconds(due_at - published_at) AS lifespan, attempts_used, max_attempts, priority, state_since = published_at AS is_new,
 	state_due_at, finished_at, permit, worker, parent_id, chain_depth, on_fail_event_type, reason, result, spinoff_ids
 FROM evq.events;
-SELECT payload, headers FROM evq.event_payload;
+SELECT payload, headers FROM evq.payloads;
 \x off
 
 -- Ids are UUIDs of version 7, in publish order.
@@ -27,7 +27,7 @@ SELECT published_at BETWEEN clock_timestamp() - interval '10 min' AND clock_time
 SELECT evq_publish('A', NULL, 'given', '{"n": 1}', 'A_FAILED', '2200-01-01', -5::smallint, 'key', '{"trace": "x"}') \gset
 SELECT attempt_scheduled_at, due_at, priority, on_fail_event_type
 FROM evq.events WHERE flow_id = 'given';
-SELECT payload, headers FROM evq.event_payload WHERE event_id = ev('given');
+SELECT payload, headers FROM evq.payloads WHERE event_id = ev('given');
 SELECT idempotency_key FROM evq.idempotency WHERE event_id = ev('given');
 
 -- A run_at in the past means now.
@@ -40,7 +40,7 @@ SELECT evq_publish('A', NULL, 'scalar', '"text"') \gset
 SELECT evq_publish('A', NULL, 'scalar', 'null') \gset
 SELECT evq_publish('A', NULL, 'scalar', '[1, 2]') \gset
 SELECT evq_publish('A', NULL, 'scalar', '1.50', headers => 'null') \gset
-SELECT payload, headers FROM evq.events JOIN evq.event_payload USING (event_id) WHERE flow_id = 'scalar' ORDER BY event_id;
+SELECT payload, headers FROM evq.events JOIN evq.payloads USING (event_id) WHERE flow_id = 'scalar' ORDER BY event_id;
 
 -- flow_id: 1 to 255 bytes, of any characters.
 SELECT evq_publish('A', NULL, repeat('x', 255)) \gset
@@ -72,7 +72,7 @@ CALL refused($$SELECT evq_publish('A', NULL, 'f', NULL)$$);
 SET evq.max_payload = '20MB';
 SELECT evq_publish('A_FAILED', NULL, 'large', to_jsonb(repeat('x', 10 * 1024 * 1024))) \gset
 RESET evq.max_payload;
-SELECT length(payload::text) FROM evq.event_payload WHERE event_id = ev('large');
+SELECT length(payload::text) FROM evq.payloads WHERE event_id = ev('large');
 SELECT length(payload::text) FROM evq_acquire(ev('large'));
 
 -- Times.

@@ -11,7 +11,7 @@ CREATE TEMP TABLE published (place bigint, event_id uuid);
 CREATE TEMP VIEW seen AS
 SELECT place, flow_id, event_type, flow_type, priority, on_fail_event_type, payload, headers,
 	CASE WHEN attempt_scheduled_at > published_at THEN attempt_scheduled_at END AS later
-FROM published JOIN evq.events USING (event_id) JOIN evq.event_payload USING (event_id);
+FROM published JOIN evq.events USING (event_id) JOIN evq.payloads USING (event_id);
 
 -- Any mix of types; ids in the order of the array; null means as if left out.
 INSERT INTO published SELECT ordinality, id FROM evq_publish_many('[
@@ -40,7 +40,7 @@ SELECT count(*), count(DISTINCT id), bool_and(id > earlier) AS rising
 FROM (SELECT id, lag(id) OVER (ORDER BY ordinality) AS earlier
 	  FROM evq_publish_many('A', NULL, (SELECT array_agg('many-' || i) FROM generate_series(1, 2000) i),
 							(SELECT array_agg(to_jsonb(i)) FROM generate_series(1, 2000) i)) WITH ORDINALITY AS id) many;
-SELECT count(*) FROM evq.events JOIN evq.event_payload USING (event_id) WHERE flow_id = 'many-' || payload::text;
+SELECT count(*) FROM evq.events JOIN evq.payloads USING (event_id) WHERE flow_id = 'many-' || payload::text;
 
 -- All or nothing, whatever is wrong with one; CONTEXT says with which.
 SELECT checksum() AS before \gset

@@ -25,7 +25,7 @@ SELECT evq_succeed(ev('chain'), :permit, 'null', '[
 SELECT cardinality(:'spinoffs'::uuid[]);
 SELECT i, event_type, flow_type, flow_id, state, parent_id = ev('chain', 'A') AS has_parent, chain_depth, priority, on_fail_event_type,
 	attempt_scheduled_at > now() + interval '100 years' AS is_later, payload, headers
-FROM unnest(:'spinoffs'::uuid[]) WITH ORDINALITY AS s (event_id, i) JOIN evq.events USING (event_id) JOIN evq.event_payload USING (event_id) ORDER BY i;
+FROM unnest(:'spinoffs'::uuid[]) WITH ORDINALITY AS s (event_id, i) JOIN evq.events USING (event_id) JOIN evq.payloads USING (event_id) ORDER BY i;
 SELECT state, result, spinoff_ids = :'spinoffs' AS same_ids FROM evq.events WHERE event_id = ev('chain');
 
 -- The same report again returns the same ids and changes nothing, whatever else it says.

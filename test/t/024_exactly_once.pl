@@ -51,7 +51,7 @@ $load->none('every event has one entry', q{
 	FROM (SELECT e.event_id, (SELECT count(*) FROM entry n WHERE n.event_id = e.event_id) AS entries FROM load_event e) AS events
 	WHERE entries <> 1});
 $load->none('every entry is of an event, and right', q{
-	FROM entry LEFT JOIN evq.event_payload p USING (event_id) WHERE (p.payload ->> 'amount')::int IS DISTINCT FROM amount});
+	FROM entry LEFT JOIN evq.payloads p USING (event_id) WHERE (p.payload ->> 'amount')::int IS DISTINCT FROM amount});
 $load->none('every balance is the sum of its entries', q{
 	FROM (SELECT number, balance, (SELECT coalesce(sum(amount), 0) FROM entry WHERE account = number) AS sum FROM account) AS a
 	WHERE balance <> sum});

@@ -274,7 +274,7 @@ sub check
 		'no event is twice in a table' =>
 		'FROM (SELECT event_id FROM evq.events GROUP BY event_id HAVING count(*) > 1) AS twice',
 		'every event has its payload, every payload its event' =>
-		'FROM evq.event_payload p FULL JOIN evq.event_history h USING (event_id) WHERE p.event_id IS NULL OR h.event_id IS NULL',
+		'FROM evq.payloads p FULL JOIN evq.event_history h USING (event_id) WHERE p.event_id IS NULL OR h.event_id IS NULL',
 
 		'a key published again gave the first id' => q{FROM (SELECT idempotency_key FROM load_publisher_log WHERE what = 'published' AND idempotency_key IS NOT NULL
 				GROUP BY idempotency_key HAVING count(DISTINCT event_id) > 1) AS differ},
