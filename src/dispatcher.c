@@ -301,13 +301,14 @@ coalesce(TimestampTz last_turn_at)
  * sleeping_until: one of the two sees the other.
  */
 static void
-sleep_until_due(EvqEngine *engine, bool blocked)
+sleep_until_due(EvqEngine *engine)
 {
 	TimestampTz now = evq_clock_now();
 	TimestampTz next_at = evq_engine_next_at(engine, now);
 	long timeout = TimestampDifferenceMilliseconds(now, next_at);
 
-	pg_atomic_write_u32(&place->wants_changes, blocked);
+	pg_atomic_write_u32(&place->wants_changes, evq_engine_is_blocked(engine));
+	pg_atomic_write_u64(&place->full_flows, evq_engine_full_flows(engine));
 	pg_atomic_write_u64(&place->sleeping_until, (uint64) next_at);
 	if (evq_ring_is_empty(place->ring))
 		wait_ms(Min(timeout, evq_poll_interval));
@@ -331,7 +332,7 @@ run(void)
 		drain_ring(engine);
 		if (!evq_engine_is_due(engine, evq_clock_now()))
 		{
-			sleep_until_due(engine, evq_engine_is_blocked(engine));
+			sleep_until_due(engine);
 			continue;
 		}
 

@@ -921,27 +921,58 @@ lock_turn(void)
 	return true;
 }
 
-/* Is an event ready in a flow that has room, or (with_room = false) in one that has none? */
 static bool
-has_ready(const EvqEngine *engine, bool with_room)
+has_ready(const EvqTrackedFlow *flow)
+{
+	return flow->count[EVQ_TRACK_READY] > 0 && evq_track_has_room(flow);
+}
+
+/* Do ready events of the flow wait for room? */
+static bool
+is_blocked(const EvqTrackedFlow *flow)
+{
+	return flow->count[EVQ_TRACK_READY] > 0 && !evq_track_has_room(flow);
+}
+
+static bool
+any_flow(const EvqEngine *engine, bool (*is_so)(const EvqTrackedFlow *))
 {
 	ListCell *cell;
 
 	foreach(cell, evq_track_flows(engine->track))
 	{
-		const EvqTrackedFlow *flow = lfirst(cell);
-
-		if (flow->count[EVQ_TRACK_READY] > 0 && evq_track_has_room(flow) == with_room)
+		if (is_so(lfirst(cell)))
 			return true;
 	}
 	return false;
 }
 
-/* Do ready events wait for room in their flow, so that every change matters? */
+/* Does a flow wait for room, so that every change matters? */
 bool
 evq_engine_is_blocked(const EvqEngine *engine)
 {
-	return has_ready(engine, false);
+	return any_flow(engine, is_blocked);
+}
+
+/* The classes of flows none of which has room for what is ready already. */
+uint64
+evq_engine_full_flows(const EvqEngine *engine)
+{
+	uint64 full = 0;
+	uint64 others = 0;
+	int flow_count;
+	const EvqFlow *flows = evq_config_flows(&flow_count);
+
+	for (int i = 0; i < flow_count; i++)
+	{
+		const EvqTrackedFlow *flow = evq_track_use_flow(engine->track, flows[i].flow_no);
+
+		if (is_blocked(flow))
+			full |= EVQ_FLOW_CLASS(flow->flow_no);
+		else
+			others |= EVQ_FLOW_CLASS(flow->flow_no);
+	}
+	return full & ~others;
 }
 
 /* Is there work that must be looked for although nobody tells of it? */
@@ -981,7 +1012,7 @@ evq_engine_is_due(EvqEngine *engine, TimestampTz now)
 		engine->pass_wanted = true;
 
 	return engine->pass_wanted || engine->passing || engine->successors != NIL ||
-		   (first != NULL && first->timer_at <= now) || has_ready(engine, true);
+		   (first != NULL && first->timer_at <= now) || any_flow(engine, has_ready);
 }
 
 /* The time until which nothing is due, if nobody tells of anything. */

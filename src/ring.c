@@ -26,10 +26,15 @@ evq_ring_init(EvqRing *ring, int size, LWLock *lock)
 	ring->overflow_count = 0;
 }
 
-/* overflowed: the writer itself had more to say than it kept. */
-void
+/*
+ * overflowed: the writer itself had more to say than it kept. True = something
+ * was lost, or the ring is half full, so that it should be read now.
+ */
+bool
 evq_ring_push(EvqRing *ring, const EvqWake *wakes, int count, bool overflowed)
 {
+	uint32 filled;
+
 	LWLockAcquire(ring->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < count; i++)
 	{
@@ -48,7 +53,9 @@ evq_ring_push(EvqRing *ring, const EvqWake *wakes, int count, bool overflowed)
 		ring->overflowed = true;
 		ring->overflow_count++;
 	}
+	filled = (ring->head + ring->size - ring->tail) % ring->size;
 	LWLockRelease(ring->lock);
+	return overflowed || filled > ring->size / 2;
 }
 
 /* Takes up to max entries; tells, once, whether any were lost. */

@@ -40,7 +40,7 @@ typedef struct EvqRing
 
 extern Size evq_ring_bytes(int size);
 extern void evq_ring_init(EvqRing *ring, int size, LWLock *lock);
-extern void evq_ring_push(EvqRing *ring, const EvqWake *wakes, int count, bool overflowed);
+extern bool evq_ring_push(EvqRing *ring, const EvqWake *wakes, int count, bool overflowed);
 extern void evq_ring_clear(EvqRing *ring);
 extern bool evq_ring_is_empty(EvqRing *ring);
 extern int evq_ring_pop(EvqRing *ring, EvqWake *wakes, int max, bool *overflowed);

@@ -14,6 +14,9 @@
 
 #define EVQ_LAST_ERROR_SIZE 256
 
+/* Flows are told apart by 64 bits; a bit of full_flows is set where it holds for all flows that share it. */
+#define EVQ_FLOW_CLASS(flow_no) (UINT64CONST(1) << ((uint32) (flow_no) % 64))
+
 typedef enum EvqPlaceState
 {
 	EVQ_PLACE_FREE,     /* of no database */
@@ -55,6 +58,7 @@ typedef struct EvqPlace
 	pg_atomic_uint32 prepared;       /* such a transaction was prepared: its commit cannot be seen */
 	pg_atomic_uint32 look_now;       /* the tables changed in a way that no entry of the ring tells */
 	pg_atomic_uint32 wants_changes;  /* some flow waits for room: wake the dispatcher for every change */
+	pg_atomic_uint64 full_flows;     /* EVQ_FLOW_CLASS() of flows without room, whose new events can wait */
 	pg_atomic_uint64 sleeping_until; /* TimestampTz; the dispatcher need not be woken for later things */
 
 	EvqRing *ring;

@@ -186,7 +186,7 @@ static const struct
 #define FLOW_ID_INDEX "event_flow_no_flow_id_event_id_idx"
 
 /* Rows that one call of the table access method inserts. */
-#define INSERT_BATCH 200
+#define INSERT_BATCH 50
 
 /*
  * A payload without headers and of at most so many bytes is a column of its
@@ -214,6 +214,8 @@ struct EvqStore
 	Relation walk_index;
 	IndexScanDesc walk;
 	TupleTableSlot *walk_slot;
+	bool batching; /* rows of finished events are collected, */
+	int collected; /* so many by now */
 };
 
 /* Filled when first needed, emptied when one of the tables or the schema changes. */
@@ -782,6 +784,45 @@ uuid_array(const pg_uuid_t *ids, int count)
 	return PointerGetDatum(construct_array(elements, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 }
 
+static void
+insert_collected(EvqStore *store)
+{
+	if (store->collected > 0)
+		insert_batch(store, use_table(store, TABLE_HISTORY), store->collected);
+	store->collected = 0;
+}
+
+/* The values may be gone by the time the row is written. */
+static void
+collect_finished(EvqStore *store, const Datum *values, const bool *nulls)
+{
+	TupleTableSlot *slot = batch_slot(store, use_table(store, TABLE_HISTORY), store->collected);
+
+	fill_slot(slot, values, nulls);
+	ExecMaterializeSlot(slot);
+	if (++store->collected == INSERT_BATCH)
+		insert_collected(store);
+}
+
+/*
+ * From here to evq_store_end_batch() finished events are written many at once.
+ * The caller begins no subtransaction in between: what one that is rolled back
+ * had collected would be written.
+ */
+void
+evq_store_begin_batch(EvqStore *store)
+{
+	store->batching = true;
+}
+
+void
+evq_store_end_batch(EvqStore *store)
+{
+	insert_collected(store);
+	after_write();
+	store->batching = false;
+}
+
 /* Moves the live event fetched last, with its outcome, to the finished ones. */
 EvqStoreResult
 evq_store_finish(EvqStore *store, const EvqEvent *event, const EvqOutcome *outcome, bool wait)
@@ -803,7 +844,10 @@ evq_store_finish(EvqStore *store, const EvqEvent *event, const EvqOutcome *outco
 	nulls[HISTORY_SPINOFF_IDS] = outcome->spinoff_count == 0;
 	if (outcome->spinoff_count > 0)
 		values[HISTORY_SPINOFF_IDS] = uuid_array(outcome->spinoff_ids, outcome->spinoff_count);
-	insert_row(store, use_table(store, TABLE_HISTORY), values, nulls);
+	if (store->batching)
+		collect_finished(store, values, nulls);
+	else
+		insert_row(store, use_table(store, TABLE_HISTORY), values, nulls);
 	after_write();
 	return EVQ_STORE_DONE;
 }
@@ -830,6 +874,11 @@ evq_store_fetch_finished(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *e
 	const Datum *values = table->slot->tts_values;
 	const bool *nulls = table->slot->tts_isnull;
 
+	if (store->collected > 0)
+	{
+		insert_collected(store);
+		after_write();
+	}
 	if (!fetch_by_id(store, table, event_id))
 		return false;
 

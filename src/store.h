@@ -84,6 +84,8 @@ extern EvqStoreResult
 evq_store_finish(EvqStore *store, const EvqEvent *event, const EvqOutcome *outcome, bool wait);
 
 /* finished events */
+extern void evq_store_begin_batch(EvqStore *store);
+extern void evq_store_end_batch(EvqStore *store);
 extern bool
 evq_store_fetch_finished(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event, EvqOutcome *outcome);
 extern EvqStoreResult evq_store_revive(EvqStore *store, const EvqEvent *event);

@@ -53,11 +53,16 @@ must_wake(EvqPlace *place, const EvqWake *wakes, int count)
 {
 	TimestampTz sleeping_until = (TimestampTz) pg_atomic_read_u64(&place->sleeping_until);
 	bool wants_changes = pg_atomic_read_u32(&place->wants_changes) != 0;
+	uint64 full_flows = pg_atomic_read_u64(&place->full_flows);
 
 	for (int i = 0; i < count; i++)
 	{
 		if (wakes[i].given_back)
 			return true;
+		/* It would be left where it is, in the ring or in memory. */
+		if (wakes[i].is_new && (full_flows & EVQ_FLOW_CLASS(wakes[i].flow_no)) != 0 &&
+			wakes[i].due_at >= sleeping_until)
+			continue;
 		if (evq_transition_is_final((EvqState) wakes[i].state) ? wakes[i].ordered
 															   : wakes[i].at < sleeping_until)
 			return true;
@@ -87,8 +92,7 @@ announce(EvqPlace *place, const EvqWake *wakes, int count, bool more)
 {
 	if (count == 0 && !more)
 		return;
-	evq_ring_push(place->ring, wakes, count, more);
-	if (more || must_wake(place, wakes, count))
+	if (evq_ring_push(place->ring, wakes, count, more) || must_wake(place, wakes, count))
 		evq_shmem_wake_dispatcher(place);
 }
 

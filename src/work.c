@@ -349,6 +349,7 @@ evq_sql_succeed_many(PG_FUNCTION_ARGS)
 	evq_config_use();
 	InitMaterializedSRF(fcinfo, 0);
 	store = evq_store_open("evq_succeed_many()");
+	evq_store_begin_batch(store);
 	for (int i = 0; i < reports.count; i++)
 	{
 		EvqEvent event;
@@ -359,6 +360,7 @@ evq_sql_succeed_many(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 		put_row(fcinfo, values, nulls);
 	}
+	evq_store_end_batch(store);
 	evq_store_close(store);
 	return (Datum) 0;
 }
@@ -377,6 +379,7 @@ evq_sql_succeed_and_acquire(PG_FUNCTION_ARGS)
 	read_wanted(fcinfo, 3, &wanted);
 	InitMaterializedSRF(fcinfo, 0);
 	store = evq_store_open("evq_succeed_and_acquire()");
+	evq_store_begin_batch(store);
 	for (int i = 0; i < reports.count; i++)
 	{
 		EvqEvent event;
@@ -385,6 +388,7 @@ evq_sql_succeed_and_acquire(PG_FUNCTION_ARGS)
 		if (!is_accepted(succeed_plainly(store, now, &reports.event_ids[i], reports.permits[i], &event)))
 			lost++;
 	}
+	evq_store_end_batch(store);
 	if (lost > 0)
 		ereport(WARNING,
 				(errcode(EVQ_ERRCODE_PERMIT_LOST),
