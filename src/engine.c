@@ -36,10 +36,12 @@
 #include "engine.h"
 #include "guc.h"
 #include "lifecycle.h"
+#include "message.h"
 #include "track.h"
 #include "transition.h"
 #include "uuid.h"
 #include "wake.h"
+#include "watch.h"
 
 /* Rows that a pass reads in one turn; more only where they are scheduled for the same instant. */
 #define PASS_BATCH 20000
@@ -84,6 +86,7 @@ struct EvqEngine
 	EvqPlace *place; /* NULL = no shared memory */
 	EvqTrack *track;
 	List *successors;
+	EvqWatch *watch;
 	int64 careful_until; /* by the monotonic clock; see carefully() */
 	uint32 first_flow;   /* where the last turn began to dispatch */
 
@@ -118,6 +121,7 @@ evq_engine_create(EvqPlace *place)
 	engine->turn_context = AllocSetContextCreate(context, "evq turn", ALLOCSET_DEFAULT_SIZES);
 	engine->place = place;
 	engine->track = evq_track_create(context);
+	engine->watch = evq_watch_create(context);
 	engine->future_at = DT_NOEND;
 	evq_engine_want_pass(engine);
 	if (place != NULL && place->pid == MyProcPid)
@@ -277,6 +281,10 @@ evq_engine_absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampT
 	{
 		EvqTracked *tracked;
 
+		if (!wakes[i].given_back && keeps_offer(engine) && evq_shmem_is_watched(engine->place))
+			evq_watch_note(engine->watch, &wakes[i]);
+		if (wakes[i].is_own)
+			continue;
 		if (!wakes[i].given_back)
 			remember(engine, &wakes[i], now);
 		else if ((tracked = evq_track_find(engine->track, &wakes[i].event_id)) != NULL)
@@ -670,37 +678,6 @@ follow_successors(EvqEngine *engine, EvqStore *store, TimestampTz now)
 
 /* ---------- dispatch ---------- */
 
-/* The notification of a dispatched event. */
-static char *
-dispatch_message(EvqStore *store, const EvqEvent *event, const EvqEventType *event_type, const EvqFlow *flow,
-				 TimestampTz now)
-{
-	const int limit = 8000; /* NOTIFY takes less than this */
-	StringInfoData message;
-	char id[EVQ_UUID_TEXT_SIZE];
-	char expires_at[MAXDATELEN + 1];
-	Datum payload;
-	Datum headers;
-
-	JsonEncodeDateTime(expires_at, TimestampTzGetDatum(event->due_at), TIMESTAMPTZOID, NULL);
-	initStringInfo(&message);
-	appendStringInfo(&message, "{\"event_id\":\"%s\",\"event_type\":\"%s\",\"flow_type\":\"%s\",\"flow_id\":",
-					 evq_uuid_text(&event->event_id, id), event_type->event_type, flow->flow_type);
-	escape_json(&message, event->flow_id);
-	appendStringInfo(&message, ",\"attempt\":%d,\"expires_at\":\"%s\",\"ttl\":" INT64_FORMAT,
-					 event->attempts_used + 1, expires_at, evq_retry_ttl(event->due_at - now));
-	if (flow->notify_payload && evq_store_fetch_payload(store, event, &payload, &headers))
-	{
-		char *text = JsonbToCString(NULL, &DatumGetJsonbP(payload)->root,
-									VARSIZE_ANY_EXHDR(DatumGetPointer(payload)));
-
-		if (message.len + strlen(text) + strlen(",\"payload\":}") < limit)
-			appendStringInfo(&message, ",\"payload\":%s", text);
-	}
-	appendStringInfoChar(&message, '}');
-	return message.data;
-}
-
 static void
 warn_not_notified(const char *problem, const char *hint)
 {
@@ -726,11 +703,11 @@ can_notify(void)
 }
 
 static void
-add_message(Work *work, const EvqFlow *flow, char *text)
+add_message(Work *work, const char *channel, char *text)
 {
 	Message *message = palloc(sizeof(Message));
 
-	message->channel = pstrdup(flow->channel);
+	message->channel = pstrdup(channel);
 	message->text = text;
 	work->messages = lappend(work->messages, message);
 }
@@ -746,7 +723,7 @@ offer_ready(Work *work, EvqTracked *tracked, const EvqFlow *flow)
 		return false;
 	/* One wake-up when work comes, and again when nobody came for it. */
 	if (work->notify && (was_empty || tracked->offered_before))
-		add_message(work, flow, psprintf("{\"flow_type\":\"%s\",\"ready\":true}", flow->flow_type));
+		add_message(work, flow->channel, evq_message_ready(flow));
 	tracked->offered_before = true;
 	evq_track_set(engine->track, tracked, EVQ_TRACK_OFFERED,
 				  Min(evq_retry_add(work->now, flow->dispatch_timeout), tracked->facts.due_at));
@@ -760,7 +737,6 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 {
 	EvqEngine *engine = work->engine;
 	const EvqFlow *flow = evq_config_flow(tracked->facts.flow_no);
-	const EvqEventType *event_type = evq_config_event_type(tracked->facts.event_type_no);
 	EvqEvent event;
 	EvqWake facts;
 
@@ -808,7 +784,7 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 	}
 	evq_track_set(engine->track, tracked, EVQ_TRACK_DISPATCHED, event.state_due_at);
 	if (work->notify)
-		add_message(work, flow, dispatch_message(work->store, &event, event_type, flow, work->now));
+		add_message(work, flow->channel, evq_message_dispatched(work->store, &event, work->now));
 	work->turn->dispatched++;
 }
 
@@ -862,7 +838,6 @@ dispatch_flows(Work *work)
 	if (with_ready == 0)
 		return;
 	share = Max(evq_dispatch_batch / with_ready, 1);
-	work->notify = can_notify();
 
 	engine->first_flow++;
 	for (int i = 0; i < list_length(flows); i++)
@@ -884,8 +859,18 @@ dispatch_flows(Work *work)
 			carefully(work, tracked, dispatch_ready);
 		}
 	}
-	if (work->messages != NIL)
-		notify(engine, work->messages);
+}
+
+static void
+tell_watchers(Work *work)
+{
+	ListCell *cell;
+
+	foreach(cell, evq_watch_tell(work->engine->watch, work->store, work->now))
+	{
+		if (work->notify)
+			add_message(work, EVQ_WATCH_CHANNEL, lfirst(cell));
+	}
 }
 
 /* ---------- the turn ---------- */
@@ -1012,7 +997,8 @@ evq_engine_is_due(EvqEngine *engine, TimestampTz now)
 		engine->pass_wanted = true;
 
 	return engine->pass_wanted || engine->passing || engine->successors != NIL ||
-		   (first != NULL && first->timer_at <= now) || any_flow(engine, has_ready);
+		   (first != NULL && first->timer_at <= now) || any_flow(engine, has_ready) ||
+		   evq_watch_due_at(engine->watch) <= now;
 }
 
 /* The time until which nothing is due, if nobody tells of anything. */
@@ -1022,6 +1008,7 @@ evq_engine_next_at(const EvqEngine *engine, TimestampTz now)
 	EvqTracked *first = evq_track_first_timer(engine->track);
 	TimestampTz next_at = now + (must_poll(engine) ? time_to_poll(engine) : (int64) evq_poll_interval * 1000);
 
+	next_at = Min(next_at, evq_watch_due_at(engine->watch));
 	if (first != NULL)
 		next_at = Min(next_at, first->timer_at);
 	if (!TIMESTAMP_IS_NOEND(engine->future_at))
@@ -1039,6 +1026,7 @@ evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn)
 	Work work = {.engine = engine, .now = now, .turn = turn};
 	MemoryContext previous;
 	uint64 configuration;
+	bool watch_due;
 
 	memset(turn, 0, sizeof(*turn));
 	if (!lock_turn())
@@ -1059,7 +1047,13 @@ evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn)
 		continue_pass(engine, work.store, now);
 	fire_timers(&work);
 	follow_successors(engine, work.store, now);
+	watch_due = evq_watch_due_at(engine->watch) <= now;
+	work.notify = (watch_due || any_flow(engine, has_ready)) && can_notify();
 	dispatch_flows(&work);
+	if (watch_due)
+		tell_watchers(&work);
+	if (work.messages != NIL)
+		notify(engine, work.messages);
 	evq_store_close(work.store);
 
 	MemoryContextSwitchTo(previous);

@@ -16,6 +16,7 @@
 #include "arguments.h"
 #include "clock.h"
 #include "engine.h"
+#include "errors.h"
 #include "guc.h"
 #include "store.h"
 #include "transition.h"
@@ -24,6 +25,7 @@
 PG_FUNCTION_INFO_V1(evq_sql_transitions);
 PG_FUNCTION_INFO_V1(evq_sql_tick);
 PG_FUNCTION_INFO_V1(evq_sql_status);
+PG_FUNCTION_INFO_V1(evq_sql_watch);
 PG_FUNCTION_INFO_V1(evq_sql_announce_extension);
 
 /* The transition table of the code. */
@@ -193,6 +195,29 @@ evq_sql_status(PG_FUNCTION_ARGS)
 }
 
 /* Called by the extension's script: the launcher starts a dispatcher when CREATE EXTENSION commits. */
+/* Has state changes told on the channel evq_events for a while. */
+Datum
+evq_sql_watch(PG_FUNCTION_ARGS)
+{
+	int64 duration = evq_argument_duration(fcinfo, 0, "duration", false);
+	EvqPlace *place = evq_shmem_mine();
+	TimestampTz wanted;
+	uint64 until;
+
+	if (PG_ARGISNULL(0) || duration > USECS_PER_HOUR)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("duration is out of range"),
+						errhint("Pass up to an hour, and call again before it is over.")));
+	if (place == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("no dispatcher serves this database"), errhint("evq_status() says why.")));
+	wanted = GetCurrentTimestamp() + duration;
+	until = pg_atomic_read_u64(&place->watched_until);
+	while ((TimestampTz) until < wanted &&
+		   !pg_atomic_compare_exchange_u64(&place->watched_until, &until, (uint64) wanted))
+		;
+	PG_RETURN_TIMESTAMPTZ((TimestampTz) pg_atomic_read_u64(&place->watched_until));
+}
+
 Datum
 evq_sql_announce_extension(PG_FUNCTION_ARGS)
 {

@@ -17,14 +17,17 @@ typedef struct EvqWake
 	pg_uuid_t event_id;
 	TimestampTz at; /* awaiting: when the next attempt is due; else: state_due_at */
 	TimestampTz due_at;
+	TimestampTz state_since;
 	uint64 flow_id_hash;
 	int32 flow_no;
 	int32 event_type_no;
 	int16 priority;
+	int16 attempts_used;
 	bool ordered;
 	uint8 state;     /* an EvqState: the state it is in now */
 	bool is_new;     /* it was published, not given back or activated */
 	bool given_back; /* it was taken off the offer in vain: only its ids and numbers count here */
+	bool is_own;     /* the dispatcher did it itself: only watchers want to know */
 } EvqWake;
 
 typedef struct EvqRing

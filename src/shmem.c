@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
+#include "utils/timestamp.h"
 
 #include "guc.h"
 #include "shmem.h"
@@ -78,6 +79,7 @@ startup(void)
 			pg_atomic_init_u32(&place->wants_changes, 0);
 			pg_atomic_init_u64(&place->full_flows, 0);
 			pg_atomic_init_u64(&place->sleeping_until, 0);
+			pg_atomic_init_u64(&place->watched_until, 0);
 			place->ring = (EvqRing *) next;
 			next += MAXALIGN(evq_ring_bytes(evq_ring_size));
 			evq_ring_init(place->ring, evq_ring_size, &(locks++)->lock);
@@ -144,6 +146,7 @@ evq_shmem_find_or_make(Oid database)
 		pg_atomic_write_u32(&place->look_now, 0);
 		pg_atomic_write_u32(&place->wants_changes, 0);
 		pg_atomic_write_u64(&place->full_flows, 0);
+		pg_atomic_write_u64(&place->watched_until, 0);
 		evq_ring_clear(place->ring);
 		evq_ready_clear(place->ready);
 	}
@@ -161,6 +164,15 @@ evq_shmem_mine(void)
 	if (mine == NULL || mine->database != MyDatabaseId)
 		mine = evq_shmem_find(MyDatabaseId);
 	return mine;
+}
+
+/* Does anybody want to be told of state changes? */
+bool
+evq_shmem_is_watched(EvqPlace *place)
+{
+	TimestampTz until = (TimestampTz) pg_atomic_read_u64(&place->watched_until);
+
+	return until != 0 && GetCurrentTimestamp() < until;
 }
 
 /* Cannot fail. */

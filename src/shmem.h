@@ -61,6 +61,8 @@ typedef struct EvqPlace
 	pg_atomic_uint64 full_flows;     /* EVQ_FLOW_CLASS() of flows without room, whose new events can wait */
 	pg_atomic_uint64 sleeping_until; /* TimestampTz; the dispatcher need not be woken for later things */
 
+	pg_atomic_uint64 watched_until; /* TimestampTz; until then state changes are told on a channel */
+
 	EvqRing *ring;
 	EvqReady *ready;
 } EvqPlace;
@@ -80,6 +82,7 @@ extern void evq_shmem_init(void);
 extern EvqPlace *evq_shmem_find(Oid database);
 extern EvqPlace *evq_shmem_find_or_make(Oid database);
 extern EvqPlace *evq_shmem_mine(void);
+extern bool evq_shmem_is_watched(EvqPlace *place);
 extern void evq_shmem_wake_dispatcher(EvqPlace *place);
 extern void evq_shmem_look_now(void);
 extern void evq_shmem_wake_launcher(void);

@@ -55,6 +55,8 @@ must_wake(EvqPlace *place, const EvqWake *wakes, int count)
 	bool wants_changes = pg_atomic_read_u32(&place->wants_changes) != 0;
 	uint64 full_flows = pg_atomic_read_u64(&place->full_flows);
 
+	if (evq_shmem_is_watched(place))
+		return true;
 	for (int i = 0; i < count; i++)
 	{
 		if (wakes[i].given_back)
@@ -73,15 +75,17 @@ must_wake(EvqPlace *place, const EvqWake *wakes, int count)
 	return false;
 }
 
-/* The dispatcher knows what it does itself, but for the events that it publishes. */
+/* The dispatcher knows what it does itself, but for the events that it publishes; those who watch do not. */
 static int
-keep_new(EvqWake *wakes, int count)
+keep_news(EvqPlace *place, EvqWake *wakes, int count)
 {
+	bool watched = evq_shmem_is_watched(place);
 	int kept = 0;
 
 	for (int i = 0; i < count; i++)
 	{
-		if (wakes[i].is_new)
+		wakes[i].is_own = !wakes[i].is_new;
+		if (wakes[i].is_new || watched)
 			wakes[kept++] = wakes[i];
 	}
 	return kept;
@@ -143,12 +147,14 @@ evq_wake_from_event(EvqWake *wake, const EvqEvent *event)
 	wake->at = event->state == EVQ_STATE_AWAITING_PROCESSING ? event->attempt_scheduled_at
 															 : event->state_due_at;
 	wake->due_at = event->due_at;
+	wake->state_since = event->state_since;
 	wake->flow_id_hash = event->ordered ? hash_bytes_extended((const unsigned char *) event->flow_id,
 															  strlen(event->flow_id), 0)
 										: 0;
 	wake->flow_no = event->flow_no;
 	wake->event_type_no = event->event_type_no;
 	wake->priority = event->priority;
+	wake->attempts_used = event->attempts_used;
 	wake->ordered = event->ordered;
 	wake->state = (uint8) event->state;
 	wake->is_new = event->state == EVQ_STATE_AWAITING_PROCESSING && event->state_since == event->published_at;
@@ -317,7 +323,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 					if (place->pid == MyProcPid)
 					{
 						offer_dispatched(place, changes.wakes, changes.count);
-						changes.count = keep_new(changes.wakes, changes.count);
+						changes.count = keep_news(place, changes.wakes, changes.count);
 						announce(place, changes.wakes, changes.count, overflowed);
 					}
 					else

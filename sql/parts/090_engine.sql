@@ -15,6 +15,14 @@ COMMENT ON FUNCTION @extschema@.evq_status() IS
 $$Health of this database's dispatcher. problem is NULL when all is well; otherwise it says what is wrong and hint what to do.
 The counters start at zero with the server.$$;
 
+CREATE FUNCTION @extschema@.evq_watch(duration interval DEFAULT '1 minute') RETURNS timestamptz
+AS 'MODULE_PATHNAME', 'evq_sql_watch' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.evq_watch(interval) IS
+$$Has the dispatcher notify each change of an event's state on the channel evq_events for so long; call it again before that is
+over. Returns until when. A message is {"seq", "event_id", "event_type", "flow_type", "flow_id", "status", "attempts_used",
+"state_since"}; changes within 20 ms come together, and where they are more than can be followed, the rest as {"seq", "skipped": n}.
+Errors: EQ006 longer than an hour, 55000 no dispatcher serves the database.$$;
+
 CREATE FUNCTION @extschema@.evq_version() RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT extversion FROM pg_extension WHERE extname = 'evq' $$;

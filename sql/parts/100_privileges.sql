@@ -58,6 +58,7 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_pending(text, int),
 	@extschema@.evq_counts(text),
 	@extschema@.evq_status(),
+	@extschema@.evq_watch(interval),
 	@extschema@.evq_version(),
 	evq.transitions(),
 	evq.state_name("char")

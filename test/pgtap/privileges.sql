@@ -68,6 +68,7 @@ INSERT INTO granted VALUES
 	('evq_pending', false, true, true, true),
 	('evq_counts', false, true, true, true),
 	('evq_status', false, true, true, true),
+	('evq_watch', false, true, true, true),
 	('evq_version', false, true, true, true),
 	('transitions', false, true, true, true),
 	('state_name', false, true, true, true),

@@ -61,6 +61,7 @@ SELECT set_eq(
 	'evq_counts(flow_type text DEFAULT NULL::text, OUT flow_type text, OUT event_type text, OUT state evq.event_state, OUT events bigint) SETOF record',
 	'evq_tick(OUT dispatched integer, OUT timed_out integer, OUT expired integer) record',
 	'evq_status(OUT preloaded boolean, OUT enabled boolean, OUT running boolean, OUT dispatcher_pid integer, OUT started_at timestamp with time zone, OUT last_turn_at timestamp with time zone, OUT turns bigint, OUT events_dispatched bigint, OUT ring_overflows bigint, OUT errors bigint, OUT last_error text, OUT problem text, OUT hint text) record',
+	'evq_watch(duration interval DEFAULT ''00:01:00''::interval) timestamp with time zone',
 	'evq_version() text'],
 	'functions that users call');
 SELECT is_empty($$SELECT signature FROM functions WHERE pronamespace <> 'evq'::regnamespace AND proname !~ '^evq_'$$, 'functions outside schema evq are called evq_*');

@@ -102,7 +102,7 @@ SELECT lives_ok(format('SELECT pg_temp.attacked(%L)', statement), statement) FRO
 	$$SELECT public.evq_publish_many('HOSTILE', NULL, '{three, four, five, six}', '{1, 1, 1, 1}')$$,
 	$$SELECT public.evq_counts()$$, $$SELECT public.evq_counts('HOSTILE')$$, $$SELECT public.evq_pending('HOSTILE')$$,
 	$$SELECT public.evq_status()$$, $$SELECT public.evq_version()$$, $$SELECT evq.transitions()$$,
-	$$TABLE evq.flows$$, $$TABLE evq.event_types$$, $$TABLE evq.events$$, $$TABLE evq.queue$$, $$TABLE evq.workers$$, $$TABLE evq.errors$$, $$TABLE evq.transition$$,
+	$$TABLE evq.flows$$, $$TABLE evq.event_types$$, $$TABLE evq.events$$, $$TABLE evq.queue$$, $$TABLE evq.workers$$, $$TABLE evq.errors$$, $$TABLE evq.transition$$, $$TABLE evq.payloads$$,
 	$$SELECT public.evq_tick()$$]) statement;
 SELECT is(pg_temp.attacked('SELECT public.evq_version()'), (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'evq'), 'it reads the real catalog');
 SELECT is((SELECT count(*)::int FROM evq.events WHERE flow_type = 'HOSTILE'), 6, 'events are in the real table');

@@ -1,0 +1,99 @@
+/*
+ * watch.c
+ *		State changes on their way from the dispatcher to those who watch.
+ *
+ * While somebody watches, every change wakes the dispatcher, which tells it on
+ * a channel: the first at once, later ones together, a while after that. What
+ * is more than a person could follow is only counted.
+ *
+ * Each message has a sequence of its own: the dispatcher's start and a number.
+ * The dispatcher hears of changes after their commit and tells them in one
+ * order, so whoever has seen a sequence has seen all before it.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "nodes/pg_list.h"
+
+#include "message.h"
+#include "watch.h"
+
+/* Between two rounds of messages, and how many there are in one. */
+#define ROUND_TIME (20 * USECS_PER_SEC / 1000)
+#define ROUND_SIZE 256
+
+struct EvqWatch
+{
+	EvqWake changes[ROUND_SIZE]; /* to tell */
+	int count;
+	int skipped;
+	TimestampTz told_at;
+};
+
+EvqWatch *
+evq_watch_create(MemoryContext context)
+{
+	return MemoryContextAllocZero(context, sizeof(EvqWatch));
+}
+
+void
+evq_watch_note(EvqWatch *watch, const EvqWake *change)
+{
+	if (watch->count < ROUND_SIZE)
+		watch->changes[watch->count++] = *change;
+	else
+		watch->skipped++;
+}
+
+/* When the next round is due; infinity = there is nothing to tell. */
+TimestampTz
+evq_watch_due_at(const EvqWatch *watch)
+{
+	return watch->count == 0 ? DT_NOEND : watch->told_at + ROUND_TIME;
+}
+
+static char *
+next_sequence(void)
+{
+	static uint64 last;
+
+	return psprintf(INT64_FORMAT "-" UINT64_FORMAT, MyStartTimestamp, ++last);
+}
+
+/* The message of a change; NULL = the event is no longer there. */
+static char *
+tell_change(EvqStore *store, const EvqWake *change)
+{
+	EvqOutcome outcome;
+	EvqEvent event;
+
+	if (!evq_store_fetch(store, &change->event_id, &event) &&
+		!evq_store_fetch_finished(store, &change->event_id, &event, &outcome))
+		return NULL;
+	/* It may have moved on since: that is another message. */
+	event.state = (EvqState) change->state;
+	event.state_since = change->state_since;
+	event.attempts_used = change->attempts_used;
+	return evq_message_changed(next_sequence(), &event);
+}
+
+/* Takes all that is to tell, in messages. */
+List *
+evq_watch_tell(EvqWatch *watch, EvqStore *store, TimestampTz now)
+{
+	List *messages = NIL;
+
+	for (int i = 0; i < watch->count; i++)
+	{
+		char *message = tell_change(store, &watch->changes[i]);
+
+		CHECK_FOR_INTERRUPTS();
+		if (message != NULL)
+			messages = lappend(messages, message);
+	}
+	if (watch->skipped > 0)
+		messages = lappend(messages, evq_message_skipped(next_sequence(), watch->skipped));
+	watch->count = watch->skipped = 0;
+	watch->told_at = now;
+	return messages;
+}
