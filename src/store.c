@@ -23,6 +23,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am_d.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
@@ -30,6 +31,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -511,16 +513,63 @@ batch_slot(EvqStore *store, Table *table, int index)
 	return table->batch[index];
 }
 
+static bool
+have_equal_keys(const IndexInfo *index, TupleTableSlot *a, TupleTableSlot *b)
+{
+	for (int i = 0; i < index->ii_NumIndexKeyAttrs; i++)
+	{
+		AttrNumber column = index->ii_IndexAttrNumbers[i];
+		Form_pg_attribute attribute;
+		Datum value_a;
+		Datum value_b;
+		bool null_a;
+		bool null_b;
+
+		if (column <= 0)
+			return false;
+		attribute = TupleDescAttr(a->tts_tupleDescriptor, column - 1);
+		value_a = slot_getattr(a, column, &null_a);
+		value_b = slot_getattr(b, column, &null_b);
+		if (null_a || null_b || !datumIsEqual(value_a, value_b, attribute->attbyval, attribute->attlen))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * A BRIN index, which summarizes pages, learns nothing from a row with the key
+ * of the row before on the same page: it is passed over for such a row.
+ */
+static void
+pass_over_summaries(Table *table, TupleTableSlot *before, TupleTableSlot *slot)
+{
+	bool is_same_page = before != NULL && ItemPointerGetBlockNumber(&before->tts_tid) ==
+											  ItemPointerGetBlockNumber(&slot->tts_tid);
+
+	for (int i = 0; i < table->info->ri_NumIndices; i++)
+	{
+		Relation index = table->info->ri_IndexRelationDescs[i];
+		IndexInfo *info = table->info->ri_IndexRelationInfo[i];
+
+		if (index->rd_rel->relam == BRIN_AM_OID)
+			info->ii_ReadyForInserts = index->rd_index->indisready &&
+									   !(is_same_page && have_equal_keys(info, before, slot));
+	}
+}
+
 /* Inserts the first rows of the batch: one WAL record for each page that they fill. */
 static void
 insert_batch(EvqStore *store, Table *table, int count)
 {
+	use_indexes(store, table);
 	table_multi_insert(table->rel, table->batch, count, GetCurrentCommandId(true), 0, NULL);
 	for (int i = 0; i < count; i++)
 	{
+		pass_over_summaries(table, i == 0 ? NULL : table->batch[i - 1], table->batch[i]);
 		insert_index_entries(store, table, table->batch[i], false, EVQ_ALL_INDEXES);
-		ExecClearTuple(table->batch[i]);
 	}
+	for (int i = 0; i < count; i++)
+		ExecClearTuple(table->batch[i]);
 }
 
 /* What a failed change of a row means; in READ COMMITTED the caller goes on with the newest version. */
