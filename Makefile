@@ -73,7 +73,7 @@ PGTAP = \
 	privileges.sql \
 	schema.sql \
 	search_path.sql
-TAP = 001_start.pl 002_dispatch.pl 003_transactions.pl 004_databases.pl 005_no_preload.pl 006_hostile.pl 007_idle.pl 008_pgbouncer.pl 009_backup.pl 010_watch.pl 020_crash.pl 021_restart.pl 022_promotion.pl 023_chains.pl 024_exactly_once.pl 025_snapshot.pl 026_concurrency.pl 030_documentation.pl
+TAP = 001_start.pl 002_dispatch.pl 003_transactions.pl 004_databases.pl 005_no_preload.pl 006_hostile.pl 007_idle.pl 008_pgbouncer.pl 009_backup.pl 010_watch.pl 011_hand_over.pl 020_crash.pl 021_restart.pl 022_promotion.pl 023_chains.pl 024_exactly_once.pl 025_snapshot.pl 026_concurrency.pl 030_documentation.pl
 TAP_SLOW = 020_crash_full.pl
 
 QUICK_TESTS = $(REGRESS:%=sql/%) $(ISOLATION:%=specs/%) $(PGTAP:%=pgtap/%) $(TAP:%=t/%)

@@ -295,10 +295,19 @@ coalesce(TimestampTz last_turn_at)
 		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, COALESCE_MS, PG_WAIT_EXTENSION);
 }
 
+/* Tells sessions what they need to wake us for, and what they can do without us. */
+static void
+guide_sessions(EvqEngine *engine)
+{
+	pg_atomic_write_u32(&place->wants_changes, evq_engine_is_blocked(engine));
+	pg_atomic_write_u64(&place->full_flows, evq_engine_full_flows(engine));
+	pg_atomic_write_u64(&place->direct_flows, evq_engine_direct_flows(engine));
+}
+
 /*
- * Sleeps until something is due. Sessions read sleeping_until after they have
- * written to the ring, and we read the ring after we have written
- * sleeping_until: one of the two sees the other.
+ * Sleeps until something is due. Sessions read sleeping_until, and what
+ * guide_sessions() has told, after they have written to the ring; we read the
+ * ring after we have written those: one of the two sees the other.
  */
 static void
 sleep_until_due(EvqEngine *engine)
@@ -307,8 +316,6 @@ sleep_until_due(EvqEngine *engine)
 	TimestampTz next_at = evq_engine_next_at(engine, now);
 	long timeout = TimestampDifferenceMilliseconds(now, next_at);
 
-	pg_atomic_write_u32(&place->wants_changes, evq_engine_is_blocked(engine));
-	pg_atomic_write_u64(&place->full_flows, evq_engine_full_flows(engine));
 	pg_atomic_write_u64(&place->sleeping_until, (uint64) next_at);
 	if (evq_ring_is_empty(place->ring))
 		wait_ms(Min(timeout, evq_poll_interval));
@@ -330,6 +337,7 @@ run(void)
 
 		heed_requests();
 		drain_ring(engine);
+		guide_sessions(engine);
 		if (!evq_engine_is_due(engine, evq_clock_now()))
 		{
 			sleep_until_due(engine);

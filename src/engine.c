@@ -87,8 +87,9 @@ struct EvqEngine
 	EvqTrack *track;
 	List *successors;
 	EvqWatch *watch;
-	int64 careful_until; /* by the monotonic clock; see carefully() */
-	uint32 first_flow;   /* where the last turn began to dispatch */
+	int64 careful_until;  /* by the monotonic clock; see carefully() */
+	uint32 first_flow;    /* where the last turn began to dispatch */
+	int offered_directly; /* by sessions, since the last turn */
 
 	/* the pass */
 	bool pass_wanted;
@@ -193,7 +194,7 @@ offer(EvqEngine *engine, const EvqWake *facts, bool *was_empty)
 {
 	*was_empty = false;
 	return keeps_offer(engine) && evq_ready_push(engine->place->ready, facts->flow_no, facts->event_type_no,
-												 &facts->event_id, was_empty);
+												 &facts->event_id, EVQ_READY_NO_LIMIT, was_empty);
 }
 
 /* Takes an event off the offer that it will leave. */
@@ -273,6 +274,27 @@ take_back(EvqEngine *engine, EvqTracked *tracked)
 		evq_track_set(engine->track, tracked, EVQ_TRACK_READY, tracked->facts.due_at);
 }
 
+/*
+ * A session has published an event and put it on offer. What is known of it
+ * already is younger: a worker took it before we heard that it is new.
+ */
+static void
+absorb_offered(EvqEngine *engine, const EvqWake *facts, TimestampTz now)
+{
+	const EvqFlow *flow = evq_config_flow(facts->flow_no);
+	EvqTracked *tracked = evq_track_find(engine->track, &facts->event_id);
+
+	if (facts->was_empty)
+		evq_track_use_flow(engine->track, facts->flow_no)->tell_ready = true;
+	engine->offered_directly++;
+	if (tracked != NULL)
+		return;
+	tracked = remember(engine, facts, now);
+	if (tracked != NULL && tracked->state == EVQ_TRACK_READY && flow != NULL)
+		evq_track_set(engine->track, tracked, EVQ_TRACK_OFFERED,
+					  Min(evq_retry_add(now, flow->dispatch_timeout), facts->due_at));
+}
+
 /* Takes in what sessions have told. */
 void
 evq_engine_absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampTz now)
@@ -285,7 +307,9 @@ evq_engine_absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampT
 			evq_watch_note(engine->watch, &wakes[i]);
 		if (wakes[i].is_own)
 			continue;
-		if (!wakes[i].given_back)
+		if (wakes[i].is_offered)
+			absorb_offered(engine, &wakes[i], now);
+		else if (!wakes[i].given_back)
 			remember(engine, &wakes[i], now);
 		else if ((tracked = evq_track_find(engine->track, &wakes[i].event_id)) != NULL)
 			take_back(engine, tracked);
@@ -861,6 +885,23 @@ dispatch_flows(Work *work)
 	}
 }
 
+/* Tells the listeners of the flows in which sessions have put events on offer. */
+static void
+tell_ready(Work *work)
+{
+	ListCell *cell;
+
+	foreach(cell, evq_track_flows(work->engine->track))
+	{
+		EvqTrackedFlow *tracked_flow = lfirst(cell);
+		const EvqFlow *flow = evq_config_flow(tracked_flow->flow_no);
+
+		if (tracked_flow->tell_ready && flow != NULL && work->notify)
+			add_message(work, flow->channel, evq_message_ready(flow));
+		tracked_flow->tell_ready = false;
+	}
+}
+
 static void
 tell_watchers(Work *work)
 {
@@ -932,6 +973,12 @@ any_flow(const EvqEngine *engine, bool (*is_so)(const EvqTrackedFlow *))
 	return false;
 }
 
+static bool
+must_tell_ready(const EvqTrackedFlow *flow)
+{
+	return flow->tell_ready;
+}
+
 /* Does a flow wait for room, so that every change matters? */
 bool
 evq_engine_is_blocked(const EvqEngine *engine)
@@ -958,6 +1005,34 @@ evq_engine_full_flows(const EvqEngine *engine)
 			others |= EVQ_FLOW_CLASS(flow->flow_no);
 	}
 	return full & ~others;
+}
+
+/*
+ * The classes of pull flows whose new events sessions may put on offer
+ * themselves: none waits before them.
+ */
+uint64
+evq_engine_direct_flows(const EvqEngine *engine)
+{
+	uint64 direct = 0;
+	uint64 others = 0;
+	int flow_count;
+	const EvqFlow *flows = evq_config_flows(&flow_count);
+
+	if (engine->last_complete_at == 0 || engine->full)
+		return 0;
+	for (int i = 0; i < flow_count; i++)
+	{
+		uint64 flow_class = EVQ_FLOW_CLASS(flows[i].flow_no);
+
+		if (!flows[i].pull)
+			continue;
+		if (evq_track_use_flow(engine->track, flows[i].flow_no)->count[EVQ_TRACK_READY] == 0)
+			direct |= flow_class;
+		else
+			others |= flow_class;
+	}
+	return direct & ~others;
 }
 
 /* Is there work that must be looked for although nobody tells of it? */
@@ -998,7 +1073,7 @@ evq_engine_is_due(EvqEngine *engine, TimestampTz now)
 
 	return engine->pass_wanted || engine->passing || engine->successors != NIL ||
 		   (first != NULL && first->timer_at <= now) || any_flow(engine, has_ready) ||
-		   evq_watch_due_at(engine->watch) <= now;
+		   any_flow(engine, must_tell_ready) || evq_watch_due_at(engine->watch) <= now;
 }
 
 /* The time until which nothing is due, if nobody tells of anything. */
@@ -1031,6 +1106,8 @@ evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn)
 	memset(turn, 0, sizeof(*turn));
 	if (!lock_turn())
 		return false;
+	turn->dispatched = engine->offered_directly;
+	engine->offered_directly = 0;
 
 	previous = MemoryContextSwitchTo(engine->turn_context);
 	configuration = evq_config_use();
@@ -1048,8 +1125,10 @@ evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn)
 	fire_timers(&work);
 	follow_successors(engine, work.store, now);
 	watch_due = evq_watch_due_at(engine->watch) <= now;
-	work.notify = (watch_due || any_flow(engine, has_ready)) && can_notify();
+	work.notify = (watch_due || any_flow(engine, has_ready) || any_flow(engine, must_tell_ready)) &&
+				  can_notify();
 	dispatch_flows(&work);
+	tell_ready(&work);
 	if (watch_due)
 		tell_watchers(&work);
 	if (work.messages != NIL)

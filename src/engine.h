@@ -27,6 +27,7 @@ extern void evq_engine_be_careful(EvqEngine *engine);
 extern bool evq_engine_is_passing(const EvqEngine *engine);
 extern bool evq_engine_is_blocked(const EvqEngine *engine);
 extern uint64 evq_engine_full_flows(const EvqEngine *engine);
+extern uint64 evq_engine_direct_flows(const EvqEngine *engine);
 extern bool evq_engine_is_due(EvqEngine *engine, TimestampTz now);
 extern TimestampTz evq_engine_next_at(const EvqEngine *engine, TimestampTz now);
 

@@ -139,12 +139,25 @@ make_event(EvqEvent *event, const EvqPublish *request, const EvqEvent *parent, T
 	move(event, EVQ_VERB_PUBLISH, EVQ_STATE_AWAITING_PROCESSING, now);
 }
 
+/* The longest queue in which a new event may be offered without the dispatcher, 0 = in none: it keeps order and limits. */
+static int32
+offer_limit(const EvqEvent *event)
+{
+	const EvqFlow *flow = evq_config_flow(event->flow_no);
+	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
+
+	if (flow == NULL || !flow->pull || flow->ordered || flow->max_processing > 0 ||
+		event_type->is_suspended || event->attempt_scheduled_at > event->published_at)
+		return 0;
+	return flow->max_dispatched;
+}
+
 static void
 insert_events(EvqStore *store, const EvqEvent *events, const Datum *payloads, const Datum *headers, int count)
 {
 	evq_store_insert(store, events, payloads, headers, count);
 	for (int i = 0; i < count; i++)
-		evq_wake_changed(&events[i]);
+		evq_wake_published(&events[i], offer_limit(&events[i]));
 }
 
 /*

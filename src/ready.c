@@ -112,18 +112,21 @@ make_room(EvqReady *ready)
 
 /*
  * Puts an event at the end of its flow's queue, unless it is there already;
- * false when the flow can have no queue, since others have them all.
+ * false when the queue has as many as the limit, or the flow can have none,
+ * since others have them all.
  */
 bool
-evq_ready_push(EvqReady *ready, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
+evq_ready_push(EvqReady *ready, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id, int32 limit,
 			   bool *was_empty)
 {
 	EvqReadyQueue *queue;
+	bool has_room;
 
 	*was_empty = false;
 	LWLockAcquire(ready->lock, LW_EXCLUSIVE);
 	queue = find_queue(ready, flow_no);
-	if (queue != NULL && *find_link(ready, event_id) == EVQ_READY_NONE)
+	has_room = queue != NULL && queue->count < limit;
+	if (has_room && *find_link(ready, event_id) == EVQ_READY_NONE)
 	{
 		EvqReadyEntry *entry;
 		int32 index;
@@ -155,7 +158,7 @@ evq_ready_push(EvqReady *ready, int32 flow_no, int32 event_type_no, const pg_uui
 		queue->count++;
 	}
 	LWLockRelease(ready->lock);
-	return queue != NULL;
+	return has_room;
 }
 
 /* Takes an event off the offer, if it is there. */

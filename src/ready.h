@@ -15,6 +15,8 @@
 
 #define EVQ_READY_NONE (-1)
 
+#define EVQ_READY_NO_LIMIT PG_INT32_MAX
+
 /* An event is here at most once. Links are indexes of entries, or EVQ_READY_NONE. */
 typedef struct EvqReadyEntry
 {
@@ -54,7 +56,7 @@ extern Size evq_ready_bytes(int size);
 extern void evq_ready_init(EvqReady *ready, int size, LWLock *lock);
 extern void evq_ready_clear(EvqReady *ready);
 extern bool evq_ready_push(EvqReady *ready, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
-						   bool *was_empty);
+						   int32 limit, bool *was_empty);
 extern void evq_ready_remove(EvqReady *ready, const pg_uuid_t *event_id);
 extern int evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type_nos, int event_type_count,
 						 EvqReadyTaken *taken, int max);

@@ -24,10 +24,13 @@ typedef struct EvqWake
 	int16 priority;
 	int16 attempts_used;
 	bool ordered;
-	uint8 state;     /* an EvqState: the state it is in now */
-	bool is_new;     /* it was published, not given back or activated */
-	bool given_back; /* it was taken off the offer in vain: only its ids and numbers count here */
-	bool is_own;     /* the dispatcher did it itself: only watchers want to know */
+	uint8 state;       /* an EvqState: the state it is in now */
+	bool is_new;       /* it was published, not given back or activated */
+	bool given_back;   /* it was taken off the offer in vain: only its ids and numbers count here */
+	bool is_own;       /* the dispatcher did it itself: only watchers want to know */
+	bool is_offered;   /* the session that published it has put it on offer */
+	bool was_empty;    /* ... in a queue that was empty: listeners are to be told */
+	int32 offer_limit; /* how long the queue may be for that; 0 = it is the dispatcher's to offer */
 } EvqWake;
 
 typedef struct EvqRing

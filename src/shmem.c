@@ -78,6 +78,7 @@ startup(void)
 			pg_atomic_init_u32(&place->look_now, 0);
 			pg_atomic_init_u32(&place->wants_changes, 0);
 			pg_atomic_init_u64(&place->full_flows, 0);
+			pg_atomic_init_u64(&place->direct_flows, 0);
 			pg_atomic_init_u64(&place->sleeping_until, 0);
 			pg_atomic_init_u64(&place->watched_until, 0);
 			place->ring = (EvqRing *) next;
@@ -146,6 +147,7 @@ evq_shmem_find_or_make(Oid database)
 		pg_atomic_write_u32(&place->look_now, 0);
 		pg_atomic_write_u32(&place->wants_changes, 0);
 		pg_atomic_write_u64(&place->full_flows, 0);
+		pg_atomic_write_u64(&place->direct_flows, 0);
 		pg_atomic_write_u64(&place->watched_until, 0);
 		evq_ring_clear(place->ring);
 		evq_ready_clear(place->ready);

@@ -14,7 +14,7 @@
 
 #define EVQ_LAST_ERROR_SIZE 256
 
-/* Flows are told apart by 64 bits; a bit of full_flows is set where it holds for all flows that share it. */
+/* Flows are told apart by 64 bits; a bit of full_flows or direct_flows is set where it holds for all flows that share it. */
 #define EVQ_FLOW_CLASS(flow_no) (UINT64CONST(1) << ((uint32) (flow_no) % 64))
 
 typedef enum EvqPlaceState
@@ -61,6 +61,8 @@ typedef struct EvqPlace
 	pg_atomic_uint64 full_flows;     /* EVQ_FLOW_CLASS() of flows without room, whose new events can wait */
 	pg_atomic_uint64 sleeping_until; /* TimestampTz; the dispatcher need not be woken for later things */
 
+	pg_atomic_uint64
+		direct_flows; /* EVQ_FLOW_CLASS() of pull flows whose new events sessions offer themselves */
 	pg_atomic_uint64 watched_until; /* TimestampTz; until then state changes are told on a channel */
 
 	EvqRing *ring;

@@ -59,8 +59,11 @@ must_wake(EvqPlace *place, const EvqWake *wakes, int count)
 		return true;
 	for (int i = 0; i < count; i++)
 	{
-		if (wakes[i].given_back)
+		if (wakes[i].given_back || wakes[i].was_empty)
 			return true;
+		/* Workers find it; the dispatcher has time to learn of it. */
+		if (wakes[i].is_offered && wakes[i].due_at >= sleeping_until)
+			continue;
 		/* It would be left where it is, in the ring or in memory. */
 		if (wakes[i].is_new && (full_flows & EVQ_FLOW_CLASS(wakes[i].flow_no)) != 0 &&
 			wakes[i].due_at >= sleeping_until)
@@ -160,9 +163,8 @@ evq_wake_from_event(EvqWake *wake, const EvqEvent *event)
 	wake->is_new = event->state == EVQ_STATE_AWAITING_PROCESSING && event->state_since == event->published_at;
 }
 
-/* This transaction brought an event into the state it is in. */
-void
-evq_wake_changed(const EvqEvent *event)
+static void
+remember_change(const EvqEvent *event, int32 offer_limit)
 {
 	EvqWake wake;
 
@@ -174,7 +176,25 @@ evq_wake_changed(const EvqEvent *event)
 		return;
 	}
 	evq_wake_from_event(&wake, event);
+	wake.offer_limit = offer_limit;
 	remember(&changes, &wake);
+}
+
+/* This transaction brought an event into the state it is in. */
+void
+evq_wake_changed(const EvqEvent *event)
+{
+	remember_change(event, 0);
+}
+
+/*
+ * This transaction published an event. offer_limit: it is due and nothing hinders
+ * it, so it may be offered at once in a queue shorter than this; 0 = not so.
+ */
+void
+evq_wake_published(const EvqEvent *event, int32 offer_limit)
+{
+	remember_change(event, offer_limit);
 }
 
 static void
@@ -246,7 +266,28 @@ offer_dispatched(EvqPlace *place, const EvqWake *wakes, int count)
 	{
 		if (wakes[i].state == EVQ_STATE_DISPATCHED)
 			(void) evq_ready_push(place->ready, wakes[i].flow_no, wakes[i].event_type_no, &wakes[i].event_id,
-								  &was_empty);
+								  EVQ_READY_NO_LIMIT, &was_empty);
+	}
+}
+
+/*
+ * Puts new events on offer without the dispatcher, which learns of them in its
+ * own time. A worker may have taken one before the dispatcher hears that it is
+ * new: see absorb_offered() in engine.c.
+ */
+static void
+offer_published(EvqPlace *place, EvqWake *wakes, int count)
+{
+	uint64 direct_flows = pg_atomic_read_u64(&place->direct_flows);
+
+	if (direct_flows == 0 || place->pid == 0)
+		return;
+	for (int i = 0; i < count; i++)
+	{
+		if (wakes[i].offer_limit > 0 && (direct_flows & EVQ_FLOW_CLASS(wakes[i].flow_no)) != 0)
+			wakes[i].is_offered = evq_ready_push(place->ready, wakes[i].flow_no, wakes[i].event_type_no,
+												 &wakes[i].event_id, wakes[i].offer_limit,
+												 &wakes[i].was_empty);
 	}
 }
 
@@ -328,6 +369,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 					}
 					else
 					{
+						offer_published(place, changes.wakes, changes.count);
 						/* In this order: whoever takes the offer tells the dispatcher later than we do. */
 						announce(place, changes.wakes, changes.count, overflowed);
 						offer_dispatched(place, changes.wakes, changes.count);

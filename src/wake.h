@@ -11,6 +11,7 @@
 extern void evq_wake_init(void);
 extern void evq_wake_from_event(EvqWake *wake, const EvqEvent *event);
 extern void evq_wake_changed(const EvqEvent *event);
+extern void evq_wake_published(const EvqEvent *event, int32 offer_limit);
 extern void evq_wake_taken(int32 flow_no, const EvqReadyTaken *event);
 extern void evq_wake_give_back(EvqPlace *place, int32 flow_no, const EvqReadyTaken *event);
 extern void evq_wake_look(void);
