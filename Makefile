@@ -73,8 +73,30 @@ PGTAP = \
 	privileges.sql \
 	schema.sql \
 	search_path.sql
-TAP = 001_start.pl 002_dispatch.pl 003_transactions.pl 004_databases.pl 005_no_preload.pl 006_hostile.pl 007_idle.pl 008_pgbouncer.pl 009_backup.pl 010_watch.pl 011_hand_over.pl 020_crash.pl 021_restart.pl 022_promotion.pl 023_chains.pl 024_exactly_once.pl 025_snapshot.pl 026_concurrency.pl 030_documentation.pl
-TAP_SLOW = 020_crash_full.pl
+TAP = \
+	001_start.pl \
+	002_dispatch.pl \
+	003_transactions.pl \
+	004_databases.pl \
+	005_no_preload.pl \
+	006_hostile.pl \
+	007_idle.pl \
+	008_pgbouncer.pl \
+	009_backup.pl \
+	010_watch.pl \
+	011_hand_over.pl \
+	020_crash.pl \
+	021_restart.pl \
+	022_promotion.pl \
+	023_chains.pl \
+	024_exactly_once.pl \
+	025_snapshot.pl \
+	026_concurrency.pl \
+	030_documentation.pl \
+	040_worker.pl
+TAP_SLOW = \
+	020_crash_full.pl \
+	040_worker_sanitized.pl
 
 QUICK_TESTS = $(REGRESS:%=sql/%) $(ISOLATION:%=specs/%) $(PGTAP:%=pgtap/%) $(TAP:%=t/%)
 SLOW_TESTS = $(TAP_SLOW:%=t/slow/%)
@@ -91,7 +113,7 @@ ifneq (,$(filter $(PROJECT_TARGETS),$(MAKECMDGOALS)))
 .NOTPARALLEL:
 
 help:
-	@echo 'make                build the extension'
+	@echo 'make                build the extension and its programs'
 	@echo 'make install        install it into the PostgreSQL that PG_CONFIG names'
 	@echo 'make installcheck   run the tests that a running, configured server can run'
 	@echo 'make check          install what is needed, lint, build, run all tests on throwaway servers'
@@ -151,6 +173,9 @@ ifeq ($(WERROR),1)
 PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server)
 PG_CFLAGS = -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 endif
+
+.DEFAULT_GOAL = all
+include worker/program.mk
 
 # No bitcode for the JIT compiler: it would need clang, and inlines nothing here.
 override with_llvm = no

@@ -1,0 +1,366 @@
+/*
+ * job.c
+ *		An event on its way through the worker: its handler runs, then its report is due until it is answered.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "job.h"
+#include "memory.h"
+
+#define SNOOZE_STATUS 75
+
+/* A heartbeat comes after this share of the time left, but no sooner than that. */
+#define HEARTBEAT_SHARE 3
+#define SHORTEST_HEARTBEAT 50
+
+/* Pauses before a report is repeated double from the first to the longest. */
+#define FIRST_PAUSE 500
+#define LONGEST_PAUSE 30000
+
+/* Longest message of a failure; what does not fit is in its stack trace. */
+#define MESSAGE_LENGTH 1000
+
+void
+job_log(LogLevel level, const char *message, const Job *job, const char *key, const char *value)
+{
+	log_write(level, message, "event_id", job->event_id, "event_type", job->event_type, "flow_id",
+			  job->flow_id, "attempt", job->attempt, key, value, NULL);
+}
+
+static void
+log_stderr_line(void *context, const char *line)
+{
+	job_log(LOG_INFO, "handler says", context, "text", line);
+}
+
+/* ---------- all of them ---------- */
+
+void
+jobs_init(Jobs *jobs, const Options *options, const sigset_t *signal_mask)
+{
+	*jobs = (Jobs){
+		.options = options,
+		.handler_setting = {.command = options->command,
+							.signal_mask = *signal_mask,
+							.max_output = options->max_output,
+							.take_line = options->show_stderr ? log_stderr_line : NULL},
+		.count = options->concurrency,
+		.items = memory_zeroed((size_t) options->concurrency, sizeof(Job)),
+	};
+}
+
+static void
+free_job(Job *job)
+{
+	if (job->handler != NULL)
+		handler_free(job->handler);
+	free(job->event_id);
+	free(job->permit);
+	free(job->event_type);
+	free(job->flow_id);
+	free(job->attempt);
+	text_reset(&job->report.output);
+	text_reset(&job->report.message);
+	text_reset(&job->report.trace);
+	*job = (Job){.state = JOB_FREE};
+}
+
+void
+jobs_destroy(Jobs *jobs)
+{
+	for (int i = 0; i < jobs->count; i++)
+		free_job(&jobs->items[i]);
+	free(jobs->items);
+}
+
+int
+jobs_in_state(const Jobs *jobs, JobState state)
+{
+	int count = 0;
+
+	for (int i = 0; i < jobs->count; i++)
+		count += jobs->items[i].state == state;
+	return count;
+}
+
+/* ---------- the handler ---------- */
+
+void
+job_set_heartbeat(const Jobs *jobs, Job *job, Millis left, Millis now)
+{
+	Millis wait = clock_earlier(left / HEARTBEAT_SHARE, jobs->options->heartbeat);
+
+	job->heartbeat_at = now + (wait > SHORTEST_HEARTBEAT ? wait : SHORTEST_HEARTBEAT);
+}
+
+Job *
+jobs_take(Jobs *jobs, const Acquired *acquired, Millis now)
+{
+	Job *job = jobs->items;
+
+	/* No more are acquired than are free. */
+	while (job->state != JOB_FREE)
+		job++;
+	*job = (Job){
+		.state = JOB_RUNNING,
+		.event_id = memory_copy(acquired->event_id),
+		.permit = memory_copy(acquired->permit),
+		.event_type = memory_copy(acquired->event_type),
+		.flow_id = memory_copy(acquired->flow_id),
+		.attempt = memory_copy(acquired->attempt),
+		.started_at = now,
+		.kill_at = NEVER,
+	};
+	job_set_heartbeat(jobs, job, acquired->left, now);
+	return job;
+}
+
+static char *
+variable(const char *name, const char *value)
+{
+	Text text = {0};
+
+	text_add_string(&text, name);
+	text_add_string(&text, "=");
+	text_add_string(&text, value);
+	return text.data;
+}
+
+bool
+job_run(const Jobs *jobs, Job *job, const Acquired *acquired)
+{
+	Text input = {0};
+	char *variables[] = {variable("EVQ_EVENT_ID", acquired->event_id),
+						 variable("EVQ_PERMIT", acquired->permit),
+						 variable("EVQ_EVENT_TYPE", acquired->event_type),
+						 variable("EVQ_FLOW_TYPE", acquired->flow_type),
+						 variable("EVQ_FLOW_ID", acquired->flow_id),
+						 variable("EVQ_ATTEMPT", acquired->attempt),
+						 variable("EVQ_ATTEMPTS_LEFT", acquired->attempts_left),
+						 variable("EVQ_WORKER", jobs->options->name),
+						 NULL};
+
+	text_add_string(&input, acquired->event);
+	text_add_string(&input, "\n");
+	job->handler = handler_start(&jobs->handler_setting, variables, &input, job);
+	text_reset(&input);
+	for (int i = 0; variables[i] != NULL; i++)
+		free(variables[i]);
+	return job->handler != NULL;
+}
+
+/* Tells it to end, once. */
+void
+job_end_handler(const Jobs *jobs, Job *job, EndReason reason, Millis now)
+{
+	if (job->end_reason != END_NONE)
+		return;
+	job->end_reason = reason;
+	job->kill_at = now + jobs->options->grace;
+	handler_signal(job->handler, SIGTERM);
+}
+
+/* What the failure says: the end of stderr, and what stderr does not know. */
+static void
+describe_failure(const Jobs *jobs, Job *job, const HandlerEnd *end)
+{
+	Text *complaint = handler_complaint(job->handler);
+	Text *message = &job->report.message;
+	char note[128] = "";
+
+	text_make_utf8(complaint);
+	text_trim_end(complaint);
+	if (job->end_reason == END_TOO_MUCH)
+		snprintf(note, sizeof(note), "handler wrote more than %zu bytes to stdout",
+				 jobs->options->max_output);
+	else if (end->by_signal)
+		snprintf(note, sizeof(note), "handler was killed by signal %d (%s)", end->number,
+				 strsignal(end->number));
+	else if (text_is_blank(complaint))
+		snprintf(note, sizeof(note), "handler exited with status %d", end->number);
+
+	if (!text_is_blank(complaint))
+	{
+		const char *lines = text_last_lines(complaint, MESSAGE_LENGTH);
+
+		text_add_string(message, lines);
+		if (note[0] != '\0')
+			text_add_string(message, "\n");
+		if (lines != complaint->data)
+		{
+			job->report.trace = *complaint;
+			*complaint = (Text){0};
+		}
+	}
+	text_add_string(message, note);
+}
+
+static void
+report_failure(Job *job, const char *message, Millis now)
+{
+	text_reset(&job->report.message);
+	text_add_string(&job->report.message, message);
+	job_report(job, REPORT_FAILURE, now);
+}
+
+/* The handler did what it could: its output goes into the report. */
+static void
+report_output(Job *job, ReportKind kind, Millis now)
+{
+	Text *output = handler_output(job->handler);
+
+	if (text_has_nul(output))
+	{
+		report_failure(job, "handler wrote a NUL byte to stdout", now);
+		return;
+	}
+	if (!text_is_blank(output))
+	{
+		job->report.output = *output;
+		*output = (Text){0};
+	}
+	job_report(job, kind, now);
+}
+
+static void
+settle(const Jobs *jobs, Job *job, const HandlerEnd *end, Millis now)
+{
+	bool by_itself;
+	char number[32];
+	char seconds[32];
+
+	snprintf(number, sizeof(number), "%d", end->number);
+	snprintf(seconds, sizeof(seconds), "%.3f", (double) (now - job->started_at) / 1000);
+	log_write(LOG_INFO, "handler ended", "event_id", job->event_id, end->by_signal ? "signal" : "status",
+			  number, "seconds", seconds, NULL);
+
+	if (job->end_reason == END_LOST)
+	{
+		free_job(job);
+		return;
+	}
+	if (handler_wrote_too_much(job->handler))
+		job->end_reason = END_TOO_MUCH;
+	by_itself = !end->by_signal && job->end_reason != END_TOO_MUCH;
+	if (by_itself && end->number == 0)
+		report_output(job, REPORT_SUCCESS, now);
+	else if (by_itself && end->number == SNOOZE_STATUS)
+		report_output(job, REPORT_SNOOZE, now);
+	else if (job->end_reason == END_DRAIN)
+		job_report(job, REPORT_RELEASE, now);
+	else
+	{
+		describe_failure(jobs, job, end);
+		job_report(job, REPORT_FAILURE, now);
+	}
+	handler_free(job->handler);
+	job->handler = NULL;
+}
+
+/* Goes on with a handler that runs: its pipes, its end, and its time to end. */
+void
+job_advance(const Jobs *jobs, Job *job, const struct pollfd polls[HANDLER_PIPES], bool child_ended,
+			Millis now)
+{
+	HandlerEnd end;
+
+	handler_exchange(job->handler, polls);
+	if (handler_wrote_too_much(job->handler))
+		job_end_handler(jobs, job, END_TOO_MUCH, now);
+	if (now >= job->kill_at)
+	{
+		job->kill_at = NEVER;
+		handler_signal(job->handler, SIGKILL);
+	}
+	if (child_ended && handler_has_ended(job->handler, &end))
+		settle(jobs, job, &end, now);
+}
+
+/* ---------- the report ---------- */
+
+void
+job_report(Job *job, ReportKind kind, Millis now)
+{
+	job->state = JOB_REPORTING;
+	job->report.kind = kind;
+	job->report_at = now;
+	job->report_pause = FIRST_PAUSE;
+}
+
+const char *
+job_report_name(const Job *job)
+{
+	static const char *const names[] = {"success", "failure", "snooze", "release"};
+
+	return names[job->report.kind];
+}
+
+/* A report that cannot be stored becomes the report that this is so. No reason: its output is not what it should be. */
+static void
+report_unfit(Job *job, const char *reason, Millis now)
+{
+	static const char unreadable[] = "handler failed, and the database cannot store what it said";
+	bool is_last_resort = job->report.kind == REPORT_FAILURE &&
+						  strcmp(job->report.message.data, unreadable) == 0;
+	Text message = {0};
+
+	job_log(is_last_resort ? LOG_ERROR : LOG_WARNING, "report is unfit", job, "reason", reason);
+	if (is_last_resort)
+	{
+		free_job(job);
+		return;
+	}
+	if (job->report.kind == REPORT_FAILURE)
+		text_add_string(&message, unreadable);
+	else
+	{
+		if (job->report.output.length > 0)
+			text_add_string(&message, "handler's stdout was refused: ");
+		else
+			text_add_string(&message, "snooze was refused: ");
+		if (reason != NULL)
+			text_add_string(&message, reason);
+		else if (job->report.kind == REPORT_SUCCESS)
+			text_add_string(&message, "it is not a JSON object that has \"result\" and \"spinoffs\" only");
+		else
+			text_add_string(&message, "it is not a JSON object that has \"snooze_seconds\" only");
+	}
+	text_reset(&job->report.output);
+	text_reset(&job->report.trace);
+	report_failure(job, message.data, now);
+	text_reset(&message);
+}
+
+/* Acts on the answer to the report. */
+void
+job_take_verdict(Job *job, Verdict verdict, const char *reason, const char *sqlstate, Millis now)
+{
+	job->on_its_way = false;
+	switch (verdict)
+	{
+		case VERDICT_ACCEPTED:
+			log_write(LOG_INFO, "reported", "report", job_report_name(job), "event_id", job->event_id,
+					  "event_type", job->event_type, "flow_id", job->flow_id, "attempt", job->attempt,
+					  "error", job->report.message.data, NULL);
+			free_job(job);
+			break;
+		case VERDICT_REFUSED:
+			log_write(LOG_WARNING, "report was refused, it is dropped", "report", job_report_name(job),
+					  "event_id", job->event_id, "sqlstate", sqlstate, "reason", reason, "repeated",
+					  job->repeated ? "yes" : NULL, NULL);
+			free_job(job);
+			break;
+		case VERDICT_UNFIT:
+			report_unfit(job, reason, now);
+			break;
+		case VERDICT_TRY_AGAIN:
+		case VERDICT_ANOTHER_HOST:
+			job_log(LOG_WARNING, "report will be repeated", job, "reason", reason);
+			job->repeated = true;
+			job->report_at = now + job->report_pause;
+			job->report_pause = clock_earlier(2 * job->report_pause, LONGEST_PAUSE);
+			break;
+	}
+}

@@ -1,0 +1,77 @@
+/*
+ * job.h
+ *		An event on its way through the worker: its handler runs, then its report is due until it is answered.
+ */
+#ifndef EVQ_WORKER_JOB_H
+#define EVQ_WORKER_JOB_H
+
+#include "handler.h"
+#include "log.h"
+#include "options.h"
+#include "verbs.h"
+
+typedef enum JobState
+{
+	JOB_FREE,
+	JOB_RUNNING,
+	JOB_REPORTING
+} JobState;
+
+/* Why a handler was told to end. */
+typedef enum EndReason
+{
+	END_NONE,
+	END_LOST,    /* the event is not ours any more: there is nothing to report */
+	END_DRAIN,   /* the worker ends: what is not done is given back */
+	END_TOO_MUCH /* it writes more than it may */
+} EndReason;
+
+typedef struct Job
+{
+	JobState state;
+	char *event_id;
+	char *permit;
+	char *event_type;
+	char *flow_id;
+	char *attempt;
+	Handler *handler; /* while RUNNING */
+	Millis started_at;
+	Millis heartbeat_at;
+	EndReason end_reason;
+	Millis kill_at; /* NEVER = it was not told to end, or killed already */
+	Report report;  /* while REPORTING, as the rest */
+	Millis report_at;
+	Millis report_pause;
+	bool on_its_way;
+	bool repeated;
+} Job;
+
+/* All that there is room for. */
+typedef struct Jobs
+{
+	const Options *options;
+	HandlerSetting handler_setting;
+	int count;
+	Job *items;
+} Jobs;
+
+extern void jobs_init(Jobs *jobs, const Options *options, const sigset_t *signal_mask);
+extern void jobs_destroy(Jobs *jobs);
+extern int jobs_in_state(const Jobs *jobs, JobState state);
+
+/* A free one takes the event; job_run() false = its handler could not be started, see errno. */
+extern Job *jobs_take(Jobs *jobs, const Acquired *acquired, Millis now);
+extern bool job_run(const Jobs *jobs, Job *job, const Acquired *acquired);
+
+extern void job_set_heartbeat(const Jobs *jobs, Job *job, Millis left, Millis now);
+extern void job_end_handler(const Jobs *jobs, Job *job, EndReason reason, Millis now);
+extern void job_advance(const Jobs *jobs, Job *job, const struct pollfd polls[HANDLER_PIPES],
+						bool child_ended, Millis now);
+
+extern void job_report(Job *job, ReportKind kind, Millis now);
+extern const char *job_report_name(const Job *job);
+extern void job_take_verdict(Job *job, Verdict verdict, const char *reason, const char *sqlstate, Millis now);
+
+extern void job_log(LogLevel level, const char *message, const Job *job, const char *key, const char *value);
+
+#endif /* EVQ_WORKER_JOB_H */

@@ -1,0 +1,119 @@
+/*
+ * log.c
+ *		One line on stderr for each thing that happened, in the form key=value.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log.h"
+
+/* Longer lines are cut, between characters. */
+#define LINE_ROOM 4096
+
+typedef struct Line
+{
+	char text[LINE_ROOM];
+	size_t length;
+} Line;
+
+static bool quiet = false;
+
+void
+log_quietly(void)
+{
+	quiet = true;
+}
+
+static void
+put_char(Line *line, char c)
+{
+	/* The newline always has room. */
+	if (line->length < LINE_ROOM - 1)
+		line->text[line->length++] = c;
+}
+
+static void
+put_plain(Line *line, const char *text)
+{
+	while (*text != '\0')
+		put_char(line, *text++);
+}
+
+/* In quotes where a reader could take it for something else. */
+static void
+put_value(Line *line, const char *value)
+{
+	if (value[0] != '\0' && strpbrk(value, " \"=\\\n\r\t") == NULL)
+	{
+		put_plain(line, value);
+		return;
+	}
+	put_char(line, '"');
+	for (; *value != '\0'; value++)
+	{
+		if (*value == '\n' || *value == '\r' || *value == '\t')
+			put_plain(line, *value == '\n' ? "\\n" : *value == '\r' ? "\\r" : "\\t");
+		else
+		{
+			if (*value == '"' || *value == '\\')
+				put_char(line, '\\');
+			put_char(line, *value);
+		}
+	}
+	put_char(line, '"');
+}
+
+static void
+put_time(Line *line)
+{
+	struct timeval now;
+	struct tm broken_down;
+	char text[40];
+	size_t length;
+
+	gettimeofday(&now, NULL);
+	gmtime_r(&now.tv_sec, &broken_down);
+	length = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &broken_down);
+	snprintf(text + length, sizeof(text) - length, ".%03dZ", (int) (now.tv_usec / 1000));
+	put_plain(line, text);
+}
+
+void
+log_write(LogLevel level, const char *message, ...)
+{
+	static const char *const names[] = {"info", "warning", "error"};
+	Line line = {.length = 0};
+	const char *key;
+	va_list pairs;
+
+	if (quiet && level == LOG_INFO)
+		return;
+	put_plain(&line, "time=");
+	put_time(&line);
+	put_plain(&line, " level=");
+	put_plain(&line, names[level]);
+	put_plain(&line, " msg=");
+	put_value(&line, message);
+	va_start(pairs, message);
+	while ((key = va_arg(pairs, const char *)) != NULL)
+	{
+		const char *value = va_arg(pairs, const char *);
+
+		if (value == NULL)
+			continue;
+		put_char(&line, ' ');
+		put_plain(&line, key);
+		put_char(&line, '=');
+		put_value(&line, value);
+	}
+	va_end(pairs);
+	line.text[line.length++] = '\n';
+
+	/* One write, so that lines of several workers with one stderr stay whole; nobody is told if it fails. */
+	if (write(STDERR_FILENO, line.text, line.length) < 0)
+		return;
+}

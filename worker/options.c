@@ -1,0 +1,323 @@
+/*
+ * options.c
+ *		What the command line says.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "options.h"
+#include "text.h"
+
+/* Three pipes for each handler must fit into the usual limit of 1024 files. */
+#define MOST_CONCURRENCY 256
+#define MOST_BATCH 10000
+#define MOST_SECONDS (366 * 86400.0)
+#define MOST_OUTPUT (512L * 1024 * 1024)
+#define MOST_NAME 255
+
+static const char help[] =
+	"evq-worker runs a program once for each event of a flow.\n"
+	"\n"
+	"Usage: evq-worker --flow FLOW [OPTION]... [--] HANDLER [ARGUMENT]...\n"
+	"\n"
+	"What to take:\n"
+	"  -f, --flow=FLOW          the flow whose events to acquire\n"
+	"  -t, --types=TYPE,...     only events of these types\n"
+	"  -c, --concurrency=N      how many handlers run at once, 1 to 256 (default 1)\n"
+	"  -b, --batch=N            how many events one call acquires at most (default: as many as are free to run)\n"
+	"      --permit-for=SECONDS how long a permit holds without heartbeat (default: the type's attempt_timeout)\n"
+	"\n"
+	"Where from:\n"
+	"  -d, --dbname=CONNINFO    database, connection string or URI (default: PGHOST, PGDATABASE, ...)\n"
+	"  -n, --name=NAME          name of this worker in evq (default: host/process id)\n"
+	"      --poll=SECONDS       asks for events when nothing was heard for so long (default 5; 1 with --no-listen)\n"
+	"      --no-listen          does without LISTEN, for poolers in transaction mode\n"
+	"\n"
+	"How to run:\n"
+	"      --heartbeat=SECONDS  longest time between heartbeats, in which a cancellation is noticed (default 30)\n"
+	"      --snooze=SECONDS     when to offer an event again whose handler exits with 75 (default 60)\n"
+	"      --grace=SECONDS      from SIGTERM to SIGKILL for a handler that must end (default 10)\n"
+	"      --drain=SECONDS      how long to wait for handlers when told to end (default 30)\n"
+	"      --max-output=BYTES   most that a handler may write to stdout (default 4194304)\n"
+	"      --show-stderr        logs the lines that handlers write to stderr\n"
+	"      --quiet              logs warnings and errors only\n"
+	"  -h, --help\n"
+	"  -V, --version\n"
+	"\n"
+	"The handler gets the event as JSON on stdin and as EVQ_EVENT_ID, EVQ_EVENT_TYPE, ... in its environment.\n"
+	"Exit status 0 is success; stdout may hold {\"result\": ..., \"spinoffs\": [{\"event_type\": ..., \"payload\": ...}]}.\n"
+	"75 is \"not now\"; stdout may hold {\"snooze_seconds\": N}.\n"
+	"Anything else is a failure, with the end of stderr as its message.\n";
+
+enum LongOnly
+{
+	OPT_PERMIT_FOR = 256,
+	OPT_POLL,
+	OPT_NO_LISTEN,
+	OPT_HEARTBEAT,
+	OPT_SNOOZE,
+	OPT_GRACE,
+	OPT_DRAIN,
+	OPT_MAX_OUTPUT,
+	OPT_SHOW_STDERR,
+	OPT_QUIET
+};
+
+static const struct option long_options[] = {{"flow", required_argument, NULL, 'f'},
+											 {"types", required_argument, NULL, 't'},
+											 {"concurrency", required_argument, NULL, 'c'},
+											 {"batch", required_argument, NULL, 'b'},
+											 {"permit-for", required_argument, NULL, OPT_PERMIT_FOR},
+											 {"dbname", required_argument, NULL, 'd'},
+											 {"name", required_argument, NULL, 'n'},
+											 {"poll", required_argument, NULL, OPT_POLL},
+											 {"no-listen", no_argument, NULL, OPT_NO_LISTEN},
+											 {"heartbeat", required_argument, NULL, OPT_HEARTBEAT},
+											 {"snooze", required_argument, NULL, OPT_SNOOZE},
+											 {"grace", required_argument, NULL, OPT_GRACE},
+											 {"drain", required_argument, NULL, OPT_DRAIN},
+											 {"max-output", required_argument, NULL, OPT_MAX_OUTPUT},
+											 {"show-stderr", no_argument, NULL, OPT_SHOW_STDERR},
+											 {"quiet", no_argument, NULL, OPT_QUIET},
+											 {"help", no_argument, NULL, 'h'},
+											 {"version", no_argument, NULL, 'V'},
+											 {NULL, 0, NULL, 0}};
+
+static void refuse(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+
+static void
+refuse(const char *format, ...)
+{
+	va_list arguments;
+
+	fputs("evq-worker: ", stderr);
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fputs("\nTry \"evq-worker --help\".\n", stderr);
+	exit(EX_USAGE);
+}
+
+static long
+whole_number(const char *option, const char *value, long least, long most)
+{
+	char *end;
+	long number;
+
+	errno = 0;
+	number = strtol(value, &end, 10);
+	if (end == value || *end != '\0' || errno != 0 || number < least || number > most)
+		refuse("--%s takes a whole number from %ld to %ld, not \"%s\"", option, least, most, value);
+	return number;
+}
+
+static double
+seconds(const char *option, const char *value, double least)
+{
+	char *end;
+	double number = strtod(value, &end);
+
+	if (end == value || *end != '\0' || !isfinite(number) || number < least || number > MOST_SECONDS)
+		refuse("--%s takes seconds from %g to %.0f, not \"%s\"", option, least, MOST_SECONDS, value);
+	return number;
+}
+
+static Millis
+duration(const char *option, const char *value, double least)
+{
+	return (Millis) (seconds(option, value, least) * 1000);
+}
+
+/* "A,B" as {"A","B"}. */
+static const char *
+type_list(const char *value)
+{
+	Text array = {0};
+	const char *at = value;
+
+	text_add_string(&array, "{\"");
+	for (; *at != '\0'; at++)
+	{
+		if (*at == ',')
+		{
+			if (at == value || at[-1] == ',')
+				break;
+			text_add_string(&array, "\",\"");
+			continue;
+		}
+		if (*at == '"' || *at == '\\')
+			text_add_string(&array, "\\");
+		text_add(&array, at, 1);
+	}
+	if (*at != '\0' || at == value || at[-1] == ',')
+		refuse("--types takes event types with a comma between two, not \"%s\"", value);
+	text_add_string(&array, "\"}");
+	return array.data;
+}
+
+static const char *
+default_name(void)
+{
+	char host[HOST_NAME_MAX + 1] = "";
+	char id[32];
+	Text name = {0};
+
+	if (gethostname(host, sizeof(host) - 1) != 0)
+		snprintf(host, sizeof(host), "unknown");
+	snprintf(id, sizeof(id), "/%ld", (long) getpid());
+	text_add_string(&name, host);
+	text_add_string(&name, id);
+	return name.data;
+}
+
+static const char *
+checked_name(const char *value)
+{
+	if (value[0] == '\0' || strlen(value) > MOST_NAME)
+		refuse("--name takes 1 to %d bytes", MOST_NAME);
+	return value;
+}
+
+static bool
+is_program(const char *path)
+{
+	struct stat status;
+
+	return stat(path, &status) == 0 && S_ISREG(status.st_mode) && access(path, X_OK) == 0;
+}
+
+/* Is there such a program, as execvp() would look for it? */
+static bool
+can_be_found(const char *program)
+{
+	const char *folder = getenv("PATH");
+	bool found = false;
+
+	if (strchr(program, '/') != NULL)
+		return is_program(program);
+	if (folder == NULL)
+		folder = "/bin:/usr/bin";
+	while (!found)
+	{
+		size_t length = strcspn(folder, ":");
+		Text path = {0};
+
+		text_add(&path, length > 0 ? folder : ".", length > 0 ? length : 1);
+		text_add_string(&path, "/");
+		text_add_string(&path, program);
+		found = is_program(path.data);
+		text_reset(&path);
+		if (folder[length] == '\0')
+			break;
+		folder += length + 1;
+	}
+	return found;
+}
+
+void
+options_read(int argc, char **argv, Options *options)
+{
+	bool poll_given = false;
+	int option;
+
+	*options = (Options){
+		.concurrency = 1,
+		.listen = true,
+		.poll = 5000,
+		.heartbeat = 30000,
+		.grace = 10000,
+		.drain = 30000,
+		.snooze = 60,
+		.max_output = 4194304,
+	};
+
+	/* The first word that is no option begins the handler's command. */
+	while ((option = getopt_long(argc, argv, "+f:t:c:b:d:n:hV", long_options, NULL)) != -1)
+	{
+		switch (option)
+		{
+			case 'f':
+				options->flow = optarg;
+				break;
+			case 't':
+				options->types = type_list(optarg);
+				break;
+			case 'c':
+				options->concurrency = (int) whole_number("concurrency", optarg, 1, MOST_CONCURRENCY);
+				break;
+			case 'b':
+				options->batch = (int) whole_number("batch", optarg, 1, MOST_BATCH);
+				break;
+			case 'd':
+				options->conninfo = optarg;
+				break;
+			case 'n':
+				options->name = checked_name(optarg);
+				break;
+			case OPT_PERMIT_FOR:
+				options->permit_for = seconds("permit-for", optarg, 0.1);
+				break;
+			case OPT_POLL:
+				options->poll = duration("poll", optarg, 0.01);
+				poll_given = true;
+				break;
+			case OPT_NO_LISTEN:
+				options->listen = false;
+				break;
+			case OPT_HEARTBEAT:
+				options->heartbeat = duration("heartbeat", optarg, 0.1);
+				break;
+			case OPT_SNOOZE:
+				options->snooze = seconds("snooze", optarg, 0);
+				break;
+			case OPT_GRACE:
+				options->grace = duration("grace", optarg, 0);
+				break;
+			case OPT_DRAIN:
+				options->drain = duration("drain", optarg, 0);
+				break;
+			case OPT_MAX_OUTPUT:
+				options->max_output = (size_t) whole_number("max-output", optarg, 0, MOST_OUTPUT);
+				break;
+			case OPT_SHOW_STDERR:
+				options->show_stderr = true;
+				break;
+			case OPT_QUIET:
+				log_quietly();
+				break;
+			case 'h':
+				fputs(help, stdout);
+				exit(EXIT_SUCCESS);
+			case 'V':
+				puts("evq-worker " EVQ_VERSION);
+				exit(EXIT_SUCCESS);
+			default: /* getopt_long() has said what is wrong */
+				fputs("Try \"evq-worker --help\".\n", stderr);
+				exit(EX_USAGE);
+		}
+	}
+
+	if (options->flow == NULL || options->flow[0] == '\0')
+		refuse("--flow is missing: which flow's events?");
+	if (optind >= argc)
+		refuse("the handler is missing: which program shall be run for each event?");
+	options->command = argv + optind;
+	if (!can_be_found(options->command[0]))
+		refuse("the handler \"%s\" is not a program that can be run", options->command[0]);
+	if (options->name == NULL)
+		options->name = default_name();
+	if (options->batch == 0)
+		options->batch = options->concurrency;
+	if (!options->listen && !poll_given)
+		options->poll = 1000;
+}

@@ -1,0 +1,447 @@
+/*
+ * session.c
+ *		What the worker asks of the server, and what it makes of the answers.
+ *
+ * One statement is on its way at a time, and what is sent next is chosen anew
+ * whenever the connection is free, from the state of the jobs. So nothing has
+ * to be queued or undone when the connection is lost: a report without an
+ * answer is still due and is sent again, with the same permit. What an
+ * acquisition without an answer took comes back when its permits run out.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "database.h"
+#include "memory.h"
+#include "session.h"
+
+/* Pauses between tries to acquire double from the first to the longest. */
+#define FIRST_PAUSE 500
+#define LONGEST_PAUSE 30000
+
+/* When to ask again where a heartbeat failed. */
+#define HEARTBEAT_AGAIN 1000
+
+/* What the statement on its way asks. */
+typedef enum Question
+{
+	ASKED_HELLO,
+	ASKED_LISTEN,
+	ASKED_HEARTBEAT,
+	ASKED_REPORT,
+	ASKED_ACQUIRE
+} Question;
+
+typedef enum Greeting
+{
+	GREETING_DUE, /* schema and channel are to be asked for */
+	GREETING_LISTEN,
+	GREETING_DONE
+} Greeting;
+
+struct Session
+{
+	const Options *options;
+	Jobs *jobs;
+	Database *database;
+	Verbs *verbs;
+	Question asked;
+	int asked_for; /* events wanted by ASKED_ACQUIRE */
+	Greeting greeting;
+	bool stopped;
+	bool look;          /* there may be events to acquire */
+	Millis look_at;     /* look then, if nothing was heard */
+	Millis pause_until; /* acquire nothing before */
+	Millis pause;
+};
+
+Session *
+session_create(const Options *options, Jobs *jobs)
+{
+	Session *session = memory_zeroed(1, sizeof(Session));
+
+	session->options = options;
+	session->jobs = jobs;
+	session->database = database_create(options->conninfo, options->name);
+	session->verbs = verbs_create(session->database, options);
+	session->pause = FIRST_PAUSE;
+	return session;
+}
+
+void
+session_destroy(Session *session)
+{
+	verbs_destroy(session->verbs);
+	database_destroy(session->database);
+	free(session);
+}
+
+void
+session_stop_acquiring(Session *session)
+{
+	session->stopped = true;
+}
+
+bool
+session_is_waiting(const Session *session)
+{
+	return database_is_waiting(session->database);
+}
+
+void
+session_ask_poll(const Session *session, struct pollfd *poll)
+{
+	database_ask_poll(session->database, poll);
+}
+
+static void
+pause_acquiring(Session *session, Millis now)
+{
+	session->pause_until = now + session->pause;
+	session->pause = clock_earlier(2 * session->pause, LONGEST_PAUSE);
+}
+
+/* ---------- answers ---------- */
+
+/* What was on its way is due again. */
+static void
+take_loss(Session *session, Millis now)
+{
+	for (int i = 0; i < session->jobs->count; i++)
+	{
+		Job *job = &session->jobs->items[i];
+
+		if (job->on_its_way)
+		{
+			job->on_its_way = false;
+			job->repeated = true;
+		}
+		/* Once connected again, ask at once whether it is still ours. */
+		if (job->state == JOB_RUNNING && job->heartbeat_at != NEVER)
+			job->heartbeat_at = now;
+	}
+	session->greeting = GREETING_DUE;
+}
+
+static void
+take_hello(Session *session, Millis now)
+{
+	if (verbs_take_hello(session->verbs))
+	{
+		session->greeting = session->options->listen ? GREETING_LISTEN : GREETING_DONE;
+		session->look = true;
+		return;
+	}
+	log_write(LOG_ERROR, "unknown flow, is it configured?", "flow", session->options->flow, NULL);
+	pause_acquiring(session, now);
+}
+
+static void
+take_heartbeat(Session *session, const Heartbeat *heartbeat, Millis now)
+{
+	for (int i = 0; i < session->jobs->count; i++)
+	{
+		Job *job = &session->jobs->items[i];
+
+		if (job->state != JOB_RUNNING || strcmp(job->event_id, heartbeat->event_id) != 0 ||
+			strcmp(job->permit, heartbeat->permit) != 0)
+			continue;
+		if (heartbeat->held)
+		{
+			job_set_heartbeat(session->jobs, job, heartbeat->left, now);
+			continue;
+		}
+		job->heartbeat_at = NEVER;
+		job_log(LOG_WARNING,
+				heartbeat->canceled ? "event was canceled, its handler is told to end"
+									: "permit is lost, its handler is told to end",
+				job, NULL, NULL);
+		job_end_handler(session->jobs, job, END_LOST, now);
+	}
+}
+
+/* The answer to the reports that were on their way. */
+static void
+take_verdict(Session *session, Verdict verdict, Millis now)
+{
+	const char *reason = verbs_message(session->verbs);
+	const char *sqlstate = verbs_sqlstate(session->verbs);
+
+	for (int i = 0; i < session->jobs->count; i++)
+	{
+		if (session->jobs->items[i].on_its_way)
+			job_take_verdict(&session->jobs->items[i], verdict, reason, sqlstate, now);
+	}
+
+	/* What followed from it is not heard of without LISTEN. */
+	if (!session->options->listen)
+		session->look = true;
+}
+
+/* Runs the handler. Where that is not possible the event is given back, for a worker that can. */
+static void
+start_job(Session *session, const Acquired *acquired, Millis now)
+{
+	Job *job = jobs_take(session->jobs, acquired, now);
+
+	if (session->stopped)
+		job_report(job, REPORT_RELEASE, now);
+	else if (job_run(session->jobs, job, acquired))
+	{
+		job_log(LOG_INFO, "handler started", job, NULL, NULL);
+		session->pause = FIRST_PAUSE;
+	}
+	else
+	{
+		job_log(LOG_ERROR, "handler cannot be started, event is given back", job, "reason", strerror(errno));
+		job_report(job, REPORT_RELEASE, now);
+		pause_acquiring(session, now);
+	}
+}
+
+static void
+take_acquired(Session *session, Millis now)
+{
+	int rows = verbs_rows(session->verbs);
+
+	take_verdict(session, VERDICT_ACCEPTED, now);
+	for (int row = 0; row < rows; row++)
+	{
+		Acquired acquired;
+
+		verbs_read_acquired(session->verbs, row, &acquired);
+		start_job(session, &acquired, now);
+	}
+	if (rows == session->asked_for)
+		session->look = true;
+}
+
+static void
+take_answer(Session *session, Millis now)
+{
+	switch (session->asked)
+	{
+		case ASKED_HELLO:
+			take_hello(session, now);
+			break;
+		case ASKED_LISTEN:
+			session->greeting = GREETING_DONE;
+			session->look = true;
+			break;
+		case ASKED_HEARTBEAT:
+			for (int row = 0; row < verbs_rows(session->verbs); row++)
+			{
+				Heartbeat heartbeat;
+
+				verbs_read_heartbeat(session->verbs, row, &heartbeat);
+				take_heartbeat(session, &heartbeat, now);
+			}
+			break;
+		case ASKED_REPORT:
+			take_verdict(session, VERDICT_ACCEPTED, now);
+			break;
+		case ASKED_ACQUIRE:
+			take_acquired(session, now);
+			break;
+	}
+}
+
+static void
+take_error(Session *session, Verdict verdict, Millis now)
+{
+	if (session->asked == ASKED_REPORT)
+		take_verdict(session, verdict, now);
+	else
+	{
+		log_write(LOG_ERROR, session->asked == ASKED_HEARTBEAT ? "heartbeat failed" : "cannot ask for events",
+				  "reason", verbs_message(session->verbs), "sqlstate", verbs_sqlstate(session->verbs), NULL);
+		pause_acquiring(session, now);
+		session->greeting = GREETING_DUE;
+
+		/* The successes that went with it are reported on their own, while acquiring pauses. */
+		for (int i = 0; i < session->jobs->count; i++)
+			session->jobs->items[i].on_its_way = false;
+	}
+	if (verdict == VERDICT_ANOTHER_HOST)
+	{
+		database_give_up_connection(session->database, now, "the server takes no changes");
+		take_loss(session, now);
+	}
+}
+
+void
+session_advance(Session *session, short revents, Millis now)
+{
+	Verdict verdict;
+
+	switch (database_advance(session->database, revents, now))
+	{
+		case DATABASE_LOST:
+			take_loss(session, now);
+			break;
+		case DATABASE_REPLIED:
+			verdict = verbs_verdict(session->verbs);
+			if (verdict == VERDICT_ACCEPTED)
+			{
+				database_is_good(session->database);
+				take_answer(session, now);
+			}
+			else
+				take_error(session, verdict, now);
+			break;
+		case DATABASE_CONNECTED:
+			log_write(LOG_INFO, "connected", NULL);
+			break;
+		case DATABASE_NO_NEWS:
+			break;
+	}
+	if (database_take_notification(session->database))
+		session->look = true;
+}
+
+/* ---------- questions ---------- */
+
+static bool
+ask_heartbeat(Session *session, Millis now)
+{
+	Jobs *jobs = session->jobs;
+	EventList running = {0};
+	bool due = false;
+
+	for (int i = 0; i < jobs->count; i++)
+		due |= jobs->items[i].state == JOB_RUNNING && jobs->items[i].heartbeat_at <= now;
+	if (!due)
+		return false;
+
+	/* One call serves all that run, whoever's time it is. */
+	for (int i = 0; i < jobs->count; i++)
+	{
+		Job *job = &jobs->items[i];
+
+		if (job->state != JOB_RUNNING || job->heartbeat_at == NEVER)
+			continue;
+		event_list_add(&running, job->event_id, job->permit);
+		job->heartbeat_at = now + HEARTBEAT_AGAIN;
+	}
+	session->asked = ASKED_HEARTBEAT;
+	verbs_send_heartbeat(session->verbs, now, &running);
+	event_list_reset(&running);
+	return true;
+}
+
+static bool
+may_acquire(const Session *session, Millis now)
+{
+	return !session->stopped && now >= session->pause_until;
+}
+
+/* A success without output can share its transaction with the next acquisition. */
+static bool
+is_plain_success(const Job *job, Millis now)
+{
+	return job->state == JOB_REPORTING && job->report_at <= now && job->report.kind == REPORT_SUCCESS &&
+		   job->report.output.length == 0;
+}
+
+static bool
+ask_report(Session *session, Millis now)
+{
+	for (int i = 0; i < session->jobs->count; i++)
+	{
+		Job *job = &session->jobs->items[i];
+
+		if (job->state != JOB_REPORTING || job->report_at > now ||
+			(is_plain_success(job, now) && may_acquire(session, now)))
+			continue;
+		job->on_its_way = true;
+		session->asked = ASKED_REPORT;
+		verbs_send_report(session->verbs, now, job->event_id, job->permit, &job->report);
+		return true;
+	}
+	return false;
+}
+
+static void
+ask_acquire(Session *session, Millis now)
+{
+	int room = jobs_in_state(session->jobs, JOB_FREE);
+	EventList succeeded = {0};
+
+	for (int i = 0; i < session->jobs->count; i++)
+	{
+		Job *job = &session->jobs->items[i];
+
+		if (!is_plain_success(job, now))
+			continue;
+		job->on_its_way = true;
+		event_list_add(&succeeded, job->event_id, job->permit);
+		room++;
+	}
+	if (room == 0 || (succeeded.ids.length == 0 && !session->look && now < session->look_at))
+		return;
+
+	/* What is heard from now on is not in the answer. */
+	session->look = false;
+	session->look_at = now + session->options->poll;
+	session->asked = ASKED_ACQUIRE;
+	session->asked_for = room < session->options->batch ? room : session->options->batch;
+	if (succeeded.ids.length == 0)
+		verbs_send_acquire(session->verbs, now, session->asked_for);
+	else
+		verbs_send_succeed_and_acquire(session->verbs, now, &succeeded, session->asked_for);
+	event_list_reset(&succeeded);
+}
+
+/* If the connection is free: sends what is due, the most urgent first. */
+void
+session_ask(Session *session, Millis now)
+{
+	if (!database_is_free(session->database) || ask_heartbeat(session, now) || ask_report(session, now) ||
+		!may_acquire(session, now))
+		return;
+	switch (session->greeting)
+	{
+		case GREETING_DUE:
+			session->asked = ASKED_HELLO;
+			verbs_send_hello(session->verbs, now);
+			break;
+		case GREETING_LISTEN:
+			session->asked = ASKED_LISTEN;
+			verbs_send_listen(session->verbs, now);
+			break;
+		case GREETING_DONE:
+			ask_acquire(session, now);
+			break;
+	}
+}
+
+/* When to go on even if nothing happens. While nothing can be sent, what would be sent does not count. */
+Millis
+session_wake_at(const Session *session)
+{
+	Millis wake = database_wake_at(session->database);
+	Millis acquire_at = session->pause_until;
+
+	if (!database_is_free(session->database))
+		return wake;
+	for (int i = 0; i < session->jobs->count; i++)
+	{
+		const Job *job = &session->jobs->items[i];
+
+		if (job->state == JOB_RUNNING)
+			wake = clock_earlier(wake, job->heartbeat_at);
+		else if (job->state == JOB_REPORTING)
+			wake = clock_earlier(wake, job->report_at);
+	}
+	if (session->stopped)
+		return wake;
+	if (session->greeting == GREETING_DONE)
+	{
+		if (jobs_in_state(session->jobs, JOB_FREE) == 0)
+			return wake;
+		if (!session->look && session->look_at > acquire_at)
+			acquire_at = session->look_at;
+	}
+	return clock_earlier(wake, acquire_at);
+}

@@ -1,0 +1,384 @@
+/*
+ * verbs.c
+ *		evq's SQL functions, as far as a worker calls them. JSON is made and taken apart in SQL.
+ *
+ * Everything is called by its schema's name: a worker's search_path is not to
+ * decide what it runs. In the statements @ stands for the extension's schema.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "memory.h"
+#include "verbs.h"
+
+#define SAME "OPERATOR(pg_catalog.=)"
+
+/* For evq.acquired and evq_heartbeat(): times as seconds, to be subtracted here. */
+#define DUE_AND_NOW \
+	"pg_catalog.date_part('epoch', a.attempt_due_at), pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())"
+
+#define ACQUIRED_COLUMNS                                                                      \
+	"a.event_id, a.permit, a.event_type, a.flow_type, a.flow_id, a.attempt, a.attempts_left," \
+	" pg_catalog.to_jsonb(a), " DUE_AND_NOW
+
+static const char hello[] =
+	"SELECT pg_catalog.quote_ident(n.nspname), f.channel FROM pg_catalog.pg_extension x"
+	" JOIN pg_catalog.pg_namespace n ON n.oid " SAME " x.extnamespace"
+	" LEFT JOIN evq.flows f ON f.flow_type " SAME " $1"
+	" WHERE x.extname " SAME " 'evq'";
+
+static const char acquire[] = "SELECT " ACQUIRED_COLUMNS " FROM @.evq_acquire_next($1, $2::pg_catalog.int4,"
+							  " $3::pg_catalog.text[], $4,"
+							  " pg_catalog.make_interval(secs => $5::pg_catalog.float8)) a";
+
+static const char succeed_and_acquire[] =
+	"SELECT " ACQUIRED_COLUMNS
+	" FROM @.evq_succeed_and_acquire($1, $6::pg_catalog.uuid[], $7::pg_catalog.int8[],"
+	" $2::pg_catalog.int4, $3::pg_catalog.text[], $4,"
+	" pg_catalog.make_interval(secs => $5::pg_catalog.float8)) a";
+
+/* Side by side, as the answer is in the order of the question: two permits of one event may be asked for. */
+static const char heartbeat[] =
+	"SELECT a.event_id, a.permit, a.held, a.cancel_requested, " DUE_AND_NOW " FROM ROWS FROM ("
+	"@.evq_heartbeat($1::pg_catalog.uuid[], $2::pg_catalog.int8[],"
+	" pg_catalog.make_interval(secs => $3::pg_catalog.float8)), pg_catalog.unnest($2::pg_catalog.int8[]))"
+	" a (event_id, held, cancel_requested, attempt_due_at, permit)";
+
+/*
+ * Output that is not an object with the known keys only gives NULL in place of
+ * calling the function. The CASEs are nested because the planner computes both
+ * sides of an AND over constants, and jsonb_delete() takes no scalar.
+ */
+#define IF_OUTPUT_HAS_ONLY(keys, call)                                                             \
+	"CASE pg_catalog.jsonb_typeof(o.output) WHEN 'object' THEN"                                    \
+	" CASE WHEN pg_catalog.jsonb_eq(pg_catalog.jsonb_delete(o.output, " keys "), '{}') THEN " call \
+	" END END"                                                                                     \
+	" FROM (SELECT $3::pg_catalog.jsonb) o (output)"
+
+static const char succeed[] = "SELECT @.evq_succeed($1::pg_catalog.uuid, $2::pg_catalog.int8)";
+
+static const char succeed_with_output[] = "SELECT " IF_OUTPUT_HAS_ONLY(
+	"'result', 'spinoffs'", "@.evq_succeed($1::pg_catalog.uuid, $2::pg_catalog.int8,"
+							" pg_catalog.jsonb_extract_path(o.output, 'result'),"
+							" pg_catalog.jsonb_extract_path(o.output, 'spinoffs'))");
+
+#define IN_SECONDS(seconds)                                                                                      \
+	"pg_catalog.timestamptz_pl_interval(pg_catalog.clock_timestamp(), pg_catalog.make_interval(secs => " seconds \
+	"))"
+
+static const char snooze[] = "SELECT @.evq_snooze($1::pg_catalog.uuid, $2::pg_catalog.int8, " IN_SECONDS(
+	"$3::pg_catalog.float8") ")";
+
+static const char snooze_with_output[] = "SELECT " IF_OUTPUT_HAS_ONLY(
+	"'snooze_seconds'",
+	"@.evq_snooze($1::pg_catalog.uuid, $2::pg_catalog.int8, " IN_SECONDS(
+		"COALESCE(pg_catalog.jsonb_extract_path_text(o.output, 'snooze_seconds'), $4)::pg_catalog.float8") ")::pg_catalog.text");
+
+static const char fail[] = "SELECT @.evq_fail($1::pg_catalog.uuid, $3, $2::pg_catalog.int8, $4)";
+
+static const char release[] = "SELECT @.evq_release($1::pg_catalog.uuid, $2::pg_catalog.int8)";
+
+struct Verbs
+{
+	Database *database;
+	const Options *options;
+	char permit_for[32]; /* seconds, "" = as configured */
+	char snooze[32];     /* seconds */
+	char *schema;        /* of the extension, quoted */
+	char *channel;       /* of the flow */
+};
+
+Verbs *
+verbs_create(Database *database, const Options *options)
+{
+	Verbs *verbs = memory_zeroed(1, sizeof(Verbs));
+
+	verbs->database = database;
+	verbs->options = options;
+	if (options->permit_for > 0)
+		snprintf(verbs->permit_for, sizeof(verbs->permit_for), "%.3f", options->permit_for);
+	snprintf(verbs->snooze, sizeof(verbs->snooze), "%.3f", options->snooze);
+	return verbs;
+}
+
+void
+verbs_destroy(Verbs *verbs)
+{
+	free(verbs->schema);
+	free(verbs->channel);
+	free(verbs);
+}
+
+static const char *
+permit_for(const Verbs *verbs)
+{
+	return verbs->permit_for[0] == '\0' ? NULL : verbs->permit_for;
+}
+
+static void
+send_statement(Verbs *verbs, Millis now, const char *statement, int count, const char *const *values)
+{
+	Text text = {0};
+	const char *at;
+
+	while ((at = strchr(statement, '@')) != NULL)
+	{
+		text_add(&text, statement, (size_t) (at - statement));
+		text_add_string(&text, verbs->schema);
+		statement = at + 1;
+	}
+	text_add_string(&text, statement);
+	database_send(verbs->database, now, text.data, count, values);
+	text_reset(&text);
+}
+
+static const char *
+value(const Verbs *verbs, int row, int column)
+{
+	const PGresult *reply = database_reply(verbs->database);
+
+	return PQgetisnull(reply, row, column) ? NULL : PQgetvalue(reply, row, column);
+}
+
+int
+verbs_rows(const Verbs *verbs)
+{
+	return PQntuples(database_reply(verbs->database));
+}
+
+/* ---------- hello ---------- */
+
+void
+verbs_send_hello(Verbs *verbs, Millis now)
+{
+	const char *values[] = {verbs->options->flow};
+
+	send_statement(verbs, now, hello, 1, values);
+}
+
+/* False = there is no such flow; what is known from before stays. */
+bool
+verbs_take_hello(Verbs *verbs)
+{
+	if (verbs_rows(verbs) != 1 || value(verbs, 0, 1) == NULL)
+		return false;
+	free(verbs->schema);
+	free(verbs->channel);
+	verbs->schema = memory_copy(value(verbs, 0, 0));
+	verbs->channel = memory_copy(value(verbs, 0, 1));
+	return true;
+}
+
+void
+verbs_send_listen(Verbs *verbs, Millis now)
+{
+	char *channel = database_quoted(verbs->database, verbs->channel);
+	Text statement = {0};
+
+	text_add_string(&statement, "LISTEN ");
+	text_add_string(&statement, channel == NULL ? "" : channel);
+	database_send(verbs->database, now, statement.data, 0, NULL);
+	text_reset(&statement);
+	free(channel);
+}
+
+/* ---------- acquire ---------- */
+
+static void
+send_acquire(Verbs *verbs, Millis now, const EventList *succeeded, int max_events)
+{
+	char count[16];
+	const char *values[] = {verbs->options->flow,
+							count,
+							verbs->options->types,
+							verbs->options->name,
+							permit_for(verbs),
+							succeeded == NULL ? NULL : succeeded->ids.data,
+							succeeded == NULL ? NULL : succeeded->permits.data};
+
+	snprintf(count, sizeof(count), "%d", max_events);
+	if (succeeded == NULL)
+		send_statement(verbs, now, acquire, 5, values);
+	else
+		send_statement(verbs, now, succeed_and_acquire, 7, values);
+}
+
+void
+verbs_send_acquire(Verbs *verbs, Millis now, int max_events)
+{
+	send_acquire(verbs, now, NULL, max_events);
+}
+
+void
+verbs_send_succeed_and_acquire(Verbs *verbs, Millis now, const EventList *succeeded, int max_events)
+{
+	send_acquire(verbs, now, succeeded, max_events);
+}
+
+/* DUE_AND_NOW begins at the column. */
+static Millis
+time_left(const Verbs *verbs, int row, int column)
+{
+	const char *due = value(verbs, row, column);
+
+	return due == NULL ? 0
+					   : (Millis) ((strtod(due, NULL) - strtod(value(verbs, row, column + 1), NULL)) * 1000);
+}
+
+void
+verbs_read_acquired(Verbs *verbs, int row, Acquired *acquired)
+{
+	*acquired = (Acquired){
+		.event_id = value(verbs, row, 0),
+		.permit = value(verbs, row, 1),
+		.event_type = value(verbs, row, 2),
+		.flow_type = value(verbs, row, 3),
+		.flow_id = value(verbs, row, 4),
+		.attempt = value(verbs, row, 5),
+		.attempts_left = value(verbs, row, 6),
+		.event = value(verbs, row, 7),
+		.left = time_left(verbs, row, 8),
+	};
+}
+
+/* ---------- heartbeat ---------- */
+
+void
+verbs_send_heartbeat(Verbs *verbs, Millis now, const EventList *running)
+{
+	const char *values[] = {running->ids.data, running->permits.data, permit_for(verbs)};
+
+	send_statement(verbs, now, heartbeat, 3, values);
+}
+
+static bool
+is_true(const Verbs *verbs, int row, int column)
+{
+	const char *boolean = value(verbs, row, column);
+
+	return boolean != NULL && strcmp(boolean, "t") == 0;
+}
+
+void
+verbs_read_heartbeat(Verbs *verbs, int row, Heartbeat *beat)
+{
+	*beat = (Heartbeat){
+		.event_id = value(verbs, row, 0),
+		.permit = value(verbs, row, 1),
+		.held = is_true(verbs, row, 2),
+		.canceled = is_true(verbs, row, 3),
+		.left = time_left(verbs, row, 4),
+	};
+}
+
+/* ---------- report ---------- */
+
+void
+verbs_send_report(Verbs *verbs, Millis now, const char *event_id, const char *permit, const Report *report)
+{
+	const char *values[4] = {event_id, permit};
+
+	switch (report->kind)
+	{
+		case REPORT_SUCCESS:
+			values[2] = report->output.data;
+			if (report->output.length == 0)
+				send_statement(verbs, now, succeed, 2, values);
+			else
+				send_statement(verbs, now, succeed_with_output, 3, values);
+			break;
+		case REPORT_FAILURE:
+			values[2] = report->message.data;
+			values[3] = report->trace.data;
+			send_statement(verbs, now, fail, 4, values);
+			break;
+		case REPORT_SNOOZE:
+			values[2] = report->output.length == 0 ? verbs->snooze : report->output.data;
+			values[3] = verbs->snooze;
+			if (report->output.length == 0)
+				send_statement(verbs, now, snooze, 3, values);
+			else
+				send_statement(verbs, now, snooze_with_output, 4, values);
+			break;
+		case REPORT_RELEASE:
+			send_statement(verbs, now, release, 2, values);
+			break;
+	}
+}
+
+const char *
+verbs_sqlstate(const Verbs *verbs)
+{
+	return PQresultErrorField(database_reply(verbs->database), PG_DIAG_SQLSTATE);
+}
+
+const char *
+verbs_message(const Verbs *verbs)
+{
+	return PQresultErrorField(database_reply(verbs->database), PG_DIAG_MESSAGE_PRIMARY);
+}
+
+static bool
+begins_with(const char *string, const char *beginning)
+{
+	return strncmp(string, beginning, strlen(beginning)) == 0;
+}
+
+/* What the reply means for a report, or for any other statement. */
+Verdict
+verbs_verdict(const Verbs *verbs)
+{
+	const char *sqlstate = verbs_sqlstate(verbs);
+	ExecStatusType status = PQresultStatus(database_reply(verbs->database));
+
+	if (status == PGRES_COMMAND_OK)
+		return VERDICT_ACCEPTED;
+	if (status == PGRES_TUPLES_OK)
+	{
+		/* See IF_OUTPUT_HAS_ONLY. */
+		return verbs_rows(verbs) == 1 && PQnfields(database_reply(verbs->database)) == 1 &&
+					   value(verbs, 0, 0) == NULL
+				   ? VERDICT_UNFIT
+				   : VERDICT_ACCEPTED;
+	}
+	if (sqlstate == NULL)
+		return VERDICT_TRY_AGAIN;
+	if (strcmp(sqlstate, "EQ002") == 0 || strcmp(sqlstate, "EQ003") == 0 || strcmp(sqlstate, "EQ004") == 0)
+		return VERDICT_REFUSED;
+	/* What class 22 calls data exceptions and 54 program limits: JSON that is none, too deep, too large. */
+	if (begins_with(sqlstate, "EQ") || begins_with(sqlstate, "22") || begins_with(sqlstate, "54"))
+		return VERDICT_UNFIT;
+	/* A standby, or a server on its way down. */
+	if (strcmp(sqlstate, "25006") == 0 || begins_with(sqlstate, "57P"))
+		return VERDICT_ANOTHER_HOST;
+	return VERDICT_TRY_AGAIN;
+}
+
+/* ---------- lists ---------- */
+
+static void
+add_element(Text *array, const char *element)
+{
+	/* The closing brace gives way to a comma. */
+	if (array->length > 0)
+		array->data[array->length - 1] = ',';
+	else
+		text_add_string(array, "{");
+	text_add_string(array, element);
+	text_add_string(array, "}");
+}
+
+void
+event_list_add(EventList *list, const char *event_id, const char *permit)
+{
+	add_element(&list->ids, event_id);
+	add_element(&list->permits, permit);
+}
+
+void
+event_list_reset(EventList *list)
+{
+	text_reset(&list->ids);
+	text_reset(&list->permits);
+}

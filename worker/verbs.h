@@ -1,0 +1,96 @@
+/*
+ * verbs.h
+ *		evq's SQL functions, as far as a worker calls them. JSON is made and taken apart in SQL.
+ */
+#ifndef EVQ_WORKER_VERBS_H
+#define EVQ_WORKER_VERBS_H
+
+#include "database.h"
+#include "options.h"
+#include "text.h"
+
+typedef struct Verbs Verbs;
+
+/* An acquired event; its strings live as long as the reply. */
+typedef struct Acquired
+{
+	const char *event_id;
+	const char *permit;
+	const char *event_type;
+	const char *flow_type;
+	const char *flow_id;
+	const char *attempt;
+	const char *attempts_left;
+	const char *event; /* all of it, as JSON */
+	Millis left;       /* until its permit runs out */
+} Acquired;
+
+/* What a heartbeat says of an event; its strings live as long as the reply. */
+typedef struct Heartbeat
+{
+	const char *event_id;
+	const char *permit;
+	bool held;
+	bool canceled;
+	Millis left;
+} Heartbeat;
+
+typedef enum ReportKind
+{
+	REPORT_SUCCESS,
+	REPORT_FAILURE,
+	REPORT_SNOOZE,
+	REPORT_RELEASE
+} ReportKind;
+
+typedef struct Report
+{
+	ReportKind kind;
+	Text output;  /* of SUCCESS and SNOOZE: what the handler wrote to stdout, empty = nothing */
+	Text message; /* of FAILURE */
+	Text trace;   /* of FAILURE, empty = none */
+} Report;
+
+typedef enum Verdict
+{
+	VERDICT_ACCEPTED,
+	VERDICT_REFUSED,     /* the event is not this worker's any more */
+	VERDICT_UNFIT,       /* the report cannot be stored as it is */
+	VERDICT_TRY_AGAIN,   /* it is not the report's fault */
+	VERDICT_ANOTHER_HOST /* this server takes no reports */
+} Verdict;
+
+/* Several events as two parallel arrays. */
+typedef struct EventList
+{
+	Text ids;
+	Text permits;
+} EventList;
+
+extern Verbs *verbs_create(Database *database, const Options *options);
+extern void verbs_destroy(Verbs *verbs);
+
+extern void verbs_send_hello(Verbs *verbs, Millis now);
+extern bool verbs_take_hello(Verbs *verbs);
+extern void verbs_send_listen(Verbs *verbs, Millis now);
+
+extern void verbs_send_acquire(Verbs *verbs, Millis now, int max_events);
+extern void
+verbs_send_succeed_and_acquire(Verbs *verbs, Millis now, const EventList *succeeded, int max_events);
+extern void verbs_read_acquired(Verbs *verbs, int row, Acquired *acquired);
+
+extern void verbs_send_heartbeat(Verbs *verbs, Millis now, const EventList *running);
+extern void verbs_read_heartbeat(Verbs *verbs, int row, Heartbeat *heartbeat);
+
+extern void
+verbs_send_report(Verbs *verbs, Millis now, const char *event_id, const char *permit, const Report *report);
+extern Verdict verbs_verdict(const Verbs *verbs);
+
+extern int verbs_rows(const Verbs *verbs);
+extern const char *verbs_message(const Verbs *verbs);
+extern const char *verbs_sqlstate(const Verbs *verbs);
+
+extern void event_list_add(EventList *list, const char *event_id, const char *permit);
+extern void event_list_reset(EventList *list);
+
+#endif /* EVQ_WORKER_VERBS_H */
