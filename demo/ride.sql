@@ -28,7 +28,6 @@ CREATE TABLE ride_step (
 	event_type text NOT NULL,
 	event_id uuid NOT NULL,
 	worker text NOT NULL,
-	acquired_at timestamptz NOT NULL,
 	done_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 

@@ -5,6 +5,7 @@ The server is found by libpq's environment variables (PGHOST, PGPORT, PGUSER, PG
 Exit status: 0 = all rides came to an end and nothing was lost or doubled, 1 = not so.
 """
 import argparse
+import hashlib
 import json
 import math
 import select
@@ -18,12 +19,19 @@ import psycopg2
 from psycopg2.extras import Json, NamedTupleCursor
 
 from ride_screen import FINAL, STEPS, WIDTH, open_view, render
-from ride_worker import CHANNEL, FLOW, luck
 
+FLOW = "FLOW_B"
+CHANNEL = "evq_flow_b"
 PASSENGERS = ("Ada", "Alan", "Barbara", "Claude", "Dennis", "Donald", "Edgar", "Edsger", "Frances", "Grace", "Jean",
               "Jim", "Joan", "John", "Katherine", "Ken", "Leslie", "Margaret", "Niklaus", "Radia", "Tony", "Whitfield")
 FRAME_SECONDS = 0.1
 OVERLAP = "5 s"         # events are read again for so long after they finished: commits come in any order
+
+
+def luck(*what):
+    """A number in [0, 1) that depends on the arguments alone, so that a run can be repeated."""
+    digest = hashlib.sha256("/".join(map(str, what)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 class Event:
@@ -232,14 +240,13 @@ def milliseconds(values, share):
     return f"{1000 * percentile(values, share):,.1f} ms" if values else "-"
 
 
-def summary(events, steps, heard_at):
+def summary(events, heard_at):
     """The closing table, as lines of (style, text) spans."""
-    acquired_at = {step.event_id: step.acquired_at.timestamp() for step in steps}
     waits, delays = {}, []
     for event in events:
         due_at = event.attempt_scheduled_at.timestamp()
-        if event.event_id in acquired_at:
-            waits.setdefault(event.event_type, []).append(acquired_at[event.event_id] - due_at)
+        if event.state == "succeeded":
+            waits.setdefault(event.event_type, []).append(event.attempt_started_at.timestamp() - due_at)
         if (event.event_id, event.attempts_used) in heard_at:
             delays.append(heard_at[event.event_id, event.attempts_used] - due_at)
 
@@ -285,7 +292,7 @@ def main():
     events = watch.query("SELECT * FROM evq.events WHERE flow_type = %s ORDER BY event_id", (FLOW,))
     errors = watch.query("SELECT * FROM evq.errors WHERE flow_type = %s", (FLOW,))
     steps = watch.query("SELECT * FROM ride_step")
-    for line in summary(events, steps, listener.heard_at):
+    for line in summary(events, listener.heard_at):
         print(render(line, WIDTH, view.styled))
 
     outcomes = Counter(ride.outcome for ride in watch.rides)
