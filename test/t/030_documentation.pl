@@ -4,7 +4,8 @@
 # The ```sql blocks of a page run in order in one psql session, in a database
 # of their own.  A ```text block right after one is its output; ids, times and
 # the width of columns do not count.  The README's ```python and ```js blocks
-# are workers, and its tables name what there is.
+# are workers, the ```sh blocks of doc/workers.md a handler and how to run it,
+# and the README's tables name what there is.
 use strict;
 use warnings;
 
@@ -144,6 +145,33 @@ sub check_worker
 		SQL
 }
 
+# evq-worker, called as the page says, runs the page's handler.
+sub check_handler
+{
+	my ($file, $page) = @_;
+	my ($handler, $command) = blocks($page, 'sh');
+	my $folder = PostgreSQL::Test::Utils::tempdir();
+	my ($name) = $command =~ /(\S+)$/;
+
+	append_to_file("$folder/$name", $handler);
+	chmod 0755, "$folder/$name";
+	$command =~ s/^(PG\w+=\S+ )+//;
+	local %ENV = (%ENV, PGHOST => $node->host, PGPORT => $node->port, PGDATABASE => $file);
+	my $worker = IPC::Run::start([ 'sh', '-c', "cd $folder && exec $command" ],
+		'<', '/dev/null', '>&', "$PostgreSQL::Test::Utils::log_path/evq-worker.log");
+
+	ok( $node->poll_query_until($file, <<~SQL),
+		SELECT (SELECT state FROM evq.events WHERE event_type = 'BILL' AND flow_id = 'nowhere') = 'failed'
+			AND (SELECT evq_event(event_id)->'payload' FROM evq.events WHERE event_type = 'BILL_SENT') = '{"attempt": 1}'
+		SQL
+		"$file: the handler works");
+	is($node->safe_psql($file, q{SELECT error_message FROM evq.errors WHERE flow_id = 'nowhere'}),
+		'no address', "$file: and fails as it should");
+	$worker->signal('TERM');
+	ok($worker->finish, "$file: evq-worker ends when told to");
+	return;
+}
+
 # The first cells of the tables' rows that match, in order.
 sub first_cells
 {
@@ -171,6 +199,8 @@ SKIP:
 	  if system(q(node -e 'require("pg")' >/dev/null 2>&1)) != 0;
 	check_worker('node', $js, 'node', 'js');
 }
+
+check_handler('doc/workers.md', $pages{'doc/workers.md'});
 
 my @settings = split /\n/, $node->safe_psql('README.md', <<~'SQL');
 	SELECT format('%s | %s', name, boot_val) FROM pg_settings

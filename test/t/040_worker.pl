@@ -260,7 +260,7 @@ ok(wait_for($ignored, 'state', 'succeeded'), 'a handler need not read a large ev
 ok(wait_for($null, "state || ' ' || result", 'succeeded null'), 'an object with space around it is accepted');
 ok(wait_for($wide, "state || ' ' || length(result::text)", 'succeeded 1000002'), 'a large result is accepted');
 ok(wait_for($result, "state || ' ' || result", 'succeeded {"n": 1}'), 'a result is stored');
-is( query("SELECT event_type, payload FROM evq.events JOIN evq.event_payload USING (event_id) WHERE parent_id = '$result'"),
+is( query("SELECT event_type, evq_event(event_id)->'payload' FROM evq.events WHERE parent_id = '$result'"),
 	'next|{"a": "b"}', '... and its spinoff published');
 is(of($result, 'worker'), 'worker-1', '... under the name of the worker');
 
