@@ -43,11 +43,28 @@ put_plain(Line *line, const char *text)
 		put_char(line, *text++);
 }
 
-/* In quotes where a reader could take it for something else. */
+static bool
+is_control(char c)
+{
+	return (unsigned char) c < ' ' || c == 0x7F;
+}
+
+static bool
+is_plain(const char *value)
+{
+	for (const char *at = value; *at != '\0'; at++)
+	{
+		if (is_control(*at) || strchr(" \"=\\", *at) != NULL)
+			return false;
+	}
+	return value[0] != '\0';
+}
+
+/* In quotes where a reader, or a terminal, could take it for something else. */
 static void
 put_value(Line *line, const char *value)
 {
-	if (value[0] != '\0' && strpbrk(value, " \"=\\\n\r\t") == NULL)
+	if (is_plain(value))
 	{
 		put_plain(line, value);
 		return;
@@ -55,8 +72,15 @@ put_value(Line *line, const char *value)
 	put_char(line, '"');
 	for (; *value != '\0'; value++)
 	{
-		if (*value == '\n' || *value == '\r' || *value == '\t')
-			put_plain(line, *value == '\n' ? "\\n" : *value == '\r' ? "\\r" : "\\t");
+		if (*value == '\n')
+			put_plain(line, "\\n");
+		else if (is_control(*value))
+		{
+			char escaped[8];
+
+			snprintf(escaped, sizeof(escaped), "\\x%02x", (unsigned char) *value);
+			put_plain(line, escaped);
+		}
 		else
 		{
 			if (*value == '"' || *value == '\\')

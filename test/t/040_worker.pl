@@ -35,7 +35,6 @@ sub run_program
 
 my ($status, $help, $stderr) = run_program('--help');
 is("$status $stderr", '0 ', '--help');
-is((run_program('--version'))[1], "evq-worker 0.1\n", '--version');
 for (
 	[ qr/--flow is missing/, '--', 'cat' ],
 	[ qr/handler is missing/, '--flow', 'FLOW_B' ],
@@ -74,10 +73,11 @@ $node->safe_psql(
 	SELECT evq_configure_flow('FLOW_B', dispatch_timeout => '1 s');
 	SELECT evq_configure('once', 'FLOW_B', 1, '1 hour');
 	SELECT evq_configure('again', 'FLOW_B', 3, '1 hour', '{0 s}');
-	SELECT evq_configure('short', 'FLOW_B', 3, '1 hour', '{0 s}', attempt_timeout => '1 s');
+	SELECT evq_configure('short', 'FLOW_B', 3, '1 hour', '{0 s}', attempt_timeout => '2 s');
 	SELECT evq_configure('next', 'FLOW_B', 1, '1 hour');
 	SELECT evq_configure('Odd.type:1-a', 'FLOW_B', 1, '1 hour');
 });
+is((run_program('--version'))[1], 'evq-worker ' . query(q{SELECT extversion FROM pg_extension WHERE extname = 'evq'}) . "\n", '--version');
 wait_for_dispatcher($node);
 my $through = { PGHOST => $node->host, PGPORT => $node->port };
 
@@ -229,6 +229,7 @@ my %failing = (
 	'exit 4'                                       => 'handler exited with status 4',
 	'echo " " >&2; exit 5'                         => 'handler exited with status 5',
 	'kill -SEGV $$'                                => 'handler was killed by signal 11 (Segmentation fault)',
+	q(printf 'a\033[1mb' >&2; exit 1)                => "a\033[1mb",
 	'echo before >&2; kill -KILL $$'               => "before\nhandler was killed by signal 9 (Killed)",
 	'printf "a\377b\0c" >&2; exit 1'               => 'a?b?c',
 	q(echo '{"result":')                           => qr/^handler's stdout was refused: invalid input syntax for type json/,
@@ -299,6 +300,7 @@ like($trace, qr/^\d*\n.*\Q$message\E$/s, '... and the stack trace has more');
 cmp_ok(length $trace, '==', 32767, '... but not all');
 ok(log_has($worker, qr/msg="handler says" event_id=$failing_event{'echo first >&2; echo "no driver" >&2; exit 3'} .* text="no driver"$/m),
 	'--show-stderr logs it');
+unlike(slurp_file($worker->{log}), qr/\033/, 'the log has no control characters');
 
 my $in = 'round(extract(epoch FROM attempt_scheduled_at - state_since))';
 ok(wait_for($snoozed, "state || ' ' || attempts_used || ' ' || $in", 'awaiting_processing 0 60'), 'exit 75 snoozes for a minute');
@@ -318,7 +320,7 @@ ok(wait_for($_, 'state', 'succeeded'), 'three handlers run at once') for @parall
 stop_worker($worker);
 $worker = start_worker('worker-3', '--concurrency=4', '--types=short', '--grace=0.3', @flow_id);
 my $long = publish('short', waiting_for('end-long'));
-ok(wait_for($long, "state || ' ' || (clock_timestamp() > state_since + interval '3 s')", 'being_processed true'), 'a handler runs for longer than attempt_timeout');
+ok(wait_for($long, "state || ' ' || (clock_timestamp() > state_since + interval '5 s')", 'being_processed true'), 'a handler runs for longer than attempt_timeout');
 touch('end-long');
 ok(wait_for($long, "state || ' ' || attempts_used", 'succeeded 1'), '... in one attempt, thanks to heartbeats');
 
@@ -490,7 +492,7 @@ SKIP:
 	query(q{SELECT evq_configure_flow('FLOW_B', delivery => 'push')});
 	$through = { PGHOST => $node->host, PGPORT => $pooler->{port} };
 	my @pooled = map { start_worker("pooled-$_", '--types=once,short', '--no-listen', '--poll=0.1', '--concurrency=2', @flow_id) } 1 .. 2;
-	my @events = map { publish($_ % 3 ? 'once' : 'short', $_ % 3 ? ':' : 'sleep 1.5') } 1 .. 12;
+	my @events = map { publish($_ % 3 ? 'once' : 'short', $_ % 3 ? ':' : 'sleep 2.5') } 1 .. 12;
 	ok(wait_for($_, "state || ' ' || attempts_used", 'succeeded 1'), 'an event through a pooler in transaction mode') for @events;
 	is(query(q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'worker'}), 1, '... over one session');
 	stop_worker($_) for @pooled;
