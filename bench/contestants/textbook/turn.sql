@@ -5,5 +5,5 @@ WITH claimed AS (
 SELECT count(*) AS n, array_agg(id) AS ids, array_agg(payload) AS payloads FROM claimed \gset
 \if :n > 0
 WITH finished AS (DELETE FROM job WHERE id = ANY (:ids) RETURNING id)
-SELECT count(*) AS accepted, micros() AS last_at FROM finished \gset
+SELECT count(*) AS finished, micros() AS last_at FROM finished \gset
 \endif

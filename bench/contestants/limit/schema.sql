@@ -1,9 +1,6 @@
--- The tables that a publish writes, without the engine: no code, no dispatcher's work.
+-- The tables that a publish writes, without the engine; limit.py copies them from evq's.
 CREATE EXTENSION evq;
-CREATE TABLE limit_event (LIKE evq.event INCLUDING ALL);
-CREATE TABLE limit_payload (LIKE evq.event_payload INCLUDING ALL);
-SELECT format('ALTER TABLE limit_event SET (%s)', array_to_string(reloptions, ', '))
-FROM pg_class WHERE oid = 'evq.event'::regclass \gexec
+SELECT evq_configure('BENCH', 'BENCH');
 
 -- Ids in the order of time, as evq's are; no two the same if the client never passes the same two numbers at once.
 CREATE FUNCTION limit_id(at timestamptz, client bigint, row_no bigint) RETURNS uuid LANGUAGE sql STABLE

@@ -1,0 +1,58 @@
+"""The database of a run, and its server."""
+import os
+import subprocess
+import time
+
+import psycopg2
+
+from settings import HERE, Wrong
+
+
+def connect(database="bench"):
+    db = psycopg2.connect(dbname=database)
+    db.autocommit = True
+    return db
+
+
+def row(statement, *arguments, database="bench"):
+    db = connect(database)
+    try:
+        sql = db.cursor()
+        sql.execute(statement, arguments or None)
+        return sql.fetchone() if sql.description else None
+    finally:
+        db.close()
+
+
+def value(statement, *arguments, database="bench"):
+    found = row(statement, *arguments, database=database)
+    return found[0] if found else None
+
+
+def psql(file, **variables):
+    command = ["psql", "-X", "-q", "-t", "-d", "bench", "-o", os.devnull, "-v", "ON_ERROR_STOP=1",
+               "-f", os.path.join(HERE, "contestants", file)]
+    for name, text in variables.items():
+        command += ["-v", f"{name}={text}"]
+    subprocess.run(command, check=True)
+
+
+def create(name="bench", template="template1"):
+    drop(name)
+    value(f"CREATE DATABASE {name} TEMPLATE {template}", database="postgres")
+
+
+def drop(name="bench"):
+    value(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", database="postgres")
+
+
+def wait_until(statement, complaint, seconds=30):
+    end = time.monotonic() + seconds
+    while not value(statement):
+        if time.monotonic() > end:
+            raise Wrong(complaint)
+        time.sleep(0.05)
+
+
+def wal_position():
+    return value("SELECT pg_current_wal_insert_lsn() - '0/0'")
