@@ -34,7 +34,7 @@ class Contestant:
         self.install(workers)
 
     def install(self, workers):
-        database.psql(f"{self.folder}/schema.sql", workers=workers)
+        database.psql(f"{self.folder}/schema.sql", **self.variables, workers=workers)
 
     def script(self, name, batch):      # pylint: disable=unused-argument
         return read(self.folder, name + ".sql")
@@ -110,10 +110,10 @@ class Contestant:
 class Evq(Contestant):
     def __init__(self, name, turn="turn", delivery="push"):
         super().__init__(name, "evq", turn)
-        self.delivery = delivery
+        self.variables = {"delivery": delivery}
 
     def install(self, workers):
-        database.psql("evq/schema.sql", delivery=self.delivery)
+        super().install(workers)
         database.wait_until("SELECT running FROM evq_status()", "the dispatcher does not run")
 
     def expect(self, batch):
@@ -179,12 +179,11 @@ class Pgq(Contestant):
 
     def __init__(self):
         super().__init__("PgQ", "pgq")
-        self.variables = {"queues": 1}
 
-    def create(self, workers=WORKERS):
-        super().create(workers)
-        self.variables = {"queues": 1}
+    def install(self, workers):
         self.workers = workers
+        self.variables = {"queues": 1}
+        super().install(workers)
 
     def preload(self, events, batch):
         db = database.connect()
@@ -200,14 +199,14 @@ class Pgq(Contestant):
         return events
 
     @contextlib.contextmanager
-    def busy(self, pause=0.02):
+    def busy(self):
         """A ticker, and publishers who feed all queues."""
-        self.variables = {"queues": self.workers}
+        self.variables["queues"] = self.workers
         db, done = database.connect(), threading.Event()
         sql = db.cursor()
 
         def tick():
-            while not done.wait(pause):
+            while not done.wait(0.02):
                 sql.execute("SELECT pgq.ticker()")
 
         thread = threading.Thread(target=tick)
@@ -220,26 +219,30 @@ class Pgq(Contestant):
             db.close()
 
     def latencies(self):
+        """The consumer makes a tick before each look, every millisecond."""
         publisher, worker = database.connect().cursor(), database.connect().cursor()
         batch = None
 
-        def finish():
-            worker.execute("SELECT pgq.finish_batch(%s)", (batch,))
-
         def wait():
             nonlocal batch
+            end = time.monotonic() + 10
             while True:
+                time.sleep(0.001)
+                worker.execute("SELECT pgq.ticker('q0')")
                 worker.execute("SELECT pgq.next_batch('q0', 'worker')")
                 batch = worker.fetchone()[0]
                 if batch:
                     worker.execute("SELECT * FROM pgq.get_batch_events(%s)", (batch,))
                     if worker.rowcount == 1:
                         return
-                    finish()            # a tick that came before the publish was committed
-                time.sleep(0.001)
+                    finish()        # the time between two ticks without an event
+                if time.monotonic() > end:
+                    raise Wrong("PgQ: an event did not come")
 
-        with self.busy(pause=0.001):
-            return latency.sample(lambda: publisher.execute("SELECT pgq.insert_event('q0', 'case', %s)", (PAYLOAD,)), wait, finish)
+        def finish():
+            worker.execute("SELECT pgq.finish_batch(%s)", (batch,))
+
+        return latency.sample(lambda: publisher.execute("SELECT pgq.insert_event('q0', 'case', %s)", (PAYLOAD,)), wait, finish)
 
     def published(self):
         return value("SELECT count(*) FROM pgq.event_template")
