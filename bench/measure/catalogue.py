@@ -5,18 +5,15 @@ from typing import Callable, NamedTuple
 import metrics
 from contestants import Evq, EvqOnNode, GraphileWorker, Notify, PgBoss, Pgq, Textbook
 from limit import Copy, Limit
-from settings import BACKLOG, BACKLOG1, CLIENTS, ROUNDS, WORKERS
+from settings import BACKLOG, BACKLOG1, CLIENTS, HELD, HISTORY, LONG_ROUNDS, ROUNDS, SCHEDULED, SIZE, WAITING, WORKERS
 
 LIMIT = Limit("limit")
 COPY = Copy("limit, COPY")
-PEERS = [Textbook(), Pgq(), GraphileWorker(), PgBoss()]
+TEXTBOOK, PGQ, GRAPHILE_WORKER, PG_BOSS = PEERS = [Textbook(), Pgq(), GraphileWorker(), PgBoss()]
 EVQ = Evq("evq")
-EVQ_WORKERS = [
-    Evq("evq push"),
-    Evq("evq push, fused", turn="turn_fused"),
-    Evq("evq pull", delivery="pull"),
-    Evq("evq pull, fused", turn="turn_fused", delivery="pull"),
-]
+PUSH = Evq("evq push")
+PULL_FUSED = Evq("evq pull, fused", turn="turn_fused", delivery="pull")
+EVQ_WORKERS = [PUSH, Evq("evq push, fused", turn="turn_fused"), Evq("evq pull", delivery="pull"), PULL_FUSED]
 
 
 class Metric(NamedTuple):
@@ -51,9 +48,28 @@ METRICS = {
                     {f"{n} a transaction": n for n in (1, 10, 100)}, [*PEERS, *EVQ_WORKERS]),
     "latency": Metric("From a publish to whoever waits for it, idle", "ms", metrics.latency,
                       dict.fromkeys(("acknowledged, p50", "acknowledged, p99", "called, p50", "called, p99")),
-                      [Notify(), *PEERS[1:], EVQ, EvqOnNode("evq, Node worker")]),
+                      [Notify(), PGQ, GRAPHILE_WORKER, PG_BOSS, EVQ, EvqOnNode("evq, Node worker")]),
     "wal": Metric("WAL of an event's whole life", "bytes", metrics.wal,
                   {"1 a transaction": 1, "100 a transaction": 100}, [*PEERS, *EVQ_WORKERS]),
     "idle": Metric("The dispatcher with nothing to do, in a minute", "", metrics.idle,
                    dict.fromkeys(("CPU, ms", "WAL, bytes")), [EVQ]),
+    "held": Metric(f"mixed by 1 for {HELD} s, while another session holds a snapshot", "", metrics.held,
+                   dict.fromkeys(("first 5 s, events/s", "last 5 s, events/s", "last 5 s without the snapshot, events/s",
+                                  "last / first", "with / without")),
+                   [*PEERS, PUSH, PULL_FUSED], LONG_ROUNDS),
+    "backlog": Metric(f"{BACKLOG:,} events drained, 100 a turn, while others wait", "events/s", metrics.backlog,
+                      {f"{number:,} wait": number for number in WAITING}, [*PEERS, PUSH, PULL_FUSED], LONG_ROUNDS),
+    "history": Metric(f"A backlog of {BACKLOG:,} events drained, 100 a turn, beside finished ones", "events/s", metrics.history,
+                      {f"{number:,} finished": number for number in (0, HISTORY)}, [PG_BOSS, PUSH, PULL_FUSED], LONG_ROUNDS),
+    "scheduled": Metric(f"{SCHEDULED:,} events due over the next three days", "", metrics.scheduled,
+                        dict.fromkeys(("published, events/s", f"{BACKLOG1:,} due ones drained, 10 a turn, events/s",
+                                       "restarted server to first dispatch, ms")), [GRAPHILE_WORKER, PG_BOSS, PUSH], LONG_ROUNDS),
+    "size": Metric(f"On disk after {SIZE:,} events are done", "MB", metrics.size,
+                   dict.fromkeys(("as it stands", "after vacuum or rotation")), [*PEERS, PUSH, PULL_FUSED], LONG_ROUNDS),
+    "flows": Metric(f"{BACKLOG1:,} events drained, 10 a turn, in so many flows", "events/s", metrics.flows,
+                    several("flow", 1, 10, 100), [PUSH, PULL_FUSED]),
+    "listeners": Metric("mixed by 1, while so many sessions listen", "events/s", metrics.listeners,
+                        {f"{number} listen": number for number in (0, 200)}, [PUSH, PULL_FUSED]),
+    "ordered": Metric(f"{BACKLOG1:,} events drained, 10 a turn, in an ordered flow", "events/s", metrics.ordered,
+                      several("flow_id", 100, 100_000), [PUSH, PULL_FUSED]),
 }

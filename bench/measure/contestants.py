@@ -9,6 +9,7 @@ import time
 
 import database
 import latency
+import server
 from database import value
 from pgbench import Pgbench
 from settings import DURATION, HERE, NODE, PAYLOAD, SAMPLES, WORKERS, Wrong
@@ -50,25 +51,42 @@ class Contestant:
         self.check_published(done * batch)
         return rate * batch
 
-    def work(self, batch, workers=WORKERS, marked=True, windows=None):
-        """Workers, who end when there has been nothing to do for a second and all is published, or after (how many, of how many seconds)
-        windows; marked: their first turn begins the run."""
+    def work(self, batch, workers=WORKERS, marked=True, until=None, **variables):
+        """Workers, who end when there has been nothing to do for a second and all is published, or as turn_UNTIL.sql
+        says; marked: their first turn begins the run."""
         script = read("turn_begin.sql") * marked + self.script(self.turn, batch) + read("turn_end.sql")
-        variables = {"batch": batch, **self.variables}
-        if windows:
-            script += read("turn_window.sql")
-            variables |= {"windows": windows[0], "window": windows[1] * 1_000_000}
-        return Pgbench(script, workers, ["-T", "3600"], ends_itself=True, **variables)
+        if until:
+            script += read(f"turn_{until}.sql")
+        return Pgbench(script, workers, ["-T", "3600"], ends_itself=True, batch=batch, **self.variables, **variables)
 
     def expect(self, batch):
         """Before publishing: workers will ask for so many events at once."""
 
     def preload(self, events, batch):   # pylint: disable=unused-argument
         """Publishes a backlog, by 1,000; returns how many events it is."""
-        step = min(1000, events)
-        events = self.publish(1, step, ["-t", str(events // step)]).result()[0] * step
-        self.check_published(events)
+        return self.publish_thousands(events, "publishN")
+
+    def publish_thousands(self, events, script):
+        step, clients, before = min(1000, events), 1 if events <= 1_000_000 else 2, self.published()
+        run = Pgbench(self.script(script, step), clients, ["-t", str(events // step // clients)], batch=step, **self.variables)
+        events = run.result()[0] * step
+        self.check_published(before + events)
         return events
+
+    def schedule(self, events):
+        """Publishes events that are due in the next three days, by 1,000; returns how many it is."""
+        raise NotImplementedError
+
+    def remember(self, events):
+        """Makes so many finished events, as they are after their lives."""
+        raise NotImplementedError
+
+    def first_dispatch(self):
+        """Milliseconds from the server's restart until an event that came due meanwhile is dispatched, if that is done."""
+
+    def tidy(self):
+        """What gives back the space of finished events."""
+        value("VACUUM")
 
     def settle(self):
         """After preloading: statistics, and no vacuum left to do."""
@@ -99,20 +117,26 @@ class Contestant:
         if left != expected:
             raise Wrong(f"{self.name}: {left} events are left, not {expected}")
 
-    def check_finished(self, expected):
-        """All that were published are finished, each once, as the workers say and as the tables say."""
-        self.check_left(0)
-        done = value("SELECT sum(done) FROM mark WHERE what = 'end'")
-        if done != expected:
-            raise Wrong(f"{self.name}: {expected} events were published and {done} finished")
+    def check_worked(self, published, left=None):
+        """Each published event is finished, by what the workers say, or left, by what the tables say."""
+        done = value("SELECT coalesce(sum(done), 0)::bigint FROM mark WHERE what = 'end'")
+        found = self.left()
+        if done + found != published or left not in (None, found):
+            raise Wrong(f"{self.name}: of {published} events {done} were finished and {found} are left")
+        return done
+
+    def check_finished(self, published):
+        self.check_worked(published, 0)
 
 
 class Evq(Contestant):
     def __init__(self, name, turn="turn", delivery="push"):
         super().__init__(name, "evq", turn)
-        self.variables = {"delivery": delivery}
+        self.delivery = delivery
 
     def install(self, workers):
+        self.variables = {"delivery": self.delivery}
+        self.remembered = 0
         super().install(workers)
         database.wait_until("SELECT running FROM evq_status()", "the dispatcher does not run")
 
@@ -137,15 +161,56 @@ class Evq(Contestant):
         return latency.notified("SELECT evq_publish('BENCH', 'BENCH', 'case', %s)",
                                 "SELECT evq_succeed(event_id, permit) FROM evq_acquire_next('BENCH')")
 
-    def check_finished(self, expected):
-        super().check_finished(expected)
-        self.check_succeeded(expected)
-
-    def check_succeeded(self, expected):
-        found = database.row("SELECT (SELECT count(*) FROM evq.events), (SELECT count(*) FROM evq.events WHERE state = 'succeeded'),"
+    def check_worked(self, published, left=None):
+        done = super().check_worked(published, left)
+        found = database.row("SELECT (SELECT count(*) FROM evq.event_history), (SELECT count(*) FROM evq.events WHERE state = 'succeeded'),"
                              " (SELECT count(*) FROM evq.event_error)")
-        if found != (expected, expected, 0):
-            raise Wrong(f"{self.name}: of {expected} events (all, succeeded, errors) are {found}")
+        if found != (done + self.remembered, done + self.remembered, 0):
+            raise Wrong(f"{self.name}: of {done + self.remembered} events (finished, succeeded, errors) are {found}")
+        return done
+
+    def remember(self, events):
+        event_id = value("SELECT evq_publish('BENCH', 'BENCH', 'case', %s)", PAYLOAD)
+        database.wait_until("SELECT evq_succeed(event_id, permit) FROM evq_acquire_next('BENCH')", "an event was not dispatched")
+        for table in database.tables_with("event_id", "evq"):
+            database.multiply(table, "event_id", event_id, events - 1)
+        self.remembered = events
+        self.check_published(events)
+
+    def schedule(self, events):
+        return self.publish_thousands(events, "publishN_scheduled")
+
+    def first_dispatch(self):
+        event_id = value("SELECT evq_publish('BENCH', 'BENCH', 'case', %s, run_at => clock_timestamp() + '1 second')", PAYLOAD)
+        accepting = server.restart()
+        while value("SELECT state FROM evq.events WHERE event_id = %s", event_id) == "awaiting_processing":
+            if time.perf_counter() > accepting + 60:
+                raise Wrong(f"{self.name}: nothing was dispatched after the restart")
+            time.sleep(0.002)
+        return 1000 * (time.perf_counter() - accepting)
+
+    def spread(self, flows):
+        """From now on publishers and workers take turns with so many flows."""
+        for n in range(flows):
+            value("SELECT evq_configure_flow('BENCH' || %s, delivery => %s), evq_configure('BENCH' || %s, 'BENCH' || %s)",
+                  n, self.delivery, n, n)
+        self.variables["flows"] = flows
+
+    def script(self, name, batch):
+        script = super().script(name, batch)
+        if "flows" in self.variables:
+            script = "\\set turns :turns + 1\n\\set flow (:client_id + :turns) % :flows\n" + script.replace("'BENCH'", "'BENCH' || :flow")
+        return script
+
+    def preload_ordered(self, events, flow_ids):
+        """A backlog in an ordered flow, spread over so many flow_ids."""
+        value("SELECT evq_configure_flow('BENCH', ordered => true)")
+        for n in range(0, events, 1000):
+            value("SELECT count(*) FROM evq_publish_many('BENCH', 'BENCH',"
+                  " ARRAY(SELECT (n %% %s)::text FROM generate_series(%s, %s) AS n), array_fill(%s::jsonb, ARRAY[1000]))",
+                  flow_ids, n, n + 999, PAYLOAD)
+        self.check_published(-(-events // 1000) * 1000)
+        return -(-events // 1000) * 1000
 
 
 class EvqOnNode(Evq):
@@ -248,8 +313,24 @@ class Pgq(Contestant):
         return value("SELECT count(*) FROM pgq.event_template")
 
     def left(self):
-        # An estimate; check_finished() knows better, from the workers.
-        return value("SELECT sum(pending_events)::bigint FROM pgq.get_consumer_info()")
+        """Reads what is left, for PgQ itself only estimates it."""
+        value("SELECT pgq.force_tick('q' || n), pgq.ticker('q' || n) FROM generate_series(0, %s) AS n", self.workers - 1)
+        left = 0
+        for queue in range(self.workers):
+            while batch := value("SELECT pgq.next_batch('q' || %s, 'worker')", queue):
+                left += value("SELECT count(*) FROM pgq.get_batch_events(%s)", batch)
+                value("SELECT pgq.finish_batch(%s)", batch)
+        return left
+
+    def tidy(self):
+        """Rotates each queue's three tables, of which the oldest is emptied."""
+        value("SELECT pgq.set_queue_config('q' || n, 'rotation_period', '0') FROM generate_series(0, %s) AS n", self.workers - 1)
+        for _ in range(3):
+            value("SELECT pgq.force_tick('q' || n), pgq.ticker('q' || n) FROM generate_series(0, %s) AS n", self.workers - 1)
+            self.left()
+            value("SELECT pgq.maint_rotate_tables_step1('q' || n) FROM generate_series(0, %s) AS n", self.workers - 1)
+            value("SELECT pgq.maint_rotate_tables_step2()")
+        super().tidy()
 
 
 def node(script, *arguments, **environment):
@@ -264,8 +345,9 @@ def node(script, *arguments, **environment):
 class Library(Contestant):
     """A library on Node.  It installs itself, and its own statements are sent by pgbench."""
 
-    def __init__(self, name):
+    def __init__(self, name, run_at):
         super().__init__(name, None)
+        self.run_at = run_at        # what its publishers call the time at which an event is due
 
     @functools.cached_property
     def statements(self):
@@ -290,9 +372,12 @@ class Library(Contestant):
                      for name, text in self.statements.items()}
         if name == "publish1":
             return statement[name] + ";\n"
-        if name == "publishN":
-            return ("\\if :made = 0\nSELECT json_agg(:element::json)::text AS jobs FROM generate_series(1, :batch) \\gset\n"
-                    f"\\set made 1\n\\endif\n{statement[name]};\n")
+        if name.startswith("publishN"):
+            element = ":element::jsonb"
+            if name == "publishN_scheduled":
+                element += f" || jsonb_build_object('{self.run_at}', now() + random() * interval '3 days')"
+            return (f"\\if :made = 0\nSELECT jsonb_agg({element})::text AS jobs FROM generate_series(1, :batch) \\gset\n"
+                    f"\\set made 1\n\\endif\n{statement['publishN']};\n")
         return (f"{statement['claim' + one_or_many]} \\gset\n"
                 f"\\if :n > 0\n{statement['finish' + one_or_many]} \\gset\n\\endif\n")
 
@@ -300,10 +385,13 @@ class Library(Contestant):
     def latencies(self):
         return node("latency.mjs", self.name, PAYLOAD, str(SAMPLES))
 
+    def schedule(self, events):
+        return self.publish_thousands(events, "publishN_scheduled")
+
 
 class GraphileWorker(Library):
     def __init__(self):
-        super().__init__("graphile-worker")
+        super().__init__("graphile-worker", "run_at")
 
     def published(self):
         return value("SELECT count(*) FROM graphile_worker._private_jobs")
@@ -311,10 +399,16 @@ class GraphileWorker(Library):
 
 class PgBoss(Library):
     def __init__(self):
-        super().__init__("pg-boss")
+        super().__init__("pg-boss", "startAfter")
 
     def published(self):
         return value("SELECT count(*) FROM pgboss.job")
 
     def left(self):
         return value("SELECT count(*) FROM pgboss.job WHERE state <> 'completed'")
+
+    def remember(self, events):
+        self.preload(1, 1)
+        value("UPDATE pgboss.job SET state = 'completed', started_on = now(), completed_on = now()")
+        database.multiply("pgboss.job_common", "id", value("SELECT id FROM pgboss.job"), events - 1)
+        self.check_published(events)

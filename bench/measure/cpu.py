@@ -5,6 +5,12 @@ import time
 from settings import DATA
 
 TICK = os.sysconf("SC_CLK_TCK")
+gone = 0.0          # what servers used that run no more
+
+
+def note_restart():
+    global gone         # pylint: disable=global-statement
+    gone += server_seconds()
 
 
 def server_seconds():
@@ -28,7 +34,7 @@ def cpu_seconds():
     """Of the whole machine, and of this benchmark with its server."""
     with open("/proc/stat", encoding="ascii") as stat:
         fields = [int(field) for field in stat.readline().split()[1:]]
-    return sum(fields[:3] + fields[5:8]) / TICK, sum(os.times()[:4]) + server_seconds()
+    return sum(fields[:3] + fields[5:8]) / TICK, sum(os.times()[:4]) + gone + server_seconds()
 
 
 class Watch:

@@ -56,3 +56,30 @@ def wait_until(statement, complaint, seconds=30):
 
 def wal_position():
     return value("SELECT pg_current_wal_insert_lsn() - '0/0'")
+
+
+def tables_with(column, schema):
+    db = connect()
+    sql = db.cursor()
+    sql.execute("SELECT attrelid::regclass::text FROM pg_attribute JOIN pg_class c ON c.oid = attrelid"
+                " WHERE attname = %s AND relnamespace = %s::regnamespace AND relkind = 'r'", (column, schema))
+    tables = [name for name, in sql.fetchall()]
+    db.close()
+    return tables
+
+
+def multiply(table, key, sample, rows):
+    """Copies the row whose key, a uuid, is sample, if there is one; keys and times of the copies ascend up to it."""
+    columns = value("SELECT array_agg(ARRAY[attname::text, format_type(atttypid, NULL)] ORDER BY attnum) FROM pg_attribute"
+                    " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''", table)
+
+    def copied(name, kind):
+        if name == key:
+            return "lpad(to_hex(n), 32, '0')::uuid"
+        if kind.startswith("timestamp"):        # infinity stays infinity
+            return f"{name} - (%s - n) * interval '1 ms'"
+        return name
+    value(f"INSERT INTO {table} ({', '.join(name for name, _ in columns)})"
+          f" SELECT {', '.join(copied(name, kind) for name, kind in columns)}"
+          f" FROM (SELECT * FROM {table} WHERE {key} = %s) AS sample, generate_series(1, %s) AS n",
+          *[rows] * sum(kind.startswith("timestamp") for _, kind in columns), sample, rows)

@@ -2,10 +2,13 @@
 
 Where one run gives the figures of all variants, they stand for nothing, and it returns a list.
 """
+import contextlib
 import time
 
-from database import value, wal_position
-from settings import DURATION, IDLE, WORKERS
+import server
+from database import connect, row, value, wal_position
+from listeners import Listeners
+from settings import BACKLOG, BACKLOG1, DURATION, HELD, IDLE, SCHEDULED, SIZE, WORKERS
 
 
 def publish(contestant, clients, batch):
@@ -22,11 +25,8 @@ def all_published():
     value("INSERT INTO mark (what) VALUES ('published')")
 
 
-def drain(contestant, events, batch, workers=WORKERS):
-    """A backlog of events is published and settled, then worked off."""
-    contestant.create(workers)
-    contestant.expect(batch)
-    events = contestant.preload(events, batch)
+def work_off(contestant, events, batch, workers=WORKERS):
+    """Workers take the backlog of so many events to its end; returns how many a second."""
     contestant.settle()
     all_published()
     contestant.work(batch, workers).result()
@@ -34,8 +34,13 @@ def drain(contestant, events, batch, workers=WORKERS):
     return events / seconds_marked()
 
 
-def mixed(contestant, batch):
-    contestant.create()
+def drain(contestant, events, batch, workers=WORKERS):
+    contestant.create(workers)
+    contestant.expect(batch)
+    return work_off(contestant, contestant.preload(events, batch), batch, workers)
+
+
+def publish_and_work(contestant, batch):
     with contestant.busy():
         workers = contestant.work(batch, marked=False)
         publishers = contestant.publish(8, batch, ["-T", str(DURATION)], marked=True)
@@ -44,6 +49,110 @@ def mixed(contestant, batch):
         workers.result()
     contestant.check_finished(events)
     return events / seconds_marked()
+
+
+def mixed(contestant, batch):
+    contestant.create()
+    return publish_and_work(contestant, batch)
+
+
+def held(contestant, _):
+    """By 1, with a snapshot held from the start and without: finished in a second of the first and of the last stretch."""
+    first, last = stretches(contestant, snapshot=True)
+    without = stretches(contestant, snapshot=False)[1]
+    return [first, last, without, last / first, last / without]
+
+
+def stretches(contestant, snapshot):
+    contestant.create()
+    window = min(5, HELD / 2)
+    with contestant.busy(), open_snapshot() if snapshot else contextlib.nullcontext():
+        workers = contestant.work(1, until="window", window=int(window * 1e6), windows=int(HELD / window))
+        events = contestant.publish(8, 1, ["-T", str(HELD)]).result()[0]
+        all_published()
+        workers.result()
+    contestant.check_worked(events)
+    return row("""
+        WITH point AS (SELECT DISTINCT client, at, done FROM mark WHERE client IS NOT NULL),
+            stretch AS (
+                SELECT row_number() OVER w AS n, count(*) OVER (PARTITION BY client) AS points,
+                    (done - lag(done) OVER w) * 1e6::float8 / (at - lag(at) OVER w) AS rate
+                FROM point WINDOW w AS (PARTITION BY client ORDER BY at))
+        SELECT sum(rate) FILTER (WHERE n = 2), sum(rate) FILTER (WHERE n = points) FROM stretch""")
+
+
+@contextlib.contextmanager
+def open_snapshot():
+    db = connect()
+    db.cursor().execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+    try:
+        yield
+    finally:
+        db.close()
+
+
+def backlog(contestant, waiting):
+    """The first events, by 100, while so many others wait behind them."""
+    contestant.create()
+    events = contestant.preload(waiting + BACKLOG, 100)
+    contestant.settle()
+    all_published()
+    contestant.work(100, until="share", share=BACKLOG // WORKERS).result()
+    return contestant.check_worked(events) / seconds_marked()
+
+
+def history(contestant, finished):
+    """A backlog drained by 100 beside so many events that were finished before."""
+    contestant.create()
+    if finished:
+        contestant.remember(finished)
+    return work_off(contestant, contestant.preload(BACKLOG, 100), 100)
+
+
+def scheduled(contestant, _):
+    """Events due in the next days: published, then due ones among them worked off, then the server's restart."""
+    contestant.create()
+    start = time.perf_counter()
+    later = contestant.schedule(SCHEDULED)
+    published = later / (time.perf_counter() - start)
+    due = contestant.preload(BACKLOG1, 10)
+    contestant.settle()
+    all_published()
+    contestant.work(10).result()
+    contestant.check_worked(later + due, later)
+    return [published, due / seconds_marked(), contestant.first_dispatch()]
+
+
+def size(contestant, _):
+    """Bytes on disk of a million events and what became of them: as they are left, and after cleaning up."""
+    def used():
+        return value("SELECT pg_database_size(current_database())")
+    contestant.create()
+    before = used()
+    events = contestant.preload(SIZE, 100)
+    all_published()
+    contestant.work(100).result()
+    after = used()
+    contestant.check_finished(events)
+    contestant.tidy()
+    return [(bytes - before) / 1e6 for bytes in (after, used())]
+
+
+def flows(contestant, number):
+    contestant.create()
+    contestant.spread(number)
+    return work_off(contestant, contestant.preload(BACKLOG1, 10), 10)
+
+
+def listeners(contestant, number):
+    contestant.create()
+    with Listeners(number):
+        return publish_and_work(contestant, 1)
+
+
+def ordered(contestant, flow_ids):
+    contestant.create()
+    return work_off(contestant, contestant.preload_ordered(BACKLOG1, flow_ids), 10)
 
 
 def latency(contestant, _):

@@ -5,7 +5,7 @@ import tempfile
 
 from settings import PAYLOAD, Wrong
 
-VARIABLES = dict.fromkeys("begun_at made n empty done finished last_at stretches".split(), 0)
+VARIABLES = dict.fromkeys("begun_at made n empty done finished last_at stretches turns".split(), 0)
 
 
 class Pgbench:

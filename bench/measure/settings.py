@@ -19,6 +19,12 @@ BACKLOG1 = number("BACKLOG1", 20_000)
 BACKLOG = number("BACKLOG", 100_000)
 IDLE = number("IDLE", 20)
 SAMPLES = number("SAMPLES", 500)
+HELD = number("HELD", 60)
+WAITING = [int(word) for word in (os.environ.get("WAITING") or "10000 5000000").split()]
+HISTORY = number("HISTORY", 10_000_000)
+SCHEDULED = number("SCHEDULED", 5_000_000)
+SIZE = number("SIZE", 1_000_000)
+LONG_ROUNDS = number("LONG_ROUNDS", 1)
 RESULTS = os.environ.get("RESULTS") or os.path.join(HERE, "RESULTS.md")
 
 WORKERS = 8
