@@ -3,8 +3,11 @@ import functools
 from typing import Callable, NamedTuple
 
 import metrics
-from contestants import Evq, EvqOnNode, GraphileWorker, Notify, PgBoss, Pgq, Textbook
+from evq import Evq, EvqOnNode
+from libraries import GraphileWorker, PgBoss
 from limit import Copy, Limit
+from pgq import Pgq
+from plain import Notify, Textbook
 from settings import BACKLOG, BACKLOG1, CLIENTS, HELD, HISTORY, LONG_ROUNDS, ROUNDS, SCHEDULED, SIZE, WAITING, WORKERS
 
 LIMIT = Limit("limit")
@@ -13,7 +16,7 @@ TEXTBOOK, PGQ, GRAPHILE_WORKER, PG_BOSS = PEERS = [Textbook(), Pgq(), GraphileWo
 EVQ = Evq("evq")
 PUSH = Evq("evq push")
 PULL_FUSED = Evq("evq pull, fused", turn="turn_fused", delivery="pull")
-EVQ_WORKERS = [PUSH, Evq("evq push, fused", turn="turn_fused"), Evq("evq pull", delivery="pull"), PULL_FUSED]
+EVQ_WORKERS = [PUSH, Evq("evq push, fused", turn="turn_fused"), PULL_FUSED]
 
 
 class Metric(NamedTuple):
@@ -41,7 +44,7 @@ METRICS = {
     "publishN": Metric("1,000 events a transaction", "events/s", functools.partial(metrics.publish, batch=1000),
                        several("client", 1, 8), [LIMIT, COPY, *PEERS, EVQ]),
     "life1": life(1, BACKLOG1, WORKERS, 32),
-    "life10": life(10, BACKLOG, WORKERS),
+    "life10": life(10, BACKLOG // 2, WORKERS),
     "life100": life(100, BACKLOG, WORKERS),
     "life1000": life(1000, BACKLOG, WORKERS),
     "mixed": Metric("8 publishers and 8 workers at once, from the first publish to the last finish", "events/s", metrics.mixed,
@@ -50,7 +53,7 @@ METRICS = {
                       dict.fromkeys(("acknowledged, p50", "acknowledged, p99", "called, p50", "called, p99")),
                       [Notify(), PGQ, GRAPHILE_WORKER, PG_BOSS, EVQ, EvqOnNode("evq, Node worker")]),
     "wal": Metric("WAL of an event's whole life", "bytes", metrics.wal,
-                  {"1 a transaction": 1, "100 a transaction": 100}, [*PEERS, *EVQ_WORKERS]),
+                  {"1 a transaction": 1, "100 a transaction": 100}, [*PEERS, *EVQ_WORKERS], LONG_ROUNDS),
     "idle": Metric("The dispatcher with nothing to do, in a minute", "", metrics.idle,
                    dict.fromkeys(("CPU, ms", "WAL, bytes")), [EVQ]),
     "held": Metric(f"mixed by 1 for {HELD} s, while another session holds a snapshot", "", metrics.held,
@@ -66,10 +69,10 @@ METRICS = {
                                        "restarted server to first dispatch, ms")), [GRAPHILE_WORKER, PG_BOSS, PUSH], LONG_ROUNDS),
     "size": Metric(f"On disk after {SIZE:,} events are done", "MB", metrics.size,
                    dict.fromkeys(("as it stands", "after vacuum or rotation")), [*PEERS, PUSH, PULL_FUSED], LONG_ROUNDS),
-    "flows": Metric(f"{BACKLOG1:,} events drained, 10 a turn, in so many flows", "events/s", metrics.flows,
-                    several("flow", 1, 10, 100), [PUSH, PULL_FUSED]),
+    "flows": Metric(f"{BACKLOG:,} events drained, 10 a turn, in so many flows", "events/s", metrics.flows,
+                    several("flow", 1, 10, 100), [PUSH, PULL_FUSED], LONG_ROUNDS),
     "listeners": Metric("mixed by 1, while so many sessions listen", "events/s", metrics.listeners,
-                        {f"{number} listen": number for number in (0, 200)}, [PUSH, PULL_FUSED]),
+                        {f"{number} listen": number for number in (0, 200)}, [PUSH, PULL_FUSED], LONG_ROUNDS),
     "ordered": Metric(f"{BACKLOG1:,} events drained, 10 a turn, in an ordered flow", "events/s", metrics.ordered,
-                      several("flow_id", 100, 100_000), [PUSH, PULL_FUSED]),
+                      several("flow_id", 100, 100_000), [PUSH, PULL_FUSED], LONG_ROUNDS),
 }

@@ -9,7 +9,7 @@ gone = 0.0          # what servers used that run no more
 
 
 def note_restart():
-    global gone         # pylint: disable=global-statement
+    global gone
     gone += server_seconds()
 
 

@@ -62,7 +62,7 @@ def tables_with(column, schema):
     db = connect()
     sql = db.cursor()
     sql.execute("SELECT attrelid::regclass::text FROM pg_attribute JOIN pg_class c ON c.oid = attrelid"
-                " WHERE attname = %s AND relnamespace = %s::regnamespace AND relkind = 'r'", (column, schema))
+                " WHERE attname = %s AND relnamespace = %s::regnamespace AND relkind = 'r' ORDER BY attrelid", (column, schema))
     tables = [name for name, in sql.fetchall()]
     db.close()
     return tables

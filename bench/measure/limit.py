@@ -6,7 +6,7 @@ import time
 import psycopg2
 
 import database
-from contestants import Contestant
+from contestant import Contestant
 from database import value
 from settings import DURATION, PAYLOAD, Wrong
 
@@ -25,20 +25,19 @@ class Limit(Contestant):
 
     def install(self, workers):
         super().install(workers)
-        self.tables = {}            # {name: [(column, type, what was written, what to write)]}
+        self.tables = {}            # {name: [(column, what was written, what to write)]}
         db = database.connect()
         db.autocommit = False
         sql = db.cursor()
         sql.execute("SELECT evq_publish('BENCH', 'BENCH', 'case', %s)", (PAYLOAD,))
         event_id = sql.fetchone()[0]
-        sql.execute("SELECT c.oid::regclass, 'limit_' || c.relname, array_to_string(c.reloptions, ', ') FROM pg_class c"
-                    " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'event_id'"
-                    " WHERE c.relnamespace = 'evq'::regnamespace AND c.relkind = 'r' ORDER BY c.oid")
-        for table, name, options in sql.fetchall():
+        for table in database.tables_with("event_id", "evq"):
             columns = self.columns_of(sql, table, event_id)
             if columns:
+                name = table.replace("evq.", "limit_")
                 self.tables[name] = columns
                 value(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)")
+                options = value("SELECT array_to_string(reloptions, ', ') FROM pg_class WHERE oid = %s::regclass", table)
                 if options:
                     value(f"ALTER TABLE {name} SET ({options})")
         db.rollback()

@@ -112,9 +112,7 @@ def history(contestant, finished):
 def scheduled(contestant, _):
     """Events due in the next days: published, then due ones among them worked off, then the server's restart."""
     contestant.create()
-    start = time.perf_counter()
-    later = contestant.schedule(SCHEDULED)
-    published = later / (time.perf_counter() - start)
+    later, published = contestant.schedule(SCHEDULED)
     due = contestant.preload(BACKLOG1, 10)
     contestant.settle()
     all_published()
@@ -141,7 +139,7 @@ def size(contestant, _):
 def flows(contestant, number):
     contestant.create()
     contestant.spread(number)
-    return work_off(contestant, contestant.preload(BACKLOG1, 10), 10)
+    return work_off(contestant, contestant.preload(BACKLOG, 10), 10)
 
 
 def listeners(contestant, number):

@@ -7,7 +7,7 @@ import re
 import statistics
 
 from database import value
-from settings import DURATION, HERE, LOUD, NODE, RESULTS, ROUNDS
+from settings import DURATION, HERE, LONG_ROUNDS, LOUD, NODE, RESULTS, ROUNDS
 
 
 def number(figure):
@@ -55,7 +55,7 @@ def conditions(names):
         f"Linux {platform.release()}",
         f"- {', '.join(f'{what} {version}' for what, version in versions.items())}",
         f"- {', '.join(settings)}",
-        f"- {ROUNDS} rounds, {DURATION} s where a measurement has no natural end; metrics: {' '.join(names)}",
+        f"- {ROUNDS} rounds ({LONG_ROUNDS} of the long metrics), {DURATION} s where a measurement has no natural end; metrics: {' '.join(names)}",
     ]) + "\n"
 
 

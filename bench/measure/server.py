@@ -16,10 +16,13 @@ def control(action, *options):
                    cwd=os.path.dirname(DATA), check=True)
 
 
-def restart():
-    """Returns when the server accepted connections, by time.perf_counter()."""
+def stop():
     cpu.note_restart()
     control("stop", "--wait", "--timeout=600")
+
+
+def start():
+    """Returns when the server accepted connections, by time.perf_counter()."""
     control("start", "--no-wait", "--log=server.log")
     while True:
         try:

@@ -13,12 +13,12 @@ def number(name, default):
 
 METRIC = os.environ.get("METRIC", "").split()
 ROUNDS = number("ROUNDS", 3)
-DURATION = number("DURATION", 5)
+DURATION = number("DURATION", 4)
 CLIENTS = [int(word) for word in (os.environ.get("CLIENTS") or "1 8 32").split()]
-BACKLOG1 = number("BACKLOG1", 20_000)
+BACKLOG1 = number("BACKLOG1", 10_000)
 BACKLOG = number("BACKLOG", 100_000)
 IDLE = number("IDLE", 20)
-SAMPLES = number("SAMPLES", 500)
+SAMPLES = number("SAMPLES", 300)
 HELD = number("HELD", 60)
 WAITING = [int(word) for word in (os.environ.get("WAITING") or "10000 5000000").split()]
 HISTORY = number("HISTORY", 10_000_000)

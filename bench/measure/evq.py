@@ -1,0 +1,100 @@
+"""evq."""
+import time
+
+import database
+import latency
+import server
+from contestant import Contestant
+from database import value
+from node import node
+from settings import PAYLOAD, SAMPLES, Wrong
+
+
+class Evq(Contestant):
+    def __init__(self, name, turn="turn", delivery="push"):
+        super().__init__(name, "evq", turn)
+        self.delivery = delivery
+
+    def install(self, workers):
+        self.variables = {"delivery": self.delivery}
+        self.remembered = 0
+        super().install(workers)
+        database.wait_until("SELECT running FROM evq_status()", "the dispatcher does not run")
+
+    def expect(self, batch):
+        if batch >= 1000:           # a window of more than the 1,000 events of the default
+            value("SELECT evq_configure_flow('BENCH', max_dispatched => 10000)")
+
+    def settle(self):
+        super().settle()
+        before, now = None, -1
+        while before != now:        # the dispatcher is at rest
+            time.sleep(0.2)
+            before, now = now, value("SELECT events_dispatched FROM evq_status()")
+
+    def published(self):
+        return value("SELECT (SELECT count(*) FROM evq.event) + (SELECT count(*) FROM evq.event_history)")
+
+    def left(self):
+        return value("SELECT count(*) FROM evq.event")
+
+    def latencies(self):
+        return latency.notified("SELECT evq_publish('BENCH', 'BENCH', 'case', %s)",
+                                "SELECT evq_succeed(event_id, permit) FROM evq_acquire_next('BENCH')")
+
+    def check_worked(self, published, left=None):
+        done = super().check_worked(published, left)
+        found = database.row("SELECT (SELECT count(*) FROM evq.event_history), (SELECT count(*) FROM evq.events WHERE state = 'succeeded'),"
+                             " (SELECT count(*) FROM evq.event_error)")
+        if found != (done + self.remembered, done + self.remembered, 0):
+            raise Wrong(f"{self.name}: of {done + self.remembered} events (finished, succeeded, errors) are {found}")
+        return done
+
+    def remember(self, events):
+        event_id = value("SELECT evq_publish('BENCH', 'BENCH', 'case', %s)", PAYLOAD)
+        database.wait_until("SELECT evq_succeed(event_id, permit) FROM evq_acquire_next('BENCH')", "an event was not dispatched")
+        for table in database.tables_with("event_id", "evq"):
+            database.multiply(table, "event_id", event_id, events - 1)
+        self.remembered = events
+        self.check_published(events)
+
+    def first_dispatch(self):
+        event_id = value("SELECT evq_publish('BENCH', 'BENCH', 'case', %s, run_at => clock_timestamp() + '1 second')", PAYLOAD)
+        server.stop()
+        time.sleep(1)
+        accepting = server.start()
+        while value("SELECT state FROM evq.events WHERE event_id = %s", event_id) == "awaiting_processing":
+            if time.perf_counter() > accepting + 60:
+                raise Wrong(f"{self.name}: nothing was dispatched after the restart")
+            time.sleep(0.002)
+        return 1000 * (time.perf_counter() - accepting)
+
+    def spread(self, flows):
+        """From now on publishers and workers take turns with so many flows."""
+        for n in range(flows):
+            value("SELECT evq_configure_flow('BENCH' || %s, delivery => %s), evq_configure('BENCH' || %s, 'BENCH' || %s)",
+                  n, self.delivery, n, n)
+        self.variables["flows"] = flows
+
+    def script(self, name, batch):
+        script = super().script(name, batch)
+        if "flows" in self.variables:
+            script = "\\set turns :turns + 1\n\\set flow (:client_id + :turns) % :flows\n" + script.replace("'BENCH'", "'BENCH' || :flow")
+        return script
+
+    def preload_ordered(self, events, flow_ids):
+        """A backlog in an ordered flow, spread over so many flow_ids."""
+        value("SELECT evq_configure_flow('BENCH', ordered => true)")
+        for n in range(0, events, 1000):
+            value("SELECT count(*) FROM evq_publish_many('BENCH', 'BENCH',"
+                  " ARRAY(SELECT (n %% %s)::text FROM generate_series(%s, %s) AS n), array_fill(%s::jsonb, ARRAY[1000]))",
+                  flow_ids, n, n + 999, PAYLOAD)
+        self.check_published(-(-events // 1000) * 1000)
+        return -(-events // 1000) * 1000
+
+
+class EvqOnNode(Evq):
+    """Its worker is a program on Node, like those of the libraries."""
+
+    def latencies(self):
+        return node("latency.mjs", "evq", PAYLOAD, str(SAMPLES))
