@@ -40,7 +40,7 @@ class Library(Contestant):
         if name.startswith("publishN"):
             element = ":element::jsonb"
             if name == "publishN_scheduled":
-                element += f" || jsonb_build_object('{self.run_at}', now() + random() * interval '3 days')"
+                element += f" || jsonb_build_object('{self.run_at}', now() + interval '1 hour' + random() * interval '3 days')"
             return (f"\\if :made = 0\nSELECT jsonb_agg({element})::text AS jobs FROM generate_series(1, :batch) \\gset\n"
                     f"\\set made 1\n\\endif\n{statement('publishN')};\n")
         one_or_many = "1" if batch == 1 else "N"
