@@ -37,4 +37,4 @@ class Pgbench:
         failed = re.search(r"number of failed transactions: (\d+)", out)
         if wrong or not done or (failed and int(failed[1]) > 0):
             raise Wrong(f"pgbench {self.file.name}:\n{out[-2000:]}{err[-2000:]}")
-        return int(done[1]), float(re.search(r"^tps = ([\d.]+)", out, re.M)[1])
+        return int(done[1]), float(re.search(r"^tps = (\S+)", out, re.M)[1])

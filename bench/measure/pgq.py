@@ -97,7 +97,6 @@ class Pgq(Contestant):
         """Rotates each queue's three tables, of which the oldest is emptied."""
         value("SELECT pgq.set_queue_config('q' || n, 'rotation_period', '0') FROM generate_series(0, %s) AS n", self.workers - 1)
         for _ in range(3):
-            value("SELECT pgq.force_tick('q' || n), pgq.ticker('q' || n) FROM generate_series(0, %s) AS n", self.workers - 1)
             self.left()
             value("SELECT pgq.maint_rotate_tables_step1('q' || n) FROM generate_series(0, %s) AS n", self.workers - 1)
             value("SELECT pgq.maint_rotate_tables_step2()")
