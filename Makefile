@@ -19,6 +19,9 @@ SQL_PARTS = \
 	070_configure \
 	080_inspect \
 	090_engine \
+	091_http_values \
+	092_http_work \
+	093_http_read \
 	100_privileges
 
 # Every test, by kind; the runner's name for it is its path below test/.
@@ -69,6 +72,7 @@ ISOLATION = \
 	race_tick
 PGTAP = \
 	comments.sql \
+	http.sql \
 	install.sql \
 	privileges.sql \
 	schema.sql \

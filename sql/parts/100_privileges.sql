@@ -65,3 +65,60 @@ GRANT EXECUTE ON FUNCTION
 TO evq_worker, evq_operator, evq_monitor;
 GRANT SELECT ON evq.flows, evq.event_types TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 GRANT SELECT ON evq.transition, evq.queue, evq.workers TO evq_operator, evq_monitor;
+
+-- The routes of the HTTP gateway: to whoever may call what they call.
+GRANT EXECUTE ON FUNCTION
+	@extschema@.evq_http_publish(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_publish_batch(text, jsonb, jsonb, jsonb)
+TO evq_publisher, evq_operator;
+GRANT EXECUTE ON FUNCTION
+	@extschema@.evq_http_acquire(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_acquire_next(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_succeed(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_fail(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_heartbeat(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_snooze(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_release(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_suspend(text, jsonb, jsonb, jsonb)
+TO evq_worker, evq_operator;
+GRANT EXECUTE ON FUNCTION @extschema@.evq_http_activate(text, jsonb, jsonb, jsonb) TO evq_publisher, evq_worker, evq_operator;
+GRANT EXECUTE ON FUNCTION
+	@extschema@.evq_http_cancel(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_retry(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_event(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_events(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_errors(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_configure(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_suspend_event_type(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_unsuspend_event_type(text, jsonb, jsonb, jsonb)
+TO evq_operator;
+GRANT EXECUTE ON FUNCTION
+	@extschema@.evq_http_pending(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_counts(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_health(text, jsonb, jsonb, jsonb)
+TO evq_worker, evq_operator, evq_monitor;
+GRANT EXECUTE ON FUNCTION
+	@extschema@.evq_http_flows(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_event_types(text, jsonb, jsonb, jsonb)
+TO evq_publisher, evq_worker, evq_operator, evq_monitor;
+GRANT EXECUTE ON FUNCTION
+	evq.http_object(jsonb, text[]),
+	evq.http_refuse(text, text),
+	evq.http_text(jsonb, text),
+	evq.http_texts(jsonb, text),
+	evq.http_integer(jsonb, text, bigint, bigint),
+	evq.http_permit(jsonb),
+	evq.http_number(jsonb, text),
+	evq.http_boolean(jsonb, text),
+	evq.http_duration(jsonb, text),
+	evq.http_durations(jsonb, text),
+	evq.http_time(jsonb, text),
+	evq.http_id(text, text),
+	evq.http_limit(jsonb),
+	evq.http_status(evq.event_state),
+	evq.http_row(jsonb),
+	evq.http_acknowledged(evq.event_state),
+	evq.http_search(text),
+	evq.http_states(text[]),
+	evq.http_configured(text)
+TO evq_publisher, evq_worker, evq_operator, evq_monitor;

@@ -103,6 +103,15 @@ SELECT lives_ok(format('SELECT pg_temp.attacked(%L)', statement), statement) FRO
 	$$SELECT public.evq_counts()$$, $$SELECT public.evq_counts('HOSTILE')$$, $$SELECT public.evq_pending('HOSTILE')$$,
 	$$SELECT public.evq_status()$$, $$SELECT public.evq_version()$$, $$SELECT evq.transitions()$$,
 	$$TABLE evq.flows$$, $$TABLE evq.event_types$$, $$TABLE evq.events$$, $$TABLE evq.queue$$, $$TABLE evq.workers$$, $$TABLE evq.errors$$, $$TABLE evq.transition$$, $$TABLE evq.payloads$$,
+	$$SELECT public.evq_http_publish(NULL, '{}', '{"idempotency-key": "key"}', '{"event_type": "HOSTILE", "flow_id": "one", "payload": {"n": 1}}')$$,
+	$$SELECT public.evq_http_publish_batch(NULL, '{}', '{}', '[]')$$,
+	$$SELECT public.evq_http_events(NULL, '{"q": "payload.n:1 o*", "status": "FAILED,EXPIRED", "flow_type": "HOSTILE"}', '{}', NULL)$$,
+	$$SELECT public.evq_http_errors(NULL, '{"flow_type": "HOSTILE", "after": "1_00000000-0000-0000-0000-000000000000_1"}', '{}', NULL)$$,
+	$$SELECT public.evq_http_counts(NULL, '{}', '{}', NULL), public.evq_http_pending('HOSTILE', '{"limit": "5"}', '{}', NULL)$$,
+	$$SELECT public.evq_http_flows(NULL, '{"after": "A"}', '{}', NULL), public.evq_http_event_types(NULL, '{"after": "A"}', '{}', NULL)$$,
+	$$SELECT public.evq_http_health(NULL, '{}', '{}', NULL)$$,
+	$$SELECT public.evq_http_configure('HOSTILE', '{}', '{}', '{"lifespan": 3600, "attempt_delays": [0, "1 s"], "jitter": 0}')$$,
+	$$SELECT public.evq_http_suspend_event_type('HOSTILE', '{}', '{}', NULL), public.evq_http_unsuspend_event_type('HOSTILE', '{}', '{}', NULL)$$,
 	$$SELECT public.evq_tick()$$]) statement;
 SELECT is(pg_temp.attacked('SELECT public.evq_version()'), (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'evq'), 'it reads the real catalog');
 SELECT is((SELECT count(*)::int FROM evq.events WHERE flow_type = 'HOSTILE'), 6, 'events are in the real table');
@@ -126,6 +135,9 @@ SELECT lives_ok(format('SELECT pg_temp.attacked(%L)', statement), regexp_replace
 	format($$SELECT public.evq_event(%L)$$, pg_temp.id('four')),
 	format($$SELECT public.evq_retry(%L)$$, pg_temp.id('four')),
 	format($$SELECT public.evq_cancel(%L, 'no')$$, pg_temp.id('four')),
+	format($$SELECT public.evq_http_event(%1$L, '{}', '{}', NULL), public.evq_http_acquire(%1$L, '{}', '{}', '{"permit_for": 1}'), public.evq_http_acquire_next('HOSTILE', '{}', '{}', '{"event_types": ["FAILED"], "wait": "1 s"}')$$, pg_temp.id('four')),
+	format($$SELECT public.evq_http_heartbeat(%1$L, '{}', '{}', '{"permit": 1, "extend_by": 1}'), public.evq_http_succeed(%2$L, '{}', '{}', '{"permit": %3$s}')$$,
+		pg_temp.id('four'), pg_temp.id('one'), pg_temp.permit('one')),
 	$$SELECT public.evq_redrive('HOSTILE', '-infinity')$$,
 	$$SELECT public.evq_tick()$$]) statement;
 SELECT results_eq(

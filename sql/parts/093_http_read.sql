@@ -1,0 +1,296 @@
+-- Routes that read. Lists come in pages: next is the value of after for the page that follows, null at the end.
+
+CREATE FUNCTION @extschema@.evq_http_event(target text, query jsonb, headers jsonb, body jsonb)
+RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	event jsonb;
+BEGIN
+	PERFORM evq.http_object(query, '{}');
+	event := @extschema@.evq_event(evq.http_id(target));
+	RETURN evq.http_row(event) || jsonb_build_object('children',
+		(SELECT coalesce(jsonb_agg(evq.http_row(child) ORDER BY place), '[]')
+		 FROM jsonb_array_elements(event -> 'children') WITH ORDINALITY children (child, place)));
+END
+$$;
+COMMENT ON FUNCTION @extschema@.evq_http_event(text, jsonb, jsonb, jsonb) IS
+'GET /api/events/{id}: all that is known of an event. Errors: EQ002 no such event, EQ006 not a UUID';
+
+-- The words of a search, as the other filters of a list of events:
+-- flow:NAME type:NAME status:NAME id:ID payload.PATH:VALUE, and bare words, which are ids too.
+CREATE FUNCTION evq.http_search(q text, OUT flow_types text[], OUT event_types text[], OUT statuses text[],
+	OUT ids text[], OUT paths text[], OUT path_values text[])
+RETURNS record LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	words text[] := regexp_split_to_array(btrim(q), '\s+');
+	word text;
+	part text[];
+BEGIN
+	IF cardinality(words) > 20 THEN
+		RAISE EXCEPTION 'q has % words', cardinality(words) USING ERRCODE = 'EQ006', HINT = 'Search for at most 20.';
+	END IF;
+	FOREACH word IN ARRAY coalesce(words, '{}') LOOP
+		part := regexp_match(word, '^(flow|type|status|id|payload\.[^:]+):(.+)$');
+		CASE
+			WHEN part[1] = 'flow' THEN flow_types := array_append(flow_types, part[2]);
+			WHEN part[1] = 'type' THEN event_types := array_append(event_types, part[2]);
+			WHEN part[1] = 'status' THEN statuses := array_append(statuses, part[2]);
+			WHEN part[1] = 'id' THEN ids := array_append(ids, part[2]);
+			WHEN part[1] IS NOT NULL THEN
+				paths := array_append(paths, substr(part[1], 9));
+				path_values := array_append(path_values, part[2]);
+			WHEN word <> '' THEN ids := array_append(ids, word);
+			ELSE NULL;
+		END CASE;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION evq.http_search(text) IS 'Takes the words of a search apart; an id is that of an event, or a flow_id, with * at its end for the beginning of one';
+
+CREATE FUNCTION evq.http_states(statuses text[]) RETURNS "char"[]
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	states evq.event_state[];
+BEGIN
+	states := lower(statuses::text);
+	RETURN ARRAY(SELECT chr(n)::"char" FROM generate_series(97, 122) n WHERE evq.state_name(chr(n)::"char") = ANY (states));
+EXCEPTION WHEN data_exception THEN
+	RAISE EXCEPTION 'unknown status in %', array_to_string(statuses, ',')
+		USING ERRCODE = 'EQ006', HINT = format('Known are: %s.', upper(array_to_string(enum_range(NULL::evq.event_state), ', ')));
+END
+$$;
+COMMENT ON FUNCTION evq.http_states(text[]) IS 'Stored codes of states by the names that HTTP gives them; EQ006 for another name';
+
+-- evq.events cannot be read in the order of its ids, but each of its two tables can; so the ids are found there. Whoever
+-- may call this may read evq.events and evq_event(), and it tells nothing else. OFFSET 0 makes each id look up its row.
+-- A filter on payloads reads the payload of every event that passes the others, so one page examines a bounded number.
+CREATE FUNCTION @extschema@.evq_http_events(target text, query jsonb, headers jsonb, body jsonb)
+RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	given jsonb := evq.http_object(query, '{flow_type, event_type, status, flow_id, q, after, limit}');
+	page int := evq.http_limit(given);
+	search record := evq.http_search(given ->> 'q');
+	examine int := CASE WHEN search.paths IS NULL THEN page ELSE 2000 END;
+	filter text := format($filter$
+			SELECT e.event_id FROM %%s e
+			WHERE ($1 IS NULL OR e.event_id < $1)
+				AND ($2 = '{}' OR e.flow_no IN (SELECT f.flow_no FROM evq.flow f WHERE f.flow_type = ALL ($2)))
+				AND ($3 = '{}' OR e.event_type_no IN (SELECT t.event_type_no FROM evq.event_type t WHERE t.event_type = ALL ($3)))
+				AND ($4 IS NULL OR e.state = ANY ($4)) AND ($5 IS NULL OR e.state = ANY ($5))
+				AND ($6 IS NULL OR e.flow_id = $6)
+				AND ($7 IS NULL OR NOT EXISTS (
+					SELECT FROM unnest($7) id WHERE e.event_id::text <> lower(id) AND e.flow_id <> id
+						AND NOT (right(id, 1) = '*' AND starts_with(e.flow_id, rtrim(id, '*')))))
+			ORDER BY e.event_id DESC
+			LIMIT %s$filter$, examine);
+	answer jsonb;
+BEGIN
+	EXECUTE format($events$
+		WITH examined AS MATERIALIZED (
+			(%s) UNION ALL (%s) ORDER BY event_id DESC LIMIT %s),
+		found AS MATERIALIZED (
+			SELECT x.event_id FROM examined x
+			WHERE $8 IS NULL OR NOT EXISTS (
+				SELECT FROM unnest($8, $9) wanted (path, value)
+				WHERE @extschema@.evq_event(x.event_id) -> 'payload' #>> string_to_array(wanted.path, '.') IS DISTINCT FROM wanted.value)
+			ORDER BY x.event_id DESC
+			LIMIT $10)
+		SELECT jsonb_build_object(
+			'events', (SELECT coalesce(jsonb_agg(b.event ORDER BY f.event_id DESC), '[]') FROM found f,
+					   LATERAL (SELECT evq.http_row(to_jsonb(e)) AS event FROM evq.events e WHERE e.event_id = f.event_id OFFSET 0) b),
+			'next', CASE WHEN (SELECT count(*) FROM found) = $10 THEN (SELECT f.event_id FROM found f ORDER BY f.event_id LIMIT 1)
+						 WHEN (SELECT count(*) FROM examined) = %3$s THEN (SELECT x.event_id FROM examined x ORDER BY x.event_id LIMIT 1) END)
+		$events$, format(filter, 'evq.event'), format(filter, 'evq.event_history'), examine)
+	INTO answer
+	USING evq.http_id(given ->> 'after', 'after'), array_remove(search.flow_types || (given ->> 'flow_type'), NULL),
+		array_remove(search.event_types || (given ->> 'event_type'), NULL), evq.http_states(string_to_array(given ->> 'status', ',')),
+		evq.http_states(search.statuses), given ->> 'flow_id', search.ids, search.paths, search.path_values, page;
+	RETURN answer;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.evq_http_events(text, jsonb, jsonb, jsonb) IS
+$$GET /api/events: events, newest first; flow_type, event_type, status (several with commas), flow_id, q, after, limit.
+With a filter on payloads a page may be short and yet have a next one. Errors: EQ006 bad argument.$$;
+
+CREATE FUNCTION @extschema@.evq_http_pending(target text, query jsonb, headers jsonb, body jsonb)
+RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	page int := evq.http_limit(evq.http_object(query, '{limit}'));
+BEGIN
+	RETURN jsonb_build_object('events',
+		(SELECT coalesce(jsonb_agg(evq.http_row(to_jsonb(p))), '[]') FROM @extschema@.evq_pending(target, page) p));
+END
+$$;
+COMMENT ON FUNCTION @extschema@.evq_http_pending(text, jsonb, jsonb, jsonb) IS
+'GET /api/events/pending/{flow}: the events that have been due the longest; limit. Errors: EQ001 unknown flow, EQ006 bad argument';
+
+CREATE FUNCTION @extschema@.evq_http_counts(target text, query jsonb, headers jsonb, body jsonb)
+RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	given jsonb := evq.http_object(query, '{flow_type}');
+BEGIN
+	RETURN jsonb_build_object('counts',
+		(SELECT coalesce(jsonb_agg(evq.http_row(to_jsonb(c)) ORDER BY c.flow_type, c.event_type, c.state), '[]')
+		 FROM @extschema@.evq_counts(given ->> 'flow_type') c));
+END
+$$;
+COMMENT ON FUNCTION @extschema@.evq_http_counts(text, jsonb, jsonb, jsonb) IS
+'GET /api/counts: live events by flow, type and status; flow_type. Errors: EQ006 unknown key';
+
+CREATE FUNCTION @extschema@.evq_http_flows(target text, query jsonb, headers jsonb, body jsonb)
+RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	given jsonb := evq.http_object(query, '{after, limit}');
+	page int := evq.http_limit(given);
+BEGIN
+	RETURN (
+		SELECT jsonb_build_object('flows', coalesce(jsonb_agg(to_jsonb(f) ORDER BY f.flow_type), '[]'),
+								  'next', CASE WHEN count(*) = page THEN max(f.flow_type) END)
+		FROM (SELECT * FROM evq.flows l WHERE given ->> 'after' IS NULL OR l.flow_type > given ->> 'after'
+			  ORDER BY l.flow_type LIMIT page) f);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.evq_http_flows(text, jsonb, jsonb, jsonb) IS
+'GET /api/flows: the flows by name; after, limit. Errors: EQ006 bad argument';
+
+CREATE FUNCTION @extschema@.evq_http_event_types(target text, query jsonb, headers jsonb, body jsonb)
+RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	given jsonb := evq.http_object(query, '{flow_type, after, limit}');
+	page int := evq.http_limit(given);
+BEGIN
+	RETURN (
+		SELECT jsonb_build_object('event_types', coalesce(jsonb_agg(to_jsonb(t) ORDER BY t.event_type), '[]'),
+								  'next', CASE WHEN count(*) = page THEN max(t.event_type) END)
+		FROM (SELECT * FROM evq.event_types l
+			  WHERE (given ->> 'after' IS NULL OR l.event_type > given ->> 'after')
+				AND (given ->> 'flow_type' IS NULL OR l.flow_type = given ->> 'flow_type')
+			  ORDER BY l.event_type LIMIT page) t);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.evq_http_event_types(text, jsonb, jsonb, jsonb) IS
+'GET /api/event-types: the event types by name; flow_type, after, limit. Errors: EQ006 bad argument';
+
+-- As evq_http_events: the newest errors are found in their table.
+CREATE FUNCTION @extschema@.evq_http_errors(target text, query jsonb, headers jsonb, body jsonb)
+RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	given jsonb := evq.http_object(query, '{flow_type, event_type, event_id, after, limit}');
+	page int := evq.http_limit(given);
+	examine int := CASE WHEN given ?| '{flow_type, event_type}' THEN 2000 ELSE page END;
+	after_parts text[] := regexp_match(given ->> 'after', '^([0-9]{1,18})_([-0-9a-f]{36})_([0-9]{1,5})$');
+	answer jsonb;
+BEGIN
+	IF given ? 'after' AND after_parts IS NULL THEN
+		PERFORM evq.http_refuse('after', 'the "next" of a page');
+	END IF;
+	EXECUTE $errors$
+		WITH examined AS MATERIALIZED (
+			SELECT r.* FROM evq.event_error r
+			WHERE ($1 IS NULL OR (r.failed_at, r.event_id, r.attempt) < ($1, $2, $3)) AND ($4 IS NULL OR r.event_id = $4)
+			ORDER BY r.failed_at DESC, r.event_id DESC, r.attempt DESC
+			LIMIT $8),
+		found AS MATERIALIZED (
+			SELECT x.failed_at, x.event_id, x.attempt, evq.http_row(
+				jsonb_build_object('event_type', b.event_type, 'flow_type', b.flow_type, 'flow_id', b.flow_id, 'state', b.state) || to_jsonb(x)) AS error
+			FROM examined x, LATERAL (SELECT e.* FROM evq.events e WHERE e.event_id = x.event_id OFFSET 0) b
+			WHERE ($5 IS NULL OR b.flow_type = $5) AND ($6 IS NULL OR b.event_type = $6)
+			ORDER BY x.failed_at DESC, x.event_id DESC, x.attempt DESC
+			LIMIT $7),
+		last AS (
+			(SELECT f.failed_at, f.event_id, f.attempt FROM found f
+			 WHERE (SELECT count(*) FROM found) = $7 ORDER BY 1, 2, 3 LIMIT 1)
+			UNION ALL
+			(SELECT x.failed_at, x.event_id, x.attempt FROM examined x
+			 WHERE (SELECT count(*) FROM examined) = $8 ORDER BY 1, 2, 3 LIMIT 1)
+			ORDER BY 1 DESC, 2 DESC, 3 DESC LIMIT 1)
+		SELECT jsonb_build_object(
+			'errors', (SELECT coalesce(jsonb_agg(f.error ORDER BY f.failed_at DESC, f.event_id DESC, f.attempt DESC), '[]') FROM found f),
+			'next', (SELECT format('%s_%s_%s', (extract(epoch FROM l.failed_at) * 1000000)::bigint, l.event_id, l.attempt) FROM last l))
+		$errors$
+	INTO answer
+	USING timestamptz 'epoch' + after_parts[1]::bigint * interval '1 microsecond', evq.http_id(after_parts[2], 'after'),
+		after_parts[3]::int, evq.http_id(given ->> 'event_id', 'event_id'), given ->> 'flow_type', given ->> 'event_type', page, examine;
+	RETURN answer;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.evq_http_errors(text, jsonb, jsonb, jsonb) IS
+'GET /api/errors: failed attempts, newest first; flow_type, event_type, event_id, after, limit. Errors: EQ006 bad argument';
+
+CREATE FUNCTION @extschema@.evq_http_health(target text, query jsonb, headers jsonb, body jsonb)
+RETURNS jsonb LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT jsonb_build_object(
+		'status', CASE WHEN s.problem IS NULL THEN 'ok' ELSE 'degraded' END, 'database', 'up',
+		'version', @extschema@.evq_version(),
+		'engine', jsonb_build_object('running', s.running, 'last_turn_at', s.last_turn_at, 'problem', s.problem, 'hint', s.hint))
+	FROM @extschema@.evq_status() s
+$$;
+COMMENT ON FUNCTION @extschema@.evq_http_health(text, jsonb, jsonb, jsonb) IS
+'GET /health: the engine as evq_status() sees it. Errors: none of its own';
+
+-- Configuration.
+
+CREATE FUNCTION evq.http_configured(event_type text) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT to_jsonb(t) FROM evq.event_types t WHERE t.event_type = http_configured.event_type $$;
+COMMENT ON FUNCTION evq.http_configured(text) IS 'The row of an event type';
+
+CREATE FUNCTION @extschema@.evq_http_configure(target text, query jsonb, headers jsonb, body jsonb)
+RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	given jsonb := evq.http_object(body, '{flow_type, max_attempts, lifespan, attempt_delays, backoff_factor, max_delay, jitter,
+		attempt_timeout, on_suspend_timeout, on_fail_event_type, priority, max_payload_bytes, retention}');
+BEGIN
+	PERFORM @extschema@.evq_configure(target,
+		flow_type => evq.http_text(given, 'flow_type'),
+		max_attempts => evq.http_integer(given, 'max_attempts', -2147483648, 2147483647)::int,
+		lifespan => evq.http_duration(given -> 'lifespan', 'lifespan'),
+		attempt_delays => evq.http_durations(given, 'attempt_delays'),
+		backoff_factor => evq.http_number(given, 'backoff_factor'),
+		max_delay => evq.http_duration(given -> 'max_delay', 'max_delay'),
+		jitter => evq.http_number(given, 'jitter'),
+		attempt_timeout => evq.http_duration(given -> 'attempt_timeout', 'attempt_timeout'),
+		on_suspend_timeout => evq.http_text(given, 'on_suspend_timeout'),
+		on_fail_event_type => evq.http_text(given, 'on_fail_event_type'),
+		priority => evq.http_integer(given, 'priority', -2147483648, 2147483647)::int,
+		max_payload_bytes => evq.http_integer(given, 'max_payload_bytes', -2147483648, 2147483647)::int,
+		retention => evq.http_duration(given -> 'retention', 'retention'));
+	RETURN evq.http_configured(target);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.evq_http_configure(text, jsonb, jsonb, jsonb) IS
+'PUT /api/event-types/{type}: makes or changes an event type, as evq_configure() does. Errors: as evq_configure';
+
+CREATE FUNCTION @extschema@.evq_http_suspend_event_type(target text, query jsonb, headers jsonb, body jsonb)
+RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM evq.http_object(body, '{}');
+	PERFORM @extschema@.evq_suspend_event_type(target);
+	RETURN evq.http_configured(target);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.evq_http_suspend_event_type(text, jsonb, jsonb, jsonb) IS
+'POST /api/event-types/{type}/suspend. Errors: EQ001 unknown event type';
+
+CREATE FUNCTION @extschema@.evq_http_unsuspend_event_type(target text, query jsonb, headers jsonb, body jsonb)
+RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM evq.http_object(body, '{}');
+	PERFORM @extschema@.evq_unsuspend_event_type(target);
+	RETURN evq.http_configured(target);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.evq_http_unsuspend_event_type(text, jsonb, jsonb, jsonb) IS
+'POST /api/event-types/{type}/unsuspend. Errors: EQ001 unknown event type';

@@ -1,0 +1,224 @@
+-- The functions of the HTTP gateway's routes: what they take, what they answer, what they refuse.
+BEGIN;
+SELECT * FROM no_plan();
+
+SELECT evq_configure('STEP', 'FLOW_H', 3, '1 hour', '{0 s}', attempt_timeout => '10 min');
+SELECT evq_configure('NEXT_STEP', 'FLOW_H');
+
+-- call('publish', body => ..., ...): the answer of a route's function; error(...): SQLSTATE, message and hint.
+CREATE FUNCTION pg_temp.call(verb text, body text DEFAULT NULL, target text DEFAULT NULL, query text DEFAULT '{}', headers text DEFAULT '{}')
+RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+	answer jsonb;
+BEGIN
+	EXECUTE format('SELECT answer FROM evq_http_%s($1, $2, $3, $4) AS answer', verb) INTO answer USING target, query::jsonb, headers::jsonb, body::jsonb;
+	RETURN answer;
+END
+$$;
+CREATE FUNCTION pg_temp.error(verb text, body text DEFAULT NULL, target text DEFAULT NULL, query text DEFAULT '{}', headers text DEFAULT '{}')
+RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	hint text;
+BEGIN
+	PERFORM pg_temp.call(verb, body, target, query, headers);
+	RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+	RETURN SQLSTATE || ' ' || SQLERRM || CASE WHEN hint = '' THEN '' ELSE ' ' || hint END;
+END
+$$;
+CREATE FUNCTION pg_temp.new(flow_id text DEFAULT 'case') RETURNS text LANGUAGE sql AS $$ SELECT evq_publish('STEP', NULL, flow_id)::text $$;
+CREATE FUNCTION pg_temp.taken(flow_id text DEFAULT 'case', OUT id text, OUT permit text) LANGUAGE plpgsql AS $$
+BEGIN
+	id := pg_temp.new(flow_id);
+	permit := pg_temp.call('acquire', target => id) ->> 'permit';
+END
+$$;
+CREATE FUNCTION pg_temp.keys(given jsonb) RETURNS text LANGUAGE sql AS $$ SELECT string_agg(k, ' ' ORDER BY k) FROM jsonb_object_keys(given) k $$;
+
+-- Publish.
+SELECT pg_temp.call('publish', '{"event_type": "STEP", "flow_type": "FLOW_H", "flow_id": "a", "payload": {"n": 1}, "run_at": "2999-01-01", "priority": 5, "headers": {"h": 1}}') AS answer \gset
+SELECT is(pg_temp.keys(:'answer'), 'event_id', 'publish answers the id');
+SELECT results_eq($$SELECT flow_id, priority, attempt_scheduled_at FROM evq.events$$, $$VALUES ('a', 5, '2999-01-01'::timestamptz)$$, 'publish: every key');
+SELECT is(evq_event((:'answer'::jsonb ->> 'event_id')::uuid) -> 'payload', '{"n": 1}', 'publish: the payload');
+SELECT is(pg_temp.call('publish', '{"event_type": "STEP", "flow_id": "k", "payload": "text"}', headers => '{"idempotency-key": "k1"}'),
+		  pg_temp.call('publish', '{"event_type": "STEP", "flow_id": "k", "payload": "text", "idempotency_key": "k1"}'), 'the header Idempotency-Key is idempotency_key');
+SELECT is(pg_temp.error('publish', '{"event_type": "STEP", "flow_id": "k", "idempotency_key": "k2"}', headers => '{"idempotency-key": "k1"}'),
+		  'EQ006 the header Idempotency-Key and idempotency_key differ Send one of them.', 'but not another one');
+SELECT matches(pg_temp.error('publish', '{"event_type": "STEP", "flow_id": "k", "payload": "other"}', headers => '{"idempotency-key": "k1"}'), '^EQ008 ', 'reused key');
+SELECT matches(pg_temp.error('publish', '{"event_type": "NONE_SUCH", "flow_id": "k"}'), '^EQ001 .* Configure it', 'unknown type');
+SELECT matches(pg_temp.error('publish', '{"event_type": "STEP", "flow_id": "k", "colour": 1}'), '^EQ006 unknown key "colour" ', 'unknown key');
+SELECT matches(pg_temp.error('publish', body), '^(EQ006|22007) ', 'publish ' || coalesce(body, 'nothing'))
+FROM (VALUES (NULL), ('{}'), ('[]'), ('1'), ('"a"'), ('null'), ('{"event_type": 1}'), ('{"event_type": "STEP", "flow_id": {}}'), ('{"event_type": "STEP", "flow_id": "a", "run_at": "soon"}')) bad (body);
+
+SELECT is(jsonb_array_length(pg_temp.call('publish_batch', '[{"event_type": "STEP", "flow_id": "b1"}, {"event_type": "NEXT_STEP", "flow_id": "b2"}]') -> 'event_ids'), 2, 'publish_batch');
+SELECT is(pg_temp.call('publish_batch', '[]'), '{"event_ids": []}', 'an empty batch');
+SELECT matches(pg_temp.error('publish_batch', body), '^EQ006 ', 'publish_batch ' || coalesce(body, 'nothing')) FROM (VALUES (NULL), ('{}'), ('[1]')) bad (body);
+SELECT matches(pg_temp.error('publish_batch', '[]', headers => '{"idempotency-key": "k"}'), '^EQ006 ', 'a batch has no key of its own');
+
+-- Acquire.
+SELECT pg_temp.new('acquire') AS id \gset
+SELECT pg_temp.call('acquire', '{"worker": "w", "permit_for": 60}', :'id') AS answer \gset
+SELECT is(pg_temp.keys(:'answer'), 'acquired attempt attempt_due_at attempts_left due_at event_id event_type flow_id flow_type headers payload permit', 'acquire: the columns of evq.acquired');
+SELECT ok((:'answer'::jsonb ->> 'attempt_due_at')::timestamptz BETWEEN now() + interval '60 s' AND clock_timestamp() + interval '60 s', 'permit_for: a number is seconds');
+SELECT is((SELECT worker FROM evq.events WHERE event_id = :'id'), 'w', 'acquire: worker');
+SELECT is(pg_temp.call('acquire', target => :'id'), '{"acquired": false}', 'acquired already');
+SELECT is(pg_temp.call('acquire', target => gen_random_uuid()::text), '{"acquired": false}', 'no such event');
+SELECT is(pg_temp.error('acquire', target => 'x'), 'EQ006 the event id is not a UUID Pass a UUID, or leave it out where it is not required.', 'not an id');
+SELECT is(pg_temp.error('acquire', '{"who": 1}', :'id'), 'EQ006 unknown key "who" Known are: worker, permit_for.', 'unknown key');
+SELECT matches(pg_temp.error('acquire', format('{"permit_for": %s}', bad), :'id'), '^EQ006 permit_for is ', 'permit_for ' || bad)
+FROM unnest('{true, [], 0, -1, 1e300, "\"soon\"", "\"\""}'::text[]) bad;
+
+SELECT pg_temp.new('next') AS id \gset
+SELECT is(answer #>> '{events, 0, flow_id}', 'b2', 'acquire_next: event_types') FROM evq_http_acquire_next('FLOW_H', '{}', '{}', '{"event_types": ["NEXT_STEP"]}');
+SELECT results_eq($$SELECT jsonb_array_length(answer -> 'events'), wait_ms, channel FROM evq_http_acquire_next('FLOW_H', '{}', '{}', '{"max_events": 100, "wait": 10}')$$,
+	$$VALUES (3, NULL::int, NULL::text)$$, 'acquire_next: all that is due');
+SELECT results_eq($$SELECT answer, wait_ms, channel FROM evq_http_acquire_next('FLOW_H', '{}', '{}', '{"wait": "2.5 s"}')$$,
+	$$VALUES ('{"events": []}'::jsonb, 2500, 'evq_flow_h')$$, 'nothing, and the client would wait');
+SELECT results_eq($$SELECT answer, wait_ms, channel FROM evq_http_acquire_next('FLOW_H', '{}', '{}', NULL)$$,
+	$$VALUES ('{"events": []}'::jsonb, NULL::int, NULL::text)$$, 'nothing, and the client would not');
+SELECT throws_ok($$SELECT evq_http_acquire_next('NONE_SUCH', '{}', '{}', NULL)$$, 'EQ001', NULL, 'unknown flow');
+SELECT throws_ok(format($$SELECT evq_http_acquire_next('FLOW_H', '{}', '{}', %L)$$, bad), 'EQ006', NULL, 'acquire_next: ' || bad)
+FROM unnest(ARRAY['{"wait": 61}', '{"wait": -1}', '{"max_events": 0}', '{"max_events": 1.5}', '{"max_events": 10001}', '{"event_types": "STEP"}', '{"event_types": [1]}', '{"x": 1}', '[]']) bad;
+
+-- Reports.
+SELECT * FROM pg_temp.taken('succeed') \gset
+SELECT pg_temp.call('succeed', format('{"permit": %s, "result": {"ok": true}, "spinoffs": [{"event_type": "NEXT_STEP", "payload": 1}]}', :'permit'), :'id') AS answer \gset
+SELECT is(pg_temp.keys(:'answer') || (:'answer'::jsonb ->> 'acknowledged'), 'acknowledged spinoff_event_idstrue', 'succeed');
+SELECT is((SELECT flow_id FROM evq.events WHERE event_id = (:'answer'::jsonb -> 'spinoff_event_ids' ->> 0)::uuid), 'succeed', 'its spinoff exists');
+SELECT is(pg_temp.call('succeed', format('{"permit": "%s"}', :'permit'), :'id'), :'answer', 'again, with the permit as a string');
+SELECT matches(pg_temp.error('succeed', '{"permit": 1}', :'id'), '^EQ00[34] ', 'another permit');
+SELECT matches(pg_temp.error('succeed', format('{"permit": %s}', bad), :'id'), '^EQ006 permit is not a whole number', 'permit ' || bad)
+FROM unnest('{1.5, true, [], "\"\"", 9223372036854775808}'::text[]) bad;
+SELECT matches(pg_temp.error('succeed', NULL, gen_random_uuid()::text), '^EQ002 ', 'no such event');
+SELECT is(pg_temp.call('succeed', '{"permit": null, "result": null, "spinoffs": null}', id) ->> 'acknowledged', 'true', 'null is as left out') FROM pg_temp.taken('null');
+
+SELECT * FROM pg_temp.taken('fail') \gset
+SELECT is(pg_temp.call('fail', format('{"permit": %s, "error_message": "no", "stack_trace": "t", "retry_in": "1 min"}', :'permit'), :'id'),
+		  '{"acknowledged": true, "status": "AWAITING_PROCESSING"}', 'fail: retried');
+SELECT is(pg_temp.call('fail', '{"error_message": "no", "retryable": false}', id), '{"acknowledged": true, "status": "FAILED"}', 'fail: for good') FROM pg_temp.taken('for good');
+SELECT matches(pg_temp.error('fail', '{}', :'id'), '^EQ006 error_message is NULL', 'fail without a message');
+SELECT matches(pg_temp.error('fail', '{"error_message": "no", "retryable": "yes"}', :'id'), '^EQ006 retryable is not true or false', 'retryable');
+SELECT matches(pg_temp.error('fail', '{"error_message": 7}', :'id'), '^EQ006 error_message is not a string', 'error_message');
+SELECT matches(pg_temp.error('fail', format('{"error_message": "no", "permit": %s}', :'permit'), :'id'), '^EQ00[34] ', 'fail, twice');
+
+SELECT * FROM pg_temp.taken('heartbeat') \gset
+SELECT pg_temp.call('heartbeat', format('{"permit": %s, "extend_by": "5 min"}', :'permit'), :'id') AS answer \gset
+SELECT is(pg_temp.keys(:'answer') || (:'answer'::jsonb ->> 'held'), 'attempt_due_at cancel_requested event_id heldtrue', 'heartbeat');
+SELECT is(pg_temp.call('heartbeat', '{"permit": 1}', :'id') ->> 'held', 'false', 'heartbeat: another permit');
+SELECT matches(pg_temp.error('heartbeat', NULL, :'id'), '^EQ006 permit is not ', 'heartbeat without permit');
+SELECT is(pg_temp.call('suspend', format('{"permit": %s, "timeout": 30}', :'permit'), :'id') - 'state_due_at', '{"acknowledged": true, "status": "SUSPENDED"}', 'suspend');
+SELECT is(pg_temp.call('activate', '{"payload_patch": {"a": 1}}', :'id'), '{"acknowledged": true, "status": "AWAITING_PROCESSING"}', 'activate');
+SELECT is(evq_event(:'id') -> 'payload', '{"a": 1}', 'activate: payload_patch');
+SELECT matches(pg_temp.error('activate', NULL, :'id'), '^EQ003 ', 'activate, twice');
+SELECT pg_temp.call('acquire', target => :'id') ->> 'permit' AS permit \gset
+SELECT is(pg_temp.call('release', format('{"permit": %s}', :'permit'), :'id'), '{"acknowledged": true, "status": "AWAITING_PROCESSING"}', 'release');
+SELECT pg_temp.call('acquire', target => :'id') ->> 'permit' AS permit \gset
+SELECT is(pg_temp.error('snooze', format('{"permit": %s, "run_at": "soon"}', :'permit'), :'id'),
+		  'EQ006 run_at is not a time such as "2030-01-31T12:00:00Z" Pass a time such as "2030-01-31T12:00:00Z", or leave it out where it is not required.', 'snooze until soon');
+SELECT is(pg_temp.call('snooze', format('{"permit": %s, "run_at": "%s"}', :'permit', now() + interval '1 min'), :'id'),
+		  '{"acknowledged": true, "status": "AWAITING_PROCESSING"}', 'snooze');
+SELECT is(pg_temp.call('cancel', '{"reason": "enough"}', :'id'), '{"acknowledged": true, "status": "CANCELED"}', 'cancel');
+SELECT is((SELECT reason FROM evq.events WHERE event_id = :'id'), 'enough', 'cancel: reason');
+SELECT is(pg_temp.call('retry', NULL, :'id'), '{"acknowledged": true, "status": "AWAITING_PROCESSING"}', 'retry');
+SELECT matches(pg_temp.error('retry', '{"now": true}', :'id'), '^EQ006 unknown key "now" None is known here', 'retry takes nothing');
+SELECT matches(pg_temp.error(verb, body, gen_random_uuid()::text), '^EQ002 ', verb || ': no such event')
+FROM (VALUES ('fail', '{"error_message": "no"}'), ('suspend', '{"permit": 1}'), ('activate', NULL), ('release', '{"permit": 1}'),
+			 ('snooze', '{"permit": 1, "run_at": "2999-01-01"}'), ('cancel', NULL), ('retry', NULL), ('event', NULL)) verbs (verb, body);
+SELECT matches(pg_temp.error(verb, '{"permit": 1, "zzz": 1}', gen_random_uuid()::text), '^EQ006 unknown key ', verb || ': unknown key')
+FROM unnest('{acquire, succeed, fail, heartbeat, suspend, activate, release, snooze, cancel, retry}'::text[]) verb;
+
+-- Reads.
+SELECT pg_temp.call('event', target => event_id::text) AS answer FROM evq.events WHERE flow_id = 'succeed' AND event_type = 'STEP' \gset
+SELECT is((:'answer'::jsonb ->> 'status') || (:'answer'::jsonb #>> '{children, 0, status}') || (:'answer'::jsonb ? 'state')::text, 'SUCCEEDEDAWAITING_PROCESSINGfalse', 'event: status, not state');
+SELECT matches(pg_temp.error('event', target => gen_random_uuid()::text, query => '{"x": "1"}'), '^EQ006 unknown key "x"', 'event: unknown key');
+
+CREATE FUNCTION pg_temp.listed(query text) RETURNS text LANGUAGE sql AS
+$$ SELECT string_agg(e ->> 'flow_id', ' ' ORDER BY place) FROM jsonb_array_elements(pg_temp.call('events', query => query) -> 'events') WITH ORDINALITY l (e, place) $$;
+SELECT evq_configure('OTHER', 'FLOW_S');
+SELECT evq_publish('OTHER', NULL, 's-' || n, jsonb_build_object('n', n, 'deep', jsonb_build_object('text', 'x' || n))) FROM generate_series(1, 5) n;
+SELECT is(pg_temp.listed('{"flow_type": "FLOW_S"}'), 's-5 s-4 s-3 s-2 s-1', 'events: newest first');
+SELECT is(pg_temp.listed('{"event_type": "OTHER", "status": "awaiting_processing,SUCCEEDED", "limit": "2"}'), 's-5 s-4', 'events: type, status, limit');
+SELECT is(pg_temp.listed('{"event_type": "OTHER", "flow_type": "FLOW_H"}'), NULL, 'events: both must hold');
+SELECT is(pg_temp.listed('{"flow_id": "s-3"}'), 's-3', 'events: flow_id');
+SELECT is(pg_temp.listed(jsonb_build_object('q', q)::text), wanted, 'events: ' || q) FROM (VALUES
+	('flow:FLOW_S id:s-2', 's-2'), ('s-4', 's-4'), ('s-*', 's-5 s-4 s-3 s-2 s-1'), ('type:OTHER payload.n:3', 's-3'), ('payload.deep.text:x5', 's-5'),
+	('payload.n:3 payload.deep.text:x3', 's-3'), ('payload.n:3 payload.n:4', NULL), ('flow:FLOW_S flow:FLOW_H', NULL), ('s-1 s-2', NULL),
+	('status:FAILED', 'for good'), ('  flow:FLOW_S   s-1 ', 's-1'), ('colour:red', NULL), ('''; DROP TABLE evq.event; --', NULL), ('payload.n:%', NULL)) searches (q, wanted);
+SELECT is(pg_temp.listed(jsonb_build_object('q', upper(event_id::text))::text), 's-1', 'events: an event''s id') FROM evq.events WHERE flow_id = 's-1';
+SELECT is(pg_temp.listed('{"q": ""}'), pg_temp.listed('{}'), 'events: an empty search is none');
+WITH RECURSIVE pages AS (
+	SELECT pg_temp.call('events', query => '{"flow_type": "FLOW_S", "limit": "2"}') AS page
+	UNION ALL
+	SELECT pg_temp.call('events', query => jsonb_build_object('flow_type', 'FLOW_S', 'limit', '2', 'after', page ->> 'next')::text) FROM pages WHERE page ->> 'next' IS NOT NULL)
+SELECT is(string_agg(e ->> 'flow_id', ' '), 's-5 s-4 s-3 s-2 s-1', 'events: page by page') FROM pages, jsonb_array_elements(page -> 'events') e;
+SELECT matches(pg_temp.error('events', query => query), '^EQ006 ', 'events: ' || query) FROM unnest(ARRAY['{"limit": "0"}', '{"limit": "501"}', '{"limit": "x"}',
+	'{"after": "x"}', '{"status": "DONE"}', '{"q": "status:DONE"}', '{"colour": "red"}']) query;
+SELECT matches(pg_temp.error('events', query => jsonb_build_object('q', repeat('x ', 21))::text), '^EQ006 q has 21 words', 'events: too many words');
+
+SELECT is(pg_temp.call('pending', target => 'FLOW_S', query => '{"limit": "2"}') #>> '{events, 1, flow_id}', 's-2', 'pending: oldest first');
+SELECT is(pg_temp.call('pending', target => 'FLOW_S') #>> '{events, 0, status}', 'AWAITING_PROCESSING', 'pending: status');
+SELECT matches(pg_temp.error('pending', target => 'NONE_SUCH'), '^EQ001 ', 'pending: unknown flow');
+SELECT is(pg_temp.call('counts', query => '{"flow_type": "FLOW_S"}'), '{"counts": [{"flow_type": "FLOW_S", "event_type": "OTHER", "status": "AWAITING_PROCESSING", "events": 5}]}', 'counts');
+SELECT matches(pg_temp.error('counts', query => '{"x": "1"}'), '^EQ006 ', 'counts: unknown key');
+SELECT is((SELECT string_agg(f ->> 'flow_type', ' ') FROM jsonb_array_elements(pg_temp.call('flows', query => '{"after": "FLOW_H"}') -> 'flows') f), 'FLOW_S', 'flows');
+SELECT is(pg_temp.call('flows', query => '{"limit": "1"}') ->> 'next', 'FLOW_H', 'flows: page by page');
+SELECT is(pg_temp.keys(pg_temp.call('flows') #> '{flows, 0}'), (SELECT string_agg(attname, ' ' ORDER BY attname COLLATE "C") FROM pg_attribute WHERE attrelid = 'evq.flows'::regclass AND attnum > 0), 'flows: the columns of evq.flows');
+SELECT is((SELECT string_agg(t ->> 'event_type', ' ') FROM jsonb_array_elements(pg_temp.call('event_types', query => '{"flow_type": "FLOW_H"}') -> 'event_types') t), 'NEXT_STEP STEP', 'event_types');
+SELECT is(pg_temp.call('event_types', query => '{"flow_type": "FLOW_H", "after": "NEXT_STEP", "limit": "1"}') ->> 'next', 'STEP', 'event_types: page by page');
+
+-- Errors of one instant and of several come page by page, each once.
+SELECT evq_fail(t.id::uuid, 'again ' || n) FROM generate_series(1, 4) n, LATERAL pg_temp.taken('error-' || n) t;
+WITH RECURSIVE pages AS (
+	SELECT pg_temp.call('errors', query => '{"event_type": "STEP", "limit": "1"}') AS page
+	UNION ALL
+	SELECT pg_temp.call('errors', query => jsonb_build_object('event_type', 'STEP', 'limit', '1', 'after', page ->> 'next')::text) FROM pages WHERE page ->> 'next' IS NOT NULL)
+SELECT is(count(*) || ' ' || count(DISTINCT e), '6 6', 'errors: page by page') FROM pages, jsonb_array_elements(page -> 'errors') e;
+SELECT is(pg_temp.call('errors') #>> '{errors, 0, error_message}', 'again 4', 'errors: newest first');
+SELECT is(pg_temp.keys(pg_temp.call('errors') #> '{errors, 0}'), 'attempt error_message event_id event_type failed_at flow_id flow_type outcome stack_trace status worker', 'errors: the columns of evq.errors');
+SELECT is(pg_temp.call('errors', query => '{"flow_type": "FLOW_S"}'), '{"errors": [], "next": null}', 'errors: of another flow');
+SELECT is(pg_temp.call('errors', query => jsonb_build_object('event_id', event_id)::text) #>> '{errors, 0, flow_id}', 'error-2', 'errors: of one event') FROM evq.events WHERE flow_id = 'error-2';
+SELECT matches(pg_temp.error('errors', query => query), '^EQ006 ', 'errors: ' || query) FROM unnest(ARRAY['{"after": "1"}', '{"event_id": "x"}', '{"limit": "-1"}', '{"x": "1"}']) query;
+
+SELECT is(pg_temp.keys(pg_temp.call('health')), 'database engine status version', 'health');
+
+-- Configuration.
+SELECT pg_temp.call('configure', '{"flow_type": "FLOW_S", "max_attempts": 4, "lifespan": 7200, "attempt_delays": [0, "10 s", 1.5], "backoff_factor": 2, "max_delay": "1 hour", "jitter": 0.5,
+	"attempt_timeout": 60, "on_suspend_timeout": "retry", "on_fail_event_type": "OTHER", "priority": 3, "max_payload_bytes": 1000, "retention": "1 day"}', 'NEW') AS answer \gset
+SELECT is(:'answer'::jsonb, (SELECT to_jsonb(t) FROM evq.event_types t WHERE event_type = 'NEW'), 'configure answers the row');
+SELECT results_eq($$SELECT max_attempts, lifespan, attempt_delays, backoff_factor, on_fail_event_type, retention FROM evq.event_types WHERE event_type = 'NEW'$$,
+	$$VALUES (4, interval '2 hours', '{0 s, 10 s, 1.5 s}'::interval[], 2::float8, 'OTHER', interval '1 day')$$, 'configure: what was asked for');
+SELECT is(pg_temp.call('configure', '{"priority": 4}', 'NEW') - 'priority', :'answer'::jsonb - 'priority', 'configure leaves the rest');
+SELECT matches(pg_temp.error('configure', body, 'NEW'), '^EQ006 ', 'configure: ' || body) FROM unnest(ARRAY['{"max_attempts": 0}', '{"jitter": 2}', '{"jitter": 1e400}', '{"jitter": "1"}', '{"lifespan": "-1 s"}',
+	'{"attempt_delays": 1}', '{"attempt_delays": [null]}', '{"attempt_delays": [[1]]}', '{"is_suspended": true}', '{"event_type": "X"}', '[]']) body;
+SELECT matches(pg_temp.error('configure', '{"on_fail_event_type": "NONE_SUCH"}', 'NEW'), '^EQ001 ', 'configure: unknown on-fail type');
+SELECT is(pg_temp.call('suspend_event_type', NULL, 'NEW') ->> 'is_suspended', 'true', 'suspend_event_type');
+SELECT is(pg_temp.call('unsuspend_event_type', NULL, 'NEW') ->> 'is_suspended', 'false', 'unsuspend_event_type');
+SELECT matches(pg_temp.error(verb, NULL, 'NONE_SUCH'), '^EQ001 ', verb || ': unknown type') FROM unnest('{suspend_event_type, unsuspend_event_type}'::text[]) verb;
+
+-- A role that may call a route may call all that the route calls.
+CREATE FUNCTION pg_temp.as_role(role name, verb text, body text DEFAULT NULL, target text DEFAULT NULL) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('SET LOCAL ROLE %I', role);
+	EXECUTE format('SELECT FROM public.evq_http_%s($1, ''{}'', ''{}'', $2)', verb) USING target, body::jsonb;
+	RAISE EXCEPTION USING ERRCODE = 'P0000';
+EXCEPTION WHEN OTHERS THEN
+	RETURN CASE SQLSTATE WHEN 'P0000' THEN 'done' ELSE SQLSTATE END;
+END
+$$;
+SELECT * FROM pg_temp.taken('roles') \gset
+SELECT is(pg_temp.as_role(role, verb, replace(body, 'PERMIT', :'permit'), coalesce(target, :'id')),
+		  CASE WHEN role = 'evq_operator' OR role ~ may THEN 'done' ELSE '42501' END, role || ': ' || verb)
+FROM unnest('{evq_publisher, evq_worker, evq_operator, evq_monitor}'::text[]) role, (VALUES
+	('publisher', 'publish', '{"event_type": "STEP", "flow_id": "r"}', NULL), ('publisher', 'publish_batch', '[{"event_type": "STEP", "flow_id": "r"}]', NULL),
+	('worker', 'acquire', NULL, NULL), ('worker', 'acquire_next', '{"wait": 1}', 'FLOW_S'), ('worker', 'succeed', '{"permit": PERMIT}', NULL),
+	('worker', 'fail', '{"permit": PERMIT, "error_message": "no", "retry_in": 1}', NULL), ('worker', 'heartbeat', '{"permit": PERMIT}', NULL),
+	('worker', 'suspend', '{"permit": PERMIT}', NULL), ('worker', 'release', '{"permit": PERMIT}', NULL),
+	('none', 'cancel', NULL, NULL), ('none', 'event', NULL, NULL), ('none', 'events', NULL, NULL), ('none', 'errors', NULL, NULL),
+	('none', 'configure', '{}', 'STEP'), ('none', 'suspend_event_type', NULL, 'STEP'), ('none', 'unsuspend_event_type', NULL, 'STEP'),
+	('worker|monitor', 'pending', NULL, 'FLOW_H'), ('worker|monitor', 'counts', NULL, NULL), ('worker|monitor', 'health', NULL, NULL),
+	('publisher|worker|monitor', 'flows', NULL, NULL), ('publisher|worker|monitor', 'event_types', NULL, NULL)) routes (may, verb, body, target)
+ORDER BY verb, role;
+
+SELECT * FROM finish();
+ROLLBACK;
