@@ -8,6 +8,9 @@
 EXTENSION = evq
 EVQ_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" evq.control)
 
+# Programs beside the extension; none: make PROGRAMS=
+PROGRAMS = gateway
+
 # The parts of the install script, in order.
 SQL_PARTS = \
 	010_schema \
@@ -189,6 +192,7 @@ ifeq (,$(wildcard $(PGXS)))
 $(error "$(PG_CONFIG)" leads to no PostgreSQL development files: run scripts/install-dependencies or set PG_CONFIG)
 endif
 include $(PGXS)
+include $(PROGRAMS:%=%/program.mk)
 
 $(OBJS): $(wildcard src/*.h)
 

@@ -1,0 +1,89 @@
+/*
+ * routes.c
+ *		The routes.
+ */
+#include "routes.h"
+
+#include <string.h>
+
+const Route routes[] = {
+	{"POST", "/api/events", ROUTE_CALL, 201, "evq_http_publish"},
+	{"POST", "/api/events/batch", ROUTE_CALL, 201, "evq_http_publish_batch"},
+	{"GET", "/api/events", ROUTE_CALL, 200, "evq_http_events"},
+	{"GET", "/api/events/{id}", ROUTE_CALL, 200, "evq_http_event"},
+	{"GET", "/api/events/pending/{flow}", ROUTE_CALL, 200, "evq_http_pending"},
+	{"POST", "/api/events/{id}/acquire", ROUTE_CALL, 200, "evq_http_acquire"},
+	{"POST", "/api/events/{id}/success", ROUTE_CALL, 200, "evq_http_succeed"},
+	{"POST", "/api/events/{id}/failure", ROUTE_CALL, 200, "evq_http_fail"},
+	{"POST", "/api/events/{id}/heartbeat", ROUTE_CALL, 200, "evq_http_heartbeat"},
+	{"POST", "/api/events/{id}/snooze", ROUTE_CALL, 200, "evq_http_snooze"},
+	{"POST", "/api/events/{id}/release", ROUTE_CALL, 200, "evq_http_release"},
+	{"POST", "/api/events/{id}/suspend", ROUTE_CALL, 200, "evq_http_suspend"},
+	{"POST", "/api/events/{id}/activate", ROUTE_CALL, 200, "evq_http_activate"},
+	{"POST", "/api/events/{id}/cancel", ROUTE_CALL, 200, "evq_http_cancel"},
+	{"POST", "/api/events/{id}/retry", ROUTE_CALL, 200, "evq_http_retry"},
+	{"POST", "/api/flows/{flow}/acquire", ROUTE_CALL, 200, "evq_http_acquire_next"},
+	{"GET", "/api/counts", ROUTE_CALL, 200, "evq_http_counts"},
+	{"GET", "/api/flows", ROUTE_CALL, 200, "evq_http_flows"},
+	{"GET", "/api/event-types", ROUTE_CALL, 200, "evq_http_event_types"},
+	{"PUT", "/api/event-types/{type}", ROUTE_CALL, 200, "evq_http_configure"},
+	{"POST", "/api/event-types/{type}/suspend", ROUTE_CALL, 200, "evq_http_suspend_event_type"},
+	{"POST", "/api/event-types/{type}/unsuspend", ROUTE_CALL, 200, "evq_http_unsuspend_event_type"},
+	{"GET", "/api/errors", ROUTE_CALL, 200, "evq_http_errors"},
+	{"GET", "/api/schedules", ROUTE_CALL, 200, "evq_http_schedules"},
+	{"GET", "/api/stream", ROUTE_STREAM, 200, "evq_watch"},
+	{"GET", "/ws", ROUTE_WEBSOCKET, 101, "evq_watch"},
+	{"POST", "/mcp", ROUTE_MCP, 200, "evq_mcp"},
+	{"GET", "/metrics", ROUTE_METRICS, 200, "evq_metrics"},
+	{"GET", "/health", ROUTE_HEALTH, 200, "evq_http_health"},
+};
+const int routes_count = (int) (sizeof(routes) / sizeof(routes[0]));
+
+/* Does the path have the form? variable: the segment that {name} stands for, if any. */
+static bool
+matches(const char *pattern, const Target *target, const char **variable)
+{
+	*variable = NULL;
+	for (int i = 0; i < target->segment_count; i++)
+	{
+		size_t length;
+
+		if (*pattern++ != '/')
+			return false;
+		length = strcspn(pattern, "/");
+		if (*pattern == '{' && target->segments[i][0] != '\0')
+			*variable = target->segments[i];
+		else if (strlen(target->segments[i]) != length || strncmp(pattern, target->segments[i], length) != 0)
+			return false;
+		pattern += length;
+	}
+	return *pattern == '\0';
+}
+
+/*
+ * NULL = there is none; then allowed, of ROUTES_METHODS bytes, has the methods of the path, "" where no route has the
+ * path. HEAD is as GET.
+ */
+const Route *
+routes_find(const Target *target, const char *method, const char **variable, char *allowed)
+{
+	allowed[0] = '\0';
+	if (target->segment_count == 0 || target->segment_count > TARGET_SEGMENTS)
+		return NULL;
+	if (strcmp(method, "HEAD") == 0)
+		method = "GET";
+	for (int i = 0; i < routes_count; i++)
+	{
+		if (!matches(routes[i].pattern, target, variable))
+			continue;
+		if (strcmp(routes[i].method, method) == 0)
+			return &routes[i];
+		if (strstr(allowed, routes[i].method) == NULL)
+		{
+			if (allowed[0] != '\0')
+				strcat(allowed, ", ");
+			strcat(allowed, routes[i].method);
+		}
+	}
+	return NULL;
+}

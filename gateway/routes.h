@@ -1,0 +1,39 @@
+/*
+ * routes.h
+ *		The routes: which SQL function serves which method and path.
+ */
+#ifndef EVQ_GATEWAY_ROUTES_H
+#define EVQ_GATEWAY_ROUTES_H
+
+#include <stdbool.h>
+
+#include "target.h"
+
+typedef enum RouteKind
+{
+	ROUTE_CALL,      /* function(target, query, headers, body) returns the answer */
+	ROUTE_MCP,       /* function(headers, body) returns status and answer */
+	ROUTE_METRICS,   /* function() returns the text */
+	ROUTE_HEALTH,    /* as ROUTE_CALL, for everybody, with an answer when the database is away */
+	ROUTE_STREAM,    /* function() permits; server-sent events */
+	ROUTE_WEBSOCKET, /* function() permits; WebSocket */
+} RouteKind;
+
+typedef struct Route
+{
+	const char *method;
+	const char *pattern; /* {name} stands for the one variable segment */
+	RouteKind kind;
+	int status; /* of success */
+	const char *function;
+} Route;
+
+#define ROUTES_METHODS 40
+
+extern const Route routes[];
+extern const int routes_count;
+
+extern const Route *
+routes_find(const Target *target, const char *method, const char **variable, char *allowed);
+
+#endif /* EVQ_GATEWAY_ROUTES_H */

@@ -1,0 +1,273 @@
+/*
+ * stream.c
+ *		The live stream of what happens to events.
+ *
+ * While there is a reader we listen to the channel and ask the dispatcher, again and again, to go on telling. Where
+ * something may have been missed stands a message {"type":"reset"}: the reader has to read the state anew.
+ */
+#include "stream.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "listener.h"
+#include "log.h"
+#include "loop.h"
+#include "memory.h"
+#include "options.h"
+
+#define CHANNEL "evq_events"
+#define WATCH_SQL "SELECT evq_watch()"
+#define WATCH_EVERY 10000
+#define SIGN_EVERY 15000
+#define RESET "{\"type\":\"reset\"}"
+
+static StreamMessage **ring; /* the message of number n at n modulo stream_backlog */
+static uint64_t next_number = 1;
+static uint64_t run; /* tells the numbers of this run of the program from those of another */
+static StreamMessage *gap;
+
+static StreamReader *readers;
+static bool ending;
+static Channel *channel;
+static Timer watch_timer;
+static Timer sign_timer;
+static Call watch_call;
+static char watch_role[sizeof(((StreamReader *) NULL)->role)];
+static bool watch_is_under_way;
+
+static uint64_t
+oldest_number(void)
+{
+	uint64_t backlog = (uint64_t) options.stream_backlog;
+
+	return next_number > backlog ? next_number - backlog : 1;
+}
+
+static void
+wake_readers(void)
+{
+	StreamReader *next;
+
+	for (StreamReader *reader = readers; reader != NULL; reader = next)
+	{
+		next = reader->next;
+		if (reader->place < oldest_number())
+			reader->kind->late(reader);
+		else
+			reader->kind->more(reader);
+	}
+}
+
+static StreamMessage *
+new_message(const char *before, const char *payload, const char *behind)
+{
+	size_t length = strlen(before) + strlen(payload) + strlen(behind);
+	StreamMessage *message = memory_new(sizeof(StreamMessage) + length + 1);
+
+	message->length = length;
+	snprintf(message->text, length + 1, "%s%s%s", before, payload, behind);
+	/* A line's end would end the message for readers of server-sent events; in JSON a blank is as good. */
+	for (char *c = message->text; *c != '\0'; c++)
+	{
+		if (*c == '\n' || *c == '\r')
+			*c = ' ';
+	}
+	return message;
+}
+
+static void
+add_message(StreamMessage *message)
+{
+	StreamMessage **place = &ring[next_number % (uint64_t) options.stream_backlog];
+
+	free(*place);
+	*place = message;
+	next_number++;
+	wake_readers();
+}
+
+static void
+tell_gap(Channel *listened)
+{
+	(void) listened;
+	add_message(new_message(RESET, "", ""));
+}
+
+static void
+tell_event(Channel *listened, const char *payload)
+{
+	(void) listened;
+	if (*payload == '{')
+		add_message(new_message("{\"type\":\"event_update\",\"event\":", payload, "}"));
+}
+
+static const ChannelUser channel_user = {tell_gap, tell_event};
+
+static void
+take_watch_result(Call *call, const PGresult *result)
+{
+	(void) call;
+	watch_is_under_way = false;
+	if (result != NULL && PQresultStatus(result) != PGRES_TUPLES_OK)
+		log_write(LOG_LEVEL_WARNING, "watching failed error=\"%s\"", PQresultErrorMessage(result));
+}
+
+static void
+watch_on(Timer *timer)
+{
+	if (readers == NULL)
+		return;
+	if (!watch_is_under_way)
+	{
+		memcpy(watch_role, readers->role, sizeof(watch_role));
+		watch_call = (Call){.sql = WATCH_SQL,
+							.role = watch_role[0] != '\0' ? watch_role : NULL,
+							.done = take_watch_result};
+		watch_is_under_way = database_submit(&watch_call);
+	}
+	loop_set_timer(timer, WATCH_EVERY);
+}
+
+static void
+give_signs(Timer *timer)
+{
+	if (readers == NULL)
+		return;
+	for (StreamReader *reader = readers; reader != NULL; reader = reader->next)
+		reader->sign_is_due = true;
+	wake_readers();
+	loop_set_timer(timer, SIGN_EVERY);
+}
+
+void
+stream_start(void)
+{
+	ring = memory_new(sizeof(StreamMessage *) * (size_t) options.stream_backlog);
+	run = (uint64_t) time(NULL) << 20 ^ (uint64_t) getpid();
+	gap = new_message(RESET, "", "");
+	watch_timer.due = watch_on;
+	sign_timer.due = give_signs;
+}
+
+void
+stream_end_all(void)
+{
+	StreamReader *next;
+
+	ending = true;
+	for (StreamReader *reader = readers; reader != NULL; reader = next)
+	{
+		next = reader->next;
+		reader->kind->end(reader);
+	}
+}
+
+/* ---------- readers ---------- */
+
+static void
+take_admission(Call *call, const PGresult *result)
+{
+	Request *request = LOOP_OWNER(Request, call, call);
+
+	if (result == NULL || PQresultStatus(result) != PGRES_TUPLES_OK)
+		request_refuse_result(request, result);
+	else if (ending)
+		request_refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, "the gateway is about to stop", NULL);
+	else
+		request->admitted(request);
+	request_resume(request);
+}
+
+/* Asks the database whether the request's role may watch; admitted() makes its answer. */
+void
+stream_admit(Request *request, void (*admitted)(Request *request))
+{
+	request->admitted = admitted;
+	request->call = (Call){.sql = WATCH_SQL, .role = request->role, .done = take_admission};
+	request_suspend(request);
+	if (!database_submit(&request->call))
+		take_admission(&request->call, NULL);
+}
+
+/*
+ * The place that a reader of an earlier connection wants to go on from. Where that is of another run of the program, or
+ * too long ago, it is the next message, and the reader has to be told: false.
+ */
+static bool
+find_place(const char *last_id, uint64_t *place)
+{
+	uint64_t of_run;
+	uint64_t number;
+
+	*place = next_number;
+	if (last_id == NULL)
+		return true;
+	if (sscanf(last_id, "%" SCNx64 "-%" SCNu64, &of_run, &number) != 2 || of_run != run ||
+		number >= next_number || number + 1 < oldest_number())
+		return false;
+	*place = number + 1;
+	return true;
+}
+
+void
+stream_join(StreamReader *reader, const StreamReaderKind *kind, const Request *request)
+{
+	bool was_alone = readers == NULL;
+
+	reader->has_missed = !find_place(request->headers.values[HEADER_LAST_EVENT_ID], &reader->place);
+	reader->kind = kind;
+	memcpy(reader->role, request->role_name, sizeof(reader->role));
+	reader->previous = NULL;
+	reader->next = readers;
+	if (readers != NULL)
+		readers->previous = reader;
+	readers = reader;
+	if (was_alone)
+	{
+		channel = listener_add(CHANNEL, &channel_user);
+		loop_set_timer(&watch_timer, WATCH_EVERY);
+		loop_set_timer(&sign_timer, SIGN_EVERY);
+	}
+}
+
+void
+stream_leave(StreamReader *reader)
+{
+	if (reader->previous != NULL)
+		reader->previous->next = reader->next;
+	else
+		readers = reader->next;
+	if (reader->next != NULL)
+		reader->next->previous = reader->previous;
+	if (readers != NULL)
+		return;
+	listener_remove(channel);
+	loop_clear_timer(&watch_timer);
+	loop_clear_timer(&sign_timer);
+}
+
+/* The next message, which stays until control returns to the loop; NULL = there is none. */
+const StreamMessage *
+stream_read(StreamReader *reader)
+{
+	if (reader->has_missed)
+	{
+		reader->has_missed = false;
+		return gap;
+	}
+	if (reader->place >= next_number || reader->place < oldest_number())
+		return NULL;
+	return ring[reader->place++ % (uint64_t) options.stream_backlog];
+}
+
+/* Identifies the message that was read last. */
+void
+stream_id(const StreamReader *reader, char id[STREAM_ID_SIZE])
+{
+	snprintf(id, STREAM_ID_SIZE, "%" PRIx64 "-%" PRIu64, run, reader->place - 1);
+}

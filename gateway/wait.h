@@ -1,0 +1,15 @@
+/*
+ * wait.h
+ *		Requests that wait until a channel is notified.
+ */
+#ifndef EVQ_GATEWAY_WAIT_H
+#define EVQ_GATEWAY_WAIT_H
+
+#include "request.h"
+
+extern bool wait_begin(Request *request, const char *channel, int milliseconds, void (*ask)(Request *request),
+					   void (*give_up)(Request *request));
+extern void wait_done(Request *request);
+extern void wait_end_all(void);
+
+#endif /* EVQ_GATEWAY_WAIT_H */
