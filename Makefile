@@ -8,9 +8,6 @@
 EXTENSION = evq
 EVQ_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" evq.control)
 
-# Programs beside the extension; none: make PROGRAMS=
-PROGRAMS = gateway
-
 # The parts of the install script, in order.
 SQL_PARTS = \
 	010_schema \
@@ -182,7 +179,7 @@ PG_CFLAGS = -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing
 endif
 
 .DEFAULT_GOAL = all
-include worker/program.mk
+include gateway/program.mk worker/program.mk
 
 # No bitcode for the JIT compiler: it would need clang, and inlines nothing here.
 override with_llvm = no
@@ -192,7 +189,6 @@ ifeq (,$(wildcard $(PGXS)))
 $(error "$(PG_CONFIG)" leads to no PostgreSQL development files: run scripts/install-dependencies or set PG_CONFIG)
 endif
 include $(PGXS)
-include $(PROGRAMS:%=%/program.mk)
 
 $(OBJS): $(wildcard src/*.h)
 

@@ -11,6 +11,7 @@
 
 #include "loop.h"
 #include "metrics.h"
+#include "options.h"
 #include "wait.h"
 
 #define JSON "application/json"
@@ -21,7 +22,7 @@
 static const char *const arguments[] = {
 	[ROUTE_CALL] = "($1::text, $2::jsonb, $3::jsonb, $4::jsonb)",
 	[ROUTE_HEALTH] = "($1::text, $2::jsonb, $3::jsonb, $4::jsonb)",
-	[ROUTE_MCP] = "($1::jsonb, $2::text)",
+	[ROUTE_MCP] = "($1::jsonb, $2::text, $3::boolean)",
 	[ROUTE_METRICS] = "()",
 };
 
@@ -164,7 +165,8 @@ call_start(Request *request)
 		case ROUTE_MCP:
 			call->values[0] = request->headers_json.data;
 			call->values[1] = request->body.data != NULL ? request->body.data : "";
-			call->value_count = 2;
+			call->values[2] = options.mcp_write ? "true" : "false";
+			call->value_count = 3;
 			break;
 		default:
 			call->values[0] = request->variable;

@@ -14,7 +14,7 @@ typedef struct File
 	const char *end;
 } File;
 
-/* Made from the files by gateway/embed; the last one has no path. */
+/* Made from the files by gateway/embed, which knows the members; the last one has no path. */
 extern const File files_embedded[];
 
 extern const File *files_find(const char *path);

@@ -46,6 +46,7 @@ enum
 	OPTION_TLS_CERTIFICATE,
 	OPTION_TLS_KEY,
 	OPTION_INSECURE,
+	OPTION_MCP_WRITE,
 	OPTION_LOG_LEVEL,
 	OPTION_NUMBER
 };
@@ -85,6 +86,7 @@ static const struct option long_options[] = {
 	{"tls-certificate", required_argument, NULL, OPTION_TLS_CERTIFICATE},
 	{"tls-key", required_argument, NULL, OPTION_TLS_KEY},
 	{"insecure", no_argument, NULL, OPTION_INSECURE},
+	{"mcp-write", no_argument, NULL, OPTION_MCP_WRITE},
 	{"max-header", required_argument, NULL, OPTION_NUMBER + 2},
 	{"max-body", required_argument, NULL, OPTION_NUMBER + 3},
 	{"max-connections", required_argument, NULL, OPTION_NUMBER + 4},
@@ -120,6 +122,7 @@ static const char help[] =
 	"\n"
 	"      --tokens=FILE               lines \"ROLE TOKEN\": bearer tokens and their database roles\n"
 	"      --anonymous-role=ROLE       role of requests without a token\n"
+	"      --mcp-write                 offer tools that change something at /mcp, as far as the role may use them\n"
 	"\n"
 	"      --max-header=BYTES          largest request header (32768)\n"
 	"      --max-body=BYTES            largest request body (4194304)\n"
@@ -182,10 +185,11 @@ static bool
 is_loopback(const char *address)
 {
 	struct in_addr v4;
+	struct in6_addr v6;
 
 	if (inet_pton(AF_INET, address, &v4) == 1)
 		return ntohl(v4.s_addr) >> 24 == 127;
-	return strcmp(address, "::1") == 0;
+	return inet_pton(AF_INET6, address, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
 static void
@@ -242,6 +246,9 @@ read_option(int option)
 			break;
 		case OPTION_INSECURE:
 			options.insecure = true;
+			break;
+		case OPTION_MCP_WRITE:
+			options.mcp_write = true;
 			break;
 		case OPTION_LOG_LEVEL:
 			if (log_level_from_name(optarg) < 0)

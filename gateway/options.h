@@ -23,6 +23,7 @@ typedef struct Options
 	const char *tls_certificate;
 	const char *tls_key;
 	bool insecure;
+	bool mcp_write;
 	int max_header;
 	int max_body;
 	int max_connections;

@@ -1,38 +1,37 @@
-# evq-gateway: included by the Makefile, which knows PGXS' variables and EVQ_VERSION.
+# evq-gateway, built in the top folder and installed into PostgreSQL's bindir
+# with its man page.  Included by the Makefile before PGXS.
 
-GATEWAY = gateway/evq-gateway
+GATEWAY_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard gateway/*.c)))
 GATEWAY_FILES = $(sort $(shell find ui -type f)) gateway/openapi.json
-GATEWAY_OBJS = $(sort $(patsubst %.c,%.o,$(wildcard gateway/*.c)) gateway/embedded.o)
-GATEWAY_CFLAGS = -std=gnu11 -O2 -g -fPIE -fstack-protector-strong -D_FORTIFY_SOURCE=2 -Wall -Wextra -Wformat=2 \
-	-Wmissing-prototypes -Wshadow $(if $(filter 1,$(WERROR)),-Werror)
-GATEWAY_CPPFLAGS = -D_GNU_SOURCE -DEVQ_VERSION='"$(EVQ_VERSION)"' -isystem $(shell $(PG_CONFIG) --includedir)
-GATEWAY_LDFLAGS = -pie -Wl,-z,relro,-z,now -L$(shell $(PG_CONFIG) --libdir)
-GATEWAY_LIBS = -lmicrohttpd -lwslay -lpq -lgnutls
+GATEWAY_EMBEDDED = gateway/embedded.s
+GATEWAY_MAN = gateway/evq-gateway.1
+GATEWAY_LIBS = -lmicrohttpd -lwslay -lgnutls
+GATEWAY_SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all
 
-all: $(GATEWAY)
-install: install-gateway
-uninstall: uninstall-gateway
-clean: clean-gateway
+SCRIPTS_built += evq-gateway
+EXTRA_CLEAN += $(GATEWAY_OBJS) $(GATEWAY_EMBEDDED) evq-gateway-sanitized
 
-$(GATEWAY): $(GATEWAY_OBJS)
-	$(CC) $(GATEWAY_CFLAGS) $(GATEWAY_LDFLAGS) -o $@ $^ $(GATEWAY_LIBS)
+evq-gateway: $(GATEWAY_OBJS) $(GATEWAY_EMBEDDED)
+	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(libpq) $(GATEWAY_LIBS) -o $@
 
-$(GATEWAY_OBJS): gateway/%.o: gateway/%.c $(wildcard gateway/*.h) evq.control
-	$(CC) $(GATEWAY_CFLAGS) $(GATEWAY_CPPFLAGS) -Igateway -c -o $@ $<
+# For the slow tests: the same program, which ends where it meets an error of memory.
+evq-gateway-sanitized: $(wildcard gateway/*.c) $(GATEWAY_EMBEDDED) $(wildcard gateway/*.h)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(GATEWAY_SANITIZE) $(filter %.c %.s,$^) $(LDFLAGS) $(libpq) $(GATEWAY_LIBS) -o $@
 
-gateway/embedded.c: gateway/embed $(GATEWAY_FILES)
+$(GATEWAY_OBJS) evq-gateway-sanitized: override CPPFLAGS += -isystem $(includedir) -D_GNU_SOURCE -DEVQ_VERSION='"$(EVQ_VERSION)"'
+$(GATEWAY_OBJS): $(wildcard gateway/*.h) evq.control
+
+$(GATEWAY_EMBEDDED): gateway/embed $(GATEWAY_FILES)
 	gateway/embed $(GATEWAY_FILES) > $@.tmp
 	mv $@.tmp $@
 
-.PHONY: install-gateway uninstall-gateway clean-gateway
+install: install-gateway-man
+install-gateway-man:
+	$(MKDIR_P) '$(DESTDIR)$(mandir)/man1'
+	$(INSTALL_DATA) $(GATEWAY_MAN) '$(DESTDIR)$(mandir)/man1/'
 
-install-gateway: $(GATEWAY)
-	$(MKDIR_P) '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1'
-	$(INSTALL_PROGRAM) $(GATEWAY) '$(DESTDIR)$(bindir)/evq-gateway'
-	$(INSTALL_DATA) gateway/evq-gateway.1 '$(DESTDIR)$(mandir)/man1/evq-gateway.1'
+uninstall: uninstall-gateway-man
+uninstall-gateway-man:
+	rm -f '$(DESTDIR)$(mandir)/man1/$(notdir $(GATEWAY_MAN))'
 
-uninstall-gateway:
-	rm -f '$(DESTDIR)$(bindir)/evq-gateway' '$(DESTDIR)$(mandir)/man1/evq-gateway.1'
-
-clean-gateway:
-	rm -f $(GATEWAY) $(GATEWAY_OBJS) gateway/embedded.c gateway/embedded.c.tmp
+.PHONY: install-gateway-man uninstall-gateway-man

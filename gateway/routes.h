@@ -12,7 +12,7 @@
 typedef enum RouteKind
 {
 	ROUTE_CALL,      /* function(target, query, headers, body) returns the answer */
-	ROUTE_MCP,       /* function(headers, body) returns status and answer */
+	ROUTE_MCP,       /* function(headers, body, allow_writes) returns status and answer */
 	ROUTE_METRICS,   /* function() returns the text */
 	ROUTE_HEALTH,    /* as ROUTE_CALL, for everybody, with an answer when the database is away */
 	ROUTE_STREAM,    /* function() permits; server-sent events */

@@ -484,6 +484,9 @@ on_completed(void *closure, struct MHD_Connection *connection, void **context,
 /* ---------- the server ---------- */
 
 static void
+log_message(void *closure, const char *format, va_list arguments) __attribute__((format(printf, 2, 0)));
+
+static void
 log_message(void *closure, const char *format, va_list arguments)
 {
 	(void) closure;
