@@ -17,6 +17,7 @@
 
 #include "log.h"
 #include "memory.h"
+#include "routes.h"
 
 #define LARGEST_FILE (1024 * 1024)
 
@@ -48,6 +49,7 @@ enum
 	OPTION_INSECURE,
 	OPTION_MCP_WRITE,
 	OPTION_LOG_LEVEL,
+	OPTION_ROUTES,
 	OPTION_NUMBER
 };
 
@@ -98,6 +100,7 @@ static const struct option long_options[] = {
 	{"idle-timeout", required_argument, NULL, OPTION_NUMBER + 10},
 	{"stop-timeout", required_argument, NULL, OPTION_NUMBER + 11},
 	{"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
+	{"routes", no_argument, NULL, OPTION_ROUTES},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'V'},
 	{NULL, 0, NULL, 0},
@@ -136,6 +139,7 @@ static const char help[] =
 	"      --stop-timeout=SECONDS      longest time for requests in flight when asked to stop (10)\n"
 	"\n"
 	"      --log-level=LEVEL           error, warning, info or debug (info)\n"
+	"      --routes                    list the routes: method, path and SQL function\n"
 	"  -h, --help                      show this help\n"
 	"  -V, --version                   show the version\n"
 	"\n"
@@ -255,6 +259,10 @@ read_option(int option)
 				refuse("--log-level is error, warning, info or debug, not %s", optarg);
 			log_level = (LogLevel) log_level_from_name(optarg);
 			break;
+		case OPTION_ROUTES:
+			for (int i = 0; i < routes_count; i++)
+				printf("%s %s %s\n", routes[i].method, routes[i].pattern, routes[i].function);
+			exit(0);
 		case 'h':
 			fputs(help, stdout);
 			exit(0);
@@ -273,6 +281,7 @@ options_read(int argc, char **argv)
 {
 	int option;
 
+	argv[0] = (char[]){"evq-gateway"};
 	while ((option = getopt_long(argc, argv, "d:l:p:hV", long_options, NULL)) != -1)
 		read_option(option);
 	if (optind < argc)
