@@ -67,7 +67,7 @@ static const struct
 	{"max-body", &options.max_body, 1024, 1073741824},
 	{"max-connections", &options.max_connections, 1, 100000},
 	{"max-connections-per-client", &options.max_connections_per_client, 0, 100000},
-	{"stream-backlog", &options.stream_backlog, 10, 1000000},
+	{"stream-backlog", &options.stream_backlog, 100, 1000000},
 	{"statement-timeout", &options.statement_timeout, 1, 3600},
 	{"header-timeout", &options.header_timeout, 1, 3600},
 	{"body-timeout", &options.body_timeout, 1, 3600},

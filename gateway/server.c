@@ -433,12 +433,12 @@ on_request(void *closure, struct MHD_Connection *connection, const char *url, co
 	{
 		request->is_begun = true;
 		request->client->deadline = 0;
-		request->must_close |= stopping;
 		if (request->status == 0)
 			act(request);
 	}
 	if (request->is_suspended)
 		return MHD_YES;
+	request->must_close |= stopping;
 	if (request->route == NULL ||
 		(request->route->kind != ROUTE_STREAM && request->route->kind != ROUTE_WEBSOCKET))
 		set_deadline(request->client, options.body_timeout);

@@ -123,6 +123,7 @@ open_stream(Request *request)
 	char id[STREAM_ID_SIZE];
 
 	sse->request = request;
+	stream_limit_buffer(request->client->fd);
 	stream_join(&sse->reader, &reader_kind, request);
 	metrics_clients[METRICS_SSE]++;
 	stream_id(&sse->reader, id);

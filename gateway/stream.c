@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,6 +25,7 @@
 #define WATCH_SQL "SELECT evq_watch()"
 #define WATCH_EVERY 10000
 #define SIGN_EVERY 15000
+#define SEND_BUFFER 65536
 #define RESET "{\"type\":\"reset\"}"
 
 static StreamMessage **ring; /* the message of number n at n modulo stream_backlog */
@@ -263,6 +265,15 @@ stream_read(StreamReader *reader)
 	if (reader->place >= next_number || reader->place < oldest_number())
 		return NULL;
 	return ring[reader->place++ % (uint64_t) options.stream_backlog];
+}
+
+/* What a slow reader has not taken stands in the ring, once for all, and not in the kernel. */
+void
+stream_limit_buffer(int fd)
+{
+	int size = SEND_BUFFER;
+
+	(void) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 }
 
 /* Identifies the message that was read last. */

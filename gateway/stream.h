@@ -48,6 +48,7 @@ extern void stream_admit(Request *request, void (*admitted)(Request *request));
 extern void stream_join(StreamReader *reader, const StreamReaderKind *kind, const Request *request);
 extern void stream_leave(StreamReader *reader);
 extern const StreamMessage *stream_read(StreamReader *reader);
+extern void stream_limit_buffer(int fd);
 extern void stream_id(const StreamReader *reader, char id[STREAM_ID_SIZE]);
 
 #endif /* EVQ_GATEWAY_STREAM_H */

@@ -25,6 +25,7 @@
 
 #define LARGEST_MESSAGE 65536
 #define SILENCE_ALLOWED 60000
+#define END_ALLOWED 5000
 #define KEY_LENGTH 24
 #define PROTOCOL "evq"
 
@@ -38,6 +39,8 @@ typedef struct WebSocket
 	size_t early_length;
 	size_t early_read;
 	int64_t heard_at;
+	bool has_ended; /* nothing more can be received */
+	bool is_over;   /* all is sent; what still comes is thrown away */
 } WebSocket;
 
 /* ---------- a connection ---------- */
@@ -77,6 +80,7 @@ receive(wslay_event_context_ptr frames, uint8_t *data, size_t length, int flags,
 		socket->heard_at = loop_now();
 		return received;
 	}
+	socket->has_ended = received == 0 || (errno != EAGAIN && errno != EINTR);
 	wslay_event_set_error(frames, received < 0 && (errno == EAGAIN || errno == EINTR)
 									  ? WSLAY_ERR_WOULDBLOCK
 									  : WSLAY_ERR_CALLBACK_FAILURE);
@@ -129,20 +133,49 @@ send_messages(WebSocket *socket)
 	}
 }
 
+/*
+ * Closing a socket that has something to read makes the kernel tell the other side of a failure, and our last words are
+ * lost; so the client is the one to hang up.
+ */
 static void
-go_on(WebSocket *socket, bool is_well)
+let_client_end(WebSocket *socket)
+{
+	char unread[4096];
+	ssize_t received;
+
+	if (!socket->is_over)
+	{
+		socket->is_over = true;
+		socket->heard_at = loop_now();
+		(void) shutdown(socket->watch.fd, SHUT_WR);
+		loop_watch(&socket->watch, socket->watch.fd, EPOLLIN);
+	}
+	received = recv(socket->watch.fd, unread, sizeof(unread), MSG_DONTWAIT);
+	if (received == 0 || (received < 0 && errno != EAGAIN && errno != EINTR))
+		close_socket(socket);
+}
+
+static void
+go_on(WebSocket *socket)
 {
 	uint32_t wanted = 0;
 
-	if (is_well && send_messages(socket))
+	if (socket->is_over)
+	{
+		let_client_end(socket);
+		return;
+	}
+	if (!socket->has_ended && send_messages(socket))
 	{
 		if (wslay_event_want_read(socket->frames))
 			wanted |= EPOLLIN;
 		if (wslay_event_want_write(socket->frames))
 			wanted |= EPOLLOUT;
 	}
-	if (wanted == 0)
+	if (socket->has_ended)
 		close_socket(socket);
+	else if (wanted == 0)
+		let_client_end(socket);
 	else
 		loop_watch(&socket->watch, socket->watch.fd, wanted);
 }
@@ -152,7 +185,10 @@ take_events(Watch *watch, uint32_t events)
 {
 	WebSocket *socket = LOOP_OWNER(WebSocket, watch, watch);
 
-	go_on(socket, (events & ~(uint32_t) EPOLLOUT) == 0 || wslay_event_recv(socket->frames) == 0);
+	/* Where this fails it has queued a close, or the connection has ended. */
+	if ((events & ~(uint32_t) EPOLLOUT) != 0 && !socket->is_over)
+		(void) wslay_event_recv(socket->frames);
+	go_on(socket);
 }
 
 /* ---------- as a reader of the stream ---------- */
@@ -162,7 +198,10 @@ continue_reading(StreamReader *reader)
 {
 	WebSocket *socket = LOOP_OWNER(WebSocket, reader, reader);
 
-	go_on(socket, loop_now() - socket->heard_at <= SILENCE_ALLOWED);
+	if (loop_now() - socket->heard_at > (socket->is_over ? END_ALLOWED : SILENCE_ALLOWED))
+		close_socket(socket);
+	else
+		go_on(socket);
 }
 
 static void
@@ -177,7 +216,7 @@ say_goodbye(StreamReader *reader)
 	WebSocket *socket = LOOP_OWNER(WebSocket, reader, reader);
 
 	(void) wslay_event_queue_close(socket->frames, WSLAY_CODE_GOING_AWAY, NULL, 0);
-	go_on(socket, true);
+	go_on(socket);
 }
 
 static const StreamReaderKind reader_kind = {continue_reading, drop, say_goodbye};
@@ -206,8 +245,11 @@ open_socket(void *closure, struct MHD_Connection *connection, void *request_clos
 	if (wslay_event_context_server_init(&socket->frames, &callbacks, socket) != 0)
 		abort();
 	wslay_event_config_set_max_recv_msg_length(socket->frames, LARGEST_MESSAGE);
+	stream_limit_buffer(fd);
 	loop_watch(&socket->watch, fd, EPOLLIN);
-	go_on(socket, early_length == 0 || wslay_event_recv(socket->frames) == 0);
+	if (early_length > 0)
+		(void) wslay_event_recv(socket->frames);
+	go_on(socket);
 }
 
 /* The proof that we understood the request: RFC 6455, 4.2.2. */

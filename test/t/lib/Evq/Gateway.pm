@@ -14,6 +14,7 @@ use Carp qw(croak);
 use IO::Socket::INET;
 use JSON::PP ();
 use POSIX qw(WNOHANG);
+use Socket qw(SOL_SOCKET SO_RCVBUF inet_aton pack_sockaddr_in);
 use PostgreSQL::Test::Utils;
 use Test::More ();
 use Time::HiRes qw(sleep time);
@@ -30,7 +31,7 @@ sub new
 	my $log = "$PostgreSQL::Test::Utils::log_path/gateway_" . ++$started . "_$$.log";
 	my $self = bless { log => $log, scheme => (grep { $_ eq '--tls-key' } @options) ? 'https' : 'http' }, $class;
 
-	@options = ('--port', 0, '--database', $node->connstr('postgres'), @options);
+	@options = ('--port', 0, '--database', $node->connstr('postgres') . ' application_name=evq-gateway', @options);
 	$self->{pid} = fork // die "fork: $!";
 	if ($self->{pid} == 0)
 	{
@@ -145,12 +146,15 @@ sub DESTROY
 
 # ---------- requests ----------
 
+# A connection; buffer: how much the kernel shall keep of what is not read.
 sub socket
 {
-	my ($self) = @_;
+	my ($self, $buffer) = @_;
+	my $socket = IO::Socket::INET->new(Proto => 'tcp') // die "socket: $!";
 
-	return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port}, Timeout => $longest)
-	  // die "cannot connect to the gateway: $!";
+	$socket->setsockopt(SOL_SOCKET, SO_RCVBUF, $buffer) if $buffer;
+	$socket->connect(pack_sockaddr_in($self->{port}, inet_aton('127.0.0.1'))) or die "cannot connect to the gateway: $!";
+	return $socket;
 }
 
 # Bytes that a socket brings until the condition on all of them holds or it is closed.
