@@ -103,6 +103,7 @@ TAP_SLOW = \
 	040_worker_sanitized.pl
 TAP = 001_start.pl 002_dispatch.pl 003_transactions.pl 004_databases.pl 005_no_preload.pl 006_hostile.pl 007_idle.pl 008_pgbouncer.pl 009_backup.pl 010_watch.pl 020_crash.pl 021_restart.pl 022_promotion.pl 023_chains.pl 024_exactly_once.pl 025_snapshot.pl 026_concurrency.pl 030_documentation.pl 050_gateway.pl 051_gateway_checks.pl
 TAP = 001_start.pl 002_dispatch.pl 003_transactions.pl 004_databases.pl 005_no_preload.pl 006_hostile.pl 007_idle.pl 008_pgbouncer.pl 009_backup.pl 010_watch.pl 020_crash.pl 021_restart.pl 022_promotion.pl 023_chains.pl 024_exactly_once.pl 025_snapshot.pl 026_concurrency.pl 030_documentation.pl 050_gateway.pl 051_gateway_checks.pl 052_gateway_database.pl 053_gateway_stream.pl
+TAP = 001_start.pl 002_dispatch.pl 003_transactions.pl 004_databases.pl 005_no_preload.pl 006_hostile.pl 007_idle.pl 008_pgbouncer.pl 009_backup.pl 010_watch.pl 020_crash.pl 021_restart.pl 022_promotion.pl 023_chains.pl 024_exactly_once.pl 025_snapshot.pl 026_concurrency.pl 030_documentation.pl 050_gateway.pl 051_gateway_checks.pl 052_gateway_database.pl 053_gateway_stream.pl 054_gateway_tls.pl 056_gateway_documentation.pl
 TAP_SLOW = 020_crash_full.pl
 
 QUICK_TESTS = $(REGRESS:%=sql/%) $(ISOLATION:%=specs/%) $(PGTAP:%=pgtap/%) $(TAP:%=t/%)

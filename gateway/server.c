@@ -655,6 +655,7 @@ server_stop(void)
 void
 server_close(void)
 {
+	stream_drop_all();
 	for (Client *client = clients; client != NULL; client = client->next)
 		hang_up(client);
 	loop_unwatch(&daemon_watch);

@@ -169,6 +169,19 @@ stream_end_all(void)
 	}
 }
 
+/* For readers that do not take the end. */
+void
+stream_drop_all(void)
+{
+	StreamReader *next;
+
+	for (StreamReader *reader = readers; reader != NULL; reader = next)
+	{
+		next = reader->next;
+		reader->kind->late(reader);
+	}
+}
+
 /* ---------- readers ---------- */
 
 static void

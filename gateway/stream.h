@@ -44,6 +44,7 @@ struct StreamReader
 
 extern void stream_start(void);
 extern void stream_end_all(void);
+extern void stream_drop_all(void);
 extern void stream_admit(Request *request, void (*admitted)(Request *request));
 extern void stream_join(StreamReader *reader, const StreamReaderKind *kind, const Request *request);
 extern void stream_leave(StreamReader *reader);

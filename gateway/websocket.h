@@ -8,6 +8,5 @@
 #include "request.h"
 
 extern void websocket_start(Request *request);
-extern void websocket_close_all(void);
 
 #endif /* EVQ_GATEWAY_WEBSOCKET_H */
