@@ -26,6 +26,7 @@ static const struct
 	{"0A000", 501}, /* not supported */
 	{"25006", 503}, /* read-only transaction: a standby */
 	{"40", 503},    /* serialization failure, deadlock */
+	{"55000", 503}, /* no dispatcher serves the database */
 	{"55P03", 503}, /* lock not available */
 	{"57014", 503}, /* canceled: statement_timeout */
 	{"08", 503},    /* connection */

@@ -24,6 +24,7 @@
 #define CHANNEL "evq_events"
 #define WATCH_SQL "SELECT evq_watch()"
 #define WATCH_EVERY 10000
+#define WATCH_RETRY 1000
 #define SIGN_EVERY 15000
 #define SEND_BUFFER 65536
 #define RESET "{\"type\":\"reset\"}"
@@ -41,6 +42,7 @@ static Timer sign_timer;
 static Call watch_call;
 static char watch_role[sizeof(((StreamReader *) NULL)->role)];
 static bool watch_is_under_way;
+static bool has_gap; /* something may have been missed */
 
 static uint64_t
 oldest_number(void)
@@ -94,13 +96,6 @@ add_message(StreamMessage *message)
 }
 
 static void
-tell_gap(Channel *listened)
-{
-	(void) listened;
-	add_message(new_message(RESET, "", ""));
-}
-
-static void
 tell_event(Channel *listened, const char *payload)
 {
 	(void) listened;
@@ -108,32 +103,53 @@ tell_event(Channel *listened, const char *payload)
 		add_message(new_message("{\"type\":\"event_update\",\"event\":", payload, "}"));
 }
 
-static const ChannelUser channel_user = {tell_gap, tell_event};
-
 static void
 take_watch_result(Call *call, const PGresult *result)
 {
+	bool watched = result != NULL && PQresultStatus(result) == PGRES_TUPLES_OK;
+
 	(void) call;
 	watch_is_under_way = false;
-	if (result != NULL && PQresultStatus(result) != PGRES_TUPLES_OK)
-		log_write(LOG_LEVEL_WARNING, "watching failed error=\"%s\"", PQresultErrorMessage(result));
+	if (readers == NULL)
+		return;
+	if (!watched)
+	{
+		if (result != NULL)
+			log_write(LOG_LEVEL_WARNING, "watching failed error=\"%s\"", PQresultErrorMessage(result));
+		loop_set_timer(&watch_timer, WATCH_RETRY);
+	}
+	else if (has_gap && channel->is_active)
+	{
+		has_gap = false;
+		add_message(new_message(RESET, "", ""));
+	}
 }
 
 static void
 watch_on(Timer *timer)
 {
-	if (readers == NULL)
-		return;
-	if (!watch_is_under_way)
-	{
-		memcpy(watch_role, readers->role, sizeof(watch_role));
-		watch_call = (Call){.sql = WATCH_SQL,
-							.role = watch_role[0] != '\0' ? watch_role : NULL,
-							.done = take_watch_result};
-		watch_is_under_way = database_submit(&watch_call);
-	}
 	loop_set_timer(timer, WATCH_EVERY);
+	if (watch_is_under_way)
+		return;
+	memcpy(watch_role, readers->role, sizeof(watch_role));
+	watch_call = (Call){.sql = WATCH_SQL,
+						.role = watch_role[0] != '\0' ? watch_role : NULL,
+						.done = take_watch_result};
+	watch_is_under_way = database_submit(&watch_call);
+	if (!watch_is_under_way)
+		loop_set_timer(timer, WATCH_RETRY);
 }
+
+/* We listen, but nobody may have been telling: the gap ends when both are so. */
+static void
+begin_watching(Channel *listened)
+{
+	(void) listened;
+	has_gap = true;
+	watch_on(&watch_timer);
+}
+
+static const ChannelUser channel_user = {begin_watching, tell_event};
 
 static void
 give_signs(Timer *timer)

@@ -196,6 +196,12 @@ SELECT is(pg_temp.call('suspend_event_type', NULL, 'NEW') ->> 'is_suspended', 't
 SELECT is(pg_temp.call('unsuspend_event_type', NULL, 'NEW') ->> 'is_suspended', 'false', 'unsuspend_event_type');
 SELECT matches(pg_temp.error(verb, NULL, 'NONE_SUCH'), '^EQ001 ', verb || ': unknown type') FROM unnest('{suspend_event_type, unsuspend_event_type}'::text[]) verb;
 
+-- Odd arguments to every route: an error of evq's own or an answer.
+SELECT matches(pg_temp.error(substr(proname, 10), body, target, query), '^(EQ00|no error|22)', format('%s: %s %s %s', proname, target, query, body))
+FROM pg_proc, (VALUES (NULL, NULL, NULL), ('', '[]', NULL), (gen_random_uuid()::text, '{"permit": 1}', '{"after": ""}'), ('FLOW_H', '{"permit": null}', '{"limit": "1e9"}'),
+	(repeat('x', 1000), '{"a": 1}', '{"q": "* : payload.: payload.x: %"}'), (E'\x7f', '"\u00e9"', '{"status": ","}')) odd (target, body, query)
+WHERE proname ~ '^evq_http_' ORDER BY proname;
+
 -- A role that may call a route may call all that the route calls.
 CREATE FUNCTION pg_temp.as_role(role name, verb text, body text DEFAULT NULL, target text DEFAULT NULL) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN

@@ -10,24 +10,14 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 use Evq::Gateway;
-use Evq::Server qw(make_server start_again);
+use Evq::Server qw(make_server start_again wait_for_dispatcher);
 
 my $node = make_server('main');
 my $backlog = 100;
 
-# Where the extension does not tell watchers yet, this test does.
-my $tells = $node->safe_psql('postgres', q{SELECT to_regprocedure('evq_watch()') IS NOT NULL});
 my $gateway = Evq::Gateway->new_ready($node, '--stream-backlog', $backlog);
-SKIP:
-{
-	skip 'evq_watch() is there', 2 if $tells eq 't';
-	is($gateway->get('/api/stream')->{status}, 501, 'no stream without evq_watch()');
-	is($gateway->get('/ws', websocket_headers())->{status}, 501, 'nor WebSocket');
-	$node->safe_psql('postgres', q{
-		CREATE FUNCTION evq_watch() RETURNS void LANGUAGE sql AS 'SELECT';
-		REVOKE EXECUTE ON FUNCTION evq_watch() FROM PUBLIC;
-		GRANT EXECUTE ON FUNCTION evq_watch() TO evq_operator});
-}
+wait_for_dispatcher($node);
+$node->safe_psql('postgres', q{SELECT evq_configure('STEP', 'FLOW_B')});
 
 my $told = 0;
 
@@ -49,6 +39,15 @@ sub clients { my ($kind) = @_; my ($count) = $gateway->get('/metrics')->{text} =
 sub wait_for_clients { my ($kind, $count) = @_; return Evq::Gateway::wait_until("$count clients of $kind", sub { clients($kind) == $count }) }
 
 $node->safe_psql('postgres', q{CREATE FUNCTION evq_metrics() RETURNS text LANGUAGE sql AS $$SELECT ''$$}) if $node->safe_psql('postgres', q{SELECT to_regprocedure('evq_metrics()') IS NULL}) eq 't';
+
+# Waits until a stream has had so many resets.
+sub wait_for_reset
+{
+	my ($stream, $count) = @_;
+
+	$stream->{bytes} = Evq::Gateway::read_until($stream->{socket}, sub { (() = $_[0] =~ /"type":"reset"/g) >= $count && $_[0] =~ /\n\n\r\n\z/ }, $stream->{bytes});
+	return;
+}
 
 # ---------- server-sent events ----------
 
@@ -85,19 +84,27 @@ sub events_until
 	my ($stream, $last) = @_;
 
 	$stream->{bytes} = Evq::Gateway::read_until($stream->{socket}, sub { $_[0] =~ /"event_id": "$last"/ && $_[0] =~ /\n\n\r\n\z/ }, $stream->{bytes});
-	return map { $_->[1]{type} eq 'reset' ? 'reset' : $_->[1]{event}{event_id} } messages($stream);
+	return map { $_->[1]{type} eq 'reset' ? 'reset' : $_->[1]{event}{event_id} } grep { ($_->[1]{event}{flow_id} // '') ne 'told' } messages($stream);
 }
 
 my $stream = open_stream();
 like($stream->{bytes}, qr{^HTTP/1.1 200 OK\r\n.*Content-Type: text/event-stream\r\n}si, 'a stream of events');
 like($stream->{bytes}, qr/retry: \d+\nid: \S+\n\n/, 'begins with a place');
-Evq::Gateway::wait_until('LISTEN', sub { is_listening() });
+wait_for_reset($stream, 1);
 my @events = announce(3);
 is_deeply([ events_until($stream, $events[-1]) ], [ 'reset', @events ], 'what happens, in order, behind a reset');
 is_deeply((messages($stream))[-1][1], { type => 'event_update', event => { event_id => 'e3', more => '' } }, 'a message');
-my $last_id = (messages($stream))[-1][0];
+
+# The engine tells what happens to an event.
+my $event = $gateway->post('/api/events', { event_type => 'STEP', flow_id => 'told' })->{json}{event_id};
+$gateway->post("/api/events/$event/cancel");
+$stream->{bytes} = Evq::Gateway::read_until($stream->{socket}, sub { $_[0] =~ /"status":"CANCELED".*\n\n\r\n\z/s }, $stream->{bytes});
+my @told = map { $_->[1]{event} } grep { ($_->[1]{event}{flow_id} // '') eq 'told' } messages($stream);
+is_deeply([ grep { $_->{event_id} ne $event } @told ], [], 'the engine tells of an event');
+is_deeply([ map { $_->{status} } @told ]->[-1], 'CANCELED', '... and its state');
 
 # Going on from a place.
+my $last_id = (messages($stream))[-1][0];
 my $more = open_stream();
 @events = (@events, announce(4));
 is_deeply([ events_until($more, $events[-1]) ], [ @events[ 3 .. 6 ] ], 'a second reader has what comes');
@@ -237,7 +244,7 @@ is($gateway->get('/health')->{status}, 200, 'and the gateway is well');
 $node->stop('fast');
 Evq::Gateway::wait_until('503', sub { $gateway->get('/api/flows')->{status} == 503 });
 start_again($node);
-Evq::Gateway::wait_until('LISTEN again', sub { is_listening() });
+wait_for_reset($stream, 2);
 push @events, announce(1);
 is_deeply([ (events_until($stream, $events[-1]))[ -2, -1 ] ], [ 'reset', $events[-1] ], 'the stream goes on, behind a reset');
 
@@ -260,7 +267,7 @@ $web = open_websocket('Sec-WebSocket-Protocol' => 'evq, bearer.token-of-the-oper
 like($web->{head}, qr{^HTTP/1.1 101 .*^Sec-WebSocket-Protocol: evq\r?$}msi, '... with a token among the protocols, which is not sent back');
 is($gateway->get('/api/stream', Authorization => 'Bearer token-of-the-publisher.1')->{status}, 403, 'a stream: a role that may not');
 $stream = open_stream(Authorization => 'Bearer token-of-the-operator.1');
-Evq::Gateway::wait_until('LISTEN', sub { is_listening() });
+wait_for_reset($stream, 1);
 push @events, announce(1);
 ok(events_until($stream, $events[-1]), 'a role that may');
 

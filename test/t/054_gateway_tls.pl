@@ -10,20 +10,13 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 use Evq::Gateway;
-use Evq::Server qw(make_server);
+use Evq::Server qw(make_server wait_for_dispatcher);
 
 my $node = make_server('main');
 my $folder = PostgreSQL::Test::Utils::tempdir();
 
-$node->safe_psql('postgres', q{
-	SELECT evq_configure('STEP', 'FLOW_B');
-	DO $$
-	BEGIN
-		IF to_regprocedure('evq_watch()') IS NULL THEN
-			CREATE FUNCTION evq_watch() RETURNS void LANGUAGE sql AS 'SELECT';
-		END IF;
-	END
-	$$});
+$node->safe_psql('postgres', q{SELECT evq_configure('STEP', 'FLOW_B')});
+wait_for_dispatcher($node);
 command_ok(
 	[   'openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', 2, '-subj', '/CN=localhost',
 		'-addext', 'subjectAltName=DNS:localhost', '-keyout', "$folder/key.pem", '-out', "$folder/certificate.pem" ],
