@@ -22,6 +22,12 @@ SQL_PARTS = \
 	091_http_values \
 	092_http_work \
 	093_http_read \
+	094_mcp_checks \
+	095_mcp_worker_tools \
+	096_mcp_operator_tools \
+	097_mcp_reading_tools \
+	098_mcp_methods \
+	099_mcp \
 	100_privileges
 
 # Every test, by kind; the runner's name for it is its path below test/.
@@ -74,6 +80,8 @@ PGTAP = \
 	comments.sql \
 	http.sql \
 	install.sql \
+	mcp.sql \
+	mcp_fuzz.sql \
 	privileges.sql \
 	schema.sql \
 	search_path.sql
@@ -97,14 +105,17 @@ TAP = \
 	025_snapshot.pl \
 	026_concurrency.pl \
 	030_documentation.pl \
-	040_worker.pl
+	040_worker.pl \
+	050_gateway.pl \
+	051_gateway_checks.pl \
+	052_gateway_database.pl \
+	053_gateway_stream.pl \
+	054_gateway_tls.pl \
+	055_mcp.pl \
+	056_gateway_documentation.pl
 TAP_SLOW = \
 	020_crash_full.pl \
 	040_worker_sanitized.pl
-TAP = 001_start.pl 002_dispatch.pl 003_transactions.pl 004_databases.pl 005_no_preload.pl 006_hostile.pl 007_idle.pl 008_pgbouncer.pl 009_backup.pl 010_watch.pl 020_crash.pl 021_restart.pl 022_promotion.pl 023_chains.pl 024_exactly_once.pl 025_snapshot.pl 026_concurrency.pl 030_documentation.pl 050_gateway.pl 051_gateway_checks.pl
-TAP = 001_start.pl 002_dispatch.pl 003_transactions.pl 004_databases.pl 005_no_preload.pl 006_hostile.pl 007_idle.pl 008_pgbouncer.pl 009_backup.pl 010_watch.pl 020_crash.pl 021_restart.pl 022_promotion.pl 023_chains.pl 024_exactly_once.pl 025_snapshot.pl 026_concurrency.pl 030_documentation.pl 050_gateway.pl 051_gateway_checks.pl 052_gateway_database.pl 053_gateway_stream.pl
-TAP = 001_start.pl 002_dispatch.pl 003_transactions.pl 004_databases.pl 005_no_preload.pl 006_hostile.pl 007_idle.pl 008_pgbouncer.pl 009_backup.pl 010_watch.pl 020_crash.pl 021_restart.pl 022_promotion.pl 023_chains.pl 024_exactly_once.pl 025_snapshot.pl 026_concurrency.pl 030_documentation.pl 050_gateway.pl 051_gateway_checks.pl 052_gateway_database.pl 053_gateway_stream.pl 054_gateway_tls.pl 056_gateway_documentation.pl
-TAP_SLOW = 020_crash_full.pl
 
 QUICK_TESTS = $(REGRESS:%=sql/%) $(ISOLATION:%=specs/%) $(PGTAP:%=pgtap/%) $(TAP:%=t/%)
 SLOW_TESTS = $(TAP_SLOW:%=t/slow/%)

@@ -14,8 +14,8 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON TYPE evq.event_state, evq.acquired, evq.pending_event FROM PUBLIC;
-GRANT USAGE ON TYPE evq.event_state, evq.acquired, evq.pending_event TO evq_publisher, evq_worker, evq_operator, evq_monitor;
+REVOKE ALL ON TYPE evq.event_state, evq.acquired, evq.pending_event, evq.mcp_tool FROM PUBLIC;
+GRANT USAGE ON TYPE evq.event_state, evq.acquired, evq.pending_event, evq.mcp_tool TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 GRANT USAGE ON SCHEMA evq TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 
 GRANT EXECUTE ON FUNCTION
@@ -121,4 +121,26 @@ GRANT EXECUTE ON FUNCTION
 	evq.http_search(text),
 	evq.http_states(text[]),
 	evq.http_configured(text)
+TO evq_publisher, evq_worker, evq_operator, evq_monitor;
+
+-- These run with the caller's rights, so that each tool is for those who may call what it calls.
+GRANT EXECUTE ON FUNCTION
+	@extschema@.evq_mcp(jsonb, text, boolean),
+	evq.mcp_respond(jsonb, jsonb, boolean),
+	evq.mcp_result(text, jsonb, boolean, boolean),
+	evq.mcp_modern_refusal(jsonb, text, jsonb, jsonb),
+	evq.mcp_unsupported_version(jsonb, text),
+	evq.mcp_error(jsonb, int, text, json),
+	evq.mcp_versions(),
+	evq.mcp_tools_list(boolean),
+	evq.mcp_tools_call(jsonb, boolean),
+	evq.mcp_resources_list(text),
+	evq.mcp_resource_templates_list(),
+	evq.mcp_resources_read(text),
+	evq.mcp_tools(boolean),
+	evq.mcp_worker_tools(),
+	evq.mcp_operator_tools(),
+	evq.mcp_reading_tools(),
+	evq.mcp_violation(jsonb, jsonb, text),
+	evq.mcp_queues()
 TO evq_publisher, evq_worker, evq_operator, evq_monitor;

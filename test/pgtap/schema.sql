@@ -62,6 +62,7 @@ SELECT set_eq(
 	'evq_tick(OUT dispatched integer, OUT timed_out integer, OUT expired integer) record',
 	'evq_status(OUT preloaded boolean, OUT enabled boolean, OUT running boolean, OUT dispatcher_pid integer, OUT started_at timestamp with time zone, OUT last_turn_at timestamp with time zone, OUT turns bigint, OUT events_dispatched bigint, OUT ring_overflows bigint, OUT errors bigint, OUT last_error text, OUT problem text, OUT hint text) record',
 	'evq_watch(duration interval DEFAULT ''00:01:00''::interval) timestamp with time zone',
+	'evq_mcp(headers jsonb, body text, allow_writes boolean DEFAULT false, OUT status integer, OUT answer text) record',
 	'evq_version() text',
 	'evq_http_publish(target text, query jsonb, headers jsonb, body jsonb) jsonb',
 	'evq_http_publish_batch(target text, query jsonb, headers jsonb, body jsonb) jsonb',
@@ -94,10 +95,10 @@ SELECT is_empty(
 	'functions in C are VOLATILE and PARALLEL UNSAFE');
 SELECT is_empty($$SELECT signature FROM functions WHERE lanname = 'c' AND prosecdef$$, 'functions in C need no SECURITY DEFINER');
 SELECT is_empty(
-	$$SELECT signature FROM functions WHERE prosecdef AND proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp']$$,
+	$$SELECT signature FROM functions WHERE prosecdef AND 'search_path=pg_catalog, pg_temp' = ANY (proconfig) IS NOT TRUE$$,
 	'SECURITY DEFINER functions have their search_path pinned');
 SELECT is_empty(
-	$$SELECT signature FROM functions WHERE lanname <> 'c' AND prosqlbody IS NULL AND proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp']$$,
+	$$SELECT signature FROM functions WHERE lanname <> 'c' AND prosqlbody IS NULL AND 'search_path=pg_catalog, pg_temp' = ANY (proconfig) IS NOT TRUE$$,
 	'so has every function whose body is parsed when it runs');
 SELECT is_empty(
 	$$SELECT signature FROM functions WHERE proparallel = 's' AND provolatile = 'v'$$, 'nothing volatile is PARALLEL SAFE');

@@ -1,0 +1,121 @@
+-- Model Context Protocol: the methods. Each returns the result; an error of evq's own is raised and becomes one of the protocol.
+
+CREATE FUNCTION evq.mcp_tools(allow_writes boolean) RETURNS SETOF evq.mcp_tool
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp ROWS 12
+AS $$
+SELECT t.* FROM (
+	SELECT * FROM evq.mcp_worker_tools()
+	UNION ALL SELECT * FROM evq.mcp_operator_tools()
+	UNION ALL SELECT * FROM evq.mcp_reading_tools()) t
+WHERE allow_writes OR NOT t.writes
+ORDER BY t.name COLLATE "C"
+$$;
+COMMENT ON FUNCTION evq.mcp_tools(boolean) IS 'The tools of evq_mcp(), those that write only if allowed';
+
+CREATE FUNCTION evq.mcp_tools_list(allow_writes boolean) RETURNS json
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT json_build_object('tools', json_agg(json_build_object('name', t.name, 'title', t.title, 'description', t.description,
+	'inputSchema', t.input_schema, 'outputSchema', t.output_schema,
+	'annotations', json_build_object('readOnlyHint', NOT t.writes, 'destructiveHint', t.destructive, 'idempotentHint', t.idempotent,
+									 'openWorldHint', false)) ORDER BY t.name COLLATE "C"))
+FROM evq.mcp_tools(allow_writes) t
+$$;
+COMMENT ON FUNCTION evq.mcp_tools_list(boolean) IS 'Result of tools/list';
+
+-- What goes wrong inside a tool is a result, for the model to read, and leaves nothing half done.
+CREATE FUNCTION evq.mcp_tools_call(params jsonb, allow_writes boolean) RETURNS json
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	tool evq.mcp_tool;
+	arguments jsonb := coalesce(params -> 'arguments', '{}');
+	structured jsonb;
+	problem text;
+	problem_detail text;
+	problem_hint text;
+BEGIN
+	IF jsonb_typeof(params -> 'name') IS DISTINCT FROM 'string' THEN
+		RAISE EXCEPTION 'params.name must be a string' USING ERRCODE = 'EQ006';
+	ELSIF jsonb_typeof(arguments) <> 'object' THEN
+		RAISE EXCEPTION 'params.arguments must be an object' USING ERRCODE = 'EQ006';
+	END IF;
+	SELECT * INTO tool FROM evq.mcp_tools(true) t WHERE t.name = params ->> 'name';
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'unknown tool: %', left(params ->> 'name', 100) USING ERRCODE = 'EQ006';
+	ELSIF tool.writes AND NOT allow_writes THEN
+		RAISE EXCEPTION 'unknown tool: % (it writes, and this server is read-only)', tool.name USING ERRCODE = 'EQ006';
+	END IF;
+	problem := 'EQ006: ' || evq.mcp_violation(arguments, tool.input_schema::jsonb);
+	IF problem IS NULL THEN
+		BEGIN
+			EXECUTE tool.statement INTO STRICT structured USING arguments;
+			RETURN json_build_object('content', json_build_array(json_build_object('type', 'text', 'text', structured::text)),
+				'structuredContent', structured, 'isError', false);
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS problem_detail = PG_EXCEPTION_DETAIL, problem_hint = PG_EXCEPTION_HINT;
+			problem := concat_ws(E'\n', SQLSTATE || ': ' || SQLERRM, 'DETAIL: ' || nullif(problem_detail, ''), 'HINT: ' || nullif(problem_hint, ''));
+		END;
+	END IF;
+	RETURN json_build_object('content', json_build_array(json_build_object('type', 'text', 'text', problem)), 'isError', true);
+END
+$$;
+COMMENT ON FUNCTION evq.mcp_tools_call(jsonb, boolean) IS 'Result of tools/call; EQ006 for what is no call of a tool that may be used';
+
+-- A name may hold a colon, which is written as %3A in the place of a URI template's variable.
+CREATE FUNCTION evq.mcp_resources_list(after text) RETURNS json
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+WITH page AS (
+	SELECT * FROM (
+		SELECT 'metrics://queues' AS uri, 'queues' AS name, 'Status of the queues' AS title
+		UNION ALL SELECT 'events://pending/' || f.flow_type, 'pending ' || f.flow_type, 'Pending events of ' || f.flow_type FROM evq.flows f
+		UNION ALL SELECT 'config://' || replace(t.event_type, ':', '%3A'), 'config ' || t.event_type, 'Configuration of ' || t.event_type
+				  FROM evq.event_types t) every
+	WHERE after IS NULL OR uri COLLATE "C" > after
+	ORDER BY uri COLLATE "C"
+	LIMIT 200)
+SELECT json_strip_nulls(json_build_object(
+	'resources', coalesce(json_agg(json_build_object('uri', uri, 'name', name, 'title', title, 'mimeType', 'application/json')
+								   ORDER BY uri COLLATE "C"), '[]'),
+	'nextCursor', CASE WHEN count(*) = 200 THEN max(uri COLLATE "C") END))
+FROM page
+$$;
+COMMENT ON FUNCTION evq.mcp_resources_list(text) IS 'Result of resources/list: a page of the resources after a URI; NULL = the first page';
+
+CREATE FUNCTION evq.mcp_resource_templates_list() RETURNS json
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT json_build_object('resourceTemplates', json_agg(json_build_object('uriTemplate', uri_template, 'name', name, 'title', title,
+	'description', description, 'mimeType', 'application/json') ORDER BY name))
+FROM (VALUES
+	('config://{eventType}', 'config', 'Configuration of an event type', 'Attempts, lifespan, delays and what else its events live by'),
+	('event://{eventId}', 'event', 'Event', 'All that is known of one event: status, times, payload, errors, parent and children'),
+	('events://pending/{flowType}', 'pending', 'Pending events of a flow', 'The first 100 events that are due and not acquired, oldest first'))
+	templates (uri_template, name, title, description)
+$$;
+COMMENT ON FUNCTION evq.mcp_resource_templates_list() IS 'Result of resources/templates/list';
+
+CREATE FUNCTION evq.mcp_resources_read(uri text) RETURNS json
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	name text := replace(replace(substring(uri FROM '^[a-z]+://(?:pending/)?(.*)$'), '%3A', ':'), '%3a', ':');
+	content jsonb;
+BEGIN
+	IF uri = 'metrics://queues' THEN
+		content := evq.mcp_queues();
+	ELSIF uri ~ '^events://pending/.' THEN
+		content := @extschema@.evq_http_pending(name, '{"limit": 100}', NULL, NULL);
+	ELSIF uri ~ '^config://[^/]+$' THEN
+		content := evq.http_configured(name);
+	ELSIF uri ~* '^event://[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
+		content := @extschema@.evq_http_event(name, NULL, NULL, NULL);
+	END IF;
+	IF content IS NULL THEN
+		RAISE EXCEPTION 'nothing has this URI' USING ERRCODE = 'EQ002';
+	END IF;
+	RETURN json_build_object('contents', json_build_array(json_build_object('uri', uri, 'mimeType', 'application/json', 'text', content::text)));
+END
+$$;
+COMMENT ON FUNCTION evq.mcp_resources_read(text) IS 'Result of resources/read; EQ001 or EQ002 where there is no such resource';
