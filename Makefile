@@ -112,10 +112,13 @@ TAP = \
 	053_gateway_stream.pl \
 	054_gateway_tls.pl \
 	055_mcp.pl \
-	056_gateway_documentation.pl
+	056_gateway_documentation.pl \
+	057_gateway_fuzz.pl
 TAP_SLOW = \
 	020_crash_full.pl \
-	040_worker_sanitized.pl
+	040_worker_sanitized.pl \
+	050_gateway_sanitized.pl \
+	057_gateway_fuzz_long.pl
 
 QUICK_TESTS = $(REGRESS:%=sql/%) $(ISOLATION:%=specs/%) $(PGTAP:%=pgtap/%) $(TAP:%=t/%)
 SLOW_TESTS = $(TAP_SLOW:%=t/slow/%)

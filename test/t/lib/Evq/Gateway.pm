@@ -24,7 +24,7 @@ my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 my $started = 0;
 
 # new(NODE, OPTION...): a gateway to the database "postgres" of a server, at a free port. PROGRAM in the environment as
-# EVQ_GATEWAY is used in place of evq-gateway.
+# EVQ_GATEWAY_PROGRAM is used in place of evq-gateway.
 sub new
 {
 	my ($class, $node, @options) = @_;
@@ -38,7 +38,7 @@ sub new
 		open STDIN, '<', '/dev/null' or die;
 		open STDOUT, '>>', $log or die;
 		open STDERR, '>&', \*STDOUT or die;
-		exec $ENV{EVQ_GATEWAY} // 'evq-gateway', @options or die;
+		exec $ENV{EVQ_GATEWAY_PROGRAM} // 'evq-gateway', @options or die;
 	}
 	$self->wait_for_log(qr/listening address=\S+ port=(\d+)/);
 	($self->{port}) = $self->log =~ /listening address=\S+ port=(\d+)/;
