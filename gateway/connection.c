@@ -10,7 +10,7 @@
 #include <sys/epoll.h>
 
 #include "log.h"
-#include "options.h"
+#include "session.h"
 
 #define CONNECT_TIMEOUT 10000
 #define SHORTEST_PAUSE 100
@@ -58,24 +58,13 @@ connection_fail(Connection *connection, const char *why)
 		connection->user->down(connection);
 }
 
-/*
- * Our functions are found in the extension's schema, whatever the database's or the role's search_path; JSON looks the
- * same everywhere.
- */
 static void
 set_up(Connection *connection)
 {
-	char sql[1024];
+	char sql[SESSION_SET_UP_SIZE];
 
-	snprintf(
-		sql, sizeof(sql),
-		"SELECT pg_catalog.set_config('search_path', pg_catalog.quote_ident(n.nspname) || ', pg_temp', false),"
-		" pg_catalog.set_config('statement_timeout', '%ds', false), pg_catalog.set_config('TimeZone', 'UTC', false),"
-		" pg_catalog.set_config('DateStyle', 'ISO', false), pg_catalog.set_config('IntervalStyle', 'postgres', false)"
-		" FROM pg_catalog.pg_extension x JOIN pg_catalog.pg_namespace n ON n.oid = x.extnamespace WHERE x.extname = 'evq'",
-		options.statement_timeout);
 	connection->state = CONNECTION_SETTING_UP;
-	if (PQsetnonblocking(connection->pg, 1) != 0 || PQsendQuery(connection->pg, sql) == 0)
+	if (PQsetnonblocking(connection->pg, 1) != 0 || PQsendQuery(connection->pg, session_set_up(sql)) == 0)
 		connection_fail(connection, PQerrorMessage(connection->pg));
 	else
 		connection_flush(connection);
@@ -167,16 +156,9 @@ ignore_notice(void *closure, const char *message)
 static void
 begin(Connection *connection)
 {
-	/* What the connection string says comes later and counts more, except for what we rely on. */
-	static const char *const keywords[] = {"fallback_application_name", "keepalives_idle",
-										   "keepalives_interval",       "keepalives_count",
-										   "tcp_user_timeout",          "dbname",
-										   "client_encoding",           NULL};
-	const char *values[] = {"evq-gateway", "10", "5", "3", "20000", options.database, "UTF8", NULL};
-
 	connection->state = CONNECTION_CONNECTING;
 	loop_set_timer(&connection->timer, CONNECT_TIMEOUT);
-	connection->pg = PQconnectStartParams(keywords, values, 1);
+	connection->pg = session_begin_to_connect();
 	if (connection->pg == NULL || PQstatus(connection->pg) == CONNECTION_BAD)
 	{
 		connection_fail(connection, PQerrorMessage(connection->pg));

@@ -10,6 +10,7 @@
 #include "loop.h"
 #include "options.h"
 #include "server.h"
+#include "mcp_stdio.h"
 #include "stream.h"
 
 static void
@@ -22,6 +23,8 @@ int
 main(int argc, char **argv)
 {
 	options_read(argc, argv);
+	if (options.mcp_stdio)
+		return mcp_stdio_serve();
 	if (!options_load_tokens())
 		return 1;
 	signal(SIGPIPE, SIG_IGN);

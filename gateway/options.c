@@ -48,6 +48,7 @@ enum
 	OPTION_TLS_KEY,
 	OPTION_INSECURE,
 	OPTION_MCP_WRITE,
+	OPTION_MCP_STDIO,
 	OPTION_LOG_LEVEL,
 	OPTION_ROUTES,
 	OPTION_NUMBER
@@ -89,6 +90,7 @@ static const struct option long_options[] = {
 	{"tls-key", required_argument, NULL, OPTION_TLS_KEY},
 	{"insecure", no_argument, NULL, OPTION_INSECURE},
 	{"mcp-write", no_argument, NULL, OPTION_MCP_WRITE},
+	{"mcp-stdio", no_argument, NULL, OPTION_MCP_STDIO},
 	{"max-header", required_argument, NULL, OPTION_NUMBER + 2},
 	{"max-body", required_argument, NULL, OPTION_NUMBER + 3},
 	{"max-connections", required_argument, NULL, OPTION_NUMBER + 4},
@@ -109,9 +111,9 @@ static const struct option long_options[] = {
 static const char help[] =
 	"evq-gateway serves evq over HTTP: events, workers, live updates, metrics.\n"
 	"\n"
-	"Usage: evq-gateway [OPTION...]\n"
+	"Usage: evq-gateway [OPTION...] [DATABASE]\n"
 	"\n"
-	"  -d, --database=STRING           connection string of the database (default: PGHOST, PGDATABASE, ...)\n"
+	"  -d, --database=STRING           name or connection string of the database (default: PGHOST, PGDATABASE, ...)\n"
 	"      --connections=N             database connections for requests (8)\n"
 	"      --statement-timeout=SECONDS longest time of a request in the database (30)\n"
 	"\n"
@@ -125,7 +127,8 @@ static const char help[] =
 	"\n"
 	"      --tokens=FILE               lines \"ROLE TOKEN\": bearer tokens and their database roles\n"
 	"      --anonymous-role=ROLE       role of requests without a token\n"
-	"      --mcp-write                 offer tools that change something at /mcp, as far as the role may use them\n"
+	"      --mcp-write                 offer MCP tools that change something, as far as the role may use them\n"
+	"      --mcp-stdio                 speak MCP on standard input and output, for the client that starts this, and no HTTP\n"
 	"\n"
 	"      --max-header=BYTES          largest request header (32768)\n"
 	"      --max-body=BYTES            largest request body (4194304)\n"
@@ -254,6 +257,9 @@ read_option(int option)
 		case OPTION_MCP_WRITE:
 			options.mcp_write = true;
 			break;
+		case OPTION_MCP_STDIO:
+			options.mcp_stdio = true;
+			break;
 		case OPTION_LOG_LEVEL:
 			if (log_level_from_name(optarg) < 0)
 				refuse("--log-level is error, warning, info or debug, not %s", optarg);
@@ -284,8 +290,10 @@ options_read(int argc, char **argv)
 	argv[0] = (char[]){"evq-gateway"};
 	while ((option = getopt_long(argc, argv, "d:l:p:hV", long_options, NULL)) != -1)
 		read_option(option);
+	if (optind < argc && options.database == NULL)
+		options.database = argv[optind++];
 	if (optind < argc)
-		refuse("not an option: %s", argv[optind]);
+		refuse("one database is enough: %s", argv[optind]);
 	check();
 }
 

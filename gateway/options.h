@@ -24,6 +24,7 @@ typedef struct Options
 	const char *tls_key;
 	bool insecure;
 	bool mcp_write;
+	bool mcp_stdio;
 	int max_header;
 	int max_body;
 	int max_connections;

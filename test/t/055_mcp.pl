@@ -19,7 +19,7 @@ $node->safe_psql('postgres', q{SELECT evq_configure('RIDE', 'FLOW_MCP')});
 
 my ($gateway, $reader) = (Evq::Gateway->new_ready($node, '--mcp-write'), Evq::Gateway->new_ready($node));
 my @urls = map { "http://127.0.0.1:$_->{port}/mcp" } $gateway, $reader;
-my @stdio = ('env', 'PGHOST=' . $node->host, 'PGPORT=' . $node->port, 'PGDATABASE=postgres', "$FindBin::Bin/../mcp/serve.py");
+my @stdio = ('evq-gateway', '--mcp-stdio', '--mcp-write', $node->connstr('postgres'));
 my $said = '';
 my $client = IPC::Run::start([ "$clients/node_modules/.bin/node", "$FindBin::Bin/../mcp/clients.mjs", @urls, @stdio ],
 	'<', '/dev/null', '>', \$said, '2>&1', IPC::Run::timeout(300));
@@ -31,5 +31,36 @@ while ($said =~ /^(not )?ok (.*)\n(?:# (.*)\n)?/mg)
 	ok(!$failed, $name) or diag($difference);
 }
 $_->stop for $gateway, $reader;
+
+# ---------- by stdio, what well-behaved clients do not do ----------
+
+my ($in, $out, $err) = ('', '', '');
+my $stdio = IPC::Run::start([ 'evq-gateway', '--mcp-stdio', $node->connstr('postgres') ], \$in, \$out, \$err, IPC::Run::timeout(180));
+
+# Sends a line and waits for the answer to it.
+sub answer
+{
+	my ($line) = @_;
+
+	$out = '';
+	$in = "$line\n";
+	$stdio->pump until $out =~ /\n\z/;
+	return $out =~ s/\n\z//r;
+}
+
+my $ping = '{"jsonrpc": "2.0", "id": 7, "method": "ping"}';
+my $pong = answer($ping);
+like($pong, qr/"id" ?: ?7\b/, 'stdio: a ping is answered');
+like(answer('{"jsonrpc":'), qr/-32700/, 'stdio: a line that is no JSON');
+like(answer("a\0b"), qr/-32603.*NUL/, 'stdio: a NUL byte');
+like(answer('{"jsonrpc": "2.0", "id": 8, "method": "tools/call", "params": {"name": "publish_event", "arguments": {}}}'),
+	qr/-32602/, 'stdio: read-only without --mcp-write');
+like(answer('"' . 'x' x 5_000_000 . '"'), qr/-32603.*too large/, 'stdio: a message that is too large');
+$node->restart;
+like(answer($ping), qr/-32603|"id" ?: ?7\b/, 'stdio: a message after a restart of the database is answered, if by an error');
+is(answer($ping), $pong, 'stdio: the next one as before');
+$stdio->finish;
+is($stdio->result, 0, 'stdio: it ends with its input');
+unlike($out, qr/^(?!\{)./m, 'stdio: nothing but messages on standard output');
 $node->stop;
 done_testing();
