@@ -38,8 +38,8 @@ main(int argc, char **argv)
 	server_start();
 	loop_run(server_turn);
 	database_stop();
-	listener_stop();
 	server_close();
+	listener_stop();
 	log_write(LOG_LEVEL_INFO, "stopped");
 	return 0;
 }

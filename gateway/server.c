@@ -533,6 +533,7 @@ most_connections(void)
 	return options.max_connections;
 }
 
+/* Stays for as long as libmicrohttpd may look at it. */
 static char *
 read_pem(const char *path)
 {
@@ -570,9 +571,9 @@ server_start(void)
 {
 	struct sockaddr_storage address;
 	unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG;
-	struct MHD_OptionItem tls[] = {{MHD_OPTION_END, 0, NULL},
-								   {MHD_OPTION_END, 0, NULL},
-								   {MHD_OPTION_END, 0, NULL}};
+	static struct MHD_OptionItem tls[] = {{MHD_OPTION_END, 0, NULL},
+										  {MHD_OPTION_END, 0, NULL},
+										  {MHD_OPTION_END, 0, NULL}};
 
 	listen_at(&address);
 	if (address.ss_family == AF_INET6)

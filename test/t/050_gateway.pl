@@ -169,6 +169,18 @@ is($head->{status} . $head->{headers}{'content-length'} . $head->{text}, 200 . $
 is($gateway->call('HEAD', '/api/flows')->{status}, 200, 'HEAD of a route');
 is($gateway->get($_)->{status}, 404, $_) for '/../evq.control', '/..%2f..%2fetc/passwd', '/index.html/', '//index.html', '/INDEX.HTML', '/embed';
 
+# The Model Context Protocol is evq_mcp()'s; the gateway hands it headers, body and whether tools may write.
+sub mcp { my ($to, $method, %more) = @_; return $to->post('/mcp', { jsonrpc => '2.0', id => 1, method => $method, %more }, 'MCP-Protocol-Version' => '2025-11-25') }
+my $writing = Evq::Gateway->new_ready($node, '--mcp-write');
+my %tools = map { $_->[0] => { map { $_->{name} => 1 } @{ mcp($_->[1], 'tools/list')->{json}{result}{tools} } } } [ reading => $gateway ], [ writing => $writing ];
+ok($tools{reading}{get_event} && !$tools{reading}{publish_event}, 'MCP: tools that read');
+ok($tools{writing}{get_event} && $tools{writing}{publish_event}, '--mcp-write: those that write too');
+$writing->stop;
+my $accepted = $gateway->post('/mcp', { jsonrpc => '2.0', method => 'notifications/initialized' }, 'MCP-Protocol-Version' => '2025-11-25');
+is("$accepted->{status} $accepted->{text}", '202 ', 'MCP: a notification');
+is($gateway->post('/mcp', '{')->{json}{error}{code}, -32700, 'MCP: not JSON');
+is($gateway->post('/mcp', {}, Origin => 'https://evil.example')->{status}, 403, 'MCP: another origin');
+
 # What there is not.
 answers('unknown path', $gateway->get('/api/none'), 404, { hint => qr/openapi/ });
 answers($_, $gateway->get($_), 404) for '/api', '/api/', '/api/events/', '/api/events//acquire', "/api/events/$nobody/acquire/", "/api/events/$nobody/none", '/a/b/c/d/e/f/g/h', '/API/events';

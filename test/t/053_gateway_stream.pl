@@ -266,8 +266,8 @@ is($gateway->get('/ws', websocket_headers('Sec-WebSocket-Protocol' => 'evq, bear
 $web = open_websocket('Sec-WebSocket-Protocol' => 'evq, bearer.token-of-the-operator.1');
 like($web->{head}, qr{^HTTP/1.1 101 .*^Sec-WebSocket-Protocol: evq\r?$}msi, '... with a token among the protocols, which is not sent back');
 is($gateway->get('/api/stream', Authorization => 'Bearer token-of-the-publisher.1')->{status}, 403, 'a stream: a role that may not');
+frames_until($web, sub { $_->[1] =~ /"reset"/ });
 $stream = open_stream(Authorization => 'Bearer token-of-the-operator.1');
-wait_for_reset($stream, 1);
 push @events, announce(1);
 ok(events_until($stream, $events[-1]), 'a role that may');
 
