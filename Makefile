@@ -18,6 +18,7 @@ SQL_PARTS = \
 	060_operate \
 	070_configure \
 	080_inspect \
+	085_metrics \
 	090_engine \
 	091_http_values \
 	092_http_work \
@@ -82,6 +83,7 @@ PGTAP = \
 	install.sql \
 	mcp.sql \
 	mcp_fuzz.sql \
+	metrics.sql \
 	privileges.sql \
 	schema.sql \
 	search_path.sql
@@ -97,6 +99,7 @@ TAP = \
 	009_backup.pl \
 	010_watch.pl \
 	011_hand_over.pl \
+	012_metrics.pl \
 	020_crash.pl \
 	021_restart.pl \
 	022_promotion.pl \

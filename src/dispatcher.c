@@ -8,8 +8,8 @@
  *
  * It commits asynchronously: losing a dispatch in a crash means dispatching
  * again. It leaves when the extension is dropped, when a session wants the
- * database empty, and when it is told to end; the launcher decides whether and
- * when it starts again.
+ * database empty, and when it is told to end, and then puts the counters away;
+ * the launcher decides whether and when it starts again.
  */
 #include "postgres.h"
 
@@ -29,6 +29,7 @@
 #include "dispatcher.h"
 #include "engine.h"
 #include "guc.h"
+#include "recount.h"
 #include "store.h"
 
 #define DRAIN_BATCH 512
@@ -46,7 +47,11 @@
 /* How long to wait for a lock on a table, say from DROP EXTENSION, before trying again later. */
 #define LOCK_TIMEOUT "500ms"
 
+/* How often to look for a moment when the live events can be counted. */
+#define RECOUNT_RETRY_MS 250
+
 static EvqPlace *place;
+static volatile sig_atomic_t is_interruptible; /* what runs can be canceled: its error is caught */
 
 /* Describes the worker for the launcher to register. */
 void
@@ -121,6 +126,8 @@ pin_settings(void)
 	  {"default_transaction_read_only", "off"},
 	  {"default_transaction_deferrable", "off"},
 	  {"row_security", "off"},
+	  {"max_parallel_workers_per_gather", "0"},
+	  {"jit", "off"},
 	  {"client_min_messages", "error"},
 	};
 
@@ -143,6 +150,30 @@ end_transaction(void)
 	CommitTransactionCommand();
 }
 
+/* SIGTERM: the work at hand is canceled, and the next look at requests ends the process. */
+static void
+request_end(SIGNAL_ARGS)
+{
+	int saved_errno = errno;
+
+	ShutdownRequestPending = true;
+	if (is_interruptible)
+		InterruptPending = QueryCancelPending = true;
+	SetLatch(MyLatch);
+	errno = saved_errno;
+}
+
+/* Around what may be canceled. */
+static void
+set_interruptible(bool interruptible)
+{
+	is_interruptible = interruptible;
+	if (!interruptible)
+		QueryCancelPending = false;
+	else if (ShutdownRequestPending)
+		InterruptPending = QueryCancelPending = true;
+}
+
 /* Ends the process when the database has no extension. */
 static void
 require_extension(void)
@@ -161,6 +192,51 @@ require_extension(void)
 	proc_exit(0);
 }
 
+/* Reports the error and ends its transaction; one that comes of being told to end is none. */
+static void
+recover(void)
+{
+	MemoryContext previous = MemoryContextSwitchTo(TopMemoryContext);
+	ErrorData *error;
+
+	HOLD_INTERRUPTS();
+	error = CopyErrorData();
+	if (error->sqlerrcode != ERRCODE_QUERY_CANCELED || !ShutdownRequestPending)
+	{
+		EmitErrorReport();
+		LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+		place->errors++;
+		strlcpy(place->last_error, error->message ? error->message : "", EVQ_LAST_ERROR_SIZE);
+		LWLockRelease(evq_shared->lock);
+	}
+	AbortCurrentTransaction();
+	FlushErrorState();
+	FreeErrorData(error);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	RESUME_INTERRUPTS();
+	MemoryContextSwitchTo(previous);
+}
+
+/* Puts the counters away and ends the process, as told. */
+static void
+end_as_told(void)
+{
+	PG_TRY();
+	{
+		begin_transaction();
+		if (evq_store_exists())
+			evq_recount_put_away(place);
+		end_transaction();
+	}
+	PG_CATCH();
+	{
+		recover();
+	}
+	PG_END_TRY();
+	die(SIGTERM);
+	CHECK_FOR_INTERRUPTS();
+}
+
 /* Does what other sessions ask of this process. */
 static void
 heed_requests(void)
@@ -169,6 +245,8 @@ heed_requests(void)
 	bool leave;
 
 	CHECK_FOR_INTERRUPTS();
+	if (ShutdownRequestPending)
+		end_as_told();
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;
@@ -228,28 +306,6 @@ run_turn(EvqEngine *engine, EvqTurn *turn)
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return done;
-}
-
-/* Reports the error and ends its transaction. */
-static void
-recover(void)
-{
-	MemoryContext previous = MemoryContextSwitchTo(TopMemoryContext);
-	ErrorData *error;
-
-	HOLD_INTERRUPTS();
-	error = CopyErrorData();
-	EmitErrorReport();
-	AbortCurrentTransaction();
-	FlushErrorState();
-	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-	place->errors++;
-	strlcpy(place->last_error, error->message ? error->message : "", EVQ_LAST_ERROR_SIZE);
-	LWLockRelease(evq_shared->lock);
-	FreeErrorData(error);
-	pgstat_report_activity(STATE_IDLE, NULL);
-	RESUME_INTERRUPTS();
-	MemoryContextSwitchTo(previous);
 }
 
 static void
@@ -317,9 +373,44 @@ sleep_until_due(EvqEngine *engine)
 	long timeout = TimestampDifferenceMilliseconds(now, next_at);
 
 	pg_atomic_write_u64(&place->sleeping_until, (uint64) next_at);
+	timeout = Min(timeout, evq_poll_interval);
+	if (evq_recount_is_wanted(place))
+		timeout = Min(timeout, RECOUNT_RETRY_MS);
 	if (evq_ring_is_empty(place->ring))
-		wait_ms(Min(timeout, evq_poll_interval));
+		wait_ms(timeout);
 	pg_atomic_write_u64(&place->sleeping_until, (uint64) DT_NOEND);
+}
+
+/* Takes the counters back and puts them right, where that is to be done and can be. */
+static void
+look_after_counters(void)
+{
+	if (!evq_recount_is_due(place))
+		return;
+	PG_TRY();
+	{
+		bool taken;
+
+		set_interruptible(true);
+		pgstat_report_activity(STATE_RUNNING, "evq recount");
+		begin_transaction();
+		taken = evq_recount_take_back(place);
+		end_transaction();
+		if (taken)
+			evq_recount_taken_back(place);
+		begin_transaction();
+		evq_recount_run(place);
+		end_transaction();
+		pgstat_report_stat(false);
+		pgstat_report_activity(STATE_IDLE, NULL);
+	}
+	PG_CATCH();
+	{
+		recover();
+		evq_recount_put_off();
+	}
+	PG_END_TRY();
+	set_interruptible(false);
 }
 
 static void
@@ -340,6 +431,7 @@ run(void)
 		guide_sessions(engine);
 		if (!evq_engine_is_due(engine, evq_clock_now()))
 		{
+			look_after_counters();
 			sleep_until_due(engine);
 			continue;
 		}
@@ -348,6 +440,7 @@ run(void)
 		drain_ring(engine);
 		PG_TRY();
 		{
+			set_interruptible(true);
 			done = run_turn(engine, &turn);
 		}
 		PG_CATCH();
@@ -355,11 +448,13 @@ run(void)
 			failed = true;
 		}
 		PG_END_TRY();
+		set_interruptible(false);
 		last_turn_at = GetCurrentTimestamp();
 
 		if (failed)
 		{
 			recover();
+			heed_requests();
 			evq_engine_destroy(engine);
 			engine = evq_engine_create(place);
 			evq_engine_be_careful(engine);
@@ -370,7 +465,10 @@ run(void)
 		}
 		errors = 0;
 		if (done)
+		{
 			count_turn(&turn);
+			look_after_counters();
+		}
 		else
 		{
 			require_extension();
@@ -396,6 +494,7 @@ evq_dispatcher_main(Datum main_arg)
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
 	place->state = EVQ_PLACE_RUNNING;
 	LWLockRelease(evq_shared->lock);
+	pqsignal(SIGTERM, request_end);
 	ereport(LOG, (errmsg("evq dispatcher of database \"%s\" started", MyBgworkerEntry->bgw_extra)));
 	run();
 }

@@ -457,6 +457,18 @@ pass_start(EvqEngine *engine, int32 flow_no)
 	return engine->pass_complete ? DT_NOBEGIN : evq_track_use_flow(engine->track, flow_no)->first_live_at;
 }
 
+/* Notes what has been waiting longest, for a worker and for a worker's report. */
+static void
+note_oldest(EvqTrackedFlow *flow, const EvqEvent *event, TimestampTz now)
+{
+	if (event->state == EVQ_STATE_BEING_PROCESSED)
+		flow->permit_since = Min(flow->permit_since, event->state_since);
+	else if ((event->state == EVQ_STATE_AWAITING_PROCESSING || event->state == EVQ_STATE_DISPATCHED) &&
+			 event->attempt_scheduled_at <= now && event->attempt_scheduled_at < flow->due_since &&
+			 !is_type_suspended(event->event_type_no))
+		flow->due_since = event->attempt_scheduled_at;
+}
+
 /* Goes on with the pass, a bounded number of rows. */
 static void
 continue_pass(EvqEngine *engine, EvqStore *store, TimestampTz now)
@@ -475,6 +487,7 @@ continue_pass(EvqEngine *engine, EvqStore *store, TimestampTz now)
 		{
 			engine->pass_from = pass_start(engine, flow_no);
 			flow->first_live_at = now - PASS_MARGIN;
+			flow->due_since = flow->permit_since = DT_NOEND;
 		}
 		evq_store_walk_due(store, flow_no, engine->pass_from);
 		while (evq_store_walk_next(store, &event))
@@ -493,6 +506,7 @@ continue_pass(EvqEngine *engine, EvqStore *store, TimestampTz now)
 			}
 			engine->pass_from = event.attempt_scheduled_at;
 			flow->first_live_at = Min(flow->first_live_at, event.attempt_scheduled_at);
+			note_oldest(flow, &event, now);
 			see(engine, &event, now);
 			read++;
 			if (is_memory_full(engine, flow_no) && !engine->pass_complete)
@@ -502,6 +516,8 @@ continue_pass(EvqEngine *engine, EvqStore *store, TimestampTz now)
 			}
 		}
 		evq_store_walk_end(store);
+		if (engine->place != NULL)
+			evq_counters_set_oldest(engine->place->counters, flow_no, flow->due_since, flow->permit_since);
 	}
 	end_pass(engine, now);
 }
@@ -1121,7 +1137,13 @@ evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn)
 
 	work.store = evq_store_open("evq_tick()");
 	if (engine->passing)
+	{
+		int64 began_at = evq_clock_monotonic();
+
 		continue_pass(engine, work.store, now);
+		if (engine->place != NULL)
+			evq_counters_add_sweep(engine->place->counters, evq_clock_monotonic() - began_at);
+	}
 	fire_timers(&work);
 	follow_successors(engine, work.store, now);
 	watch_due = evq_watch_due_at(engine->watch) <= now;

@@ -224,7 +224,10 @@ on_command(PlannedStmt *planned, const char *query, bool read_only_tree, Process
 	if (created != NULL)
 		evq_wake_database_created(get_database_oid(created, true));
 	else if (is_commit_prepared)
+	{
 		evq_shmem_look_now();
+		evq_shmem_recount();
+	}
 }
 
 static void

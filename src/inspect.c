@@ -15,6 +15,7 @@
 
 #include "arguments.h"
 #include "clock.h"
+#include "counters.h"
 #include "engine.h"
 #include "errors.h"
 #include "guc.h"
@@ -25,6 +26,7 @@
 PG_FUNCTION_INFO_V1(evq_sql_transitions);
 PG_FUNCTION_INFO_V1(evq_sql_tick);
 PG_FUNCTION_INFO_V1(evq_sql_status);
+PG_FUNCTION_INFO_V1(evq_sql_counters);
 PG_FUNCTION_INFO_V1(evq_sql_watch);
 PG_FUNCTION_INFO_V1(evq_sql_announce_extension);
 
@@ -194,7 +196,29 @@ evq_sql_status(PG_FUNCTION_ARGS)
 	return return_row(fcinfo, values, nulls);
 }
 
-/* Called by the extension's script: the launcher starts a dispatcher when CREATE EXTENSION commits. */
+static void
+put_reading(const EvqReading *reading, void *arg)
+{
+	ReturnSetInfo *result = arg;
+	Datum values[3] = {Int32GetDatum(reading->no), CStringGetTextDatum(reading->name),
+					   Int64GetDatum(reading->value)};
+	bool nulls[3] = {false};
+
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/* The counters; no rows without shared memory, and while those of before the last stop are not back. */
+Datum
+evq_sql_counters(PG_FUNCTION_ARGS)
+{
+	EvqPlace *place = evq_shmem_mine();
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (place != NULL && evq_counters_phase(place->counters) == EVQ_COUNTERS_OPEN)
+		evq_counters_read(place->counters, put_reading, fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
 /* Has state changes told on the channel evq_events for a while. */
 Datum
 evq_sql_watch(PG_FUNCTION_ARGS)
@@ -218,6 +242,7 @@ evq_sql_watch(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ((TimestampTz) pg_atomic_read_u64(&place->watched_until));
 }
 
+/* Called by the extension's script: the launcher starts a dispatcher when CREATE EXTENSION commits. */
 Datum
 evq_sql_announce_extension(PG_FUNCTION_ARGS)
 {

@@ -30,9 +30,14 @@
 static void
 move(EvqEvent *event, EvqVerb verb, EvqState to, TimestampTz now)
 {
-	if (!evq_transition_is_allowed(event->state, verb, to))
+	int transition = evq_transition_find(event->state, verb, to);
+
+	if (transition == EVQ_NO_TRANSITION)
 		elog(ERROR, "evq: no transition %s from state %d to state %d", evq_transition_verb_name(verb),
 			 event->state, to);
+	event->transition = transition;
+	event->waited = now -
+					(verb == EVQ_VERB_ACQUIRE ? event->attempt_scheduled_at : event->attempt_started_at);
 	event->state = to;
 	event->state_since = now;
 	event->state_due_at = DT_NOEND;
@@ -110,7 +115,8 @@ check_request(const EvqPublish *request)
 
 /* Makes the row of a new event. parent: NULL = none. */
 static void
-make_event(EvqEvent *event, const EvqPublish *request, const EvqEvent *parent, TimestampTz now)
+make_event(EvqEvent *event, const EvqPublish *request, EvqOrigin origin, const EvqEvent *parent,
+		   TimestampTz now)
 {
 	const EvqEventType *event_type = request->event_type;
 	const EvqFlow *flow = evq_config_flow(event_type->flow_no);
@@ -129,6 +135,7 @@ make_event(EvqEvent *event, const EvqPublish *request, const EvqEvent *parent, T
 	event->ordered = flow != NULL && flow->ordered;
 	event->flow_id = request->flow_id;
 	event->on_fail_event_type_no = request->on_fail_event_type_no;
+	event->origin = origin;
 	if (parent != NULL)
 	{
 		event->has_parent = true;
@@ -183,7 +190,7 @@ evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *reques
 
 		position.index = i;
 		check_request(request);
-		make_event(event, request, NULL, now);
+		make_event(event, request, EVQ_ORIGIN_API, NULL, now);
 		ids[i] = event->event_id;
 		if (request->idempotency_key != NULL)
 		{
@@ -214,6 +221,18 @@ evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *reques
 
 /* ---------- permits ---------- */
 
+/* A new epoch begins, among others, after a restore, whose events nobody counted. */
+static int32
+current_epoch(void)
+{
+	bool begun;
+	int32 epoch = evq_store_epoch(&begun);
+
+	if (begun)
+		evq_shmem_recount();
+	return epoch;
+}
+
 static EvqVerdict
 judge_finished(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, EvqEvent *event,
 			   EvqOutcome *outcome)
@@ -236,7 +255,7 @@ fetch_held(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, EvqEven
 	if (!permit.given)
 		return event->state == EVQ_STATE_BEING_PROCESSED ? EVQ_ACCEPTED : EVQ_WRONG_STATE;
 	if (permit.value != event->permit || event->state != EVQ_STATE_BEING_PROCESSED ||
-		EVQ_PERMIT_EPOCH(event->permit) != evq_store_epoch())
+		EVQ_PERMIT_EPOCH(event->permit) != current_epoch())
 		return EVQ_PERMIT_LOST;
 	return EVQ_ACCEPTED;
 }
@@ -350,7 +369,7 @@ evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 			permit_for = evq_config_event_type(event->event_type_no)->attempt_timeout;
 		move(event, EVQ_VERB_ACQUIRE, EVQ_STATE_BEING_PROCESSED, now);
 		event->state_due_at = Min(evq_retry_add(now, permit_for), event->due_at);
-		event->permit = EVQ_PERMIT_MAKE(evq_store_epoch(), (uint32) event->permit + 1);
+		event->permit = EVQ_PERMIT_MAKE(current_epoch(), (uint32) event->permit + 1);
 		event->worker = worker;
 		switch (evq_store_update(store, event, false))
 		{
@@ -422,7 +441,7 @@ evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 							 "Spinoffs go on in the same flow; publish into another flow with evq_publish().")));
 				spinoffs[i].flow_id = event->flow_id;
 				check_request(&spinoffs[i]);
-				make_event(&children[i], &spinoffs[i], event, now);
+				make_event(&children[i], &spinoffs[i], EVQ_ORIGIN_SPINOFF, event, now);
 				ids[i] = children[i].event_id;
 				payloads[i] = spinoffs[i].payload;
 				headers[i] = spinoffs[i].headers;
@@ -548,7 +567,7 @@ finish_badly(EvqStore *store, EvqEvent *event, TimestampTz now, const char *reas
 	{
 		EvqPublish request = {.event_type = follower, .flow_id = event->flow_id};
 
-		make_event(&child, &request, event, now);
+		make_event(&child, &request, EVQ_ORIGIN_ON_FAIL, event, now);
 		outcome.spinoff_ids = &child.event_id;
 		outcome.spinoff_count = 1;
 	}

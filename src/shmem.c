@@ -32,7 +32,8 @@ header_bytes(void)
 static Size
 place_bytes(void)
 {
-	return MAXALIGN(evq_ring_bytes(evq_ring_size)) + MAXALIGN(evq_ready_bytes(evq_ready_size));
+	return MAXALIGN(evq_ring_bytes(evq_ring_size)) + MAXALIGN(evq_ready_bytes(evq_ready_size)) +
+		   MAXALIGN(evq_counters_bytes());
 }
 
 static Size
@@ -87,6 +88,9 @@ startup(void)
 			place->ready = (EvqReady *) next;
 			next += MAXALIGN(evq_ready_bytes(evq_ready_size));
 			evq_ready_init(place->ready, evq_ready_size, &(locks++)->lock);
+			place->counters = (EvqCounters *) next;
+			next += MAXALIGN(evq_counters_bytes());
+			evq_counters_clear(place->counters);
 		}
 	}
 	LWLockRelease(AddinShmemInitLock);
@@ -151,6 +155,7 @@ evq_shmem_find_or_make(Oid database)
 		pg_atomic_write_u64(&place->watched_until, 0);
 		evq_ring_clear(place->ring);
 		evq_ready_clear(place->ready);
+		evq_counters_clear(place->counters);
 	}
 	return place;
 }
@@ -197,6 +202,18 @@ evq_shmem_look_now(void)
 	if (place == NULL)
 		return;
 	pg_atomic_write_u32(&place->look_now, 1);
+	evq_shmem_wake_dispatcher(place);
+}
+
+/* The tables of this session's database changed in a way that no counter tells. Cannot fail. */
+void
+evq_shmem_recount(void)
+{
+	EvqPlace *place = evq_shmem_mine();
+
+	if (place == NULL)
+		return;
+	evq_counters_want_recount(place->counters, true);
 	evq_shmem_wake_dispatcher(place);
 }
 

@@ -9,6 +9,7 @@
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 
+#include "counters.h"
 #include "ready.h"
 #include "ring.h"
 
@@ -67,6 +68,7 @@ typedef struct EvqPlace
 
 	EvqRing *ring;
 	EvqReady *ready;
+	EvqCounters *counters;
 } EvqPlace;
 
 typedef struct EvqShared
@@ -87,6 +89,7 @@ extern EvqPlace *evq_shmem_mine(void);
 extern bool evq_shmem_is_watched(EvqPlace *place);
 extern void evq_shmem_wake_dispatcher(EvqPlace *place);
 extern void evq_shmem_look_now(void);
+extern void evq_shmem_recount(void);
 extern void evq_shmem_wake_launcher(void);
 
 #endif /* EVQ_SHMEM_H */

@@ -678,6 +678,7 @@ read_event(TupleTableSlot *slot, EvqEvent *event)
 		event->parent_id = *DatumGetUUIDP(values[EVENT_PARENT_ID]);
 	event->on_fail_event_type_no = nulls[EVENT_ON_FAIL_NO] ? 0 : DatumGetInt32(values[EVENT_ON_FAIL_NO]);
 	event->worker = optional_cstring(values[EVENT_WORKER], nulls[EVENT_WORKER]);
+	event->transition = EVQ_NO_TRANSITION;
 }
 
 /* All columns but the payload, which is NULL. */
@@ -1351,17 +1352,19 @@ read_epoch(TupleTableSlot *slot, void *row)
 /*
  * The epoch of the permits that this server grants in this database. A server
  * that finds itself on another timeline, or the tables created anew, in another
- * database or on another system than the newest epoch says, begins a new one.
+ * database or on another system than the newest epoch says, begins a new one;
+ * begun: did it just now?
  *
  * Two sessions may begin the same epoch at once: they write equal rows.
  */
 int32
-evq_store_epoch(void)
+evq_store_epoch(bool *begun)
 {
 	EpochRow *rows;
 	EpochRow newest = {0, false};
 	int count;
 
+	*begun = false;
 	if (epoch != 0)
 		return epoch;
 
@@ -1394,6 +1397,100 @@ evq_store_epoch(void)
 		/* As the permits that come with it. */
 		ForceSyncCommit();
 		epoch = newest.epoch + 1;
+		*begun = true;
 	}
 	return epoch;
+}
+
+/* ---------- counters ---------- */
+
+/*
+ * Takes the counters that were put away out of their table, into an array in
+ * the current memory context: only this once, whatever happens to the server.
+ */
+int
+evq_store_take_counters(EvqReading **readings)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Identity previous;
+	int count;
+
+	become_owner(&previous);
+	if (SPI_execute("DELETE FROM evq.counter RETURNING no, name, value", false, 0) != SPI_OK_DELETE_RETURNING)
+		elog(ERROR, "could not take back the counters");
+	count = SPI_processed;
+	*readings = MemoryContextAllocZero(caller, Max(count, 1) * sizeof(EvqReading));
+	for (int i = 0; i < count; i++)
+	{
+		HeapTuple row = SPI_tuptable->vals[i];
+		EvqReading *reading = &(*readings)[i];
+		bool is_null;
+
+		reading->no = DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &is_null));
+		copy_name(reading->name, SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &is_null));
+		reading->value = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &is_null));
+	}
+	become_oneself(&previous);
+	if (count > 0)
+		ForceSyncCommit();
+	return count;
+}
+
+/* Puts counters away in their table, in place of those that are there. */
+void
+evq_store_put_counters(const EvqReading *readings, int count)
+{
+	Datum *columns[3];
+	Oid element_types[3] = {INT4OID, TEXTOID, INT8OID};
+	Oid types[3] = {INT4ARRAYOID, TEXTARRAYOID, INT8ARRAYOID};
+	Datum arrays[3];
+	Identity previous;
+
+	for (int i = 0; i < 3; i++)
+		columns[i] = palloc(Max(count, 1) * sizeof(Datum));
+	for (int i = 0; i < count; i++)
+	{
+		columns[0][i] = Int32GetDatum(readings[i].no);
+		columns[1][i] = CStringGetTextDatum(readings[i].name);
+		columns[2][i] = Int64GetDatum(readings[i].value);
+	}
+	for (int i = 0; i < 3; i++)
+		arrays[i] = PointerGetDatum(construct_array_builtin(columns[i], count, element_types[i]));
+
+	become_owner(&previous);
+	if (SPI_execute("DELETE FROM evq.counter", false, 0) != SPI_OK_DELETE ||
+		SPI_execute_with_args(
+			"INSERT INTO evq.counter SELECT * FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))",
+			3, types, arrays, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not put the counters away");
+	become_oneself(&previous);
+}
+
+/* Counts the live events by type and state, as the active snapshot sees them. */
+int
+evq_store_count_live(EvqLiveCount **counts)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Identity previous;
+	int count;
+
+	become_owner(&previous);
+	if (SPI_execute("SELECT event_type_no, state, pg_catalog.count(*) FROM evq.event GROUP BY 1, 2", true,
+					0) != SPI_OK_SELECT)
+		elog(ERROR, "could not count the live events");
+	count = SPI_processed;
+	*counts = MemoryContextAlloc(caller, Max(count, 1) * sizeof(EvqLiveCount));
+	for (int i = 0; i < count; i++)
+	{
+		HeapTuple row = SPI_tuptable->vals[i];
+		EvqLiveCount *live = &(*counts)[i];
+		bool is_null;
+
+		live->event_type_no = DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &is_null));
+		live->state = evq_transition_state_from_code(
+			DatumGetChar(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &is_null)));
+		live->count = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &is_null));
+	}
+	become_oneself(&previous);
+	return count;
 }

@@ -9,6 +9,7 @@
 #ifndef EVQ_STORE_H
 #define EVQ_STORE_H
 
+#include "counters.h"
 #include "types.h"
 
 typedef struct EvqStore EvqStore;
@@ -111,6 +112,11 @@ extern void evq_store_walk_end(EvqStore *store);
 extern int evq_store_read_event_types(EvqEventType **event_types);
 extern int evq_store_read_flows(EvqFlow **flows);
 extern Oid evq_store_configuration_relid(void);
-extern int32 evq_store_epoch(void);
+extern int32 evq_store_epoch(bool *begun);
+
+/* counters */
+extern int evq_store_take_counters(EvqReading **readings);
+extern void evq_store_put_counters(const EvqReading *readings, int count);
+extern int evq_store_count_live(EvqLiveCount **counts);
 
 #endif /* EVQ_STORE_H */

@@ -46,6 +46,8 @@ typedef struct EvqTrackedFlow
 	int max_processing;        /* 0 = none */
 	bool tell_ready;           /* sessions put events on offer: listeners are to be told */
 	TimestampTz first_live_at; /* the earliest scheduled event that the last pass met, less a margin */
+	TimestampTz due_since; /* of the longest waiting event that this pass met; infinity = none, as the next */
+	TimestampTz permit_since; /* ... of the oldest permit */
 } EvqTrackedFlow;
 
 typedef struct EvqTrack EvqTrack;

@@ -52,6 +52,8 @@ const EvqTransition evq_transition_table[] = {
 
 const int evq_transition_count = lengthof(evq_transition_table);
 
+StaticAssertDecl(lengthof(evq_transition_table) <= EVQ_MAX_TRANSITIONS, "EVQ_MAX_TRANSITIONS is too small");
+
 static const struct
 {
 	const char *name;
@@ -86,17 +88,18 @@ static const char *const verb_names[] = {
 	[EVQ_VERB_RETRY] = "retry",
 };
 
-bool
-evq_transition_is_allowed(EvqState from, EvqVerb verb, EvqState to)
+/* The row of the table that allows this change; EVQ_NO_TRANSITION = none does. */
+int
+evq_transition_find(EvqState from, EvqVerb verb, EvqState to)
 {
 	for (int i = 0; i < evq_transition_count; i++)
 	{
 		const EvqTransition *t = &evq_transition_table[i];
 
 		if (t->from == from && t->verb == verb && t->to == to)
-			return true;
+			return i;
 	}
-	return false;
+	return EVQ_NO_TRANSITION;
 }
 
 /* Does the verb lead anywhere from this state? */

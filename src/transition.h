@@ -34,10 +34,13 @@ typedef struct EvqTransition
 	const char *note;
 } EvqTransition;
 
+/* The table may have so many rows. */
+#define EVQ_MAX_TRANSITIONS 32
+
 extern const EvqTransition evq_transition_table[];
 extern const int evq_transition_count;
 
-extern bool evq_transition_is_allowed(EvqState from, EvqVerb verb, EvqState to);
+extern int evq_transition_find(EvqState from, EvqVerb verb, EvqState to);
 extern bool evq_transition_can(EvqState from, EvqVerb verb);
 extern bool evq_transition_is_final(EvqState state);
 

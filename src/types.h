@@ -23,6 +23,18 @@ typedef enum EvqState
 
 #define EVQ_STATE_COUNT (EVQ_STATE_CANCELED + 1)
 
+/* Who published an event. */
+typedef enum EvqOrigin
+{
+	EVQ_ORIGIN_API,
+	EVQ_ORIGIN_SPINOFF,
+	EVQ_ORIGIN_ON_FAIL
+} EvqOrigin;
+
+#define EVQ_ORIGIN_COUNT (EVQ_ORIGIN_ON_FAIL + 1)
+
+#define EVQ_NO_TRANSITION (-1)
+
 /* A row of evq.event. Strings live in the caller's memory context. */
 typedef struct EvqEvent
 {
@@ -47,6 +59,11 @@ typedef struct EvqEvent
 	pg_uuid_t parent_id;
 	int32 on_fail_event_type_no; /* 0 = none of its own */
 	const char *worker;          /* NULL = none */
+
+	/* not in the row: for the counters */
+	int16 transition; /* what changed its state since it was read: a row of the transition table */
+	EvqOrigin origin; /* of a new event */
+	int64 waited;     /* microseconds: from due to acquired, or from there to the end of the attempt */
 } EvqEvent;
 
 /* What a finish adds to an event: the rest of a row of evq.event_history. */

@@ -25,6 +25,9 @@
 #include "transition.h"
 #include "wake.h"
 
+/* Equal changes are tallied together if so few others came in between. */
+#define MERGE_REACH 16
+
 typedef struct Remembered
 {
 	EvqWake *wakes;
@@ -33,9 +36,17 @@ typedef struct Remembered
 	int room;
 } Remembered;
 
+typedef struct Tallies
+{
+	EvqTally *tallies;
+	int count;
+	int room;
+} Tallies;
+
 static Remembered changes; /* to announce at commit */
 static Remembered taken;   /* events popped from a ready queue: to give back at abort */
 static bool overflowed;
+static Tallies tallies;         /* to count at commit: of all changes, overflowed or not */
 static EvqPlace *announcing_in; /* where we have said that an announcement may come */
 
 /* settled at commit, dropped at abort, and not undone by a savepoint: looking once too often is harmless */
@@ -129,6 +140,28 @@ remember(Remembered *list, const EvqWake *wake)
 	list->count++;
 }
 
+/* The tallies of one level are the last ones: deeper levels are over. */
+static void
+tally(const EvqTally *new)
+{
+	for (int i = tallies.count - 1; i >= Max(0, tallies.count - MERGE_REACH); i--)
+	{
+		if (evq_counters_merge_tally(&tallies.tallies[i], new))
+			return;
+	}
+	if (tallies.count == tallies.room)
+	{
+		int room = Max(64, 2 * tallies.room);
+
+		if (tallies.room == 0)
+			tallies.tallies = MemoryContextAlloc(TopMemoryContext, room * sizeof(EvqTally));
+		else
+			tallies.tallies = repalloc_huge(tallies.tallies, room * sizeof(EvqTally));
+		tallies.room = room;
+	}
+	tallies.tallies[tallies.count++] = *new;
+}
+
 static EvqPlace *
 begin_announcing(void)
 {
@@ -170,6 +203,13 @@ remember_change(const EvqEvent *event, int32 offer_limit)
 
 	if (begin_announcing() == NULL)
 		return;
+	if (event->transition != EVQ_NO_TRANSITION)
+	{
+		EvqTally new;
+
+		evq_counters_make_tally(&new, event, GetCurrentTransactionNestLevel());
+		tally(&new);
+	}
 	if (changes.count >= evq_max_pending_per_transaction)
 	{
 		overflowed = true;
@@ -317,7 +357,7 @@ look_for_extension(Oid database, bool may_be_new)
 static void
 forget_changes(void)
 {
-	changes.count = taken.count = 0;
+	changes.count = taken.count = tallies.count = 0;
 	overflowed = false;
 	announcing_in = NULL;
 }
@@ -344,6 +384,12 @@ after_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, voi
 		evq_shmem_look_now();
 	if (evq_shared != NULL && (extension_created || extension_dropped))
 		look_for_extension(MyDatabaseId, extension_created);
+	if (extension_created && evq_shmem_mine() != NULL)
+	{
+		/* Nothing was put away in a table that is new. */
+		evq_counters_set_phase(evq_shmem_mine()->counters, EVQ_COUNTERS_OPEN);
+		evq_shmem_recount();
+	}
 	if (evq_shared != NULL && OidIsValid(created_database))
 		look_for_extension(created_database, true);
 	forget_all();
@@ -357,8 +403,13 @@ at_end_of_transaction(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_COMMIT:
+			if (extension_dropped && evq_shmem_mine() != NULL)
+				evq_counters_clear(evq_shmem_mine()->counters);
 			if (place != NULL)
 			{
+				/* Before it is announced: see evq_recount_run(). */
+				for (int i = 0; i < tallies.count; i++)
+					evq_counters_add_tally(place->counters, &tallies.tallies[i]);
 				if (!evq_debug_lose_wakeups)
 				{
 					if (place->pid == MyProcPid)
@@ -412,6 +463,23 @@ release_level(Remembered *list, int level)
 		list->levels[i] = level - 1;
 }
 
+/* The same for tallies; there is room. */
+static void
+release_tallies(int level)
+{
+	int end = tallies.count;
+
+	while (tallies.count > 0 && tallies.tallies[tallies.count - 1].level >= level)
+		tallies.count--;
+	for (int i = tallies.count; i < end; i++)
+	{
+		EvqTally released = tallies.tallies[i];
+
+		released.level = level - 1;
+		tally(&released);
+	}
+}
+
 /* Forgets the changes of a rolled back savepoint; they are the last ones. Returns where they began. */
 static int
 abandon_level(Remembered *list, int level)
@@ -432,12 +500,15 @@ at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransacti
 	{
 		release_level(&changes, level);
 		release_level(&taken, level);
+		release_tallies(level);
 	}
 	else if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
 		int given_back;
 
 		abandon_level(&changes, level);
+		while (tallies.count > 0 && tallies.tallies[tallies.count - 1].level >= level)
+			tallies.count--;
 		given_back = abandon_level(&taken, level);
 		if (given_back > 0 && evq_shmem_mine() != NULL)
 			announce(evq_shmem_mine(), taken.wakes + taken.count, given_back, false);

@@ -118,6 +118,16 @@ CREATE TABLE evq.epoch (
 COMMENT ON TABLE evq.epoch IS
 	'A new row for each server, database, installation and timeline that granted permits; permits of older epochs are void';
 
+-- Not dumped: a restored database counts from zero.
+CREATE TABLE evq.counter (
+	no int NOT NULL,
+	name text NOT NULL,
+	value bigint NOT NULL,
+	CONSTRAINT counter_pkey PRIMARY KEY (no, name)
+);
+COMMENT ON TABLE evq.counter IS 'The counters while the server is stopped; a running dispatcher has taken them out, see evq.counters()';
+COMMENT ON COLUMN evq.counter.no IS 'event_type_no or flow_no, as the name says; 0 = of the database';
+
 SELECT pg_catalog.pg_extension_config_dump('evq.event', '');
 SELECT pg_catalog.pg_extension_config_dump('evq.event_payload', '');
 SELECT pg_catalog.pg_extension_config_dump('evq.event_history', '');

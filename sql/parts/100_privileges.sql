@@ -63,6 +63,7 @@ GRANT EXECUTE ON FUNCTION
 	evq.transitions(),
 	evq.state_name("char")
 TO evq_worker, evq_operator, evq_monitor;
+GRANT EXECUTE ON FUNCTION @extschema@.evq_metrics(), evq.counters() TO evq_operator, evq_monitor;
 GRANT SELECT ON evq.flows, evq.event_types TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 GRANT SELECT ON evq.transition, evq.queue, evq.workers TO evq_operator, evq_monitor;
 

@@ -88,6 +88,10 @@ INSERT INTO granted VALUES
 	('mcp_reading_tools', true, true, true, true),
 	('mcp_violation', true, true, true, true),
 	('mcp_queues', true, true, true, true),
+	('evq_metrics', false, false, true, true),
+	('counters', false, false, true, true),
+	('samples', false, false, false, false),
+	('label', false, false, false, false),
 	('transitions', false, true, true, true),
 	('state_name', false, true, true, true),
 	('evq_http_publish', true, false, true, false),
@@ -233,7 +237,7 @@ SELECT is(pg_temp.as_role('evq_operator', statement), 'done', 'operator: ' || st
 -- The monitor sees counts and ages, never payloads.
 SELECT is(pg_temp.as_role('evq_monitor', statement), 'done', 'monitor: ' || statement) FROM unnest(ARRAY[
 	'SELECT * FROM evq.flows', 'SELECT * FROM evq.event_types', 'SELECT * FROM evq.queue', 'SELECT * FROM evq.workers', 'SELECT * FROM evq.transition', 'SELECT * FROM evq_counts()', 'SELECT * FROM evq_status()',
-	'SELECT evq_version()', $$SELECT * FROM evq_pending('PRIVILEGE')$$]) statement;
+	'SELECT evq_version()', 'SELECT evq_metrics()', 'SELECT * FROM evq.counters()', $$SELECT * FROM evq_pending('PRIVILEGE')$$]) statement;
 SELECT is(pg_temp.as_role('evq_monitor', statement), '42501', 'monitor: ' || statement) FROM unnest(ARRAY[
 	'SELECT * FROM evq.events', 'SELECT * FROM evq.errors', 'SELECT * FROM evq.payloads', 'SELECT * FROM evq.event_payload', 'SELECT * FROM evq.event_history', 'SELECT * FROM evq.idempotency',
 	format('SELECT evq_event(%L)', :'id'), format('SELECT evq_acquire(%L)', :'id'), 'SELECT evq_tick()']) statement;

@@ -10,7 +10,7 @@ SELECT p.*, p.oid::regprocedure::text AS signature, l.lanname FROM pg_proc p JOI
 JOIN pg_language l ON l.oid = p.prolang;
 
 -- Relations and types.
-SELECT tables_are('evq', ARRAY['flow', 'event_type', 'event', 'event_payload', 'event_history', 'event_error', 'idempotency', 'epoch']);
+SELECT tables_are('evq', ARRAY['flow', 'event_type', 'event', 'event_payload', 'event_history', 'event_error', 'idempotency', 'epoch', 'counter']);
 SELECT views_are('evq', ARRAY['flows', 'event_types', 'events', 'queue', 'errors', 'workers', 'transition', 'payloads']);
 SELECT enums_are('evq', ARRAY['event_state']);
 SELECT enum_has_labels('evq', 'event_state', ARRAY['awaiting_processing', 'dispatched', 'being_processed', 'suspended',
@@ -63,6 +63,7 @@ SELECT set_eq(
 	'evq_status(OUT preloaded boolean, OUT enabled boolean, OUT running boolean, OUT dispatcher_pid integer, OUT started_at timestamp with time zone, OUT last_turn_at timestamp with time zone, OUT turns bigint, OUT events_dispatched bigint, OUT ring_overflows bigint, OUT errors bigint, OUT last_error text, OUT problem text, OUT hint text) record',
 	'evq_watch(duration interval DEFAULT ''00:01:00''::interval) timestamp with time zone',
 	'evq_mcp(headers jsonb, body text, allow_writes boolean DEFAULT false, OUT status integer, OUT answer text) record',
+	'evq_metrics() text',
 	'evq_version() text',
 	'evq_http_publish(target text, query jsonb, headers jsonb, body jsonb) jsonb',
 	'evq_http_publish_batch(target text, query jsonb, headers jsonb, body jsonb) jsonb',
@@ -106,8 +107,8 @@ SELECT is_empty(
 -- Tables.
 SELECT set_eq(
 	$$SELECT oid::regclass::text FROM pg_class JOIN members ON classid = 'pg_class'::regclass AND objid = oid WHERE relkind IN ('r', 'p', 'S')$$,
-	$$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'evq'$$,
-	'every table and sequence is dumped with its rows');
+	$$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'evq' UNION ALL SELECT 'evq.counter'$$,
+	'every table and sequence but the counters is dumped with its rows');
 SELECT is_empty($$SELECT FROM pg_extension, unnest(extcondition) c WHERE extname = 'evq' AND c <> ''$$, '... all of them');
 SELECT is_empty($$SELECT FROM pg_class WHERE relnamespace = 'evq'::regnamespace AND relkind IN ('r', 'p') AND (relrowsecurity OR relhasrules OR relpersistence <> 'p')$$,
 	'tables are logged, without rules and row security');

@@ -1,0 +1,203 @@
+/*
+ * recount.c
+ *		The counters and the tables: what is put away at a stop, taken back at the start, and put right.
+ *
+ * At a stop the dispatcher puts the counters away in a table, and takes them
+ * out of it at the next start, for good. After a crash there is nothing to
+ * take: they begin at zero. Going on from some earlier value would be worse
+ * than that, for whoever reads them takes a value that went down for a new
+ * beginning and adds all of it. For the same reason nothing shows them while
+ * they are put away or not taken back yet.
+ *
+ * The numbers of live events follow from the counters as long as everything is
+ * counted. The events are counted in their table where that may not be so: at
+ * every start, for the last commits before a stop may have come after the
+ * dispatcher's; after COMMIT PREPARED, which says nothing; after a restore.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "clock.h"
+#include "config.h"
+#include "recount.h"
+#include "store.h"
+
+/* How long to wait for a moment when no transaction is at work, before counting all the same. */
+#define PATIENCE (10 * USECS_PER_SEC)
+
+/* Recounts take at most this part of the time. */
+#define TIME_SHARE 100
+
+/* After an error. */
+#define PUT_OFF USECS_PER_MINUTE
+
+static EvqReading *taken; /* in TopMemoryContext */
+static int taken_count;
+
+/* by the monotonic clock */
+static int64 wanted_since; /* 0 = it is not */
+static int64 next_at;
+
+static bool counted_roughly; /* while something was changed: to be done again */
+
+/* Is there no transaction that has changed events and may yet be counted? announcing: as it was then. */
+static bool
+is_quiet(EvqPlace *place, uint64 *announcing)
+{
+	uint64 announced = pg_atomic_read_u64(&place->announced);
+
+	pg_memory_barrier();
+	*announcing = pg_atomic_read_u64(&place->announcing);
+	return *announcing == announced;
+}
+
+/* Is there anything left to do about the counters? */
+bool
+evq_recount_is_wanted(EvqPlace *place)
+{
+	return evq_counters_phase(place->counters) != EVQ_COUNTERS_OPEN ||
+		   evq_counters_is_recount_wanted(place->counters);
+}
+
+/* ... and can it be done now? */
+bool
+evq_recount_is_due(EvqPlace *place)
+{
+	EvqCountersPhase phase = evq_counters_phase(place->counters);
+	int64 now = evq_clock_monotonic();
+	uint64 announcing;
+
+	if (!evq_recount_is_wanted(place))
+	{
+		wanted_since = 0;
+		return false;
+	}
+	if (wanted_since == 0)
+		wanted_since = now;
+	if (now < next_at)
+		return false;
+	if (phase == EVQ_COUNTERS_NEW || phase == EVQ_COUNTERS_PUT_AWAY)
+		return true;
+	return is_quiet(place, &announcing) || (!counted_roughly && now - wanted_since >= PATIENCE);
+}
+
+/* It failed: not again at once. */
+void
+evq_recount_put_off(void)
+{
+	next_at = evq_clock_monotonic() + PUT_OFF;
+}
+
+/* Takes out of the table what was put away; false = nothing of the kind is to be done. */
+bool
+evq_recount_take_back(EvqPlace *place)
+{
+	EvqCountersPhase phase = evq_counters_phase(place->counters);
+	MemoryContext previous;
+
+	if (phase != EVQ_COUNTERS_NEW && phase != EVQ_COUNTERS_PUT_AWAY)
+		return false;
+	previous = MemoryContextSwitchTo(TopMemoryContext);
+	taken_count = evq_store_take_counters(&taken);
+	MemoryContextSwitchTo(previous);
+	return true;
+}
+
+void
+evq_recount_taken_back(EvqPlace *place)
+{
+	/* What the same server put away is still here. */
+	bool was_away = evq_counters_phase(place->counters) == EVQ_COUNTERS_PUT_AWAY;
+
+	for (int i = 0; i < taken_count && !was_away; i++)
+		evq_counters_restore(place->counters, &taken[i]);
+	pfree(taken);
+	taken_count = 0;
+	evq_counters_set_phase(place->counters, EVQ_COUNTERS_UNCHECKED);
+}
+
+/*
+ * Counts the live events and puts their numbers right.
+ *
+ * Transactions count what they did before they say, in "announced", that they
+ * are over. So while none is at work between two looks at "announcing", the
+ * counters and a snapshot taken there tell of the same transactions.
+ */
+void
+evq_recount_run(EvqPlace *place)
+{
+	int64 began_at = evq_clock_monotonic();
+	EvqLiveCopy copy;
+	EvqLiveCount *found;
+	uint64 announcing;
+	bool quiet;
+	int count;
+
+	/* First: what is wanted from now on is wanted again. */
+	evq_counters_want_recount(place->counters, false);
+	quiet = is_quiet(place, &announcing);
+	evq_counters_copy_live(place->counters, copy);
+	PushActiveSnapshot(GetLatestSnapshot());
+	pg_memory_barrier();
+	quiet = quiet && pg_atomic_read_u64(&place->announcing) == announcing;
+
+	if (quiet || (!counted_roughly && began_at - wanted_since >= PATIENCE))
+	{
+		count = evq_store_count_live(&found);
+		evq_counters_correct_live(place->counters, copy, found, count);
+		evq_counters_set_phase(place->counters, EVQ_COUNTERS_OPEN);
+		counted_roughly = !quiet;
+		next_at = evq_clock_monotonic() + TIME_SHARE * (evq_clock_monotonic() - began_at);
+	}
+	if (!quiet)
+		evq_counters_want_recount(place->counters, true);
+	PopActiveSnapshot();
+}
+
+typedef struct PutAway
+{
+	EvqReading *readings;
+	int count;
+	int room;
+} PutAway;
+
+/* Event types that were dropped make room for others. */
+static void
+put_away_reading(const EvqReading *reading, void *arg)
+{
+	PutAway *kept = arg;
+
+	if (!reading->is_kept || reading->value == 0)
+		return;
+	if (reading->of == EVQ_COUNTED_EVENT_TYPE)
+	{
+		const EvqEventType *event_type = evq_config_event_type(reading->no);
+
+		if (event_type == NULL || event_type->dropped)
+			return;
+	}
+	if (kept->count == kept->room)
+	{
+		kept->room *= 2;
+		kept->readings = repalloc(kept->readings, kept->room * sizeof(EvqReading));
+	}
+	kept->readings[kept->count++] = *reading;
+}
+
+/* Writes the counters into the table; from now on they are not to be read here. */
+void
+evq_recount_put_away(EvqPlace *place)
+{
+	EvqCountersPhase phase = evq_counters_phase(place->counters);
+	PutAway kept = {.room = 256};
+
+	if (phase != EVQ_COUNTERS_OPEN && phase != EVQ_COUNTERS_UNCHECKED)
+		return;
+	evq_counters_set_phase(place->counters, EVQ_COUNTERS_PUT_AWAY);
+	evq_config_use();
+	kept.readings = palloc(kept.room * sizeof(EvqReading));
+	evq_counters_read(place->counters, put_away_reading, &kept);
+	evq_store_put_counters(kept.readings, kept.count);
+}
