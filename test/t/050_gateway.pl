@@ -6,6 +6,7 @@ use utf8;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use IPC::Run ();
 use JSON::PP;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -158,6 +159,11 @@ refuses('suspend no type', $gateway->post('/api/event-types/NONE_SUCH/suspend'),
 
 # Health, metrics, pages.
 answers('health', $gateway->get('/health'), 200, { status => 'ok', database => 'up', version => $node->safe_psql('postgres', 'SELECT evq_version()') });
+my $metrics = $gateway->get('/metrics');
+is($metrics->{headers}{'content-type'}, 'text/plain; version=0.0.4; charset=utf-8', 'metrics');
+IPC::Run::run([ 'promtool', 'check', 'metrics' ], '<', \$metrics->{text}, '>&', \my $complaints);
+is($complaints, '', 'promtool has no complaint about them');
+like($metrics->{text}, qr/^evq_events\{.*^evq_gateway_requests_total\{/ms, 'they are the engine\'s and the gateway\'s');
 my $index = $gateway->get('/');
 is($index->{headers}{'content-type'}, 'text/html; charset=utf-8', 'the page at /');
 like($index->{headers}{'content-security-policy'}, qr/default-src 'self'/, 'has a policy');

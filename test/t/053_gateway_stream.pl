@@ -38,8 +38,6 @@ sub is_listening { return $node->safe_psql('postgres', q{SELECT count(*) FROM pg
 sub clients { my ($kind) = @_; my ($count) = $gateway->get('/metrics')->{text} =~ /evq_gateway_clients\{kind="$kind"\} (\d+)/; return $count }
 sub wait_for_clients { my ($kind, $count) = @_; return Evq::Gateway::wait_until("$count clients of $kind", sub { clients($kind) == $count }) }
 
-$node->safe_psql('postgres', q{CREATE FUNCTION evq_metrics() RETURNS text LANGUAGE sql AS $$SELECT ''$$}) if $node->safe_psql('postgres', q{SELECT to_regprocedure('evq_metrics()') IS NULL}) eq 't';
-
 # Waits until a stream has had so many resets.
 sub wait_for_reset
 {
