@@ -8,7 +8,7 @@
 
 /* The pages load from here alone, run no inline script, and are shown in no frame. */
 #define POLICY \
-	"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+	"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 void
 page_answer(Request *request, const File *file)

@@ -166,7 +166,7 @@ is($complaints, '', 'promtool has no complaint about them');
 like($metrics->{text}, qr/^evq_events\{.*^evq_gateway_requests_total\{/ms, 'they are the engine\'s and the gateway\'s');
 my $index = $gateway->get('/');
 is($index->{headers}{'content-type'}, 'text/html; charset=utf-8', 'the page at /');
-like($index->{headers}{'content-security-policy'}, qr/default-src 'self'/, 'has a policy');
+like($index->{headers}{'content-security-policy'}, qr/script-src 'self';/, 'has a policy');
 is($gateway->get('/index.html')->{text}, $index->{text}, '/index.html is the same');
 is($gateway->get('/', 'If-None-Match' => $index->{headers}{etag})->{status}, 304, 'not modified');
 is($gateway->get('/', 'If-None-Match' => '"x"')->{status}, 200, 'modified');
