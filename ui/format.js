@@ -17,6 +17,18 @@ export function duration(seconds) {
   return `${sign}${Math.floor(seconds / size)} ${unit}${more ? ` ${more} ${next[0]}` : ''}`;
 }
 
+// Seconds in full, as PostgreSQL reads them: 1 h 30 min 0.5 s.
+export function exactDuration(seconds) {
+  const words = [];
+  let rest = seconds;
+  for (const [unit, size] of UNITS.slice(0, -1)) {
+    if (rest >= size) words.push(`${Math.floor(rest / size)} ${unit}`);
+    rest %= size;
+  }
+  if (rest > 0 || words.length === 0) words.push(`${Number(rest.toFixed(6))} s`);
+  return words.join(' ');
+}
+
 // An interval as PostgreSQL writes it ("1 day 02:00:00.5"), in seconds; NaN where it is none.
 export function seconds(interval) {
   if (interval === null || interval === undefined || interval === '') return NaN;

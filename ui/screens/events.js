@@ -1,5 +1,6 @@
 import { html, useEffect, useRef, useState } from '../vendor/preact.js';
 import { actOnEvent } from '../api.js';
+import { withEach } from '../each.js';
 import { plural, shortId } from '../format.js';
 import { on as onLive } from '../live.js';
 import { usePages } from '../resource.js';
@@ -14,7 +15,6 @@ import { Ago } from '../components/time.js';
 import { say, sayProblem } from '../components/toast.js';
 
 const EXAMPLES = ['flow:FLOW_B', 'type:DRIVER_MATCHED', 'status:FAILED', 'payload.passenger:Ada', 'ride-00*'];
-const AT_ONCE = 5;
 
 // The search's words without those about a status, and the status that they ask for.
 function splitStatus(q) {
@@ -58,21 +58,6 @@ function useFresh(items) {
     else if (event.status === 'AWAITING_PROCESSING' && event.attempts_used === 0) setOthers((count) => count + 1);
   }), []);
   return { fresh, others, seen: () => { setFresh(new Map()); setOthers(0); } };
-}
-
-// Does something with each of many, a few at a time; returns how many were refused.
-async function withEach(ids, act, told) {
-  const rest = [...ids];
-  let done = 0;
-  let problem = null;
-  let refused = 0;
-  await Promise.all(Array.from({ length: AT_ONCE }, async () => {
-    for (let id = rest.shift(); id; id = rest.shift()) {
-      try { await act(id); } catch (error) { problem = error; refused++; }
-      told(++done);
-    }
-  }));
-  return { refused, problem };
 }
 
 function BulkActions({ chosen, rows, clear, reload }) {
