@@ -65,7 +65,7 @@ function FindCase({ flowId }) {
 }
 
 function Branch({ event, childrenOf, first }) {
-  const wait = first ? null : (Date.parse(event.published_at) - Date.parse(first.published_at)) / 1000;
+  const wait = first === undefined ? null : (Date.parse(event.published_at) - Date.parse(first.published_at)) / 1000;
   const children = childrenOf.get(event.event_id) ?? [];
   return html`<li><div class="branch"><a href=${link('events', event.event_id)}><strong>${event.event_type}</strong></a><${State} status=${event.status} />
       <span class="dim">${event.attempts_used > 0 && `${event.attempts_used} of ${event.max_attempts} attempts · `}${wait === null ? dateTime(event.published_at) : `+ ${duration(wait)}`}</span></div>
