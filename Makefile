@@ -116,7 +116,8 @@ TAP = \
 	054_gateway_tls.pl \
 	055_mcp.pl \
 	056_gateway_documentation.pl \
-	057_gateway_fuzz.pl
+	057_gateway_fuzz.pl \
+	058_ui.pl
 TAP_SLOW = \
 	020_crash_full.pl \
 	040_worker_sanitized.pl \

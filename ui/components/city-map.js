@@ -26,7 +26,12 @@ export function CityMap({ rides, ride, chosen, choose }) {
   const layer = useRef();
   const latest = useRef();
   latest.current = { rides, followed: ride?.flow_id };
-  useEffect(() => driveCars(layer.current, () => latest.current), []);
+  const cars = useRef();
+  useEffect(() => {
+    cars.current = driveCars(layer.current, () => latest.current);
+    return cars.current.end;
+  }, []);
+  useEffect(() => cars.current.wake());
   const { from, to } = ride ?? chosen;
   const ways = ride && waysOf(ride);
   const title = ride ? `Map: ${ride.passenger} from ${from} to ${to}` : 'Map of the city';

@@ -82,11 +82,11 @@ function useNarrow() {
 function Node({ layout, status, count, note, lit }) {
   const [x, y] = layout.at[status];
   const [width, height] = layout.box;
-  const { name, css } = STATES[status];
-  return html`<a class="node ${css}${lit ? ' node-lit' : ''}" href=${link('events', null, { q: `status:${status}` })} aria-label=${`${name}: ${count ?? 'unknown'}${note ? ` ${note}` : ''}`}>
+  const { [layout.names]: name, css } = STATES[status];
+  return html`<a class="node ${css}${lit ? ' node-lit' : ''}" href=${link('events', null, { q: `status:${status}` })}>
     <rect class="node-box" x=${x} y=${y} width=${width} height=${height} rx="10" />
     <svg x=${x + 12} y=${y + 12} width="16" height="16" overflow="visible"><${StateShape} status=${status} /></svg>
-    <text class="node-name" x=${x + 34} y=${y + 25}>${STATES[status][layout.names]}</text>
+    <text class="node-name" x=${x + 34} y=${y + 25}>${name}</text>
     <text class="node-count" x=${x + 12} y=${y + 54}>${count === undefined ? '–' : number(count)}</text>
     ${note && html`<text class="node-note" x=${x + width - 12} y=${y + 54}>${note}</text>`}
   </a>`;

@@ -43,7 +43,7 @@ function makeCar(layer, ride) {
   return { group, body, mark, at: null, flow_id: ride.flow_id };
 }
 
-// Runs until the function that it returns is called. read(): {rides, followed}.
+// Draws when woken, and on until every car is where it should be. read(): {rides, followed}.
 export function driveCars(layer, read) {
   const cars = new Map();
   let frame = null;
@@ -55,6 +55,7 @@ export function driveCars(layer, read) {
     const { rides, followed } = read();
     const shown = rides.filter((ride) => ride.flow_id === followed || (stepNumber(currentStep(ride).type) > 0 && !outcomeOf(ride)) || Date.now() - ride.changedAt < STAYS).slice(0, MOST);
     const scale = small.matches ? 1.8 : 1;
+    let isMoving = shown.some((ride) => outcomeOf(ride) && ride.flow_id !== followed);
     last = now;
     for (const ride of shown) {
       if (stepNumber(currentStep(ride).type) === 0 && !ride.steps.DRIVER_MATCHED) continue;
@@ -62,6 +63,7 @@ export function driveCars(layer, read) {
       const car = cars.get(ride.flow_id);
       const goal = goalOf(ride);
       car.at = car.at === null || reducesMotion() ? Math.floor(goal) : car.at + (goal - car.at) * (1 - Math.exp(-HURRY * seconds));
+      isMoving ||= Math.abs(goal - car.at) > 0.002;
       const ways = waysOf(ride);
       const { x, y, angle } = car.at <= 1 ? pointOn(ways.approach, car.at) : pointOn(ways.trip, car.at - 1);
       const outcome = outcomeOf(ride);
@@ -76,8 +78,17 @@ export function driveCars(layer, read) {
       car.group.remove();
       cars.delete(flow_id);
     }
-    frame = requestAnimationFrame(move);
+    frame = isMoving ? requestAnimationFrame(move) : null;
   }
-  frame = requestAnimationFrame(move);
-  return () => { cancelAnimationFrame(frame); layer.replaceChildren(); };
+  return {
+    wake() {
+      if (frame !== null) return;
+      last = performance.now();
+      frame = requestAnimationFrame(move);
+    },
+    end() {
+      cancelAnimationFrame(frame);
+      layer.replaceChildren();
+    },
+  };
 }

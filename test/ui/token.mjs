@@ -1,0 +1,16 @@
+// A gateway that wants tokens.
+import { close, ok, open, sees } from './browser.mjs';
+
+export async function token(browser, gateway) {
+  const page = await open(browser, '#/', { gateway, expected: /401|403|WebSocket/ });
+  const dialog = page.getByRole('dialog', { name: 'Sign in' });
+  await sees(dialog, 'a gateway that wants a token is given one');
+  await dialog.getByLabel('Token').fill(process.env.UI_TOKEN);
+  await dialog.getByRole('button', { name: 'Sign in' }).click();
+  await sees(page.locator('[data-live="sse"]'), '... and then streams');
+  await sees(page.locator('.node-count', { hasText: /\d/ }), '... and answers');
+  await page.getByRole('link', { name: 'Events', exact: true }).click();
+  await sees(page.getByRole('alert'), 'what the role may not see is told');
+  ok(await page.getByRole('alert').getByText('42501').count() > 0, '... with its SQLSTATE');
+  await close(page, 'token');
+}
