@@ -49,7 +49,7 @@ function App() {
   useEffect(() => {
     document.title = `${title} · evq`;
     if (first.current) first.current = false;
-    else main.current.focus({ preventScroll: true });
+    else if (!main.current.contains(document.activeElement)) main.current.focus({ preventScroll: true });
     scrollTo(0, 0);
   }, [shown, part]);
   return html`<${Shell} screen=${screen} title=${title} main=${main}><${Screen} key=${`${shown}/${part ?? ''}`} screen=${shown} part=${part} query=${query} /></${Shell}>`;

@@ -24,8 +24,14 @@ export const KEYS = [
   ['g r', 'ride demo'],
 ];
 
+function search() {
+  const input = document.querySelector('[data-search]');
+  if (input) input.focus();
+  else go('#/events?focus=search');
+}
+
 const SINGLE = {
-  '/': () => document.querySelector('[data-search]')?.focus() ?? go('#/events?focus=search'),
+  '/': search,
   r: refresh,
   t: nextTheme,
   '?': () => emitter.emit('help'),

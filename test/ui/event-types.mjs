@@ -17,7 +17,7 @@ async function delaysOf(event_type) {
 export async function eventTypes(browser) {
   const page = await open(browser, '#/event-types');
   await page.getByRole('link', { name: 'New event type' }).click();
-  await page.getByLabel('Name').fill('PREVIEWED');
+  await page.getByLabel('Name', { exact: true }).fill('PREVIEWED');
   await page.getByLabel('Flow', { exact: true }).fill('FLOW_HAND');
   await page.getByLabel('Attempts', { exact: true }).fill('5');
   await page.getByLabel('Delays').fill('0 s, soon');
@@ -34,9 +34,9 @@ export async function eventTypes(browser) {
   ok(delays.length === 4 && delays.every((delay, n) => Math.abs(delay - shown[n]) <= 5), 'the engine keeps to what the preview says', JSON.stringify(delays));
 
   await page.getByRole('link', { name: 'PREVIEWED' }).click();
-  await page.getByLabel('Lifespan').fill('50 ms');
+  await page.getByLabel('Lifespan', { exact: true }).fill('50 ms');
   await sees(page.getByText('The lifespan ends before the last 2 attempts.'), 'a lifespan that is too short is told');
-  await page.getByLabel('Lifespan').fill('2 h');
+  await page.getByLabel('Lifespan', { exact: true }).fill('2 h');
   await page.getByLabel('Jitter').fill('2');
   await page.getByRole('button', { name: 'Save 2 changes' }).click();
   await sees(page.getByRole('alert'), 'what the engine refuses is told');

@@ -27,7 +27,11 @@ function Search({ q, focus }) {
   const [text, setText] = useState(q);
   const input = useRef();
   useEffect(() => setText(q), [q]);
-  useEffect(() => { if (focus) input.current.focus(); }, [focus]);
+  useEffect(() => {
+    if (!focus) return;
+    input.current.focus();
+    replaceQuery({ q });
+  }, [focus]);
   const search = (value) => replaceQuery({ q: value.trim() });
   const { rest, status } = splitStatus(q);
 
@@ -110,7 +114,7 @@ export function Events({ query }) {
         'Event', 'Type', 'Flow id', 'Status', ['Attempts', 'number'], ['Since', 'number'], ['Published', 'number']]}>
         ${rows.map((row) => html`<tr key=${row.event_id} aria-selected=${chosen.has(row.event_id)} class=${fresh.has(row.event_id) ? 'changed' : ''}>
           <td><input type="checkbox" aria-label=${`Choose ${row.event_type} ${row.flow_id} ${shortId(row.event_id)}`} checked=${chosen.has(row.event_id)} onChange=${() => choose(row.event_id)} /></td>
-          <td><a class="mono" href=${link('events', row.event_id)} title=${row.event_id}>${shortId(row.event_id)}</a></td>
+          <td class="nowrap"><a class="mono" href=${link('events', row.event_id)} title=${row.event_id}>${shortId(row.event_id)}</a></td>
           <td class="nowrap">${row.event_type}</td>
           <td class="cell-wide ellipsis"><a href=${link('flows', null, { flow_id: row.flow_id })}>${row.flow_id}</a></td>
           <td><${State} status=${row.status} /></td>
