@@ -144,13 +144,13 @@ class Watch:
         """Reads what may have changed since the last look, and writes it into rides and journal."""
         events = self.query(
             "SELECT event_id, flow_id, event_type, state::text, attempts_used, attempt_scheduled_at, worker,"
-            " published_at, state_since, clock_timestamp() AS seen_at FROM evq.events WHERE flow_type = %s"
+            " published_at, state_since, clock_timestamp() AS seen_at FROM evq.events WHERE flow_id = ANY (%s)"
             " AND (finished_at IS NULL OR finished_at > %s::timestamptz - interval %s) ORDER BY event_id",
-            (FLOW, self.seen_at, OVERLAP))
+            (list(self.by_flow_id), self.seen_at, OVERLAP))
         errors = self.query(
             "SELECT event_id, flow_id, event_type, attempt, failed_at, error_message FROM evq.errors"
-            " WHERE flow_type = %s AND failed_at > %s::timestamptz - interval %s ORDER BY failed_at",
-            (FLOW, self.seen_at, OVERLAP))
+            " WHERE flow_id = ANY (%s) AND failed_at > %s::timestamptz - interval %s ORDER BY failed_at",
+            (list(self.by_flow_id), self.seen_at, OVERLAP))
         entries = []
         for error in errors:
             entries += self.take_error(self.by_flow_id[error.flow_id], error)
@@ -289,9 +289,11 @@ def main():
         watch.run(view)
     view.draw_last(watch.rides, watch.journal, time.time() - watch.began_at)
 
-    events = watch.query("SELECT * FROM evq.events WHERE flow_type = %s ORDER BY event_id", (FLOW,))
-    errors = watch.query("SELECT * FROM evq.errors WHERE flow_type = %s", (FLOW,))
-    steps = watch.query("SELECT * FROM ride_step")
+    # There may be rides of others, requested in the web UI.
+    mine = (list(watch.by_flow_id),)
+    events = watch.query("SELECT * FROM evq.events WHERE flow_id = ANY (%s) ORDER BY event_id", mine)
+    errors = watch.query("SELECT * FROM evq.errors WHERE flow_id = ANY (%s)", mine)
+    steps = watch.query("SELECT * FROM ride_step WHERE flow_id = ANY (%s)", mine)
     for line in summary(events, listener.heard_at):
         print(render(line, WIDTH, view.styled))
 
