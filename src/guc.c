@@ -33,9 +33,10 @@ evq_guc_init(void)
 	/* These size shared memory, which exists only when evq is preloaded. */
 	if (process_shared_preload_libraries_in_progress)
 	{
-		DefineCustomIntVariable("evq.max_databases", "Databases of this server that may have a dispatcher.",
-								"Each takes shared memory of about ring_size * 64 + ready_size * 40 bytes + 100 kB.",
-								&evq_max_databases, 8, 1, 1024, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+		DefineCustomIntVariable(
+			"evq.max_databases", "Databases of this server that may have a dispatcher.",
+			"Each takes shared memory of about ring_size * 72 + ready_size * 40 bytes + 100 kB.",
+			&evq_max_databases, 8, 1, 1024, PGC_POSTMASTER, 0, NULL, NULL, NULL);
 		DefineCustomIntVariable("evq.ring_size", "State changes that fit between sessions and a dispatcher.",
 								"When it overflows, the dispatcher reads the tables instead.", &evq_ring_size,
 								8192, 16, 1024 * 1024, PGC_POSTMASTER, 0, NULL, NULL, NULL);
