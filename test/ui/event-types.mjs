@@ -35,7 +35,7 @@ export async function eventTypes(browser) {
 
   await page.getByRole('link', { name: 'PREVIEWED' }).click();
   await page.getByLabel('Lifespan', { exact: true }).fill('50 ms');
-  await sees(page.getByText('The lifespan ends before the last 2 attempts.'), 'a lifespan that is too short is told');
+  await sees(page.getByText('The lifespan ends before the last 3 attempts.'), 'a lifespan that is too short is told');
   await page.getByLabel('Lifespan', { exact: true }).fill('2 h');
   await page.getByLabel('Jitter').fill('2');
   await page.getByRole('button', { name: 'Save 2 changes' }).click();

@@ -21,9 +21,9 @@ async function test(name, run) {
 
 await test('dashboard', () => dashboard(browser));
 const seen = await test('ride', () => ride(browser));
-await test('ride alone', () => rideAlone(browser, process.env.UI_ALONE_URL));
+await test('ride-alone', () => rideAlone(browser, process.env.UI_ALONE_URL));
 await test('events', () => events(browser));
-await test('event types', () => eventTypes(browser));
+await test('event-types', () => eventTypes(browser));
 await test('live', () => live(browser));
 await test('keyboard', () => keyboard(browser));
 await test('token', () => token(browser, process.env.UI_TOKEN_URL));
