@@ -586,7 +586,6 @@ server_start(void)
 	}
 	daemon_handle = MHD_start_daemon(flags, 0, NULL, NULL, on_request, NULL, MHD_OPTION_EXTERNAL_LOGGER,
 									 log_message, NULL, MHD_OPTION_SOCK_ADDR, &address,
-									 MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U,
 									 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) options.max_header,
 									 MHD_OPTION_CONNECTION_LIMIT, (unsigned int) most_connections(),
 									 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int) options.idle_timeout,

@@ -272,10 +272,12 @@ is($version, 'evq-gateway ' . $node->safe_psql('postgres', 'SELECT evq_version()
 my ($help) = run_command([ 'evq-gateway', '--help' ]);
 like($help, qr/--database.*--tokens.*--routes/s, '--help');
 command_fails_like([ 'evq-gateway', @$_ ], qr/^evq-gateway: /, "evq-gateway @$_")
-  for ['--none-such'], ['argument'], [ '--port', 'x' ], [ '--port', 65536 ], [ '--connections', 0 ], [ '--host', 'a b' ], [ '--origin', 'example.com' ],
+  for ['--none-such'], [ 'one', 'two' ], [ '--port', 'x' ], [ '--port', 65536 ], [ '--connections', 0 ], [ '--host', 'a b' ], [ '--origin', 'example.com' ],
   [ '--log-level', 'loud' ], [ '--tls-key', 'x' ], [ '--listen', '0.0.0.0' ], [ '--listen', '::' ], [ '--listen', '0.0.0.0', '--tokens', 'x' ],
   [ '--listen', '192.0.2.1', '--tls-certificate', 'x', '--tls-key', 'y' ];
 command_fails_like([ 'evq-gateway', '--listen', 'localhost', '--insecure' ], qr/not an IP address/, '--listen wants an address');
+
+command_fails_like([ 'evq-gateway', '--port', $gateway->{port}, $node->connstr('postgres') ], qr/cannot listen/, 'a port that is taken');
 
 is($gateway->stop, 0, 'it stops');
 like($gateway->log, qr/request method=POST route=\/api\/events\/\{id\}\/success status=409 ms=\d+ client=127\.0\.0\.1 role=- sqlstate=EQ004$/m, 'a line for each request');
