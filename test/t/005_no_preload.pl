@@ -19,6 +19,8 @@ is($status, 0, 'CREATE EXTENSION works');
 like($stderr, qr/WARNING:  evq is not preloaded.*HINT:  Add evq to shared_preload_libraries/s, 'and says what is missing');
 is($node->safe_psql('postgres', q{SELECT preloaded, running, dispatcher_pid IS NULL, turns IS NULL, problem LIKE 'evq is not preloaded%',
 	hint LIKE '%shared_preload_libraries%' FROM evq_status()}), 'f|f|t|t|t|t', 'evq_status() does so, too');
+is($node->safe_psql('postgres', q{SELECT count(*) FILTER (WHERE line LIKE 'evq_dispatcher_up 0'), count(*) FILTER (WHERE line LIKE 'evq_events%')
+	FROM regexp_split_to_table(evq_metrics(), E'\n') line}), '1|0', 'evq_metrics() counts nothing');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'evq %'}), 0, 'there are no processes');
 
 my $session = session($node, 'postgres');

@@ -26,7 +26,9 @@ SQL
 
 my $node = PostgreSQL::Test::Cluster->new('documentation');
 $node->init;
-$node->append_conf('postgresql.conf', "shared_preload_libraries = 'evq'\nTimeZone = 'UTC'");
+# A dispatcher for each page.
+$node->append_conf('postgresql.conf',
+	"shared_preload_libraries = 'evq'\nTimeZone = 'UTC'\nevq.max_databases = 30\nmax_worker_processes = 40");
 $node->start;
 
 sub blocks
