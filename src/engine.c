@@ -275,22 +275,24 @@ take_back(EvqEngine *engine, EvqTracked *tracked)
 }
 
 /*
- * A session has published an event and put it on offer. What is known of it
- * already is younger: a worker took it before we heard that it is new.
+ * A session has published an event, and perhaps put it on offer. What is known
+ * of it already is as young or younger: a pass met it, or a worker took it,
+ * before we heard that it is new.
  */
 static void
-absorb_offered(EvqEngine *engine, const EvqWake *facts, TimestampTz now)
+absorb_published(EvqEngine *engine, const EvqWake *facts, TimestampTz now)
 {
 	const EvqFlow *flow = evq_config_flow(facts->flow_no);
 	EvqTracked *tracked = evq_track_find(engine->track, &facts->event_id);
 
 	if (facts->was_empty)
 		evq_track_use_flow(engine->track, facts->flow_no)->tell_ready = true;
-	engine->offered_directly++;
+	if (facts->is_offered)
+		engine->offered_directly++;
 	if (tracked != NULL)
 		return;
 	tracked = remember(engine, facts, now);
-	if (tracked != NULL && tracked->state == EVQ_TRACK_READY && flow != NULL)
+	if (facts->is_offered && tracked != NULL && tracked->state == EVQ_TRACK_READY && flow != NULL)
 		evq_track_set(engine->track, tracked, EVQ_TRACK_OFFERED,
 					  Min(evq_retry_add(now, flow->dispatch_timeout), facts->due_at));
 }
@@ -307,8 +309,8 @@ evq_engine_absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampT
 			evq_watch_note(engine->watch, &wakes[i]);
 		if (wakes[i].is_own)
 			continue;
-		if (wakes[i].is_offered)
-			absorb_offered(engine, &wakes[i], now);
+		if (wakes[i].is_new)
+			absorb_published(engine, &wakes[i], now);
 		else if (!wakes[i].given_back)
 			remember(engine, &wakes[i], now);
 		else if ((tracked = evq_track_find(engine->track, &wakes[i].event_id)) != NULL)

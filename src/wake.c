@@ -313,7 +313,7 @@ offer_dispatched(EvqPlace *place, const EvqWake *wakes, int count)
 /*
  * Puts new events on offer without the dispatcher, which learns of them in its
  * own time. A worker may have taken one before the dispatcher hears that it is
- * new: see absorb_offered() in engine.c.
+ * new: see absorb_published() in engine.c.
  */
 static void
 offer_published(EvqPlace *place, EvqWake *wakes, int count)
