@@ -1,9 +1,10 @@
 """Clients of a contestant's scripts, which are pgbench's."""
+import os
 import re
 import subprocess
 import tempfile
 
-from settings import PAYLOAD, Wrong
+from settings import DATA, PAYLOAD, Wrong
 
 VARIABLES = dict.fromkeys("begun_at made n empty done finished last_at stretches turns".split(), 0)
 
@@ -13,7 +14,7 @@ class Pgbench:
 
     def __init__(self, script, clients, limit, ends_itself=False, **variables):
         self.ends_itself = ends_itself
-        self.file = tempfile.NamedTemporaryFile("w", prefix="evq-bench.", suffix=".sql")
+        self.file = tempfile.NamedTemporaryFile("w", suffix=".sql", dir=os.path.dirname(DATA))     # goes with the server
         # pgbench knows no comments between its own commands.
         self.file.write(re.sub(r"^--.*\n", "", script, flags=re.M))
         self.file.flush()
