@@ -153,8 +153,12 @@ evq_config_use(void)
 static const void *
 find_no(const Lookup *lookup, int32 no)
 {
-	const NoEntry *entry = hash_search(lookup->by_no, &no, HASH_FIND, NULL);
+	const NoEntry *entry;
 
+	/* A dispatcher is told of events before its first turn reads the configuration. */
+	if (lookup->by_no == NULL)
+		return NULL;
+	entry = hash_search(lookup->by_no, &no, HASH_FIND, NULL);
 	return entry == NULL ? NULL : entry->row;
 }
 

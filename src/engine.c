@@ -292,7 +292,7 @@ absorb_published(EvqEngine *engine, const EvqWake *facts, TimestampTz now)
 	if (tracked != NULL)
 		return;
 	tracked = remember(engine, facts, now);
-	if (facts->is_offered && tracked != NULL && tracked->state == EVQ_TRACK_READY && flow != NULL)
+	if (facts->is_offered && flow != NULL && tracked != NULL && tracked->state == EVQ_TRACK_READY)
 		evq_track_set(engine->track, tracked, EVQ_TRACK_OFFERED,
 					  Min(evq_retry_add(now, flow->dispatch_timeout), facts->due_at));
 }
