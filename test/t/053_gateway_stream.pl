@@ -108,6 +108,7 @@ my $more = open_stream();
 is_deeply([ events_until($more, $events[-1]) ], [ @events[ 3 .. 6 ] ], 'a second reader has what comes');
 is_deeply([ events_until(open_stream('Last-Event-ID' => $last_id), $events[-1]) ], [ @events[ 3 .. 6 ] ], 'Last-Event-ID: what came since');
 push @events, announce($backlog);
+events_until($stream, $events[-1]);
 is_deeply([ (events_until(open_stream('Last-Event-ID' => $_), (push(@events, announce(1)), $events[-1])[1]))[0] ], ['reset'], "Last-Event-ID $_: a reset")
   for $last_id, 'x', '0-1', $last_id =~ s/-.*/-999999/r, $last_id =~ s/^./f/r, '99999999999999999999-1';
 ok(events_until($stream, $events[-1]) == 1 + @events, 'the first reader has had all of it');
