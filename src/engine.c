@@ -764,8 +764,8 @@ offer_ready(Work *work, EvqTracked *tracked, const EvqFlow *flow)
 	if (!offer(engine, &tracked->facts, &was_empty))
 		return false;
 	/* One wake-up when work comes, and again when nobody came for it. */
-	if (work->notify && (was_empty || tracked->offered_before))
-		add_message(work, flow->channel, evq_message_ready(flow));
+	if (was_empty || tracked->offered_before)
+		evq_track_use_flow(engine->track, flow->flow_no)->tell_ready = true;
 	tracked->offered_before = true;
 	evq_track_set(engine->track, tracked, EVQ_TRACK_OFFERED,
 				  Min(evq_retry_add(work->now, flow->dispatch_timeout), tracked->facts.due_at));
@@ -903,7 +903,7 @@ dispatch_flows(Work *work)
 	}
 }
 
-/* Tells the listeners of the flows in which sessions have put events on offer. */
+/* Tells the listeners of the flows in which events were put on offer. */
 static void
 tell_ready(Work *work)
 {
@@ -1004,25 +1004,38 @@ evq_engine_is_blocked(const EvqEngine *engine)
 	return any_flow(engine, is_blocked);
 }
 
-/* The classes of flows none of which has room for what is ready already. */
-uint64
-evq_engine_full_flows(const EvqEngine *engine)
+/* The classes of flows in which it is so of every flow that counts. pull_only: only pull flows do. */
+static uint64
+classes_of_flows(const EvqEngine *engine, bool pull_only, bool (*is_so)(const EvqTrackedFlow *))
 {
-	uint64 full = 0;
+	uint64 classes = 0;
 	uint64 others = 0;
 	int flow_count;
 	const EvqFlow *flows = evq_config_flows(&flow_count);
 
 	for (int i = 0; i < flow_count; i++)
 	{
-		const EvqTrackedFlow *flow = evq_track_use_flow(engine->track, flows[i].flow_no);
-
-		if (is_blocked(flow))
-			full |= EVQ_FLOW_CLASS(flow->flow_no);
+		if (pull_only && !flows[i].pull)
+			continue;
+		if (is_so(evq_track_use_flow(engine->track, flows[i].flow_no)))
+			classes |= EVQ_FLOW_CLASS(flows[i].flow_no);
 		else
-			others |= EVQ_FLOW_CLASS(flow->flow_no);
+			others |= EVQ_FLOW_CLASS(flows[i].flow_no);
 	}
-	return full & ~others;
+	return classes & ~others;
+}
+
+/* The classes of flows none of which has room for what is ready already. */
+uint64
+evq_engine_full_flows(const EvqEngine *engine)
+{
+	return classes_of_flows(engine, false, is_blocked);
+}
+
+static bool
+has_none_ready(const EvqTrackedFlow *flow)
+{
+	return flow->count[EVQ_TRACK_READY] == 0;
 }
 
 /*
@@ -1032,25 +1045,9 @@ evq_engine_full_flows(const EvqEngine *engine)
 uint64
 evq_engine_direct_flows(const EvqEngine *engine)
 {
-	uint64 direct = 0;
-	uint64 others = 0;
-	int flow_count;
-	const EvqFlow *flows = evq_config_flows(&flow_count);
-
 	if (engine->last_complete_at == 0 || engine->full)
 		return 0;
-	for (int i = 0; i < flow_count; i++)
-	{
-		uint64 flow_class = EVQ_FLOW_CLASS(flows[i].flow_no);
-
-		if (!flows[i].pull)
-			continue;
-		if (evq_track_use_flow(engine->track, flows[i].flow_no)->count[EVQ_TRACK_READY] == 0)
-			direct |= flow_class;
-		else
-			others |= flow_class;
-	}
-	return direct & ~others;
+	return classes_of_flows(engine, true, has_none_ready);
 }
 
 /* Is there work that must be looked for although nobody tells of it? */

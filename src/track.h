@@ -44,7 +44,7 @@ typedef struct EvqTrackedFlow
 	int count[EVQ_TRACK_STATES];
 	int max_dispatched;        /* the limits as last seen; 0 = not seen yet */
 	int max_processing;        /* 0 = none */
-	bool tell_ready;           /* sessions put events on offer: listeners are to be told */
+	bool tell_ready;           /* events were put on offer: listeners are to be told */
 	TimestampTz first_live_at; /* the earliest scheduled event that the last pass met, less a margin */
 	TimestampTz due_since; /* of the longest waiting event that this pass met; infinity = none, as the next */
 	TimestampTz permit_since; /* ... of the oldest permit */
