@@ -16,9 +16,11 @@ SQL_PARTS = \
 	040_publish \
 	050_work \
 	060_operate \
+	065_pause \
 	070_configure \
 	080_inspect \
 	085_metrics \
+	087_history \
 	090_engine \
 	091_http_values \
 	092_http_work \
@@ -48,6 +50,7 @@ REGRESS = \
 	isolation \
 	on_fail \
 	ordered \
+	pause \
 	payload \
 	prepared \
 	publish \
@@ -100,6 +103,7 @@ TAP = \
 	010_watch.pl \
 	011_hand_over.pl \
 	012_metrics.pl \
+	014_history.pl \
 	020_crash.pl \
 	021_restart.pl \
 	022_promotion.pl \

@@ -41,6 +41,7 @@ static uint64 generation;
 
 static EvqFlow *flows;
 static int flow_count;
+static bool paused;
 static Lookup event_type_lookup;
 static Lookup flow_lookup;
 
@@ -102,6 +103,7 @@ read_copy(void)
 
 	event_type_count = evq_store_read_event_types(&event_types);
 	flow_count = evq_store_read_flows(&flows);
+	paused = evq_store_is_paused();
 
 	make_lookup(&event_type_lookup, event_type_count);
 	for (int i = 0; i < event_type_count; i++)
@@ -205,6 +207,13 @@ evq_config_flows(int *count)
 {
 	*count = flow_count;
 	return flows;
+}
+
+/* Is nothing of this database to be dispatched or acquired? */
+bool
+evq_config_is_paused(void)
+{
+	return paused;
 }
 
 EvqRetryRule

@@ -17,6 +17,7 @@ extern const EvqEventType *evq_config_find_event_type(const char *name);
 extern const EvqFlow *evq_config_flow(int32 flow_no);
 extern const EvqFlow *evq_config_find_flow(const char *name);
 extern const EvqFlow *evq_config_flows(int *count);
+extern bool evq_config_is_paused(void);
 extern EvqRetryRule evq_config_retry_rule(const EvqEventType *event_type);
 
 #endif /* EVQ_CONFIG_H */

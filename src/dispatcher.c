@@ -20,15 +20,15 @@
 #include "storage/ipc.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "background.h"
 #include "clock.h"
 #include "dispatcher.h"
 #include "engine.h"
 #include "guc.h"
+#include "housekeeper.h"
 #include "recount.h"
 #include "store.h"
 
@@ -43,9 +43,6 @@
 
 /* In a back-off, requests are looked at this often even if no latch is set for them. */
 #define LONGEST_WAIT_MS 1000
-
-/* How long to wait for a lock on a table, say from DROP EXTENSION, before trying again later. */
-#define LOCK_TIMEOUT "500ms"
 
 /* How often to look for a moment when the live events can be counted. */
 #define RECOUNT_RETRY_MS 250
@@ -108,48 +105,6 @@ take_place(int index, Oid database)
 	before_shmem_exit(leave_place, (Datum) 0);
 }
 
-/* What the database or a role set for its sessions must not hold for the engine. */
-static void
-pin_settings(void)
-{
-	static const char *const pins[][2] =
-	{ {"application_name", "evq dispatcher"},
-	  {"search_path", "pg_catalog"},
-	  {"synchronous_commit", "off"},
-	  {"lock_timeout", LOCK_TIMEOUT},
-	  {"statement_timeout", "0"},
-	  {"idle_in_transaction_session_timeout", "0"},
-#if PG_VERSION_NUM >= 170000
-	  {"transaction_timeout", "0"},
-#endif
-	  {"default_transaction_isolation", "read committed"},
-	  {"default_transaction_read_only", "off"},
-	  {"default_transaction_deferrable", "off"},
-	  {"row_security", "off"},
-	  {"max_parallel_workers_per_gather", "0"},
-	  {"jit", "off"},
-	  {"client_min_messages", "error"},
-	};
-
-	for (int i = 0; i < lengthof(pins); i++)
-		SetConfigOption(pins[i][0], pins[i][1], PGC_SUSET, PGC_S_OVERRIDE);
-}
-
-static void
-begin_transaction(void)
-{
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-}
-
-static void
-end_transaction(void)
-{
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-}
-
 /* SIGTERM: the work at hand is canceled, and the next look at requests ends the process. */
 static void
 request_end(SIGNAL_ARGS)
@@ -174,16 +129,16 @@ set_interruptible(bool interruptible)
 		InterruptPending = QueryCancelPending = true;
 }
 
-/* Ends the process when the database has no extension. */
+/* Ends the process when the database has no extension, or is paused. */
 static void
 require_extension(void)
 {
-	bool exists;
+	bool wanted;
 
-	begin_transaction();
-	exists = evq_store_exists();
-	end_transaction();
-	if (exists)
+	evq_background_begin("evq start");
+	wanted = evq_store_exists() && !evq_store_is_paused();
+	evq_background_end();
+	if (wanted)
 		return;
 
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
@@ -223,10 +178,10 @@ end_as_told(void)
 {
 	PG_TRY();
 	{
-		begin_transaction();
+		evq_background_begin("evq end");
 		if (evq_store_exists())
 			evq_recount_put_away(place);
-		end_transaction();
+		evq_background_end();
 	}
 	PG_CATCH();
 	{
@@ -299,12 +254,9 @@ run_turn(EvqEngine *engine, EvqTurn *turn)
 {
 	bool done;
 
-	pgstat_report_activity(STATE_RUNNING, "evq turn");
-	begin_transaction();
+	evq_background_begin("evq turn");
 	done = evq_store_exists() && evq_engine_turn(engine, evq_clock_now(), turn);
-	end_transaction();
-	pgstat_report_stat(false);
-	pgstat_report_activity(STATE_IDLE, NULL);
+	evq_background_end();
 	return done;
 }
 
@@ -392,17 +344,14 @@ look_after_counters(void)
 		bool taken;
 
 		set_interruptible(true);
-		pgstat_report_activity(STATE_RUNNING, "evq recount");
-		begin_transaction();
+		evq_background_begin("evq recount");
 		taken = evq_recount_take_back(place);
-		end_transaction();
+		evq_background_end();
 		if (taken)
 			evq_recount_taken_back(place);
-		begin_transaction();
+		evq_background_begin("evq recount");
 		evq_recount_run(place);
-		end_transaction();
-		pgstat_report_stat(false);
-		pgstat_report_activity(STATE_IDLE, NULL);
+		evq_background_end();
 	}
 	PG_CATCH();
 	{
@@ -411,6 +360,20 @@ look_after_counters(void)
 	}
 	PG_END_TRY();
 	set_interruptible(false);
+}
+
+/* Starts the housekeeper at once, and then again and again. */
+static void
+look_after_house(void)
+{
+	static int64 next_at; /* by the clock that nobody turns back */
+	int64 now = evq_clock_monotonic();
+
+	next_at = Min(next_at, now + (int64) evq_housekeeping_interval * 1000);
+	if (now < next_at)
+		return;
+	next_at = now + (int64) evq_housekeeping_interval * 1000;
+	evq_housekeeper_start(MyDatabaseId, place - evq_shared->places);
 }
 
 static void
@@ -432,6 +395,7 @@ run(void)
 		if (!evq_engine_is_due(engine, evq_clock_now()))
 		{
 			look_after_counters();
+			look_after_house();
 			sleep_until_due(engine);
 			continue;
 		}
@@ -468,6 +432,7 @@ run(void)
 		{
 			count_turn(&turn);
 			look_after_counters();
+			look_after_house();
 		}
 		else
 		{
@@ -489,7 +454,7 @@ evq_dispatcher_main(Datum main_arg)
 
 	take_place((int) (uint32) DatumGetUInt64(main_arg), database);
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
-	pin_settings();
+	evq_background_pin_settings("evq dispatcher");
 	require_extension();
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
 	place->state = EVQ_PLACE_RUNNING;

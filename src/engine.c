@@ -1124,8 +1124,10 @@ evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn)
 	turn->dispatched = engine->offered_directly;
 	engine->offered_directly = 0;
 
-	previous = MemoryContextSwitchTo(engine->turn_context);
 	configuration = evq_config_use();
+	if (evq_config_is_paused())
+		return true;
+	previous = MemoryContextSwitchTo(engine->turn_context);
 	if (configuration != engine->configuration_seen)
 	{
 		engine->configuration_seen = configuration;

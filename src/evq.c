@@ -11,6 +11,7 @@
 #include "guc.h"
 #include "hooks.h"
 #include "launcher.h"
+#include "partitions.h"
 #include "shmem.h"
 #include "store.h"
 #include "wake.h"
@@ -24,6 +25,7 @@ _PG_init(void)
 {
 	evq_guc_init();
 	evq_shmem_init();
+	evq_partitions_init();
 	evq_store_init();
 	evq_config_init();
 	evq_wake_init();

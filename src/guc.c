@@ -19,6 +19,8 @@ bool evq_enabled = true;
 int evq_poll_interval = 5000;
 int evq_dispatch_batch = 1000;
 int evq_max_tracked = 100000;
+int evq_housekeeping_interval = 3600 * 1000;
+int evq_history_partition = EVQ_HISTORY_BY_DAY;
 
 int evq_max_pending_per_transaction = 10000;
 int evq_max_payload = 1024 * 1024;
@@ -26,6 +28,12 @@ int evq_max_chain_depth = 100;
 
 int evq_debug_clock_offset = 0;
 bool evq_debug_lose_wakeups = false;
+
+static const struct config_enum_entry history_partitions[] = {{"hour", EVQ_HISTORY_BY_HOUR, false},
+															  {"day", EVQ_HISTORY_BY_DAY, false},
+															  {"week", EVQ_HISTORY_BY_WEEK, false},
+															  {"month", EVQ_HISTORY_BY_MONTH, false},
+															  {NULL, 0, false}};
 
 void
 evq_guc_init(void)
@@ -60,6 +68,16 @@ evq_guc_init(void)
 		"Waiting events that a dispatcher remembers; the others it reads from the tables when their turn comes.",
 		"Each takes about 200 bytes of its memory.", &evq_max_tracked, 100000, 100, 100000000, PGC_SIGHUP, 0,
 		NULL, NULL, NULL);
+
+	DefineCustomIntVariable(
+		"evq.housekeeping_interval",
+		"How often partitions of the history are made ahead, and finished events past their retention deleted.",
+		"A background worker does it, which ends when it is done.", &evq_housekeeping_interval, 3600 * 1000,
+		100, 24 * 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomEnumVariable(
+		"evq.history_partition", "The time that a new partition of the history covers.",
+		"Retention drops partitions as a whole: finished events are kept up to this much longer.",
+		&evq_history_partition, EVQ_HISTORY_BY_DAY, history_partitions, PGC_SIGHUP, 0, NULL, NULL, NULL);
 
 	DefineCustomIntVariable(
 		"evq.max_pending_per_transaction",

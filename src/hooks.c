@@ -3,12 +3,14 @@
  *		Commands that the engine must know of.
  *
  * DROP DATABASE, ALTER DATABASE and CREATE DATABASE ... TEMPLATE need a
- * database without other sessions: its dispatcher leaves first and is kept
- * away until the command has ended. COMMIT PREPARED may publish without a
+ * database without other sessions: its dispatcher and its housekeeper leave
+ * first and are kept away until the command has ended. COMMIT PREPARED may publish without a
  * word: the dispatcher is told to look. DROP EXTENSION makes it look whether
  * the extension is still there.
  */
 #include "postgres.h"
+
+#include <signal.h>
 
 #include "access/xact.h"
 #include "catalog/dependency.h"
@@ -94,6 +96,8 @@ hold_database(Oid database)
 		if (place->state == EVQ_PLACE_FREE)
 			place->state = EVQ_PLACE_ABSENT;
 		evq_shmem_wake_dispatcher(place);
+		if (place->housekeeper_pid != 0)
+			kill(place->housekeeper_pid, SIGTERM);
 		place->holds++;
 	}
 	LWLockRelease(evq_shared->lock);
@@ -136,7 +140,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 		release_databases(0);
 }
 
-/* Is a dispatcher there, or on its way? One that did not come in time has died before. */
+/* Is a dispatcher there, or on its way, or a housekeeper? One that did not come in time has died before. */
 static bool
 is_there(EvqPlace *place)
 {
@@ -146,7 +150,7 @@ is_there(EvqPlace *place)
 	if (place->state == EVQ_PLACE_STARTING && place->pid == 0 &&
 		GetCurrentTimestamp() - place->started_at > START_TIMEOUT)
 		place->state = EVQ_PLACE_STOPPED;
-	there = place->pid != 0 || place->state == EVQ_PLACE_STARTING;
+	there = place->pid != 0 || place->state == EVQ_PLACE_STARTING || place->housekeeper_pid != 0;
 	LWLockRelease(evq_shared->lock);
 	return there;
 }

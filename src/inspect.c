@@ -19,6 +19,7 @@
 #include "engine.h"
 #include "errors.h"
 #include "guc.h"
+#include "partitions.h"
 #include "store.h"
 #include "transition.h"
 #include "wake.h"
@@ -27,6 +28,7 @@ PG_FUNCTION_INFO_V1(evq_sql_transitions);
 PG_FUNCTION_INFO_V1(evq_sql_tick);
 PG_FUNCTION_INFO_V1(evq_sql_status);
 PG_FUNCTION_INFO_V1(evq_sql_counters);
+PG_FUNCTION_INFO_V1(evq_sql_history_partitions);
 PG_FUNCTION_INFO_V1(evq_sql_watch);
 PG_FUNCTION_INFO_V1(evq_sql_announce_extension);
 
@@ -111,6 +113,11 @@ find_problem(const EvqPlace *place, const char **problem, const char **hint)
 		*problem = "evq is not preloaded: no dispatcher runs";
 		*hint = "Add evq to shared_preload_libraries and restart, or call evq_tick() from pg_cron.";
 	}
+	else if (evq_config_is_paused())
+	{
+		*problem = "this database is paused";
+		*hint = "evq.pause says since when and why; let it go on with evq_resume().";
+	}
 	else if (!evq_enabled)
 	{
 		*problem = "dispatchers are switched off";
@@ -157,6 +164,7 @@ evq_sql_status(PG_FUNCTION_ARGS)
 	Datum values[13] = {0};
 	bool nulls[13];
 
+	evq_config_use();
 	memset(nulls, true, sizeof(nulls));
 	if (evq_shared != NULL)
 	{
@@ -216,6 +224,28 @@ evq_sql_counters(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	if (place != NULL && evq_counters_phase(place->counters) == EVQ_COUNTERS_OPEN)
 		evq_counters_read(place->counters, put_reading, fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
+/* The partitions of the history; the default one without times. */
+Datum
+evq_sql_history_partitions(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	int count;
+	const EvqPartition *partitions;
+
+	InitMaterializedSRF(fcinfo, 0);
+	partitions = evq_partitions(evq_store_history_relid(), &count);
+	for (int i = 0; i < count; i++)
+	{
+		bool is_default = partitions[i].is_default;
+		Datum values[3] = {ObjectIdGetDatum(partitions[i].relid), TimestampTzGetDatum(partitions[i].from),
+						   TimestampTzGetDatum(partitions[i].to)};
+		bool nulls[3] = {false, is_default, is_default};
+
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
 	return (Datum) 0;
 }
 

@@ -15,6 +15,7 @@ PG_FUNCTION_INFO_V1(evq_sql_activate);
 PG_FUNCTION_INFO_V1(evq_sql_cancel);
 PG_FUNCTION_INFO_V1(evq_sql_retry);
 PG_FUNCTION_INFO_V1(evq_sql_configuration_changed);
+PG_FUNCTION_INFO_V1(evq_sql_pause_changed);
 
 Datum
 evq_sql_activate(PG_FUNCTION_ARGS)
@@ -71,5 +72,14 @@ evq_sql_configuration_changed(PG_FUNCTION_ARGS)
 {
 	evq_config_invalidate();
 	evq_wake_look();
+	PG_RETURN_POINTER(NULL);
+}
+
+/* The trigger of evq.pause, which counts as configuration. */
+Datum
+evq_sql_pause_changed(PG_FUNCTION_ARGS)
+{
+	evq_config_invalidate();
+	evq_wake_pause_changed();
 	PG_RETURN_POINTER(NULL);
 }

@@ -37,6 +37,7 @@ typedef struct EvqPlace
 	bool check_extension;   /* lock; the extension may have been dropped */
 	int pid;                /* lock; 0 = no dispatcher */
 	Latch *latch;           /* lock; the dispatcher's, NULL = none */
+	int housekeeper_pid;    /* lock; 0 = none */
 	TimestampTz started_at; /* lock */
 	TimestampTz restart_at; /* launcher only */
 	int failures;           /* launcher only; starts in a row that did not last */

@@ -40,8 +40,10 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "partitions.h"
 #include "store.h"
 #include "transition.h"
+#include "uuid.h"
 
 /* ---------- tables and columns; sql/parts/020 and 030 say the same ---------- */
 
@@ -55,6 +57,7 @@ typedef enum TableNo
 	TABLE_EPOCH,
 	TABLE_EVENT_TYPE,
 	TABLE_FLOW,
+	TABLE_PAUSE,
 	TABLE_COUNT
 } TableNo;
 
@@ -169,6 +172,13 @@ enum
 	FLOW_COLUMNS
 };
 
+enum
+{
+	PAUSE_PAUSED_AT,
+	PAUSE_REASON,
+	PAUSE_COLUMNS
+};
+
 static const struct
 {
 	const char *name;
@@ -182,6 +192,7 @@ static const struct
 	[TABLE_EPOCH] = {"epoch", EPOCH_COLUMNS},
 	[TABLE_EVENT_TYPE] = {"event_type", TYPE_COLUMNS},
 	[TABLE_FLOW] = {"flow", FLOW_COLUMNS},
+	[TABLE_PAUSE] = {"pause", PAUSE_COLUMNS},
 };
 
 #define DUE_INDEX "event_flow_no_attempt_scheduled_at_idx"
@@ -289,11 +300,10 @@ evq_store_exists(void)
 	return OidIsValid(table_relid(TABLE_EVENT, true));
 }
 
-static Relation
-open_table(TableNo no, LOCKMODE lock)
+/* Refuses a table that is not as this library knows it. */
+static void
+check_table(TableNo no, Relation rel)
 {
-	Relation rel = table_open(table_relid(no, false), lock);
-
 	if (RelationGetNumberOfAttributes(rel) != table_facts[no].columns)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("table evq.%s is of another version of evq", table_facts[no].name),
@@ -303,6 +313,14 @@ open_table(TableNo no, LOCKMODE lock)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("table evq.%s has a trigger", table_facts[no].name),
 						errhint("Drop it: evq writes its tables without firing triggers.")));
+}
+
+static Relation
+open_table(TableNo no, LOCKMODE lock)
+{
+	Relation rel = table_open(table_relid(no, false), lock);
+
+	check_table(no, rel);
 	return rel;
 }
 
@@ -339,40 +357,46 @@ evq_store_open(const char *function)
 }
 
 static void
+end_scan(Table *table)
+{
+	if (table->by_key != NULL)
+		index_endscan(table->by_key);
+	table->by_key = NULL;
+}
+
+static void
 end_scans(EvqStore *store)
 {
 	evq_store_walk_end(store);
 	for (int i = 0; i < TABLE_COUNT; i++)
-	{
-		Table *table = &store->tables[i];
-
-		if (table->by_key != NULL)
-			index_endscan(table->by_key);
-		table->by_key = NULL;
-	}
+		end_scan(&store->tables[i]);
 }
 
-/* Locks stay until the end of the transaction. */
+/* Its lock stays until the end of the transaction. */
+static void
+close_table(Table *table)
+{
+	if (table->rel == NULL)
+		return;
+	end_scan(table);
+	ExecDropSingleTupleTableSlot(table->slot);
+	ExecDropSingleTupleTableSlot(table->new_slot);
+	for (int i = 0; table->batch != NULL && i < INSERT_BATCH && table->batch[i] != NULL; i++)
+		ExecDropSingleTupleTableSlot(table->batch[i]);
+	if (table->info != NULL)
+		ExecCloseIndices(table->info);
+	if (table->key != NULL)
+		index_close(table->key, NoLock);
+	table_close(table->rel, NoLock);
+	memset(table, 0, sizeof(*table));
+}
+
 void
 evq_store_close(EvqStore *store)
 {
 	end_scans(store);
 	for (int i = 0; i < TABLE_COUNT; i++)
-	{
-		Table *table = &store->tables[i];
-
-		if (table->rel == NULL)
-			continue;
-		ExecDropSingleTupleTableSlot(table->slot);
-		ExecDropSingleTupleTableSlot(table->new_slot);
-		for (int j = 0; table->batch != NULL && j < INSERT_BATCH && table->batch[j] != NULL; j++)
-			ExecDropSingleTupleTableSlot(table->batch[j]);
-		if (table->info != NULL)
-			ExecCloseIndices(table->info);
-		if (table->key != NULL)
-			index_close(table->key, NoLock);
-		table_close(table->rel, NoLock);
-	}
+		close_table(&store->tables[i]);
 	if (store->walk_slot != NULL)
 		ExecDropSingleTupleTableSlot(store->walk_slot);
 	if (store->estate != NULL)
@@ -390,20 +414,24 @@ evq_store_refresh(EvqStore *store)
 	push_snapshot();
 }
 
+static void
+take_table(EvqStore *store, Table *table, Relation rel)
+{
+	MemoryContext previous = MemoryContextSwitchTo(store->context);
+
+	table->rel = rel;
+	table->slot = table_slot_create(rel, NULL);
+	table->new_slot = table_slot_create(rel, NULL);
+	MemoryContextSwitchTo(previous);
+}
+
 static Table *
 use_table(EvqStore *store, TableNo no)
 {
 	Table *table = &store->tables[no];
 
 	if (table->rel == NULL)
-	{
-		MemoryContext previous = MemoryContextSwitchTo(store->context);
-
-		table->rel = open_table(no, RowExclusiveLock);
-		table->slot = table_slot_create(table->rel, NULL);
-		table->new_slot = table_slot_create(table->rel, NULL);
-		MemoryContextSwitchTo(previous);
-	}
+		take_table(store, table, open_table(no, RowExclusiveLock));
 	return table;
 }
 
@@ -838,15 +866,61 @@ static void
 insert_collected(EvqStore *store)
 {
 	if (store->collected > 0)
-		insert_batch(store, use_table(store, TABLE_HISTORY), store->collected);
+		insert_batch(store, &store->tables[TABLE_HISTORY], store->collected);
 	store->collected = 0;
+}
+
+/* Opens a partition of the history, in place of another; NULL = it is one no more. */
+static Table *
+use_partition(EvqStore *store, Oid relid)
+{
+	Table *table = &store->tables[TABLE_HISTORY];
+	Relation rel;
+
+	if (table->rel != NULL && RelationGetRelid(table->rel) == relid)
+		return table;
+	insert_collected(store);
+	close_table(table);
+	rel = try_table_open(relid, RowExclusiveLock);
+	if (rel == NULL)
+		return NULL;
+	if (!rel->rd_rel->relispartition && relid != table_relid(TABLE_HISTORY, false))
+	{
+		table_close(rel, RowExclusiveLock);
+		return NULL;
+	}
+	check_table(TABLE_HISTORY, rel);
+	take_table(store, table, rel);
+	return table;
+}
+
+/* Opens the partition of the history for events that finished at a time. */
+static Table *
+use_history(EvqStore *store, TimestampTz finished_at)
+{
+	for (;;)
+	{
+		Oid relid = evq_partition_at(table_relid(TABLE_HISTORY, false), finished_at);
+		Table *table;
+
+		if (!OidIsValid(relid))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("table evq.%s has no partition for an event that finishes now",
+							table_facts[TABLE_HISTORY].name),
+					 errhint("Attach evq.event_history_default to it again as its default partition.")));
+		/* One that was dropped meanwhile is not known any more once we have asked for its lock. */
+		table = use_partition(store, relid);
+		if (table != NULL)
+			return table;
+	}
 }
 
 /* The values may be gone by the time the row is written. */
 static void
-collect_finished(EvqStore *store, const Datum *values, const bool *nulls)
+collect_finished(EvqStore *store, Table *history, const Datum *values, const bool *nulls)
 {
-	TupleTableSlot *slot = batch_slot(store, use_table(store, TABLE_HISTORY), store->collected);
+	TupleTableSlot *slot = batch_slot(store, history, store->collected);
 
 	fill_slot(slot, values, nulls);
 	ExecMaterializeSlot(slot);
@@ -880,6 +954,7 @@ evq_store_finish(EvqStore *store, const EvqEvent *event, const EvqOutcome *outco
 	Datum values[HISTORY_COLUMNS];
 	bool nulls[HISTORY_COLUMNS] = {false};
 	Table *table = use_table(store, TABLE_EVENT);
+	Table *history;
 	EvqStoreResult result = delete_row(store, table, wait);
 
 	if (result != EVQ_STORE_DONE)
@@ -894,10 +969,11 @@ evq_store_finish(EvqStore *store, const EvqEvent *event, const EvqOutcome *outco
 	nulls[HISTORY_SPINOFF_IDS] = outcome->spinoff_count == 0;
 	if (outcome->spinoff_count > 0)
 		values[HISTORY_SPINOFF_IDS] = uuid_array(outcome->spinoff_ids, outcome->spinoff_count);
+	history = use_history(store, event->state_since);
 	if (store->batching)
-		collect_finished(store, values, nulls);
+		collect_finished(store, history, values, nulls);
 	else
-		insert_row(store, use_table(store, TABLE_HISTORY), values, nulls);
+		insert_row(store, history, values, nulls);
 	after_write();
 	return EVQ_STORE_DONE;
 }
@@ -916,21 +992,49 @@ read_spinoff_ids(Datum value, EvqOutcome *outcome)
 	outcome->spinoff_ids = ids;
 }
 
+/*
+ * Finds the finished event. An event finishes after its id was made, most often
+ * soon after; a clock that was set back may make it otherwise.
+ */
+static Table *
+fetch_from_history(EvqStore *store, const pg_uuid_t *event_id)
+{
+	TimestampTz made_at = evq_uuid_time(event_id);
+	int count;
+	const EvqPartition *partitions = evq_partitions(table_relid(TABLE_HISTORY, false), &count);
+
+	for (int round = 0; round < 2; round++)
+	{
+		for (int i = 0; i < count; i++)
+		{
+			bool is_likely = partitions[i].is_default || partitions[i].to > made_at;
+			Table *table = is_likely == (round == 0) ? use_partition(store, partitions[i].relid) : NULL;
+
+			if (table != NULL && fetch_by_id(store, table, event_id))
+				return table;
+		}
+	}
+	return NULL;
+}
+
 /* Reads a finished event; its result is left out. False = there is none. */
 bool
 evq_store_fetch_finished(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event, EvqOutcome *outcome)
 {
-	Table *table = use_table(store, TABLE_HISTORY);
-	const Datum *values = table->slot->tts_values;
-	const bool *nulls = table->slot->tts_isnull;
+	Table *table;
+	const Datum *values;
+	const bool *nulls;
 
 	if (store->collected > 0)
 	{
 		insert_collected(store);
 		after_write();
 	}
-	if (!fetch_by_id(store, table, event_id))
+	table = fetch_from_history(store, event_id);
+	if (table == NULL)
 		return false;
+	values = table->slot->tts_values;
+	nulls = table->slot->tts_isnull;
 
 	memset(outcome, 0, sizeof(*outcome));
 	read_event(table->slot, event);
@@ -946,7 +1050,7 @@ evq_store_revive(EvqStore *store, const EvqEvent *event)
 {
 	Datum values[EVENT_COLUMNS];
 	bool nulls[EVENT_COLUMNS];
-	Table *table = use_table(store, TABLE_HISTORY);
+	Table *table = &store->tables[TABLE_HISTORY];
 	EvqStoreResult result = delete_row(store, table, true);
 
 	if (result != EVQ_STORE_DONE)
@@ -1321,6 +1425,21 @@ evq_store_read_flows(EvqFlow **flows)
 	return read_all(TABLE_FLOW, read_flow, sizeof(EvqFlow), (void **) flows);
 }
 
+static void
+read_nothing(TupleTableSlot *slot, void *row)
+{
+}
+
+/* Is there a row in evq.pause? */
+bool
+evq_store_is_paused(void)
+{
+	void *rows;
+
+	/* The tables may be of a version that knows no pause. */
+	return OidIsValid(table_relid(TABLE_PAUSE, true)) && read_all(TABLE_PAUSE, read_nothing, 1, &rows) > 0;
+}
+
 /* The table whose invalidation tells that the configuration changed. */
 Oid
 evq_store_configuration_relid(void)
@@ -1493,4 +1612,29 @@ evq_store_count_live(EvqLiveCount **counts)
 	}
 	become_oneself(&previous);
 	return count;
+}
+
+/* ---------- housekeeping ---------- */
+
+/* Runs a query as the owner of the extension; returns its only column, a boolean. */
+bool
+evq_store_ask(const char *query)
+{
+	Identity previous;
+	bool is_null;
+	bool answer;
+
+	become_owner(&previous);
+	if (SPI_execute(query, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "no answer to: %s", query);
+	answer = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+	become_oneself(&previous);
+	return answer && !is_null;
+}
+
+/* The table of finished events, whose partitions hold them. */
+Oid
+evq_store_history_relid(void)
+{
+	return table_relid(TABLE_HISTORY, false);
 }

@@ -111,6 +111,7 @@ extern void evq_store_walk_end(EvqStore *store);
 /* configuration and epoch */
 extern int evq_store_read_event_types(EvqEventType **event_types);
 extern int evq_store_read_flows(EvqFlow **flows);
+extern bool evq_store_is_paused(void);
 extern Oid evq_store_configuration_relid(void);
 extern int32 evq_store_epoch(bool *begun);
 
@@ -118,5 +119,9 @@ extern int32 evq_store_epoch(bool *begun);
 extern int evq_store_take_counters(EvqReading **readings);
 extern void evq_store_put_counters(const EvqReading *readings, int count);
 extern int evq_store_count_live(EvqLiveCount **counts);
+
+/* housekeeping */
+extern bool evq_store_ask(const char *query);
+extern Oid evq_store_history_relid(void);
 
 #endif /* EVQ_STORE_H */

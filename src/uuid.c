@@ -56,6 +56,17 @@ evq_uuid_make(TimestampTz now)
 	return id;
 }
 
+/* When the id was made, to the millisecond. */
+TimestampTz
+evq_uuid_time(const pg_uuid_t *id)
+{
+	int64 milliseconds = 0;
+
+	for (int i = 0; i < 6; i++)
+		milliseconds = milliseconds << 8 | id->data[i];
+	return milliseconds * 1000 - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+}
+
 /* Writes the id into the buffer (EVQ_UUID_TEXT_SIZE bytes) and returns that. */
 const char *
 evq_uuid_text(const pg_uuid_t *id, char *buffer)

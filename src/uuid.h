@@ -8,6 +8,7 @@
 #include "types.h"
 
 extern pg_uuid_t evq_uuid_make(TimestampTz now);
+extern TimestampTz evq_uuid_time(const pg_uuid_t *id);
 
 /* Room for the 36 characters of a UUID and its end. */
 #define EVQ_UUID_TEXT_SIZE 37

@@ -53,6 +53,7 @@ static EvqPlace *announcing_in; /* where we have said that an announcement may c
 static bool look_at_commit;
 static bool extension_created;
 static bool extension_dropped;
+static bool pause_changed;
 static Oid created_database;
 static bool committed;
 
@@ -287,6 +288,13 @@ evq_wake_extension_dropped(void)
 	extension_dropped = true;
 }
 
+/* This transaction paused the database or lets it go on. */
+void
+evq_wake_pause_changed(void)
+{
+	pause_changed = true;
+}
+
 /* This transaction made a database, which may have the extension by its template. */
 void
 evq_wake_database_created(Oid database)
@@ -331,7 +339,7 @@ offer_published(EvqPlace *place, EvqWake *wakes, int count)
 	}
 }
 
-/* A database may have the extension now, or no longer: its dispatcher looks, or the launcher starts one that does. */
+/* A database may have an extension to serve now, or no longer: its dispatcher looks, or the launcher starts one that does. */
 static void
 look_for_extension(Oid database, bool may_be_new)
 {
@@ -366,7 +374,7 @@ static void
 forget_all(void)
 {
 	forget_changes();
-	committed = look_at_commit = extension_created = extension_dropped = false;
+	committed = look_at_commit = extension_created = extension_dropped = pause_changed = false;
 	created_database = InvalidOid;
 }
 
@@ -382,8 +390,8 @@ after_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, voi
 		return;
 	if (look_at_commit)
 		evq_shmem_look_now();
-	if (evq_shared != NULL && (extension_created || extension_dropped))
-		look_for_extension(MyDatabaseId, extension_created);
+	if (evq_shared != NULL && (extension_created || extension_dropped || pause_changed))
+		look_for_extension(MyDatabaseId, extension_created || pause_changed);
 	if (extension_created && evq_shmem_mine() != NULL)
 	{
 		/* Nothing was put away in a table that is new. */

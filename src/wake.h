@@ -17,6 +17,7 @@ extern void evq_wake_give_back(EvqPlace *place, int32 flow_no, const EvqReadyTak
 extern void evq_wake_look(void);
 extern void evq_wake_extension_created(void);
 extern void evq_wake_extension_dropped(void);
+extern void evq_wake_pause_changed(void);
 extern void evq_wake_database_created(Oid database);
 
 #endif /* EVQ_WAKE_H */

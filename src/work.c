@@ -229,6 +229,8 @@ acquire_next(FunctionCallInfo fcinfo, EvqStore *store, const Wanted *wanted)
 {
 	EvqPlace *place = evq_shmem_mine();
 
+	if (evq_config_is_paused())
+		return;
 	/* What is on offer is younger than the snapshot of a transaction that keeps one. */
 	if (place == NULL || place->pid == 0 || IsolationUsesXactSnapshot() ||
 		!acquire_offered(fcinfo, store, place, wanted))
@@ -251,6 +253,8 @@ evq_sql_acquire(PG_FUNCTION_ARGS)
 
 	evq_config_use();
 	InitMaterializedSRF(fcinfo, 0);
+	if (evq_config_is_paused())
+		return (Datum) 0;
 	store = evq_store_open("evq_acquire()");
 	acquire(fcinfo, store, evq_clock_now(), &event_id, false, worker, permit_for);
 	evq_store_close(store);

@@ -44,6 +44,8 @@ CREATE TABLE evq.event_payload (
 COMMENT ON TABLE evq.event_payload IS 'Payloads that are large or come with headers: no transition rewrites them; read all payloads through evq.payloads';
 
 -- The columns of evq.event, two of them with another meaning, and then the outcome.
+-- Housekeeping makes a partition for each stretch of time (see 087_history); each has
+-- the indexes of the default one, which holds what finished before its partition was made.
 CREATE TABLE evq.event_history (
 	event_id uuid NOT NULL,
 	published_at timestamptz NOT NULL,
@@ -66,15 +68,19 @@ CREATE TABLE evq.event_history (
 	payload jsonb,
 	reason text,
 	result jsonb,
-	spinoff_ids uuid[],
-	CONSTRAINT event_history_pkey PRIMARY KEY (event_id)
-);
-CREATE INDEX event_history_finished_at_idx ON evq.event_history USING brin (finished_at);
+	spinoff_ids uuid[]
+) PARTITION BY RANGE (finished_at);
 COMMENT ON TABLE evq.event_history IS 'Finished events, one row each; read them through evq.events';
 COMMENT ON COLUMN evq.event_history.attempts_used IS 'Attempts made, the successful one included';
 COMMENT ON COLUMN evq.event_history.attempt_started_at IS 'When the attempt that ended it began; infinity = none was running';
 COMMENT ON COLUMN evq.event_history.payload IS 'What the publisher wrote; NULL = it is in evq.event_payload';
 COMMENT ON COLUMN evq.event_history.reason IS 'Why it was canceled, failed or expired';
+
+CREATE TABLE evq.event_history_default PARTITION OF evq.event_history (
+	CONSTRAINT event_history_default_pkey PRIMARY KEY (event_id)
+) DEFAULT;
+CREATE INDEX event_history_default_finished_at_idx ON evq.event_history_default USING brin (finished_at);
+COMMENT ON TABLE evq.event_history_default IS 'Finished events that no other partition of evq.event_history is for';
 
 CREATE VIEW evq.payloads AS
 	SELECT event_id, payload, NULL::jsonb AS headers FROM evq.event WHERE payload IS NOT NULL
@@ -130,7 +136,7 @@ COMMENT ON COLUMN evq.counter.no IS 'event_type_no or flow_no, as the name says;
 
 SELECT pg_catalog.pg_extension_config_dump('evq.event', '');
 SELECT pg_catalog.pg_extension_config_dump('evq.event_payload', '');
-SELECT pg_catalog.pg_extension_config_dump('evq.event_history', '');
+SELECT pg_catalog.pg_extension_config_dump('evq.event_history_default', '');
 SELECT pg_catalog.pg_extension_config_dump('evq.event_error', '');
 SELECT pg_catalog.pg_extension_config_dump('evq.idempotency', '');
 SELECT pg_catalog.pg_extension_config_dump('evq.epoch', '');

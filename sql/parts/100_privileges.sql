@@ -49,6 +49,9 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_suspend_event_type(text),
 	@extschema@.evq_unsuspend_event_type(text),
 	@extschema@.evq_drop_event_type(text),
+	@extschema@.evq_pause(text),
+	@extschema@.evq_resume(),
+	@extschema@.evq_purge(),
 	@extschema@.evq_event(uuid),
 	@extschema@.evq_tick()
 TO evq_operator;

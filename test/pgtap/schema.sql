@@ -10,7 +10,14 @@ SELECT p.*, p.oid::regprocedure::text AS signature, l.lanname FROM pg_proc p JOI
 JOIN pg_language l ON l.oid = p.prolang;
 
 -- Relations and types.
-SELECT tables_are('evq', ARRAY['flow', 'event_type', 'event', 'event_payload', 'event_history', 'event_error', 'idempotency', 'epoch', 'counter']);
+SELECT set_eq($$SELECT relname::text FROM pg_class JOIN members ON classid = 'pg_class'::regclass AND objid = oid WHERE relkind IN ('r', 'p')$$,
+	ARRAY['flow', 'event_type', 'event', 'event_payload', 'event_history', 'event_history_default', 'event_error', 'idempotency', 'epoch', 'counter',
+		  'pause', 'housekeeping'], 'tables');
+SELECT is_empty(
+	$$SELECT oid::regclass FROM pg_class c WHERE relnamespace = 'evq'::regnamespace AND relkind IN ('r', 'p')
+		AND oid NOT IN (SELECT objid FROM members WHERE classid = 'pg_class'::regclass)
+		AND oid NOT IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'evq.event_history'::regclass)$$,
+	'other tables are partitions of the history');
 SELECT views_are('evq', ARRAY['flows', 'event_types', 'events', 'queue', 'errors', 'workers', 'transition', 'payloads']);
 SELECT enums_are('evq', ARRAY['event_state']);
 SELECT enum_has_labels('evq', 'event_state', ARRAY['awaiting_processing', 'dispatched', 'being_processed', 'suspended',
@@ -56,6 +63,9 @@ SELECT set_eq(
 	'evq_suspend_event_type(event_type text) void',
 	'evq_unsuspend_event_type(event_type text) void',
 	'evq_drop_event_type(event_type text) void',
+	'evq_pause(reason text DEFAULT NULL::text) void',
+	'evq_resume() boolean',
+	'evq_purge(OUT partitions_dropped integer, OUT events_deleted bigint, OUT leftovers_deleted bigint) record',
 	'evq_event(event_id uuid) jsonb',
 	'evq_pending(flow_type text, max_events integer DEFAULT 100) SETOF evq.pending_event',
 	'evq_counts(flow_type text DEFAULT NULL::text, OUT flow_type text, OUT event_type text, OUT state evq.event_state, OUT events bigint) SETOF record',
@@ -107,14 +117,14 @@ SELECT is_empty(
 -- Tables.
 SELECT set_eq(
 	$$SELECT oid::regclass::text FROM pg_class JOIN members ON classid = 'pg_class'::regclass AND objid = oid WHERE relkind IN ('r', 'p', 'S')$$,
-	$$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'evq' UNION ALL SELECT 'evq.counter'$$,
-	'every table and sequence but the counters is dumped with its rows');
+	$$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'evq' UNION ALL SELECT unnest('{evq.counter, evq.housekeeping, evq.pause, evq.event_history}'::text[])$$,
+	'every table and sequence is dumped with its rows, but those that tell of this server, and the parent of the history''s partitions');
 SELECT is_empty($$SELECT FROM pg_extension, unnest(extcondition) c WHERE extname = 'evq' AND c <> ''$$, '... all of them');
 SELECT is_empty($$SELECT FROM pg_class WHERE relnamespace = 'evq'::regnamespace AND relkind IN ('r', 'p') AND (relrowsecurity OR relhasrules OR relpersistence <> 'p')$$,
 	'tables are logged, without rules and row security');
 SELECT set_eq(
 	$$SELECT tgrelid::regclass::text || ' ' || tgfoid::regproc::text FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid WHERE relnamespace = 'evq'::regnamespace AND NOT tgisinternal$$,
-	ARRAY['evq.flow evq.configuration_changed', 'evq.event_type evq.configuration_changed'],
+	ARRAY['evq.flow evq.configuration_changed', 'evq.event_type evq.configuration_changed', 'evq.pause evq.pause_changed'],
 	'only the configuration has triggers');
 SELECT is_empty(
 	$$SELECT indexrelid::regclass FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indexrelid

@@ -41,12 +41,16 @@ CALL refused($$SELECT evq_succeed_and_acquire('F', ARRAY[ev('d')], ARRAY[permit(
 SELECT checksum() = :'before' AS unchanged;
 
 -- The index on the time of the finish knows of every batch: its summary of the pages is made before, and read after.
-SELECT brin_summarize_new_values('evq.event_history_finished_at_idx') >= 0 AS summarized;
+SELECT i.indexrelid::regclass AS brin FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam AND a.amname = 'brin'
+WHERE i.indrelid = (SELECT tableoid FROM evq.event_history ORDER BY finished_at DESC LIMIT 1) \gset
+SELECT brin_summarize_new_values(:'brin') >= 0 AS summarized;
 SELECT clock_timestamp() AS before \gset
 SELECT count(*) FROM evq_publish_many('A', NULL, array_fill('later'::text, ARRAY[510]), array_fill('{}'::jsonb, ARRAY[510]));
 SELECT count(*) FROM generate_series(100, 104) AS n, LATERAL (SELECT array_agg(event_id) AS ids, array_agg(permit) AS permits FROM evq_acquire_next('F', n)) AS held,
 	evq_succeed_many(ids, permits) WHERE accepted;
 SET enable_seqscan = off;
-EXPLAIN (COSTS OFF) SELECT count(*) FROM evq.event_history WHERE finished_at >= now();
+CREATE FUNCTION pg_temp.plan(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN (COSTS OFF) ' || query; END $$;
+SELECT count(*) > 0 AS by_index FROM pg_temp.plan('SELECT count(*) FROM evq.event_history WHERE finished_at >= now()') line
+WHERE line ~ ('Bitmap Index Scan on ' || split_part(:'brin', '.', 2));
 SELECT count(*), count(DISTINCT finished_at) FROM evq.event_history WHERE finished_at >= :'before';
 RESET enable_seqscan;

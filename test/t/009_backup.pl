@@ -1,4 +1,4 @@
-# pg_dump and restore keep everything; permits of the old database are void in the new one.
+# pg_dump and restore keep everything; permits of the old database are void in the new one, and nothing happens there until evq_resume().
 use strict;
 use warnings;
 
@@ -63,7 +63,7 @@ $node->command_ok([ 'pg_dump', '--dbname', $node->connstr('old'), '--file', "$fo
 # In the same server, and in another one.
 my $other = PostgreSQL::Test::Cluster->new('other');
 $other->init;
-$other->append_conf('postgresql.conf', "shared_preload_libraries = 'evq'\nevq.enabled = off\nlog_statement = none\n");
+$other->append_conf('postgresql.conf', "shared_preload_libraries = 'evq'\nmax_worker_processes = 20\nlog_statement = none\n");
 $other->start;
 
 my %restore = (
@@ -78,6 +78,7 @@ for my $format (sort keys %restore)
 	$other->safe_psql('postgres', "CREATE DATABASE $database TEMPLATE template0");
 	$other->command_ok($restore{$format}->($other->connstr($database)), "$format: restore");
 	is(contents($other, $database), $wanted, "$format: all is there");
+	is($other->safe_psql($database, q{SELECT problem FROM evq_status()}), 'this database is paused', "$format: it is paused");
 	is($other->safe_psql($database, qq{
 		SELECT evq_configure('new', 'NEW');
 		SELECT event_type_no > (SELECT max(event_type_no) FROM evq.event_type WHERE event_type <> 'new'),
@@ -95,10 +96,16 @@ for my $format (sort keys %restore)
 is($node->safe_psql('old', "SELECT held FROM evq_heartbeat(ARRAY['$event{held}']::uuid[], ARRAY[$permit]::bigint[])"), 't',
 	'in the old database the permit holds');
 
-# The restored events live on.
-$other->append_conf('postgresql.conf', "evq.enabled = on\n");
-$other->reload;
-wait_for_dispatcher($other, "from_$_") for sort keys %restore;
+# Nothing happens until somebody says so; then the restored events live on.
+make_database($other, 'beside');
+is($other->safe_psql('from_custom', 'SELECT count(*) FROM evq_acquire_next(\'FLOW\', 100)'), 0, 'a worker gets nothing');
+is(contents($other, 'from_single'), contents($other, 'from_plain'), 'nothing was dispatched');
+is(dispatcher_pid($other, "from_$_"), '', "from_$_ has no dispatcher") for sort keys %restore;
+for (sort keys %restore)
+{
+	is($other->safe_psql("from_$_", 'SELECT evq_resume()'), 't', "from_$_: resume");
+	wait_for_dispatcher($other, "from_$_");
+}
 $other->safe_psql('from_custom', "SELECT evq_retry('$event{failed}'), evq_activate('$event{suspended}')");
 ok(wait_for_state($other, 'from_custom', $event{$_}, 'dispatched'), "$_ after the restore: dispatched") for qw(failed suspended);
 is($other->safe_psql('from_custom', "SELECT payload, headers, attempt FROM evq_acquire('$event{suspended}')"), '{"state": "suspended"}|{"h": 1}|1',
@@ -106,12 +113,14 @@ is($other->safe_psql('from_custom', "SELECT payload, headers, attempt FROM evq_a
 isnt($other->safe_psql('from_custom', "SELECT permit FROM evq_acquire('$event{dispatched}')"), $permit, 'with permits of its own');
 ok(is_dispatching($other, 'from_plain'), 'new events are dispatched');
 
-# Restored while a dispatcher runs.
+# In the same server.
 $node->safe_psql('postgres', 'CREATE DATABASE beside TEMPLATE template0');
-$node->command_ok($restore{directory}->($node->connstr('beside')), 'restore beside a dispatcher');
+$node->command_ok($restore{directory}->($node->connstr('beside')), 'restore beside the first');
 is($node->safe_psql('beside', 'SELECT count(*) FROM evq.event'), $node->safe_psql('old', 'SELECT count(*) FROM evq.event'), 'no event was lost');
 is($node->safe_psql('beside', "SELECT count(*) FROM evq.events WHERE state IN ('failed', 'expired')"),
 	$node->safe_psql('old', "SELECT count(*) FROM evq.events WHERE state IN ('failed', 'expired')"), 'none came to harm');
+is(contents($node, 'beside'), $wanted, 'nothing has changed');
+$node->safe_psql('beside', 'SELECT evq_resume()');
 ok(wait_for_dispatcher($node, 'beside'), 'the dispatcher is there');
 ok(is_dispatching($node, 'beside'), 'and at work');
 my (undef, undef, $stderr) = $node->psql('beside', "\\set VERBOSITY sqlstate\nSELECT evq_succeed('$event{held}', $permit)");
@@ -122,7 +131,7 @@ like($stderr, qr/ERROR:  EQ004/, 'another database of the same server refuses th
 $other->safe_psql('postgres', 'CREATE DATABASE schema_only TEMPLATE template0');
 $other->command_ok([ 'psql', '--no-psqlrc', '--quiet', '--set', 'ON_ERROR_STOP=1', '--dbname', $other->connstr('schema_only'), '--file', "$folder/schema.sql" ],
 	'restore of the schema alone');
-$other->safe_psql('schema_only', q{SELECT evq_configure('job', 'FLOW')});
+$other->safe_psql('schema_only', q{SELECT evq_resume(), evq_configure('job', 'FLOW')});
 wait_for_dispatcher($other, 'schema_only');
 ok(is_dispatching($other, 'schema_only'), 'gives an empty evq that works');
 

@@ -1,0 +1,120 @@
+/*
+ * housekeeper.c
+ *		The background worker that keeps a database's tables in order.
+ *
+ * The dispatcher starts it now and then, so that nothing it does delays a
+ * dispatch; it ends when it is done. What there is to do is written in SQL
+ * (sql/parts/087_history.sql), in steps, each a transaction. It may be ended
+ * at any moment: the next one goes on from the tables.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
+#include "utils/memutils.h"
+
+#include "background.h"
+#include "housekeeper.h"
+#include "shmem.h"
+#include "store.h"
+
+static EvqPlace *place;
+
+/* Called by the dispatcher; does nothing while one is at work or no worker is free: there will be another time. */
+void
+evq_housekeeper_start(Oid database, int place_index)
+{
+	BackgroundWorker worker = {0};
+
+	snprintf(worker.bgw_name, BGW_MAXLEN, "evq housekeeper for database %u", database);
+	strlcpy(worker.bgw_type, "evq housekeeper", BGW_MAXLEN);
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART; /* the dispatcher starts the next */
+	strlcpy(worker.bgw_library_name, "evq", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "evq_housekeeper_main", BGW_MAXLEN);
+	worker.bgw_main_arg = UInt64GetDatum((uint64) database << 32 | (uint32) place_index);
+	if (!RegisterDynamicBackgroundWorker(&worker, NULL))
+		ereport(LOG, (errmsg("evq: no background worker is free for housekeeping"),
+					  errhint("Raise max_worker_processes.")));
+}
+
+static void
+leave_place(int code, Datum arg)
+{
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	if (place->housekeeper_pid == MyProcPid)
+		place->housekeeper_pid = 0;
+	LWLockRelease(evq_shared->lock);
+}
+
+/* Ends the process if it is not wanted any more. */
+static void
+take_place(int index, Oid database)
+{
+	bool taken;
+
+	place = &evq_shared->places[index];
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	taken = place->housekeeper_pid != 0 || place->holds > 0 || place->database != database;
+	if (!taken)
+		place->housekeeper_pid = MyProcPid;
+	LWLockRelease(evq_shared->lock);
+	if (taken)
+		proc_exit(0);
+	before_shmem_exit(leave_place, (Datum) 0);
+}
+
+/* One step in a transaction of its own. True = there may be another; an error is reported and ends the task. */
+static bool
+run_step(const char *query)
+{
+	MemoryContext previous = CurrentMemoryContext;
+	volatile bool more = false;
+
+	PG_TRY();
+	{
+		evq_background_begin(query);
+		if (evq_store_exists())
+			more = evq_store_ask(query);
+		evq_background_end();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(previous);
+		EmitErrorReport();
+		AbortCurrentTransaction();
+		FlushErrorState();
+		pgstat_report_activity(STATE_IDLE, NULL);
+		more = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(previous);
+	return more;
+}
+
+void
+evq_housekeeper_main(Datum main_arg)
+{
+	static const char *const tasks[] = {
+		"SELECT evq.prepare_history() > 0",
+		"SELECT more FROM evq.keep_house()",
+	};
+	Oid database = (Oid) (DatumGetUInt64(main_arg) >> 32);
+
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+
+	take_place((int) (uint32) DatumGetUInt64(main_arg), database);
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	evq_background_pin_settings("evq housekeeper");
+	for (int i = 0; i < lengthof(tasks); i++)
+	{
+		while (run_step(tasks[i]))
+			CHECK_FOR_INTERRUPTS();
+	}
+}

@@ -1,0 +1,36 @@
+-- A paused database: nothing is dispatched, acquired, timed out or expired; publishing and reporting go on.
+\getenv srcdir PG_ABS_SRCDIR
+\set lab :srcdir /lab.psql
+\i :lab
+
+SELECT evq_configure('A', 'F') \gset
+SELECT evq_configure('BRIEF', 'F', lifespan => '1 ms') \gset
+SELECT evq_publish('A', NULL, 'a') \gset
+SELECT evq_publish('A', NULL, 'b') \gset
+SELECT permit FROM evq_acquire(ev('a')) \gset
+
+SELECT evq_pause('moving to a new server');
+SELECT evq_pause('once more');
+SELECT reason FROM evq.pause;
+SELECT problem, hint FROM evq_status();
+SELECT evq_publish('A', NULL, 'c') \gset
+SELECT evq_publish('BRIEF', NULL, 'brief') \gset
+SELECT count(*) FROM evq_acquire(ev('b'));
+SELECT count(*) FROM evq_acquire_next('F', 10);
+SELECT count(*) FROM evq_succeed_and_acquire('F', ARRAY[ev('a')], ARRAY[:permit::bigint], 10);
+SELECT state FROM evq.events WHERE event_id = ev('a');
+SET evq.debug_clock_offset = 10;
+SELECT * FROM evq_tick();
+SELECT flow_id, state FROM evq.events WHERE finished_at IS NULL ORDER BY 1;
+
+-- Rolled back, it stays paused.
+BEGIN;
+SELECT evq_resume();
+SELECT count(*) FROM evq_acquire(ev('b'));
+ROLLBACK;
+SELECT count(*) FROM evq_acquire(ev('c'));
+SELECT evq_resume();
+SELECT evq_resume();
+SELECT count(*) FROM evq.pause;
+SELECT expired FROM evq_tick();
+SELECT count(*) FROM evq_acquire(ev('b'));
