@@ -18,7 +18,12 @@ SQL_PARTS = \
 	060_operate \
 	065_pause \
 	070_configure \
+	075_schedule \
+	076_schedule_job \
+	077_schedule_run \
+	078_schedule_verbs \
 	080_inspect \
+	082_schedules \
 	085_metrics \
 	087_history \
 	090_engine \
@@ -41,6 +46,7 @@ REGRESS = \
 	cancel \
 	configure \
 	configure_flow \
+	cron \
 	drop_event_type \
 	fail \
 	fail_many \
@@ -88,6 +94,7 @@ PGTAP = \
 	mcp_fuzz.sql \
 	metrics.sql \
 	privileges.sql \
+	schedules.sql \
 	schema.sql \
 	search_path.sql
 TAP = \
@@ -103,6 +110,7 @@ TAP = \
 	010_watch.pl \
 	011_hand_over.pl \
 	012_metrics.pl \
+	013_schedule.pl \
 	014_history.pl \
 	020_crash.pl \
 	021_restart.pl \

@@ -13,6 +13,7 @@
 #define EVQ_ERRCODE_PERMIT_LOST MAKE_SQLSTATE('E', 'Q', '0', '0', '4')
 #define EVQ_ERRCODE_PAYLOAD_TOO_LARGE MAKE_SQLSTATE('E', 'Q', '0', '0', '5')
 #define EVQ_ERRCODE_BAD_ARGUMENT MAKE_SQLSTATE('E', 'Q', '0', '0', '6')
+#define EVQ_ERRCODE_NO_CRON MAKE_SQLSTATE('E', 'Q', '0', '0', '7') /* raised in SQL only */
 #define EVQ_ERRCODE_KEY_REUSED MAKE_SQLSTATE('E', 'Q', '0', '0', '8')
 #define EVQ_ERRCODE_LIMIT_REACHED MAKE_SQLSTATE('E', 'Q', '0', '0', '9')
 

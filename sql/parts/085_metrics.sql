@@ -108,6 +108,9 @@ FROM @extschema@.evq_status() s, LATERAL (VALUES
 	('evq_ring_overflows_total', s.ring_overflows::float8)) m(family, value)
 WHERE m.value IS NOT NULL
 UNION ALL
+SELECT 'evq_schedule_runs_total', '', evq.label('schedule', s.name) || ',' || evq.label('outcome', o.outcome), o.value, 0
+FROM evq.schedule s, LATERAL (VALUES ('published', s.published), ('skipped', s.skipped), ('failed', s.failed)) o(outcome, value)
+UNION ALL
 SELECT 'evq_notify_queue_ratio', '', '', pg_notification_queue_usage(), 0
 UNION ALL
 SELECT 'evq_table_bytes', '', evq.label('table', c.relname), pg_total_relation_size(c.oid), 0
@@ -141,7 +144,8 @@ FROM (VALUES
 	(19, 'evq_notify_queue_ratio', 'gauge', 'Share of the notification queue of the server that is in use.'),
 	(20, 'evq_table_bytes', 'gauge', 'Size of a table with its indexes.'),
 	(21, 'evq_uncounted_event_types', 'gauge', 'Event types without counters, because too many others have some.'),
-	(22, 'evq_uncounted_flows', 'gauge', 'Flows without histograms, because too many others have some.')) m(rank, family, type, help)
+	(22, 'evq_uncounted_flows', 'gauge', 'Flows without histograms, because too many others have some.'),
+	(23, 'evq_schedule_runs_total', 'counter', 'Events of a schedule published, missed times skipped, and tries that failed.')) m(rank, family, type, help)
 JOIN (
 	SELECT s.family,
 		string_agg(s.family || s.suffix || coalesce('{' || nullif(s.labels, '') || '}', '') || ' ' || s.value || E'\n', ''

@@ -52,6 +52,13 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_pause(text),
 	@extschema@.evq_resume(),
 	@extschema@.evq_purge(),
+	@extschema@.evq_schedule(text, text, text, text, text, jsonb, text, smallint, text, boolean),
+	@extschema@.evq_unschedule(text, boolean),
+	@extschema@.evq_pause_schedule(text),
+	@extschema@.evq_resume_schedule(text),
+	@extschema@.evq_run_schedule(text),
+	evq.run_due_schedule(text),
+	evq.catch_up_schedules(),
 	@extschema@.evq_event(uuid),
 	@extschema@.evq_tick()
 TO evq_operator;
@@ -68,7 +75,16 @@ GRANT EXECUTE ON FUNCTION
 TO evq_worker, evq_operator, evq_monitor;
 GRANT EXECUTE ON FUNCTION @extschema@.evq_metrics(), evq.counters() TO evq_operator, evq_monitor;
 GRANT SELECT ON evq.flows, evq.event_types TO evq_publisher, evq_worker, evq_operator, evq_monitor;
-GRANT SELECT ON evq.transition, evq.queue, evq.workers TO evq_operator, evq_monitor;
+GRANT SELECT ON evq.transition, evq.queue, evq.workers, evq.schedules TO evq_operator, evq_monitor;
+-- What evq.schedules calls.
+GRANT EXECUTE ON FUNCTION
+	evq.cron_fields(text),
+	evq.cron_next(text, timestamptz),
+	evq.cron_previous(text, timestamptz),
+	evq.cron_count(text, timestamptz, timestamptz),
+	evq.cron_failures(),
+	evq.clock_now()
+TO evq_operator, evq_monitor;
 
 -- The routes of the HTTP gateway: to whoever may call what they call.
 GRANT EXECUTE ON FUNCTION

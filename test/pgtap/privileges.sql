@@ -78,6 +78,30 @@ INSERT INTO granted VALUES
 	('evq_suspend_event_type', false, false, true, false),
 	('evq_unsuspend_event_type', false, false, true, false),
 	('evq_drop_event_type', false, false, true, false),
+	('evq_schedule', false, false, true, false),
+	('evq_unschedule', false, false, true, false),
+	('evq_pause_schedule', false, false, true, false),
+	('evq_resume_schedule', false, false, true, false),
+	('evq_run_schedule', false, false, true, false),
+	('run_due_schedule', false, false, true, false),
+	('catch_up_schedules', false, false, true, false),
+	('cron_fields', false, false, true, true),
+	('cron_next', false, false, true, true),
+	('cron_previous', false, false, true, true),
+	('cron_count', false, false, true, true),
+	('cron_failures', false, false, true, true),
+	('clock_now', false, false, true, true),
+	('cron_database', false, false, false, false),
+	('job_name', false, false, false, false),
+	('job_call', false, false, false, false),
+	('job_removal_call', false, false, false, false),
+	('dblink_function', false, false, false, false),
+	('conninfo', false, false, false, false),
+	('call_cron', false, false, false, false),
+	('lock_schedule', false, false, false, false),
+	('minute_now', false, false, false, false),
+	('publish_scheduled', false, false, false, false),
+	('run_schedule', false, false, false, false),
 	('evq_event', false, false, true, false),
 	('evq_tick', false, false, true, false),
 	('evq_pending', false, true, true, true),
@@ -181,7 +205,8 @@ SELECT set_eq(
 		  'evq.events evq_operator SELECT', 'evq.payloads evq_operator SELECT', 'evq.errors evq_operator SELECT',
 		  'evq.transition evq_operator SELECT', 'evq.transition evq_monitor SELECT',
 		  'evq.queue evq_operator SELECT', 'evq.queue evq_monitor SELECT',
-		  'evq.workers evq_operator SELECT', 'evq.workers evq_monitor SELECT'],
+		  'evq.workers evq_operator SELECT', 'evq.workers evq_monitor SELECT',
+		  'evq.schedules evq_operator SELECT', 'evq.schedules evq_monitor SELECT'],
 	'views');
 SELECT is_empty(
 	$$SELECT r FROM unnest('{evq_publisher, evq_worker, evq_operator, evq_monitor}'::name[]) r
@@ -247,19 +272,25 @@ SELECT is(pg_temp.as_role('evq_operator', statement), 'done', 'operator: ' || st
 	$$SELECT evq_suspend_event_type('PRIVILEGE')$$, $$SELECT evq_unsuspend_event_type('PRIVILEGE')$$,
 	$$SELECT evq_redrive('PRIVILEGE', '-infinity')$$, $$SELECT evq_tick()$$, $$SELECT evq_event(event_id) FROM evq.events$$, $$SELECT * FROM evq.payloads$$, $$SELECT * FROM evq.errors$$,
 	format('SELECT evq_cancel(%L), evq_retry(%L)', :'id', :'id'),
-	$$SELECT evq_configure('OTHER', 'PRIVILEGE'), evq_drop_event_type('OTHER')$$]) statement;
+	$$SELECT evq_configure('OTHER', 'PRIVILEGE'), evq_drop_event_type('OTHER')$$,
+	$$SELECT evq_schedule('nightly', '@daily', 'PRIVILEGE', NULL, 'p', '{"secret": 3}', make_job => false), evq_pause_schedule('nightly'),
+		evq_run_schedule('nightly'), evq_resume_schedule('nightly'), evq.run_due_schedule('nightly'), evq.catch_up_schedules() FROM evq.schedules$$,
+	$$SELECT evq_unschedule('nightly') FROM evq_schedule('nightly', '@daily', 'PRIVILEGE', NULL, 'p', make_job => false)$$]) statement;
+SELECT evq_schedule('nightly', '@daily', 'PRIVILEGE', NULL, 'p', '{"secret": 3}', make_job => false);
 
 -- The monitor sees counts and ages, never payloads.
 SELECT is(pg_temp.as_role('evq_monitor', statement), 'done', 'monitor: ' || statement) FROM unnest(ARRAY[
-	'SELECT * FROM evq.flows', 'SELECT * FROM evq.event_types', 'SELECT * FROM evq.queue', 'SELECT * FROM evq.workers', 'SELECT * FROM evq.transition', 'SELECT * FROM evq_counts()', 'SELECT * FROM evq_status()',
+	'SELECT * FROM evq.flows', 'SELECT * FROM evq.event_types', 'SELECT * FROM evq.queue', 'SELECT * FROM evq.workers', 'SELECT * FROM evq.transition', 'SELECT * FROM evq.schedules', 'SELECT * FROM evq_counts()', 'SELECT * FROM evq_status()',
 	'SELECT evq_version()', 'SELECT evq_metrics()', 'SELECT * FROM evq.counters()', $$SELECT * FROM evq_pending('PRIVILEGE')$$]) statement;
 SELECT is(pg_temp.as_role('evq_monitor', statement), '42501', 'monitor: ' || statement) FROM unnest(ARRAY[
-	'SELECT * FROM evq.events', 'SELECT * FROM evq.errors', 'SELECT * FROM evq.payloads', 'SELECT * FROM evq.event_payload', 'SELECT * FROM evq.event_history', 'SELECT * FROM evq.idempotency',
+	'SELECT * FROM evq.events', 'SELECT * FROM evq.errors', 'SELECT * FROM evq.payloads', 'SELECT * FROM evq.event_payload', 'SELECT * FROM evq.event_history', 'SELECT * FROM evq.idempotency', 'SELECT * FROM evq.schedule',
+	$$SELECT evq_run_schedule('nightly')$$, $$SELECT evq_pause_schedule('nightly')$$, $$SELECT evq_unschedule('nightly')$$,
 	format('SELECT evq_event(%L)', :'id'), format('SELECT evq_acquire(%L)', :'id'), 'SELECT evq_tick()']) statement;
 SELECT is_empty(
 	$$SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
-	  WHERE c.oid IN ('evq.queue'::regclass, 'evq.workers'::regclass, 'evq.pending_event'::regclass)
-	  AND (a.atttypid IN ('jsonb'::regtype, 'json'::regtype) OR a.attname ~ 'payload|header|result|error|key')$$,
+	  WHERE c.oid IN ('evq.queue'::regclass, 'evq.workers'::regclass, 'evq.schedules'::regclass, 'evq.pending_event'::regclass)
+	  AND (a.atttypid IN ('jsonb'::regtype, 'json'::regtype) OR a.attname ~ 'payload|header|result|error|key')
+	  AND (c.relname, a.attname) NOT IN (('schedules', 'last_error'), ('schedules', 'last_error_at'))$$,
 	'nothing that the monitor reads has room for one');
 
 SELECT * FROM finish();

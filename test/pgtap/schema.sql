@@ -12,13 +12,13 @@ JOIN pg_language l ON l.oid = p.prolang;
 -- Relations and types.
 SELECT set_eq($$SELECT relname::text FROM pg_class JOIN members ON classid = 'pg_class'::regclass AND objid = oid WHERE relkind IN ('r', 'p')$$,
 	ARRAY['flow', 'event_type', 'event', 'event_payload', 'event_history', 'event_history_default', 'event_error', 'idempotency', 'epoch', 'counter',
-		  'pause', 'housekeeping'], 'tables');
+		  'pause', 'housekeeping', 'schedule'], 'tables');
 SELECT is_empty(
 	$$SELECT oid::regclass FROM pg_class c WHERE relnamespace = 'evq'::regnamespace AND relkind IN ('r', 'p')
 		AND oid NOT IN (SELECT objid FROM members WHERE classid = 'pg_class'::regclass)
 		AND oid NOT IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'evq.event_history'::regclass)$$,
 	'other tables are partitions of the history');
-SELECT views_are('evq', ARRAY['flows', 'event_types', 'events', 'queue', 'errors', 'workers', 'transition', 'payloads']);
+SELECT views_are('evq', ARRAY['flows', 'event_types', 'events', 'queue', 'errors', 'workers', 'transition', 'payloads', 'schedules']);
 SELECT enums_are('evq', ARRAY['event_state']);
 SELECT enum_has_labels('evq', 'event_state', ARRAY['awaiting_processing', 'dispatched', 'being_processed', 'suspended',
 	'succeeded', 'failed', 'expired', 'canceled'], 'states, the live ones first');
@@ -66,6 +66,11 @@ SELECT set_eq(
 	'evq_pause(reason text DEFAULT NULL::text) void',
 	'evq_resume() boolean',
 	'evq_purge(OUT partitions_dropped integer, OUT events_deleted bigint, OUT leftovers_deleted bigint) record',
+	'evq_schedule(name text, cron text, event_type text, flow_type text, flow_id text, payload jsonb DEFAULT ''{}''::jsonb, misfire text DEFAULT ''once''::text, priority smallint DEFAULT NULL::smallint, on_fail_event_type text DEFAULT NULL::text, make_job boolean DEFAULT true) void',
+	'evq_unschedule(name text, remove_job boolean DEFAULT true) void',
+	'evq_pause_schedule(name text) void',
+	'evq_resume_schedule(name text) void',
+	'evq_run_schedule(name text) uuid',
 	'evq_event(event_id uuid) jsonb',
 	'evq_pending(flow_type text, max_events integer DEFAULT 100) SETOF evq.pending_event',
 	'evq_counts(flow_type text DEFAULT NULL::text, OUT flow_type text, OUT event_type text, OUT state evq.event_state, OUT events bigint) SETOF record',
@@ -102,8 +107,8 @@ SELECT set_eq(
 	'functions that users call');
 SELECT is_empty($$SELECT signature FROM functions WHERE pronamespace <> 'evq'::regnamespace AND proname !~ '^evq_'$$, 'functions outside schema evq are called evq_*');
 SELECT is_empty(
-	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname <> 'transitions'$$,
-	'functions in C are VOLATILE and PARALLEL UNSAFE');
+	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname NOT IN ('transitions', 'cron_fields', 'cron_next', 'cron_previous', 'cron_count')$$,
+	'functions in C are VOLATILE and PARALLEL UNSAFE, but what only calculates or reads the code');
 SELECT is_empty($$SELECT signature FROM functions WHERE lanname = 'c' AND prosecdef$$, 'functions in C need no SECURITY DEFINER');
 SELECT is_empty(
 	$$SELECT signature FROM functions WHERE prosecdef AND 'search_path=pg_catalog, pg_temp' = ANY (proconfig) IS NOT TRUE$$,

@@ -113,6 +113,10 @@ SELECT lives_ok(format('SELECT pg_temp.attacked(%L)', statement), statement) FRO
 	$$SELECT public.evq_http_health(NULL, '{}', '{}', NULL)$$,
 	$$SELECT public.evq_http_configure('HOSTILE', '{}', '{}', '{"lifespan": 3600, "attempt_delays": [0, "1 s"], "jitter": 0}')$$,
 	$$SELECT public.evq_http_suspend_event_type('HOSTILE', '{}', '{}', NULL), public.evq_http_unsuspend_event_type('HOSTILE', '{}', '{}', NULL)$$,
+	$$SELECT public.evq_schedule('hostile', '@hourly', 'HOSTILE', NULL, 'seven', '{"n": 1}', 'all', 1::int2, 'FAILED', false)$$,
+	$$SELECT public.evq_pause_schedule('hostile'), public.evq_resume_schedule('hostile'), evq.run_due_schedule('hostile'), evq.catch_up_schedules()$$,
+	$$TABLE evq.schedules$$,
+	$$SELECT public.evq_unschedule('hostile')$$,
 	$$SELECT public.evq_tick()$$]) statement;
 SELECT is(pg_temp.attacked('SELECT public.evq_version()'), (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'evq'), 'it reads the real catalog');
 SELECT is((SELECT count(*)::int FROM evq.events WHERE flow_type = 'HOSTILE'), 6, 'events are in the real table');
@@ -140,6 +144,10 @@ SELECT lives_ok(format('SELECT pg_temp.attacked(%L)', statement), regexp_replace
 	format($$SELECT public.evq_http_heartbeat(%1$L, '{}', '{}', '{"permit": 1, "extend_by": 1}'), public.evq_http_succeed(%2$L, '{}', '{}', '{"permit": %3$s}')$$,
 		pg_temp.id('four'), pg_temp.id('one'), pg_temp.permit('one')),
 	$$SELECT public.evq_redrive('HOSTILE', '-infinity')$$,
+	$$SELECT public.evq_schedule('hostile', '@hourly', 'HOSTILE', NULL, 'seven', '{"n": 1}', 'all', 1::int2, 'FAILED', false)$$,
+	$$SELECT public.evq_pause_schedule('hostile'), public.evq_resume_schedule('hostile'), evq.run_due_schedule('hostile'), evq.catch_up_schedules()$$,
+	$$TABLE evq.schedules$$,
+	$$SELECT public.evq_unschedule('hostile')$$,
 	$$SELECT public.evq_tick()$$]) statement;
 SELECT results_eq(
 	$$SELECT e.flow_id, state::text FROM evq.events e WHERE flow_type = 'HOSTILE' AND chain_depth = 0 ORDER BY published_at, event_id$$,

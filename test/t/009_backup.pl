@@ -19,7 +19,9 @@ $node->safe_psql('old', q{
 	SELECT evq_configure('gone', 'SIDE');
 	SELECT evq_publish('gone', NULL, 'of a dropped type');
 	SELECT evq_cancel(event_id, 'its type goes') FROM evq.event;
-	SELECT evq_drop_event_type('gone')});
+	SELECT evq_drop_event_type('gone');
+	SELECT evq_schedule('nightly', '@daily', 'job', NULL, 'case', '{"n": 1}', make_job => false), evq_run_schedule('nightly');
+	SELECT evq_cancel(last_event_id) FROM evq.schedule});
 
 # An event in each state.
 my %event = map { $_ => publish($node, 'old', "jsonb_build_object('state', '$_'), idempotency_key => 'key of $_', headers => '{\"h\": 1}'") }
@@ -39,7 +41,7 @@ $node->safe_psql('old', "SELECT evq_snooze('$event{awaiting}', permit, now() + i
 poll_until('on-fail event', sub { $node->safe_psql('old', "SELECT state FROM evq.events WHERE event_type = 'rescue'") eq 'dispatched' });
 
 # All rows of all tables, but not what the new database adds by itself.
-my @tables = qw(flow event_type event event_payload event_history event_error idempotency);
+my @tables = qw(flow event_type event event_payload event_history event_error idempotency schedule);
 
 sub contents
 {

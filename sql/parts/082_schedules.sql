@@ -1,0 +1,38 @@
+-- Looking at schedules.
+
+CREATE FUNCTION evq.cron_failures(OUT name text, OUT failed_at timestamptz, OUT message text) RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 10
+AS $$
+BEGIN
+	IF evq.cron_database() <> current_database() THEN
+		RETURN;
+	END IF;
+	IF evq.cron_database() IS NOT NULL THEN
+		-- pg_cron keeps its runs for good and has them in the order of runid.
+		RETURN QUERY EXECUTE $q$
+			SELECT DISTINCT ON (s.name) s.name, r.start_time, r.return_message
+			FROM (SELECT * FROM cron.job_run_details d ORDER BY d.runid DESC LIMIT 1000) r
+			JOIN cron.job j ON j.jobid = r.jobid
+			JOIN evq.schedule s ON j.jobname = evq.job_name(s.name)
+			WHERE r.status = 'failed' AND j.username = current_user
+			ORDER BY s.name, r.runid DESC$q$;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION evq.cron_failures() IS
+'The last failure of each schedule''s job among pg_cron''s latest 1,000 runs, such as that it could not connect; none where pg_cron is in another database';
+
+CREATE VIEW evq.schedules AS
+SELECT s.name, s.cron, s.event_type, coalesce(s.flow_type, t.flow_type) AS flow_type, s.flow_id, s.misfire, s.priority::int, s.is_paused,
+	CASE WHEN NOT s.is_paused THEN evq.cron_next(s.cron, evq.clock_now()) END AS next_run_at,
+	s.last_run_at, s.last_event_id, (SELECT e.state FROM evq.events e WHERE e.event_id = s.last_event_id) AS last_state,
+	CASE WHEN s.last_error IS NOT NULL THEN 'failed' WHEN s.last_event_id IS NOT NULL THEN 'published' END AS last_outcome,
+	s.last_error, s.last_error_at, f.failed_at AS cron_failed_at, f.message AS cron_message, s.published, s.skipped, s.failed
+FROM evq.schedule s
+LEFT JOIN evq.event_types t ON t.event_type = s.event_type
+LEFT JOIN evq.cron_failures() f ON f.name = s.name;
+COMMENT ON VIEW evq.schedules IS 'Schedules: their times, which are UTC, the next and the last one, what became of it; evq_schedule() makes them';
+COMMENT ON COLUMN evq.schedules.last_run_at IS 'The time of the schedule that the last event is for, or when it was run by hand';
+COMMENT ON COLUMN evq.schedules.last_state IS 'State of the last event; NULL when that is gone';
+COMMENT ON COLUMN evq.schedules.last_outcome IS 'published, or failed: then last_error says why, and the times stay due';
+COMMENT ON COLUMN evq.schedules.cron_message IS 'pg_cron''s last failure to run the job, at cron_failed_at, where it is in this database';
