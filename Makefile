@@ -30,6 +30,7 @@ SQL_PARTS = \
 	091_http_values \
 	092_http_work \
 	093_http_read \
+	093_http_schedules \
 	094_mcp_checks \
 	095_mcp_worker_tools \
 	096_mcp_operator_tools \

@@ -110,8 +110,16 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_http_errors(text, jsonb, jsonb, jsonb),
 	@extschema@.evq_http_configure(text, jsonb, jsonb, jsonb),
 	@extschema@.evq_http_suspend_event_type(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_unsuspend_event_type(text, jsonb, jsonb, jsonb)
+	@extschema@.evq_http_unsuspend_event_type(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_pause_schedule(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_resume_schedule(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_run_schedule(text, jsonb, jsonb, jsonb),
+	evq.http_schedule_named(text)
 TO evq_operator;
+GRANT EXECUTE ON FUNCTION
+	@extschema@.evq_http_schedules(text, jsonb, jsonb, jsonb),
+	evq.http_schedule(evq.schedules)
+TO evq_operator, evq_monitor;
 GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_http_pending(text, jsonb, jsonb, jsonb),
 	@extschema@.evq_http_counts(text, jsonb, jsonb, jsonb),

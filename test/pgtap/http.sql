@@ -196,6 +196,22 @@ SELECT is(pg_temp.call('suspend_event_type', NULL, 'NEW') ->> 'is_suspended', 't
 SELECT is(pg_temp.call('unsuspend_event_type', NULL, 'NEW') ->> 'is_suspended', 'false', 'unsuspend_event_type');
 SELECT matches(pg_temp.error(verb, NULL, 'NONE_SUCH'), '^EQ001 ', verb || ': unknown type') FROM unnest('{suspend_event_type, unsuspend_event_type}'::text[]) verb;
 
+-- Schedules.
+SELECT evq_schedule('hourly', '@hourly', 'STEP', NULL, 'scheduled', '{"secret": 1}', make_job => false);
+SELECT evq_schedule('nightly', '0 3 * * *', 'STEP', NULL, 'scheduled', make_job => false);
+SELECT is(pg_temp.keys(pg_temp.call('schedules') #> '{schedules, 0}'), 'cron cron_failed_at cron_message event_type failed flow_id flow_type is_paused last_error last_error_at last_event_id last_outcome'
+	' last_run_at last_status misfire name next_run_at priority published skipped', 'schedules: the columns of evq.schedules');
+SELECT is(pg_temp.call('schedules', query => '{"limit": "1"}') - 'schedules', '{"next": "hourly"}', 'schedules: pages');
+SELECT is(pg_temp.call('schedules', query => '{"limit": "2", "after": "hourly"}') #>> '{schedules, 0, name}', 'nightly', 'schedules: the next page');
+SELECT is(pg_temp.call('pause_schedule', target => 'hourly'), pg_temp.call('schedules') #> '{schedules, 0}', 'pause answers the schedule');
+SELECT is(pg_temp.call('schedules') #> '{schedules, 0, is_paused}', 'true', '... which is paused');
+SELECT is(pg_temp.call('resume_schedule', target => 'hourly') -> 'is_paused', 'false', 'resume');
+SELECT pg_temp.call('run_schedule', target => 'hourly') AS answer \gset
+SELECT is(pg_temp.keys(:'answer'), 'event_id', 'run answers the id');
+SELECT is(pg_temp.call('schedules') #>> '{schedules, 0, last_status}', 'AWAITING_PROCESSING', '... and the schedule tells the status of that event');
+SELECT matches(pg_temp.error(verb, NULL, 'none'), '^EQ002 no schedule "none" ', verb || ': no such schedule') FROM unnest('{pause_schedule, resume_schedule, run_schedule}'::text[]) verb;
+SELECT matches(pg_temp.error(verb, '{"x": 1}', 'hourly'), '^EQ006 ', verb || ' takes no body') FROM unnest('{pause_schedule, resume_schedule, run_schedule}'::text[]) verb;
+
 -- Odd arguments to every route: an error of evq's own or an answer.
 SELECT matches(pg_temp.error(substr(proname, 10), body, target, query), '^(EQ00|no error|22)', format('%s: %s %s %s', proname, target, query, body))
 FROM pg_proc, (VALUES (NULL, NULL, NULL), ('', '[]', NULL), (gen_random_uuid()::text, '{"permit": 1}', '{"after": ""}'), ('FLOW_H', '{"permit": null}', '{"limit": "1e9"}'),
@@ -223,6 +239,7 @@ FROM unnest('{evq_publisher, evq_worker, evq_operator, evq_monitor}'::text[]) ro
 	('none', 'cancel', NULL, NULL), ('none', 'event', NULL, NULL), ('none', 'events', NULL, NULL), ('none', 'errors', NULL, NULL),
 	('none', 'configure', '{}', 'STEP'), ('none', 'suspend_event_type', NULL, 'STEP'), ('none', 'unsuspend_event_type', NULL, 'STEP'),
 	('worker|monitor', 'pending', NULL, 'FLOW_H'), ('worker|monitor', 'counts', NULL, NULL), ('worker|monitor', 'health', NULL, NULL),
+	('monitor', 'schedules', NULL, NULL), ('none', 'pause_schedule', NULL, 'hourly'), ('none', 'resume_schedule', NULL, 'hourly'), ('none', 'run_schedule', NULL, 'hourly'),
 	('publisher|worker|monitor', 'flows', NULL, NULL), ('publisher|worker|monitor', 'event_types', NULL, NULL)) routes (may, verb, body, target)
 ORDER BY verb, role;
 

@@ -115,7 +115,7 @@ SELECT lives_ok(format('SELECT pg_temp.attacked(%L)', statement), statement) FRO
 	$$SELECT public.evq_http_suspend_event_type('HOSTILE', '{}', '{}', NULL), public.evq_http_unsuspend_event_type('HOSTILE', '{}', '{}', NULL)$$,
 	$$SELECT public.evq_schedule('hostile', '@hourly', 'HOSTILE', NULL, 'seven', '{"n": 1}', 'all', 1::int2, 'FAILED', false)$$,
 	$$SELECT public.evq_pause_schedule('hostile'), public.evq_resume_schedule('hostile'), evq.run_due_schedule('hostile'), evq.catch_up_schedules()$$,
-	$$TABLE evq.schedules$$,
+	$$TABLE evq.schedules$$, $$SELECT public.evq_http_schedules(NULL, '{"after": "A"}', '{}', NULL), public.evq_http_pause_schedule('hostile', '{}', '{}', NULL)$$,
 	$$SELECT public.evq_unschedule('hostile')$$,
 	$$SELECT public.evq_tick()$$]) statement;
 SELECT is(pg_temp.attacked('SELECT public.evq_version()'), (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'evq'), 'it reads the real catalog');
@@ -146,7 +146,7 @@ SELECT lives_ok(format('SELECT pg_temp.attacked(%L)', statement), regexp_replace
 	$$SELECT public.evq_redrive('HOSTILE', '-infinity')$$,
 	$$SELECT public.evq_schedule('hostile', '@hourly', 'HOSTILE', NULL, 'seven', '{"n": 1}', 'all', 1::int2, 'FAILED', false)$$,
 	$$SELECT public.evq_pause_schedule('hostile'), public.evq_resume_schedule('hostile'), evq.run_due_schedule('hostile'), evq.catch_up_schedules()$$,
-	$$TABLE evq.schedules$$,
+	$$TABLE evq.schedules$$, $$SELECT public.evq_http_schedules(NULL, '{"after": "A"}', '{}', NULL), public.evq_http_pause_schedule('hostile', '{}', '{}', NULL)$$,
 	$$SELECT public.evq_unschedule('hostile')$$,
 	$$SELECT public.evq_tick()$$]) statement;
 SELECT results_eq(

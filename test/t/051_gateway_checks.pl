@@ -80,6 +80,7 @@ status('/mcp needs one', $gateway->post('/mcp', {}), 401);
 status('unknown paths are known to be so', $gateway->get('/none'), 404);
 
 my $event = $node->safe_psql('postgres', q{SELECT evq_publish('STEP', NULL, 'roles')});
+$node->safe_psql('postgres', q{SELECT evq_schedule('nightly', '@daily', 'STEP', NULL, 'roles', make_job => false)});
 my @routes = (
 	[ 'publisher', 'POST', '/api/events', { event_type => 'STEP', flow_id => 'x' }, 201 ],
 	[ 'worker', 'POST', "/api/events/$event/acquire", undef, 200 ],
@@ -88,6 +89,8 @@ my @routes = (
 	[ 'none', 'GET', '/api/events', undef, 200 ],
 	[ 'none', 'PUT', '/api/event-types/STEP', {}, 200 ],
 	[ 'none', 'POST', '/api/event-types/STEP/unsuspend', undef, 200 ],
+	[ 'monitor', 'GET', '/api/schedules', undef, 200 ],
+	[ 'none', 'POST', '/api/schedules/nightly/run', undef, 201 ],
 	[ 'worker|monitor', 'GET', '/api/counts', undef, 200 ],
 	[ 'publisher|worker|monitor', 'GET', '/api/flows', undef, 200 ]);
 for my $role (sort keys %tokens)

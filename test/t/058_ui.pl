@@ -21,6 +21,10 @@ my $alone = make_server('alone');
 
 # Types of which no worker knows, for work by hand, and the rides of the demo with workers in a hurry.
 $node->safe_psql('postgres', q{SELECT evq_configure('BY_HAND', 'FLOW_HAND', 3, '1 hour', '{0 s}')});
+$node->safe_psql('postgres', q{
+	SELECT evq_schedule(name, '@yearly', 'BY_HAND', NULL, name, make_job => false) FROM unnest('{yearly, broken}'::text[]) name;
+	UPDATE evq.schedule SET event_type = 'GONE', done_until = done_until - interval '400 days' WHERE name = 'broken';
+	SELECT evq.run_due_schedule('broken')});
 $node->command_ok([ 'psql', '-X', '-q', '-d', $node->connstr('postgres'), '-v', 'speed=4', '-f', "$top/demo/ride.sql" ], 'the configuration of rides');
 wait_for_dispatcher($_) for $node, $alone;
 

@@ -7,6 +7,7 @@ import { events } from './events.mjs';
 import { keyboard } from './keyboard.mjs';
 import { live } from './live.mjs';
 import { ride, rideAlone } from './ride.mjs';
+import { schedules } from './schedules.mjs';
 import { screens } from './screens.mjs';
 import { token } from './token.mjs';
 
@@ -24,6 +25,7 @@ const seen = await test('ride', () => ride(browser));
 await test('ride-alone', () => rideAlone(browser, process.env.UI_ALONE_URL));
 await test('events', () => events(browser));
 await test('event-types', () => eventTypes(browser));
+await test('schedules', () => schedules(browser));
 await test('live', () => live(browser));
 await test('keyboard', () => keyboard(browser));
 await test('token', () => token(browser, process.env.UI_TOKEN_URL));
