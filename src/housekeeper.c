@@ -4,7 +4,7 @@
  *
  * The dispatcher starts it now and then, so that nothing it does delays a
  * dispatch; it ends when it is done. What there is to do is written in SQL
- * (sql/parts/087_history.sql), in steps, each a transaction. It may be ended
+ * (sql/parts/087_history.sql, 077_schedule_run.sql), in steps, each a transaction. It may be ended
  * at any moment: the next one goes on from the tables.
  */
 #include "postgres.h"
@@ -102,6 +102,7 @@ evq_housekeeper_main(Datum main_arg)
 {
 	static const char *const tasks[] = {
 		"SELECT evq.prepare_history() > 0",
+		"SELECT evq.catch_up_schedules() < 0",
 		"SELECT more FROM evq.keep_house()",
 	};
 	Oid database = (Oid) (DatumGetUInt64(main_arg) >> 32);

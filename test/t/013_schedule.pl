@@ -181,8 +181,9 @@ miss($_, 300) for qw(once all broken);
 $node->stop('immediate');
 $node->start;
 wait_for_dispatcher($node, $database);
-$node->safe_psql($database, 'SELECT evq.catch_up_schedules()');
-is($node->safe_psql($database, q{SELECT name, published, last_state FROM evq.schedules WHERE name IN ('all', 'once') ORDER BY name}) =~ s/awaiting_processing/dispatched/gr,
+my $runs = q{SELECT name, published, last_state FROM evq.schedules WHERE name IN ('all', 'once') ORDER BY name};
+poll_until('the engine to catch up', sub { $node->safe_psql($database, $runs) =~ /^all\|5.*^once\|1/ms });
+is($node->safe_psql($database, $runs) =~ s/awaiting_processing/dispatched/gr,
 	"all|5|dispatched\nonce|1|dispatched", 'after a crash and five hours: what was missed, by its rule');
 like($node->safe_psql($database, q{SELECT failed > 0, last_error FROM evq.schedules WHERE name = 'broken'}), qr/^t\|EQ001: unknown event type "gone"$/, 'one that errs did not stop them');
 is(jobs(), $before, 'the jobs are still there');
