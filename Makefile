@@ -17,6 +17,7 @@ SQL_PARTS = \
 	050_work \
 	060_operate \
 	070_configure \
+	072_restrict \
 	080_inspect \
 	085_metrics \
 	090_engine \
@@ -53,6 +54,7 @@ REGRESS = \
 	publish \
 	publish_many \
 	read_only \
+	restrictions \
 	retry \
 	savepoint \
 	succeed \

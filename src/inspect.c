@@ -28,6 +28,7 @@ PG_FUNCTION_INFO_V1(evq_sql_tick);
 PG_FUNCTION_INFO_V1(evq_sql_status);
 PG_FUNCTION_INFO_V1(evq_sql_counters);
 PG_FUNCTION_INFO_V1(evq_sql_watch);
+PG_FUNCTION_INFO_V1(evq_sql_caller_may_work);
 PG_FUNCTION_INFO_V1(evq_sql_announce_extension);
 
 /* The transition table of the code. */
@@ -240,6 +241,21 @@ evq_sql_watch(PG_FUNCTION_ARGS)
 		   !pg_atomic_compare_exchange_u64(&place->watched_until, &until, (uint64) wanted))
 		;
 	PG_RETURN_TIMESTAMPTZ((TimestampTz) pg_atomic_read_u64(&place->watched_until));
+}
+
+/*
+ * May who called the function that asks, one of evq's own that runs with the
+ * owner's rights, work on a flow? Whoever calls it directly learns about himself.
+ */
+Datum
+evq_sql_caller_may_work(PG_FUNCTION_ARGS)
+{
+	const char *flow_type = evq_argument_required_text(fcinfo, 0, "flow_type");
+	const EvqFlow *flow;
+
+	evq_config_use();
+	flow = evq_argument_flow(flow_type);
+	PG_RETURN_BOOL(evq_config_may(GetOuterUserId(), EVQ_RIGHT_WORK, flow->flow_no));
 }
 
 /* Called by the extension's script: the launcher starts a dispatcher when CREATE EXTENSION commits. */

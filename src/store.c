@@ -55,6 +55,7 @@ typedef enum TableNo
 	TABLE_EPOCH,
 	TABLE_EVENT_TYPE,
 	TABLE_FLOW,
+	TABLE_RESTRICTION,
 	TABLE_COUNT
 } TableNo;
 
@@ -169,6 +170,15 @@ enum
 	FLOW_COLUMNS
 };
 
+enum
+{
+	RESTRICTION_ROLE_NAME,
+	RESTRICTION_MAY,
+	RESTRICTION_ROLE_OID,
+	RESTRICTION_FLOW_NOS,
+	RESTRICTION_COLUMNS
+};
+
 static const struct
 {
 	const char *name;
@@ -182,6 +192,7 @@ static const struct
 	[TABLE_EPOCH] = {"epoch", EPOCH_COLUMNS},
 	[TABLE_EVENT_TYPE] = {"event_type", TYPE_COLUMNS},
 	[TABLE_FLOW] = {"flow", FLOW_COLUMNS},
+	[TABLE_RESTRICTION] = {"restriction", RESTRICTION_COLUMNS},
 };
 
 #define DUE_INDEX "event_flow_no_attempt_scheduled_at_idx"
@@ -1309,6 +1320,25 @@ read_flow(TupleTableSlot *slot, void *row)
 	flow->notify_payload = DatumGetBool(values[FLOW_NOTIFY_PAYLOAD]);
 }
 
+static void
+read_restriction(TupleTableSlot *slot, void *row)
+{
+	EvqRestriction *restriction = row;
+	const Datum *values = slot->tts_values;
+	Datum *flow_nos;
+
+	strlcpy(restriction->role_name, NameStr(*DatumGetName(values[RESTRICTION_ROLE_NAME])), NAMEDATALEN);
+	restriction->role = DatumGetObjectId(values[RESTRICTION_ROLE_OID]);
+	restriction->right = strcmp(TextDatumGetCString(values[RESTRICTION_MAY]), "work") == 0
+							 ? EVQ_RIGHT_WORK
+							 : EVQ_RIGHT_PUBLISH;
+	deconstruct_array(DatumGetArrayTypeP(values[RESTRICTION_FLOW_NOS]), INT4OID, sizeof(int32), true,
+					  TYPALIGN_INT, &flow_nos, NULL, &restriction->flow_count);
+	restriction->flow_nos = palloc(restriction->flow_count * sizeof(int32));
+	for (int i = 0; i < restriction->flow_count; i++)
+		restriction->flow_nos[i] = DatumGetInt32(flow_nos[i]);
+}
+
 int
 evq_store_read_event_types(EvqEventType **event_types)
 {
@@ -1319,6 +1349,12 @@ int
 evq_store_read_flows(EvqFlow **flows)
 {
 	return read_all(TABLE_FLOW, read_flow, sizeof(EvqFlow), (void **) flows);
+}
+
+int
+evq_store_read_restrictions(EvqRestriction **restrictions)
+{
+	return read_all(TABLE_RESTRICTION, read_restriction, sizeof(EvqRestriction), (void **) restrictions);
 }
 
 /* The table whose invalidation tells that the configuration changed. */

@@ -77,7 +77,7 @@ CREATE TYPE evq.pending_event AS (
 COMMENT ON TYPE evq.pending_event IS 'An event that waits for a worker';
 
 CREATE FUNCTION @extschema@.evq_pending(flow_type text, max_events int DEFAULT 100)
-RETURNS SETOF evq.pending_event LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 100
+RETURNS SETOF evq.pending_event LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 100
 AS $$
 DECLARE
 	wanted_no int;
@@ -91,6 +91,10 @@ BEGIN
 		RAISE EXCEPTION 'max_events must be at least 1'
 			USING ERRCODE = 'EQ006', HINT = 'Pass how many events to list at most.';
 	END IF;
+	IF NOT evq.caller_may_work(flow_type) THEN
+		RAISE EXCEPTION 'permission denied for flow %', quote_ident(flow_type)
+			USING ERRCODE = '42501', HINT = 'Your role is restricted to other flows; evq_grant_worker() adds one.';
+	END IF;
 	RETURN QUERY
 	SELECT e.event_id, t.event_type, evq_pending.flow_type, e.flow_id, evq.state_name(e.state),
 		e.attempts_used + 1, t.max_attempts - e.attempts_used - 1, e.priority::int,
@@ -103,13 +107,17 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_pending(text, int) IS
-	'Events of a flow that are due and not acquired, oldest first, at most max_events. Errors: EQ001 unknown flow, EQ006 bad argument';
+	'Events of a flow that are due and not acquired, oldest first, at most max_events. Errors: EQ001 unknown flow, EQ006 bad argument, 42501 restricted to other flows';
 
 CREATE FUNCTION @extschema@.evq_counts(flow_type text DEFAULT NULL,
 	OUT flow_type text, OUT event_type text, OUT state evq.event_state, OUT events bigint)
-RETURNS SETOF record LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 50
-AS $$ SELECT q.flow_type, q.event_type, q.state, q.events FROM evq.queue q WHERE $1 IS NULL OR q.flow_type = $1 $$;
-COMMENT ON FUNCTION @extschema@.evq_counts(text) IS 'How many live events each event type has in each state; NULL = of all flows';
+RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 50
+AS $$
+	SELECT q.flow_type, q.event_type, q.state, q.events FROM evq.queue q
+	WHERE ($1 IS NULL OR q.flow_type = $1) AND evq.caller_may_work(q.flow_type)
+$$;
+COMMENT ON FUNCTION @extschema@.evq_counts(text) IS
+	'How many live events each event type has in each state; NULL = of all flows, or of those that the caller is restricted to';
 
 CREATE FUNCTION @extschema@.evq_event(event_id uuid)
 RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

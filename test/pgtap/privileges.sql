@@ -63,6 +63,12 @@ INSERT INTO granted VALUES
 	('evq_suspend_event_type', false, false, true, false),
 	('evq_unsuspend_event_type', false, false, true, false),
 	('evq_drop_event_type', false, false, true, false),
+	('evq_grant_worker', false, false, false, false),
+	('evq_revoke_worker', false, false, false, false),
+	('evq_grant_publisher', false, false, false, false),
+	('evq_revoke_publisher', false, false, false, false),
+	('change_restriction', false, false, false, false),
+	('caller_may_work', false, false, false, false),
 	('evq_event', false, false, true, false),
 	('evq_tick', false, false, true, false),
 	('evq_pending', false, true, true, true),
@@ -166,7 +172,8 @@ SELECT set_eq(
 		  'evq.events evq_operator SELECT', 'evq.payloads evq_operator SELECT', 'evq.errors evq_operator SELECT',
 		  'evq.transition evq_operator SELECT', 'evq.transition evq_monitor SELECT',
 		  'evq.queue evq_operator SELECT', 'evq.queue evq_monitor SELECT',
-		  'evq.workers evq_operator SELECT', 'evq.workers evq_monitor SELECT'],
+		  'evq.workers evq_operator SELECT', 'evq.workers evq_monitor SELECT',
+		  'evq.restrictions evq_operator SELECT', 'evq.restrictions evq_monitor SELECT'],
 	'views');
 SELECT is_empty(
 	$$SELECT r FROM unnest('{evq_publisher, evq_worker, evq_operator, evq_monitor}'::name[]) r

@@ -10,8 +10,8 @@ SELECT p.*, p.oid::regprocedure::text AS signature, l.lanname FROM pg_proc p JOI
 JOIN pg_language l ON l.oid = p.prolang;
 
 -- Relations and types.
-SELECT tables_are('evq', ARRAY['flow', 'event_type', 'event', 'event_payload', 'event_history', 'event_error', 'idempotency', 'epoch', 'counter']);
-SELECT views_are('evq', ARRAY['flows', 'event_types', 'events', 'queue', 'errors', 'workers', 'transition', 'payloads']);
+SELECT tables_are('evq', ARRAY['flow', 'event_type', 'restriction', 'event', 'event_payload', 'event_history', 'event_error', 'idempotency', 'epoch', 'counter']);
+SELECT views_are('evq', ARRAY['flows', 'event_types', 'events', 'queue', 'errors', 'workers', 'transition', 'payloads', 'restrictions']);
 SELECT enums_are('evq', ARRAY['event_state']);
 SELECT enum_has_labels('evq', 'event_state', ARRAY['awaiting_processing', 'dispatched', 'being_processed', 'suspended',
 	'succeeded', 'failed', 'expired', 'canceled'], 'states, the live ones first');
@@ -56,6 +56,10 @@ SELECT set_eq(
 	'evq_suspend_event_type(event_type text) void',
 	'evq_unsuspend_event_type(event_type text) void',
 	'evq_drop_event_type(event_type text) void',
+	'evq_grant_worker(role_name name, flow_type text) void',
+	'evq_revoke_worker(role_name name, flow_type text DEFAULT NULL::text) void',
+	'evq_grant_publisher(role_name name, flow_type text) void',
+	'evq_revoke_publisher(role_name name, flow_type text DEFAULT NULL::text) void',
 	'evq_event(event_id uuid) jsonb',
 	'evq_pending(flow_type text, max_events integer DEFAULT 100) SETOF evq.pending_event',
 	'evq_counts(flow_type text DEFAULT NULL::text, OUT flow_type text, OUT event_type text, OUT state evq.event_state, OUT events bigint) SETOF record',
@@ -92,7 +96,7 @@ SELECT set_eq(
 	'functions that users call');
 SELECT is_empty($$SELECT signature FROM functions WHERE pronamespace <> 'evq'::regnamespace AND proname !~ '^evq_'$$, 'functions outside schema evq are called evq_*');
 SELECT is_empty(
-	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname <> 'transitions'$$,
+	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname NOT IN ('transitions', 'caller_may_work')$$,
 	'functions in C are VOLATILE and PARALLEL UNSAFE');
 SELECT is_empty($$SELECT signature FROM functions WHERE lanname = 'c' AND prosecdef$$, 'functions in C need no SECURITY DEFINER');
 SELECT is_empty(
@@ -114,7 +118,7 @@ SELECT is_empty($$SELECT FROM pg_class WHERE relnamespace = 'evq'::regnamespace 
 	'tables are logged, without rules and row security');
 SELECT set_eq(
 	$$SELECT tgrelid::regclass::text || ' ' || tgfoid::regproc::text FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid WHERE relnamespace = 'evq'::regnamespace AND NOT tgisinternal$$,
-	ARRAY['evq.flow evq.configuration_changed', 'evq.event_type evq.configuration_changed'],
+	ARRAY['evq.flow evq.configuration_changed', 'evq.event_type evq.configuration_changed', 'evq.restriction evq.configuration_changed'],
 	'only the configuration has triggers');
 SELECT is_empty(
 	$$SELECT indexrelid::regclass FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indexrelid
