@@ -19,6 +19,10 @@ SQL_PARTS = \
 	070_configure \
 	072_restrict \
 	080_inspect \
+	081_check_objects \
+	082_check_server \
+	083_check_work \
+	084_check \
 	085_metrics \
 	090_engine \
 	091_http_values \
@@ -80,6 +84,7 @@ ISOLATION = \
 	race_suspend_activate \
 	race_tick
 PGTAP = \
+	check.sql \
 	comments.sql \
 	http.sql \
 	install.sql \
@@ -102,6 +107,7 @@ TAP = \
 	010_watch.pl \
 	011_hand_over.pl \
 	012_metrics.pl \
+	013_check.pl \
 	020_crash.pl \
 	021_restart.pl \
 	022_promotion.pl \
@@ -215,6 +221,8 @@ endif
 include $(PGXS)
 
 $(OBJS): $(wildcard src/*.h)
+src/inspect.o: override CPPFLAGS += -DEVQ_VERSION='"$(EVQ_VERSION)"'
+src/inspect.o: evq.control
 
 $(INSTALL_SCRIPT_SQL): $(SQL_PARTS:%=sql/parts/%.sql) evq.control Makefile
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION evq" to load this file. \quit'; cat $(filter %.sql,$^); } > $@.tmp

@@ -29,6 +29,7 @@ PG_FUNCTION_INFO_V1(evq_sql_status);
 PG_FUNCTION_INFO_V1(evq_sql_counters);
 PG_FUNCTION_INFO_V1(evq_sql_watch);
 PG_FUNCTION_INFO_V1(evq_sql_caller_may_work);
+PG_FUNCTION_INFO_V1(evq_sql_library_version);
 PG_FUNCTION_INFO_V1(evq_sql_announce_extension);
 
 /* The transition table of the code. */
@@ -143,6 +144,11 @@ find_problem(const EvqPlace *place, const char **problem, const char **hint)
 		*problem = "a session that called evq_tick() has not ended its transaction: no other turn can run";
 		*hint = "End that transaction; pg_locks shows it with an advisory lock of objsubid 229.";
 	}
+	else if (place->is_failing)
+	{
+		*problem = "the dispatcher fails";
+		*hint = "last_error says why; it tries again, after pauses of up to a minute.";
+	}
 	else
 		return false;
 	return true;
@@ -256,6 +262,13 @@ evq_sql_caller_may_work(PG_FUNCTION_ARGS)
 	evq_config_use();
 	flow = evq_argument_flow(flow_type);
 	PG_RETURN_BOOL(evq_config_may(GetOuterUserId(), EVQ_RIGHT_WORK, flow->flow_no));
+}
+
+/* The version of the library in use, which may be older or newer than the extension's script. */
+Datum
+evq_sql_library_version(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(EVQ_VERSION));
 }
 
 /* Called by the extension's script: the launcher starts a dispatcher when CREATE EXTENSION commits. */

@@ -14,7 +14,7 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON TYPE evq.event_state, evq.acquired, evq.pending_event, evq.mcp_tool FROM PUBLIC;
+REVOKE ALL ON TYPE evq.event_state, evq.acquired, evq.pending_event, evq.finding, evq.mcp_tool FROM PUBLIC;
 GRANT USAGE ON TYPE evq.event_state, evq.acquired, evq.pending_event, evq.mcp_tool TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 GRANT USAGE ON SCHEMA evq TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 
@@ -63,7 +63,7 @@ GRANT EXECUTE ON FUNCTION
 	evq.transitions(),
 	evq.state_name("char")
 TO evq_worker, evq_operator, evq_monitor;
-GRANT EXECUTE ON FUNCTION @extschema@.evq_metrics(), evq.counters() TO evq_operator, evq_monitor;
+GRANT EXECUTE ON FUNCTION @extschema@.evq_metrics(), evq.counters(), @extschema@.evq_check(interval) TO evq_operator, evq_monitor;
 GRANT SELECT ON evq.flows, evq.event_types TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 GRANT SELECT ON evq.transition, evq.queue, evq.workers, evq.restrictions TO evq_operator, evq_monitor;
 

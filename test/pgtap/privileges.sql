@@ -69,6 +69,13 @@ INSERT INTO granted VALUES
 	('evq_revoke_publisher', false, false, false, false),
 	('change_restriction', false, false, false, false),
 	('caller_may_work', false, false, false, false),
+	('evq_check', false, false, true, true),
+	('check_engine', false, false, false, false),
+	('check_work', false, false, false, false),
+	('check_server', false, false, false, false),
+	('check_tables', false, false, false, false),
+	('check_privileges', false, false, false, false),
+	('library_version', false, false, false, false),
 	('evq_event', false, false, true, false),
 	('evq_tick', false, false, true, false),
 	('evq_pending', false, true, true, true),
@@ -244,7 +251,7 @@ SELECT is(pg_temp.as_role('evq_operator', statement), 'done', 'operator: ' || st
 -- The monitor sees counts and ages, never payloads.
 SELECT is(pg_temp.as_role('evq_monitor', statement), 'done', 'monitor: ' || statement) FROM unnest(ARRAY[
 	'SELECT * FROM evq.flows', 'SELECT * FROM evq.event_types', 'SELECT * FROM evq.queue', 'SELECT * FROM evq.workers', 'SELECT * FROM evq.transition', 'SELECT * FROM evq_counts()', 'SELECT * FROM evq_status()',
-	'SELECT evq_version()', 'SELECT evq_metrics()', 'SELECT * FROM evq.counters()', $$SELECT * FROM evq_pending('PRIVILEGE')$$]) statement;
+	'SELECT evq_version()', 'SELECT * FROM evq_check()', 'SELECT evq_metrics()', 'SELECT * FROM evq.counters()', $$SELECT * FROM evq_pending('PRIVILEGE')$$]) statement;
 SELECT is(pg_temp.as_role('evq_monitor', statement), '42501', 'monitor: ' || statement) FROM unnest(ARRAY[
 	'SELECT * FROM evq.events', 'SELECT * FROM evq.errors', 'SELECT * FROM evq.payloads', 'SELECT * FROM evq.event_payload', 'SELECT * FROM evq.event_history', 'SELECT * FROM evq.idempotency',
 	format('SELECT evq_event(%L)', :'id'), format('SELECT evq_acquire(%L)', :'id'), 'SELECT evq_tick()']) statement;

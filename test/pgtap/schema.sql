@@ -61,6 +61,7 @@ SELECT set_eq(
 	'evq_grant_publisher(role_name name, flow_type text) void',
 	'evq_revoke_publisher(role_name name, flow_type text DEFAULT NULL::text) void',
 	'evq_event(event_id uuid) jsonb',
+	'evq_check(patience interval DEFAULT ''00:15:00''::interval, OUT severity text, OUT subject text, OUT finding text, OUT advice text) SETOF record',
 	'evq_pending(flow_type text, max_events integer DEFAULT 100) SETOF evq.pending_event',
 	'evq_counts(flow_type text DEFAULT NULL::text, OUT flow_type text, OUT event_type text, OUT state evq.event_state, OUT events bigint) SETOF record',
 	'evq_tick(OUT dispatched integer, OUT timed_out integer, OUT expired integer) record',
