@@ -41,6 +41,7 @@ REGRESS = \
 	acquire \
 	acquire_next \
 	bad_arguments \
+	blocked_flows \
 	cancel \
 	configure \
 	configure_flow \

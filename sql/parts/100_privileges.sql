@@ -65,7 +65,7 @@ GRANT EXECUTE ON FUNCTION
 TO evq_worker, evq_operator, evq_monitor;
 GRANT EXECUTE ON FUNCTION @extschema@.evq_metrics(), evq.counters(), @extschema@.evq_check(interval) TO evq_operator, evq_monitor;
 GRANT SELECT ON evq.flows, evq.event_types TO evq_publisher, evq_worker, evq_operator, evq_monitor;
-GRANT SELECT ON evq.transition, evq.queue, evq.workers, evq.restrictions TO evq_operator, evq_monitor;
+GRANT SELECT ON evq.transition, evq.queue, evq.workers, evq.restrictions, evq.blocked_flows TO evq_operator, evq_monitor;
 
 -- The routes of the HTTP gateway: to whoever may call what they call.
 GRANT EXECUTE ON FUNCTION

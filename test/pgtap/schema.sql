@@ -11,7 +11,7 @@ JOIN pg_language l ON l.oid = p.prolang;
 
 -- Relations and types.
 SELECT tables_are('evq', ARRAY['flow', 'event_type', 'restriction', 'event', 'event_payload', 'event_history', 'event_error', 'idempotency', 'epoch', 'counter']);
-SELECT views_are('evq', ARRAY['flows', 'event_types', 'events', 'queue', 'errors', 'workers', 'transition', 'payloads', 'restrictions']);
+SELECT views_are('evq', ARRAY['flows', 'event_types', 'events', 'queue', 'errors', 'workers', 'transition', 'payloads', 'restrictions', 'blocked_flows']);
 SELECT enums_are('evq', ARRAY['event_state']);
 SELECT enum_has_labels('evq', 'event_state', ARRAY['awaiting_processing', 'dispatched', 'being_processed', 'suspended',
 	'succeeded', 'failed', 'expired', 'canceled'], 'states, the live ones first');

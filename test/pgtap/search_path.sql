@@ -103,7 +103,7 @@ SELECT lives_ok(format('SELECT pg_temp.attacked(%L)', statement), statement) FRO
 	$$SELECT public.evq_counts()$$, $$SELECT public.evq_counts('HOSTILE')$$, $$SELECT public.evq_pending('HOSTILE')$$,
 	$$SELECT public.evq_mcp(NULL, '{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list_events"}}')$$,
 	$$SELECT public.evq_check()$$, $$SELECT public.evq_status()$$, $$SELECT public.evq_version()$$, $$SELECT evq.transitions()$$,
-	$$TABLE evq.flows$$, $$TABLE evq.event_types$$, $$TABLE evq.events$$, $$TABLE evq.queue$$, $$TABLE evq.workers$$, $$TABLE evq.errors$$, $$TABLE evq.transition$$, $$TABLE evq.payloads$$,
+	$$TABLE evq.flows$$, $$TABLE evq.event_types$$, $$TABLE evq.events$$, $$TABLE evq.queue$$, $$TABLE evq.workers$$, $$TABLE evq.blocked_flows$$, $$TABLE evq.restrictions$$, $$TABLE evq.errors$$, $$TABLE evq.transition$$, $$TABLE evq.payloads$$,
 	$$SELECT public.evq_http_publish(NULL, '{}', '{"idempotency-key": "key"}', '{"event_type": "HOSTILE", "flow_id": "one", "payload": {"n": 1}}')$$,
 	$$SELECT public.evq_http_publish_batch(NULL, '{}', '{}', '[]')$$,
 	$$SELECT public.evq_http_events(NULL, '{"q": "payload.n:1 o*", "status": "FAILED,EXPIRED", "flow_type": "HOSTILE"}', '{}', NULL)$$,
