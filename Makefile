@@ -18,12 +18,17 @@ SQL_PARTS = \
 	060_operate \
 	065_pause \
 	070_configure \
+	072_restrict \
 	075_schedule \
 	076_schedule_job \
 	077_schedule_run \
 	078_schedule_verbs \
 	080_inspect \
 	082_schedules \
+	081_check_objects \
+	082_check_server \
+	083_check_work \
+	084_check \
 	085_metrics \
 	087_history \
 	090_engine \
@@ -44,6 +49,7 @@ REGRESS = \
 	acquire \
 	acquire_next \
 	bad_arguments \
+	blocked_flows \
 	cancel \
 	configure \
 	configure_flow \
@@ -63,6 +69,7 @@ REGRESS = \
 	publish \
 	publish_many \
 	read_only \
+	restrictions \
 	retry \
 	savepoint \
 	succeed \
@@ -88,6 +95,7 @@ ISOLATION = \
 	race_suspend_activate \
 	race_tick
 PGTAP = \
+	check.sql \
 	comments.sql \
 	http.sql \
 	install.sql \
@@ -113,6 +121,7 @@ TAP = \
 	012_metrics.pl \
 	013_schedule.pl \
 	014_history.pl \
+	015_check.pl \
 	020_crash.pl \
 	021_restart.pl \
 	022_promotion.pl \
@@ -226,6 +235,8 @@ endif
 include $(PGXS)
 
 $(OBJS): $(wildcard src/*.h)
+src/inspect.o: override CPPFLAGS += -DEVQ_VERSION='"$(EVQ_VERSION)"'
+src/inspect.o: evq.control
 
 $(INSTALL_SCRIPT_SQL): $(SQL_PARTS:%=sql/parts/%.sql) evq.control Makefile
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION evq" to load this file. \quit'; cat $(filter %.sql,$^); } > $@.tmp

@@ -2,19 +2,25 @@
  * config.c
  *		The configuration as this session knows it.
  *
- * Both tables are small and read whole. A change of either sends a relation
- * cache invalidation of evq.event_type at commit (see the triggers in
+ * The tables are small and read whole. A change of any sends a relation cache
+ * invalidation of evq.event_type at commit (see the triggers in
  * sql/parts/020_configuration.sql), which marks the copy as stale in every
  * session. Pointers into the copy hold until the next evq_config_use().
+ *
+ * Which restrictions apply to a role depends on memberships too. That is judged
+ * when it is first asked for, and anew after each change of a role.
  */
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 
 #include "config.h"
+#include "uuid.h"
 
 typedef struct Lookup
 {
@@ -45,6 +51,10 @@ static bool paused;
 static Lookup event_type_lookup;
 static Lookup flow_lookup;
 
+static EvqRestriction *restrictions;
+static int restriction_count;
+static Oid judged_role; /* whom their "applies" is about; InvalidOid = nobody */
+
 static void
 mark_stale(Datum arg, Oid relid)
 {
@@ -52,10 +62,18 @@ mark_stale(Datum arg, Oid relid)
 		copy_is_valid = false;
 }
 
+static void
+forget_judgement(Datum arg, int cache, uint32 hash)
+{
+	judged_role = InvalidOid;
+}
+
 void
 evq_config_init(void)
 {
 	CacheRegisterRelcacheCallback(mark_stale, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, forget_judgement, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, forget_judgement, (Datum) 0);
 }
 
 /* At commit, every session reads the configuration anew. */
@@ -104,6 +122,8 @@ read_copy(void)
 	event_type_count = evq_store_read_event_types(&event_types);
 	flow_count = evq_store_read_flows(&flows);
 	paused = evq_store_is_paused();
+	restriction_count = evq_store_read_restrictions(&restrictions);
+	judged_role = InvalidOid;
 
 	make_lookup(&event_type_lookup, event_type_count);
 	for (int i = 0; i < event_type_count; i++)
@@ -140,6 +160,7 @@ evq_config_use(void)
 		{
 			/* What the lookups point to is gone: the next use must read anew. */
 			copy_is_valid = false;
+			restriction_count = 0;
 			MemoryContextDelete(copy_context);
 			copy_context = old_copy;
 			PG_RE_THROW();
@@ -214,6 +235,94 @@ bool
 evq_config_is_paused(void)
 {
 	return paused;
+}
+
+/* ---------- restrictions ---------- */
+
+static bool
+has_privileges_of_named(Oid role, const char *name)
+{
+	Oid named = get_role_oid(name, true);
+
+	return OidIsValid(named) && has_privs_of_role(role, named);
+}
+
+/*
+ * A restriction is found by the role's name, which a dump carries, and by its
+ * oid, so that renaming it does not set it free. Operators may read and change
+ * every event anyway; superusers have the privileges of every role.
+ */
+static void
+judge(Oid role)
+{
+	bool is_free = has_privileges_of_named(role, "evq_operator");
+
+	/* A change that comes while we look makes the next call judge anew; an error leaves the role restricted. */
+	judged_role = role;
+	for (int i = 0; i < restriction_count; i++)
+		restrictions[i].applies = true;
+	for (int i = 0; i < restriction_count; i++)
+	{
+		EvqRestriction *restriction = &restrictions[i];
+
+		restriction->applies = !is_free && (has_privileges_of_named(role, restriction->role_name) ||
+											has_privs_of_role(role, restriction->role));
+	}
+}
+
+/*
+ * May the role do this in a flow? rights: one or both of EVQ_RIGHT_*; of both,
+ * what one of them allows. It may where no restriction applies to it.
+ */
+bool
+evq_config_may(Oid role, int rights, int32 flow_no)
+{
+	bool is_restricted = false;
+
+	if (restriction_count == 0)
+		return true;
+	if (role != judged_role)
+		judge(role);
+	for (int i = 0; i < restriction_count; i++)
+	{
+		const EvqRestriction *restriction = &restrictions[i];
+
+		if (!restriction->applies || !(restriction->right & rights))
+			continue;
+		is_restricted = true;
+		for (int j = 0; j < restriction->flow_count; j++)
+		{
+			if (restriction->flow_nos[j] == flow_no)
+				return true;
+		}
+	}
+	return !is_restricted;
+}
+
+/*
+ * The same for the current user, who is also the one whose right to call the
+ * function was checked; raises an error. event_id: what was asked for, of which
+ * the error tells nothing; NULL = the flow itself.
+ */
+void
+evq_config_require(int rights, int32 flow_no, const pg_uuid_t *event_id)
+{
+	const EvqFlow *flow;
+	char id[EVQ_UUID_TEXT_SIZE];
+	const char *user;
+
+	if (evq_config_may(GetUserId(), rights, flow_no))
+		return;
+	user = GetUserNameFromId(GetUserId(), false);
+	if (event_id != NULL)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied for event %s", evq_uuid_text(event_id, id)),
+						errhint("Role \"%s\" is restricted to other flows; see evq.restrictions.", user)));
+	flow = evq_config_flow(flow_no);
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("permission denied for flow \"%s\"", flow == NULL ? "" : flow->flow_type),
+					errhint("Role \"%s\" is restricted to other flows; %s() adds one.", user,
+							rights == EVQ_RIGHT_PUBLISH ? "evq_grant_publisher" : "evq_grant_worker")));
 }
 
 EvqRetryRule

@@ -149,7 +149,7 @@ require_extension(void)
 
 /* Reports the error and ends its transaction; one that comes of being told to end is none. */
 static void
-recover(void)
+recover(bool in_turn)
 {
 	MemoryContext previous = MemoryContextSwitchTo(TopMemoryContext);
 	ErrorData *error;
@@ -161,6 +161,7 @@ recover(void)
 		EmitErrorReport();
 		LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
 		place->errors++;
+		place->is_failing |= in_turn;
 		strlcpy(place->last_error, error->message ? error->message : "", EVQ_LAST_ERROR_SIZE);
 		LWLockRelease(evq_shared->lock);
 	}
@@ -185,7 +186,7 @@ end_as_told(void)
 	}
 	PG_CATCH();
 	{
-		recover();
+		recover(false);
 	}
 	PG_END_TRY();
 	die(SIGTERM);
@@ -243,6 +244,7 @@ count_turn(const EvqTurn *turn)
 {
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
 	place->last_turn_at = GetCurrentTimestamp();
+	place->is_failing = false;
 	place->turns++;
 	place->dispatched += turn->dispatched;
 	LWLockRelease(evq_shared->lock);
@@ -355,7 +357,7 @@ look_after_counters(void)
 	}
 	PG_CATCH();
 	{
-		recover();
+		recover(false);
 		evq_recount_put_off();
 	}
 	PG_END_TRY();
@@ -417,7 +419,7 @@ run(void)
 
 		if (failed)
 		{
-			recover();
+			recover(true);
 			heed_requests();
 			evq_engine_destroy(engine);
 			engine = evq_engine_create(place);

@@ -30,6 +30,8 @@ PG_FUNCTION_INFO_V1(evq_sql_status);
 PG_FUNCTION_INFO_V1(evq_sql_counters);
 PG_FUNCTION_INFO_V1(evq_sql_history_partitions);
 PG_FUNCTION_INFO_V1(evq_sql_watch);
+PG_FUNCTION_INFO_V1(evq_sql_caller_may_work);
+PG_FUNCTION_INFO_V1(evq_sql_library_version);
 PG_FUNCTION_INFO_V1(evq_sql_announce_extension);
 
 /* The transition table of the code. */
@@ -148,6 +150,11 @@ find_problem(const EvqPlace *place, const char **problem, const char **hint)
 	{
 		*problem = "a session that called evq_tick() has not ended its transaction: no other turn can run";
 		*hint = "End that transaction; pg_locks shows it with an advisory lock of objsubid 229.";
+	}
+	else if (place->is_failing)
+	{
+		*problem = "the dispatcher fails";
+		*hint = "last_error says why; it tries again, after pauses of up to a minute.";
 	}
 	else
 		return false;
@@ -270,6 +277,28 @@ evq_sql_watch(PG_FUNCTION_ARGS)
 		   !pg_atomic_compare_exchange_u64(&place->watched_until, &until, (uint64) wanted))
 		;
 	PG_RETURN_TIMESTAMPTZ((TimestampTz) pg_atomic_read_u64(&place->watched_until));
+}
+
+/*
+ * May who called the function that asks, one of evq's own that runs with the
+ * owner's rights, work on a flow? Whoever calls it directly learns about himself.
+ */
+Datum
+evq_sql_caller_may_work(PG_FUNCTION_ARGS)
+{
+	const char *flow_type = evq_argument_required_text(fcinfo, 0, "flow_type");
+	const EvqFlow *flow;
+
+	evq_config_use();
+	flow = evq_argument_flow(flow_type);
+	PG_RETURN_BOOL(evq_config_may(GetOuterUserId(), EVQ_RIGHT_WORK, flow->flow_no));
+}
+
+/* The version of the library in use, which may be older or newer than the extension's script. */
+Datum
+evq_sql_library_version(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(EVQ_VERSION));
 }
 
 /* Called by the extension's script: the launcher starts a dispatcher when CREATE EXTENSION commits. */

@@ -189,6 +189,7 @@ evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *reques
 		EvqEvent *event = &events[fresh];
 
 		position.index = i;
+		evq_config_require(EVQ_RIGHT_PUBLISH, request->event_type->flow_no, NULL);
 		check_request(request);
 		make_event(event, request, EVQ_ORIGIN_API, NULL, now);
 		ids[i] = event->event_id;
@@ -239,6 +240,7 @@ judge_finished(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, Evq
 {
 	if (!evq_store_fetch_finished(store, event_id, event, outcome))
 		return EVQ_NO_SUCH_EVENT;
+	evq_config_require(EVQ_RIGHT_WORK, event->flow_no, event_id);
 	if (!permit.given)
 		return EVQ_WRONG_STATE;
 	if (permit.value != event->permit || event->state != EVQ_STATE_SUCCEEDED)
@@ -252,6 +254,7 @@ fetch_held(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, EvqEven
 {
 	if (!evq_store_fetch(store, event_id, event))
 		return judge_finished(store, event_id, permit, event, outcome);
+	evq_config_require(EVQ_RIGHT_WORK, event->flow_no, event_id);
 	if (!permit.given)
 		return event->state == EVQ_STATE_BEING_PROCESSED ? EVQ_ACCEPTED : EVQ_WRONG_STATE;
 	if (permit.value != event->permit || event->state != EVQ_STATE_BEING_PROCESSED ||
@@ -353,6 +356,7 @@ evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 	{
 		if (!evq_store_fetch(store, event_id, event))
 			return EVQ_GRANT_REFUSED;
+		evq_config_require(EVQ_RIGHT_WORK, event->flow_no, event_id);
 		if (!evq_lifecycle_may_acquire(event, now, offered))
 		{
 			const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
@@ -761,6 +765,7 @@ must_fetch(EvqStore *store, const pg_uuid_t *event_id, EvqVerb verb, const char 
 	if (!evq_store_fetch(store, event_id, event) &&
 		!evq_store_fetch_finished(store, event_id, event, &outcome))
 		evq_lifecycle_refuse(EVQ_NO_SUCH_EVENT, event_id, NULL);
+	evq_config_require(EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK, event->flow_no, event_id);
 	if (!evq_transition_can(event->state, verb))
 		refuse_verb(event_id, event->state, verb, hint);
 }
@@ -828,6 +833,7 @@ evq_lifecycle_must_cancel(EvqStore *store, TimestampTz now, const pg_uuid_t *eve
 			must_fetch(store, event_id, EVQ_VERB_CANCEL, "A finished event stays as it is.", &event);
 			elog(ERROR, "evq: a finished event can be canceled");
 		}
+		evq_config_require(EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK, event.flow_no, event_id);
 		if (!evq_transition_can(event.state, EVQ_VERB_CANCEL))
 			refuse_verb(event_id, event.state, EVQ_VERB_CANCEL,
 						"Its row was not written by evq: correct or delete it.");

@@ -147,6 +147,7 @@ evq_shmem_find_or_make(Oid database)
 		place->failures = 0;
 		place->turns = place->dispatched = place->errors = 0;
 		place->last_error[0] = '\0';
+		place->is_failing = false;
 		pg_atomic_write_u32(&place->prepared, 0);
 		pg_atomic_write_u32(&place->look_now, 0);
 		pg_atomic_write_u32(&place->wants_changes, 0);

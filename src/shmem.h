@@ -48,6 +48,7 @@ typedef struct EvqPlace
 	uint64 dispatched;                    /* lock */
 	uint64 errors;                        /* lock */
 	char last_error[EVQ_LAST_ERROR_SIZE]; /* lock */
+	bool is_failing;                      /* lock; the last turn did not come to its end */
 
 	/*
 	 * Transactions that are about to announce something, and those that have

@@ -58,6 +58,7 @@ typedef enum TableNo
 	TABLE_EVENT_TYPE,
 	TABLE_FLOW,
 	TABLE_PAUSE,
+	TABLE_RESTRICTION,
 	TABLE_COUNT
 } TableNo;
 
@@ -179,6 +180,15 @@ enum
 	PAUSE_COLUMNS
 };
 
+enum
+{
+	RESTRICTION_ROLE_NAME,
+	RESTRICTION_MAY,
+	RESTRICTION_ROLE_OID,
+	RESTRICTION_FLOW_NOS,
+	RESTRICTION_COLUMNS
+};
+
 static const struct
 {
 	const char *name;
@@ -193,6 +203,7 @@ static const struct
 	[TABLE_EVENT_TYPE] = {"event_type", TYPE_COLUMNS},
 	[TABLE_FLOW] = {"flow", FLOW_COLUMNS},
 	[TABLE_PAUSE] = {"pause", PAUSE_COLUMNS},
+	[TABLE_RESTRICTION] = {"restriction", RESTRICTION_COLUMNS},
 };
 
 #define DUE_INDEX "event_flow_no_attempt_scheduled_at_idx"
@@ -1413,6 +1424,25 @@ read_flow(TupleTableSlot *slot, void *row)
 	flow->notify_payload = DatumGetBool(values[FLOW_NOTIFY_PAYLOAD]);
 }
 
+static void
+read_restriction(TupleTableSlot *slot, void *row)
+{
+	EvqRestriction *restriction = row;
+	const Datum *values = slot->tts_values;
+	Datum *flow_nos;
+
+	strlcpy(restriction->role_name, NameStr(*DatumGetName(values[RESTRICTION_ROLE_NAME])), NAMEDATALEN);
+	restriction->role = DatumGetObjectId(values[RESTRICTION_ROLE_OID]);
+	restriction->right = strcmp(TextDatumGetCString(values[RESTRICTION_MAY]), "work") == 0
+							 ? EVQ_RIGHT_WORK
+							 : EVQ_RIGHT_PUBLISH;
+	deconstruct_array(DatumGetArrayTypeP(values[RESTRICTION_FLOW_NOS]), INT4OID, sizeof(int32), true,
+					  TYPALIGN_INT, &flow_nos, NULL, &restriction->flow_count);
+	restriction->flow_nos = palloc(restriction->flow_count * sizeof(int32));
+	for (int i = 0; i < restriction->flow_count; i++)
+		restriction->flow_nos[i] = DatumGetInt32(flow_nos[i]);
+}
+
 int
 evq_store_read_event_types(EvqEventType **event_types)
 {
@@ -1438,6 +1468,15 @@ evq_store_is_paused(void)
 
 	/* The tables may be of a version that knows no pause. */
 	return OidIsValid(table_relid(TABLE_PAUSE, true)) && read_all(TABLE_PAUSE, read_nothing, 1, &rows) > 0;
+}
+
+int
+evq_store_read_restrictions(EvqRestriction **restrictions)
+{
+	/* The tables may be of a version that knows no restrictions. */
+	if (!OidIsValid(table_relid(TABLE_RESTRICTION, true)))
+		return 0;
+	return read_all(TABLE_RESTRICTION, read_restriction, sizeof(EvqRestriction), (void **) restrictions);
 }
 
 /* The table whose invalidation tells that the configuration changed. */

@@ -69,6 +69,21 @@ typedef struct EvqFlow
 	bool notify_payload;
 } EvqFlow;
 
+/* What a role may be restricted in. */
+#define EVQ_RIGHT_PUBLISH 1
+#define EVQ_RIGHT_WORK 2
+
+/* A row of evq.restriction: a role, and whoever has its privileges, may do this in these flows only. */
+typedef struct EvqRestriction
+{
+	char role_name[NAMEDATALEN];
+	Oid role; /* the same as when it was written: the role may have another name by now */
+	int right;
+	int32 *flow_nos;
+	int flow_count;
+	bool applies; /* to the role judged last; see config.c */
+} EvqRestriction;
+
 extern void evq_store_init(void);
 extern bool evq_store_exists(void);
 
@@ -112,6 +127,7 @@ extern void evq_store_walk_end(EvqStore *store);
 extern int evq_store_read_event_types(EvqEventType **event_types);
 extern int evq_store_read_flows(EvqFlow **flows);
 extern bool evq_store_is_paused(void);
+extern int evq_store_read_restrictions(EvqRestriction **restrictions);
 extern Oid evq_store_configuration_relid(void);
 extern int32 evq_store_epoch(bool *begun);
 

@@ -266,6 +266,7 @@ static void
 read_wanted(FunctionCallInfo fcinfo, int argno, Wanted *wanted)
 {
 	wanted->flow = evq_argument_flow(evq_argument_required_text(fcinfo, 0, "flow_type"));
+	evq_config_require(EVQ_RIGHT_WORK, wanted->flow->flow_no, NULL);
 	wanted->max_events = evq_argument_max_events(fcinfo, argno);
 	wanted->event_type_nos = evq_argument_event_type_nos(fcinfo, argno + 1, &wanted->event_type_count);
 	wanted->worker = evq_argument_worker(fcinfo, argno + 2);

@@ -71,13 +71,51 @@ WHERE e.state = 'p'
 GROUP BY 1, 2;
 COMMENT ON VIEW evq.workers IS 'Who holds permits: events in processing by worker and flow';
 
+CREATE VIEW evq.blocked_flows AS
+WITH head AS (
+	SELECT DISTINCT ON (e.flow_no, e.flow_id) e.*, pg_catalog.count(*) OVER (PARTITION BY e.flow_no, e.flow_id) - 1 AS waiting
+	FROM evq.event e WHERE e.ordered
+	ORDER BY e.flow_no, e.flow_id, e.event_id),
+usage AS (
+	SELECT e.flow_no, pg_catalog.count(*) FILTER (WHERE e.state = 'd') AS dispatched, pg_catalog.count(*) FILTER (WHERE e.state = 'p') AS processing,
+		pg_catalog.count(*) FILTER (WHERE e.state = 'a' AND e.attempt_scheduled_at <= pg_catalog.clock_timestamp()) AS waiting,
+		pg_catalog.min(e.attempt_scheduled_at) FILTER (WHERE e.state = 'a') AS since
+	FROM evq.event e GROUP BY e.flow_no)
+SELECT f.flow_type, h.flow_id, h.event_id AS blocked_by, evq.state_name(h.state) AS state, h.state_since AS since, h.waiting,
+	CASE
+		WHEN h.state = 'p' THEN pg_catalog.concat('in processing', ' by ' || h.worker, '; its permit holds until ', h.state_due_at)
+		WHEN h.state = 'u' THEN pg_catalog.format('suspended until %s, or until its trigger comes', h.state_due_at)
+		WHEN t.is_suspended THEN pg_catalog.format('its type, %s, is suspended', t.event_type)
+		WHEN h.state = 'd' THEN 'dispatched, and no worker has acquired it'
+		WHEN h.attempt_scheduled_at > pg_catalog.clock_timestamp()
+			THEN pg_catalog.format('it waits for attempt %s, at %s', h.attempts_used + 1, h.attempt_scheduled_at)
+		ELSE 'due, and not dispatched yet'
+	END AS why
+FROM head h JOIN evq.flow f USING (flow_no) JOIN evq.event_type t USING (event_type_no)
+WHERE h.waiting > 0
+UNION ALL
+SELECT f.flow_type, NULL, NULL, NULL, u.since, u.waiting,
+	CASE WHEN u.dispatched + u.processing >= f.max_processing
+		THEN pg_catalog.format('%s dispatched and %s in processing: max_processing is %s', u.dispatched, u.processing, f.max_processing)
+		ELSE pg_catalog.format('%s dispatched and not acquired: max_dispatched is %s', u.dispatched, f.max_dispatched)
+	END
+FROM usage u JOIN evq.flow f USING (flow_no)
+WHERE u.waiting > 0 AND (u.dispatched + u.processing >= f.max_processing OR u.dispatched >= f.max_dispatched)
+UNION ALL
+SELECT f.flow_type, NULL, NULL, NULL, pg_catalog.min(e.attempt_scheduled_at), pg_catalog.count(*), pg_catalog.format('event type %s is suspended', t.event_type)
+FROM evq.event e JOIN evq.event_type t USING (event_type_no) JOIN evq.flow f ON f.flow_no = e.flow_no
+WHERE t.is_suspended AND e.state IN ('a', 'd') AND e.attempt_scheduled_at <= pg_catalog.clock_timestamp()
+GROUP BY f.flow_type, t.event_type;
+COMMENT ON VIEW evq.blocked_flows IS
+'What holds events up: in ordered flows the event that the others of a flow_id wait for; full flows and suspended types, with flow_id NULL';
+
 CREATE TYPE evq.pending_event AS (
 	event_id uuid, event_type text, flow_type text, flow_id text, state evq.event_state,
 	attempt int, attempts_left int, priority int, published_at timestamptz, attempt_scheduled_at timestamptz, due_at timestamptz);
 COMMENT ON TYPE evq.pending_event IS 'An event that waits for a worker';
 
 CREATE FUNCTION @extschema@.evq_pending(flow_type text, max_events int DEFAULT 100)
-RETURNS SETOF evq.pending_event LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 100
+RETURNS SETOF evq.pending_event LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 100
 AS $$
 DECLARE
 	wanted_no int;
@@ -91,6 +129,10 @@ BEGIN
 		RAISE EXCEPTION 'max_events must be at least 1'
 			USING ERRCODE = 'EQ006', HINT = 'Pass how many events to list at most.';
 	END IF;
+	IF NOT evq.caller_may_work(flow_type) THEN
+		RAISE EXCEPTION 'permission denied for flow %', quote_ident(flow_type)
+			USING ERRCODE = '42501', HINT = 'Your role is restricted to other flows; evq_grant_worker() adds one.';
+	END IF;
 	RETURN QUERY
 	SELECT e.event_id, t.event_type, evq_pending.flow_type, e.flow_id, evq.state_name(e.state),
 		e.attempts_used + 1, t.max_attempts - e.attempts_used - 1, e.priority::int,
@@ -103,13 +145,43 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_pending(text, int) IS
-	'Events of a flow that are due and not acquired, oldest first, at most max_events. Errors: EQ001 unknown flow, EQ006 bad argument';
+	'Events of a flow that are due and not acquired, oldest first, at most max_events. Errors: EQ001 unknown flow, EQ006 bad argument, 42501 restricted to other flows';
 
 CREATE FUNCTION @extschema@.evq_counts(flow_type text DEFAULT NULL,
 	OUT flow_type text, OUT event_type text, OUT state evq.event_state, OUT events bigint)
-RETURNS SETOF record LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 50
-AS $$ SELECT q.flow_type, q.event_type, q.state, q.events FROM evq.queue q WHERE $1 IS NULL OR q.flow_type = $1 $$;
-COMMENT ON FUNCTION @extschema@.evq_counts(text) IS 'How many live events each event type has in each state; NULL = of all flows';
+RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 50
+AS $$
+	SELECT q.flow_type, q.event_type, q.state, q.events FROM evq.queue q
+	WHERE ($1 IS NULL OR q.flow_type = $1) AND evq.caller_may_work(q.flow_type)
+$$;
+COMMENT ON FUNCTION @extschema@.evq_counts(text) IS
+	'How many live events each event type has in each state; NULL = of all flows, or of those that the caller is restricted to';
+
+CREATE FUNCTION evq.timeline(event_id uuid) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH event AS MATERIALIZED (SELECT * FROM evq.events e WHERE e.event_id = $1),
+	step AS (
+		SELECT e.published_at AS at, 1 AS rank, 'published' AS what, concat_ws(', ', e.event_type || ' in ' || e.flow_type, 'from ' || e.parent_id) AS detail FROM event e
+		UNION ALL
+		SELECT r.failed_at, 2, CASE r.outcome WHEN 'note' THEN 'note' ELSE 'attempt failed' END,
+			concat_ws(', ', CASE WHEN r.outcome <> 'note' THEN 'attempt ' || r.attempt END, 'worker ' || r.worker, r.error_message)
+		FROM evq.event_error r WHERE r.event_id = $1
+		UNION ALL
+		SELECT e.attempt_started_at, 3, 'acquired',
+			concat_ws(', ', 'attempt ' || CASE WHEN e.finished_at IS NULL THEN e.attempts_used + 1 ELSE e.attempts_used END, 'worker ' || e.worker)
+		FROM event e WHERE e.attempt_started_at IS NOT NULL AND (e.finished_at IS NULL OR e.state = 'succeeded')
+		UNION ALL
+		SELECT e.state_since, 4, e.state::text, 'until ' || e.state_due_at FROM event e WHERE e.state IN ('dispatched', 'suspended')
+		UNION ALL
+		SELECT e.attempt_scheduled_at, 4, 'due', 'attempt ' || e.attempts_used + 1 FROM event e WHERE e.state = 'awaiting_processing'
+		UNION ALL
+		SELECT e.finished_at, 5, e.state::text, e.reason FROM event e WHERE e.finished_at IS NOT NULL
+		UNION ALL
+		SELECT c.published_at, 6, 'child published', c.event_type || ' ' || c.event_id FROM event e JOIN evq.events c ON c.event_id = ANY (e.spinoff_ids))
+	SELECT coalesce(jsonb_agg(jsonb_build_object('at', s.at, 'what', s.what, 'detail', s.detail) ORDER BY s.at, s.rank), '[]') FROM step s
+$$;
+COMMENT ON FUNCTION evq.timeline(uuid) IS 'What happened to an event and is on record, in order; a step in the future is planned';
 
 CREATE FUNCTION @extschema@.evq_event(event_id uuid)
 RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -133,9 +205,10 @@ BEGIN
 		RAISE EXCEPTION 'no event %', coalesce(event_id::text, 'NULL')
 			USING ERRCODE = 'EQ002', HINT = 'Look for it in evq.events; finished events are kept for their type''s retention.';
 	END IF;
-	RETURN answer;
+	RETURN answer || jsonb_build_object('timeline', evq.timeline(event_id));
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_event(uuid) IS
 $$All that is known of one event: its row of evq.events, payload, headers, errors of its attempts, parent_id,
-and its children (spinoffs, on-fail event). Errors: EQ002 no such event.$$;
+its children (spinoffs, on-fail event), and the timeline of all that: an array of {"at", "what", "detail"}, in order.
+Errors: EQ002 no such event.$$;

@@ -14,7 +14,7 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON TYPE evq.event_state, evq.acquired, evq.pending_event, evq.mcp_tool FROM PUBLIC;
+REVOKE ALL ON TYPE evq.event_state, evq.acquired, evq.pending_event, evq.finding, evq.mcp_tool FROM PUBLIC;
 GRANT USAGE ON TYPE evq.event_state, evq.acquired, evq.pending_event, evq.mcp_tool TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 GRANT USAGE ON SCHEMA evq TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 
@@ -73,7 +73,7 @@ GRANT EXECUTE ON FUNCTION
 	evq.transitions(),
 	evq.state_name("char")
 TO evq_worker, evq_operator, evq_monitor;
-GRANT EXECUTE ON FUNCTION @extschema@.evq_metrics(), evq.counters() TO evq_operator, evq_monitor;
+GRANT EXECUTE ON FUNCTION @extschema@.evq_metrics(), evq.counters(), @extschema@.evq_check(interval) TO evq_operator, evq_monitor;
 GRANT SELECT ON evq.flows, evq.event_types TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 GRANT SELECT ON evq.transition, evq.queue, evq.workers, evq.schedules TO evq_operator, evq_monitor;
 -- What evq.schedules calls.
@@ -85,6 +85,7 @@ GRANT EXECUTE ON FUNCTION
 	evq.cron_failures(),
 	evq.clock_now()
 TO evq_operator, evq_monitor;
+GRANT SELECT ON evq.restrictions, evq.blocked_flows TO evq_operator, evq_monitor;
 
 -- The routes of the HTTP gateway: to whoever may call what they call.
 GRANT EXECUTE ON FUNCTION

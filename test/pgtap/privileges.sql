@@ -102,6 +102,20 @@ INSERT INTO granted VALUES
 	('minute_now', false, false, false, false),
 	('publish_scheduled', false, false, false, false),
 	('run_schedule', false, false, false, false),
+	('evq_grant_worker', false, false, false, false),
+	('evq_revoke_worker', false, false, false, false),
+	('evq_grant_publisher', false, false, false, false),
+	('evq_revoke_publisher', false, false, false, false),
+	('change_restriction', false, false, false, false),
+	('caller_may_work', false, false, false, false),
+	('evq_check', false, false, true, true),
+	('check_engine', false, false, false, false),
+	('check_work', false, false, false, false),
+	('check_server', false, false, false, false),
+	('check_tables', false, false, false, false),
+	('check_privileges', false, false, false, false),
+	('library_version', false, false, false, false),
+	('timeline', false, false, false, false),
 	('evq_event', false, false, true, false),
 	('evq_tick', false, false, true, false),
 	('evq_pending', false, true, true, true),
@@ -212,7 +226,9 @@ SELECT set_eq(
 		  'evq.transition evq_operator SELECT', 'evq.transition evq_monitor SELECT',
 		  'evq.queue evq_operator SELECT', 'evq.queue evq_monitor SELECT',
 		  'evq.workers evq_operator SELECT', 'evq.workers evq_monitor SELECT',
-		  'evq.schedules evq_operator SELECT', 'evq.schedules evq_monitor SELECT'],
+		  'evq.schedules evq_operator SELECT', 'evq.schedules evq_monitor SELECT',
+		  'evq.restrictions evq_operator SELECT', 'evq.restrictions evq_monitor SELECT',
+		  'evq.blocked_flows evq_operator SELECT', 'evq.blocked_flows evq_monitor SELECT'],
 	'views');
 SELECT is_empty(
 	$$SELECT r FROM unnest('{evq_publisher, evq_worker, evq_operator, evq_monitor}'::name[]) r
@@ -286,8 +302,8 @@ SELECT evq_schedule('nightly', '@daily', 'PRIVILEGE', NULL, 'p', '{"secret": 3}'
 
 -- The monitor sees counts and ages, never payloads.
 SELECT is(pg_temp.as_role('evq_monitor', statement), 'done', 'monitor: ' || statement) FROM unnest(ARRAY[
-	'SELECT * FROM evq.flows', 'SELECT * FROM evq.event_types', 'SELECT * FROM evq.queue', 'SELECT * FROM evq.workers', 'SELECT * FROM evq.transition', 'SELECT * FROM evq.schedules', 'SELECT * FROM evq_counts()', 'SELECT * FROM evq_status()',
-	'SELECT evq_version()', 'SELECT evq_metrics()', 'SELECT * FROM evq.counters()', $$SELECT * FROM evq_pending('PRIVILEGE')$$]) statement;
+	'SELECT * FROM evq.flows', 'SELECT * FROM evq.event_types', 'SELECT * FROM evq.queue', 'SELECT * FROM evq.workers', 'SELECT * FROM evq.blocked_flows', 'SELECT * FROM evq.transition', 'SELECT * FROM evq.schedules', 'SELECT * FROM evq_counts()', 'SELECT * FROM evq_status()',
+	'SELECT evq_version()', 'SELECT * FROM evq_check()', 'SELECT evq_metrics()', 'SELECT * FROM evq.counters()', $$SELECT * FROM evq_pending('PRIVILEGE')$$]) statement;
 SELECT is(pg_temp.as_role('evq_monitor', statement), '42501', 'monitor: ' || statement) FROM unnest(ARRAY[
 	'SELECT * FROM evq.events', 'SELECT * FROM evq.errors', 'SELECT * FROM evq.payloads', 'SELECT * FROM evq.event_payload', 'SELECT * FROM evq.event_history', 'SELECT * FROM evq.idempotency', 'SELECT * FROM evq.schedule',
 	$$SELECT evq_run_schedule('nightly')$$, $$SELECT evq_pause_schedule('nightly')$$, $$SELECT evq_unschedule('nightly')$$,

@@ -12,13 +12,13 @@ JOIN pg_language l ON l.oid = p.prolang;
 -- Relations and types.
 SELECT set_eq($$SELECT relname::text FROM pg_class JOIN members ON classid = 'pg_class'::regclass AND objid = oid WHERE relkind IN ('r', 'p')$$,
 	ARRAY['flow', 'event_type', 'event', 'event_payload', 'event_history', 'event_history_default', 'event_error', 'idempotency', 'epoch', 'counter',
-		  'pause', 'housekeeping', 'schedule'], 'tables');
+		  'pause', 'housekeeping', 'schedule', 'restriction'], 'tables');
 SELECT is_empty(
 	$$SELECT oid::regclass FROM pg_class c WHERE relnamespace = 'evq'::regnamespace AND relkind IN ('r', 'p')
 		AND oid NOT IN (SELECT objid FROM members WHERE classid = 'pg_class'::regclass)
 		AND oid NOT IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'evq.event_history'::regclass)$$,
 	'other tables are partitions of the history');
-SELECT views_are('evq', ARRAY['flows', 'event_types', 'events', 'queue', 'errors', 'workers', 'transition', 'payloads', 'schedules']);
+SELECT views_are('evq', ARRAY['flows', 'event_types', 'events', 'queue', 'errors', 'workers', 'transition', 'payloads', 'schedules', 'restrictions', 'blocked_flows']);
 SELECT enums_are('evq', ARRAY['event_state']);
 SELECT enum_has_labels('evq', 'event_state', ARRAY['awaiting_processing', 'dispatched', 'being_processed', 'suspended',
 	'succeeded', 'failed', 'expired', 'canceled'], 'states, the live ones first');
@@ -71,7 +71,12 @@ SELECT set_eq(
 	'evq_pause_schedule(name text) void',
 	'evq_resume_schedule(name text) void',
 	'evq_run_schedule(name text) uuid',
+	'evq_grant_worker(role_name name, flow_type text) void',
+	'evq_revoke_worker(role_name name, flow_type text DEFAULT NULL::text) void',
+	'evq_grant_publisher(role_name name, flow_type text) void',
+	'evq_revoke_publisher(role_name name, flow_type text DEFAULT NULL::text) void',
 	'evq_event(event_id uuid) jsonb',
+	'evq_check(patience interval DEFAULT ''00:15:00''::interval, OUT severity text, OUT subject text, OUT finding text, OUT advice text) SETOF record',
 	'evq_pending(flow_type text, max_events integer DEFAULT 100) SETOF evq.pending_event',
 	'evq_counts(flow_type text DEFAULT NULL::text, OUT flow_type text, OUT event_type text, OUT state evq.event_state, OUT events bigint) SETOF record',
 	'evq_tick(OUT dispatched integer, OUT timed_out integer, OUT expired integer) record',
@@ -111,7 +116,7 @@ SELECT set_eq(
 	'functions that users call');
 SELECT is_empty($$SELECT signature FROM functions WHERE pronamespace <> 'evq'::regnamespace AND proname !~ '^evq_'$$, 'functions outside schema evq are called evq_*');
 SELECT is_empty(
-	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname NOT IN ('transitions', 'cron_fields', 'cron_next', 'cron_previous', 'cron_count')$$,
+	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname NOT IN ('transitions', 'cron_fields', 'cron_next', 'cron_previous', 'cron_count', 'caller_may_work')$$,
 	'functions in C are VOLATILE and PARALLEL UNSAFE, but what only calculates or reads the code');
 SELECT is_empty($$SELECT signature FROM functions WHERE lanname = 'c' AND prosecdef$$, 'functions in C need no SECURITY DEFINER');
 SELECT is_empty(
@@ -133,7 +138,7 @@ SELECT is_empty($$SELECT FROM pg_class WHERE relnamespace = 'evq'::regnamespace 
 	'tables are logged, without rules and row security');
 SELECT set_eq(
 	$$SELECT tgrelid::regclass::text || ' ' || tgfoid::regproc::text FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid WHERE relnamespace = 'evq'::regnamespace AND NOT tgisinternal$$,
-	ARRAY['evq.flow evq.configuration_changed', 'evq.event_type evq.configuration_changed', 'evq.pause evq.pause_changed'],
+	ARRAY['evq.flow evq.configuration_changed', 'evq.event_type evq.configuration_changed', 'evq.pause evq.pause_changed', 'evq.restriction evq.configuration_changed'],
 	'only the configuration has triggers');
 SELECT is_empty(
 	$$SELECT indexrelid::regclass FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indexrelid

@@ -1,0 +1,94 @@
+-- What evq_check() finds about evq's own objects: who else may touch them, and what was done to them.
+
+CREATE TYPE evq.finding AS (severity text, subject text, finding text, advice text);
+COMMENT ON TYPE evq.finding IS 'A row of evq_check()';
+
+CREATE FUNCTION evq.check_privileges() RETURNS SETOF evq.finding
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp ROWS 10
+AS $$
+WITH extension AS (SELECT x.oid, x.extowner FROM pg_extension x WHERE x.extname = 'evq'),
+member AS (
+	SELECT d.classid, d.objid FROM pg_depend d JOIN extension x ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = x.oid
+	WHERE d.deptype = 'e'),
+acl AS (
+	SELECT format('schema %s', n.nspname) AS object, n.nspowner AS owner, 'n' AS kind, a.grantee, a.privilege_type
+	FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'evq'
+	UNION ALL
+	SELECT c.oid::regclass::text, c.relowner, CASE c.relkind WHEN 'v' THEN 'v' ELSE 'r' END, a.grantee, a.privilege_type
+	FROM pg_class c, aclexplode(c.relacl) a WHERE c.relnamespace = 'evq'::regnamespace
+	UNION ALL
+	SELECT format('%s.%I', c.oid::regclass, b.attname), c.relowner, 'r', a.grantee, a.privilege_type
+	FROM pg_class c JOIN pg_attribute b ON b.attrelid = c.oid, aclexplode(b.attacl) a
+	WHERE c.relnamespace = 'evq'::regnamespace AND b.attacl IS NOT NULL
+	UNION ALL
+	SELECT p.oid::regprocedure::text, p.proowner, 'f', a.grantee, a.privilege_type
+	FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid,
+		aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+	UNION ALL
+	SELECT t.oid::regtype::text, t.typowner, 't', a.grantee, a.privilege_type
+	FROM pg_type t JOIN member m ON m.classid = 'pg_type'::regclass AND m.objid = t.oid,
+		aclexplode(coalesce(t.typacl, acldefault('T', t.typowner))) a)
+
+SELECT 'error', 'privileges',
+	format('%s has %s on %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
+		   string_agg(DISTINCT a.privilege_type, ', '), a.object),
+	CASE WHEN a.grantee = 0 THEN 'REVOKE it: nothing of evq is for PUBLIC, only for the four roles.'
+		 ELSE 'REVOKE it: what evq runs as the owner must not be changed by others; roles work through functions and views.' END
+FROM acl a
+WHERE a.grantee <> a.owner AND (a.grantee = 0 OR a.kind = 'r' OR (a.kind = 'n' AND a.privilege_type = 'CREATE'))
+GROUP BY a.object, a.grantee
+UNION ALL
+SELECT 'error', 'privileges', format('%s belongs to %s, not to the owner of the extension', c.oid::regclass, c.relowner::regrole),
+	format('ALTER TABLE %s OWNER TO %s.', c.oid::regclass, x.extowner::regrole)
+FROM pg_class c, extension x WHERE c.relnamespace = 'evq'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND c.relowner <> x.extowner
+UNION ALL
+SELECT 'error', 'privileges', format('%s runs with its owner''s rights and the caller''s search_path', p.oid::regprocedure),
+	format('ALTER FUNCTION %s SET search_path = pg_catalog, pg_temp.', p.oid::regprocedure)
+FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
+WHERE p.prosecdef AND 'search_path=pg_catalog, pg_temp' = ANY (p.proconfig) IS NOT TRUE
+UNION ALL
+SELECT 'warning', 'privileges', format('a restriction of role %I is left, which %s', r.role_name,
+		CASE WHEN o.oid IS NULL THEN 'does not exist' ELSE format('is called %I by now', o.rolname) END),
+	'Make it anew with evq_grant_worker() or evq_grant_publisher() for the role it is meant for, and end this one with evq_revoke_*().'
+FROM evq.restriction r LEFT JOIN pg_roles o ON o.oid = r.role_oid
+WHERE NOT EXISTS (SELECT FROM pg_roles n WHERE n.rolname = r.role_name)
+$$;
+COMMENT ON FUNCTION evq.check_privileges() IS 'Findings: who has rights on evq''s objects that nobody should have';
+
+CREATE FUNCTION evq.check_tables() RETURNS SETOF evq.finding
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp ROWS 10
+AS $$
+WITH relation AS (
+	SELECT c.* FROM pg_class c WHERE c.relnamespace = 'evq'::regnamespace AND c.relkind IN ('r', 'p'))
+SELECT 'error', 'tables', format('%s has a trigger, %I', t.tgrelid::regclass, t.tgname),
+	'Drop it: evq writes its tables without firing triggers, and refuses to where there are some.'
+FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid
+WHERE NOT t.tgisinternal AND t.tgfoid <> 'evq.configuration_changed'::regproc
+UNION ALL
+SELECT 'error', 'tables', format('%s has a rule, %I', w.ev_class::regclass, w.rulename), 'Drop it: evq''s own code does not heed it.'
+FROM pg_rewrite w JOIN relation r ON r.oid = w.ev_class
+UNION ALL
+SELECT 'error', 'tables', format('%s has row security', r.oid::regclass),
+	format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY and drop its policies: functions and views of evq decide who sees what.', r.oid::regclass)
+FROM relation r WHERE r.relrowsecurity OR EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = r.oid)
+UNION ALL
+SELECT 'error', 'tables', format('%s is not logged: it is empty after a crash', r.oid::regclass), format('ALTER TABLE %s SET LOGGED.', r.oid::regclass)
+FROM relation r WHERE r.relpersistence <> 'p'
+UNION ALL
+SELECT 'error', 'tables', format('%s inherits from %s', i.inhrelid::regclass, i.inhparent::regclass), 'Drop it, or end the inheritance: its rows would count as evq''s.'
+FROM pg_inherits i JOIN relation r ON r.oid = i.inhparent JOIN pg_class c ON c.oid = i.inhrelid WHERE NOT c.relispartition
+UNION ALL
+SELECT 'warning', 'tables', format('%s in schema evq is not evq''s', c.oid::regclass), 'Move it to another schema: DROP EXTENSION would fail, or take it along.'
+FROM pg_class c
+WHERE c.relnamespace = 'evq'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT c.relispartition
+	AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype IN ('e', 'i'))
+UNION ALL
+SELECT 'warning', 'tables', format('index %s makes every dispatch and acquire slower', i.indexrelid::regclass),
+	'Drop it: nothing that changes with the state may be indexed, or no update of evq.event stays on its page (HOT).'
+FROM pg_index i
+WHERE i.indrelid = 'evq.event'::regclass AND EXISTS (
+	SELECT FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+	WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid
+		AND a.attname IN ('state', 'attempts_used', 'state_due_at', 'state_since', 'permit', 'worker'))
+$$;
+COMMENT ON FUNCTION evq.check_tables() IS 'Findings: what was added to evq''s tables that evq does not heed or that slows it down';

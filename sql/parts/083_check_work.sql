@@ -1,0 +1,112 @@
+-- What evq_check() finds about the engine and the work it has. It reads the counters in shared memory, which a dispatcher
+-- keeps, and where there is none, the longest due events of each flow: never a whole table.
+
+CREATE FUNCTION evq.library_version() RETURNS text
+AS 'MODULE_PATHNAME', 'evq_sql_library_version' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION evq.library_version() IS 'Version of the library that this session uses';
+
+CREATE FUNCTION evq.check_engine(patience interval) RETURNS SETOF evq.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp ROWS 5
+AS $$
+WITH status AS MATERIALIZED (SELECT * FROM @extschema@.evq_status()),
+present AS (SELECT clock_timestamp() AS at, clock_timestamp() + interval '1 minute' AS soon)
+
+SELECT CASE WHEN s.preloaded THEN 'error' ELSE 'warning' END, 'dispatcher',
+	s.problem || coalesce(': ' || CASE WHEN s.running THEN s.last_error END, ''), s.hint
+FROM status s WHERE s.problem IS NOT NULL AND NOT pg_is_in_recovery()
+UNION ALL
+-- Events that came due after its last turn. Order and max_processing may keep them waiting without one.
+SELECT 'error', 'dispatcher', format('the dispatcher, PID %s, had its last turn at %s, and events have come due since', s.dispatcher_pid, s.last_turn_at),
+	format('See what it waits for in pg_stat_activity and pg_locks; pg_terminate_backend(%s) has it start anew.', s.dispatcher_pid)
+FROM status s, present p
+WHERE s.problem IS NULL AND EXISTS (
+	SELECT FROM evq.flow f CROSS JOIN LATERAL (
+		SELECT FROM evq.event e JOIN evq.event_type t USING (event_type_no)
+		WHERE e.flow_no = f.flow_no AND e.state = 'a' AND NOT t.is_suspended AND e.attempt_scheduled_at > s.last_turn_at
+			AND e.attempt_scheduled_at <= p.at - least(patience, greatest(interval '1 minute', 3 * current_setting('evq.poll_interval', true)::interval))
+		LIMIT 1) late
+	WHERE NOT f.ordered AND f.max_processing IS NULL)
+UNION ALL
+SELECT 'warning', 'ring', format('the ring overflowed %s times since %s: all due events are read each time', s.ring_overflows, pg_postmaster_start_time()),
+	format('Raise evq.ring_size, now %s, and restart; publish fewer events a transaction.', current_setting('evq.ring_size', true))
+FROM status s WHERE s.ring_overflows > extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) / 3600
+UNION ALL
+-- Ids begin with the time of the publish.
+SELECT 'error', 'clock', 'there are events published in the future: the clock was ahead and went back',
+	'Events published meanwhile are due, and time out, when the clock comes there; see evq.events ORDER BY event_id DESC.'
+FROM present p
+WHERE EXISTS (
+	SELECT FROM evq.event e
+	WHERE e.event_id > (lpad(to_hex((1000 * extract(epoch FROM p.soon))::bigint), 12, '0') || '70008000000000000000')::uuid)
+UNION ALL
+SELECT 'error', 'clock', format('%s at %s, in the future: the clock was ahead and went back', c.what, c.at), 'Restart the server when the clock is right.'
+FROM present p, status s, LATERAL (
+	VALUES ('the dispatcher started', s.started_at), ('the dispatcher had its last turn', s.last_turn_at), ('the server started', pg_postmaster_start_time()),
+		('the permits'' epoch began', (SELECT max(began_at) FROM evq.epoch))) c(what, at)
+WHERE c.at > p.soon
+UNION ALL
+SELECT 'error', 'version', format('the library is version %s, the extension in this database %s', evq.library_version(), x.extversion),
+	CASE WHEN a.default_version = x.extversion THEN 'Restart the server, so that it loads the library that is installed.'
+		 ELSE 'ALTER EXTENSION evq UPDATE, and restart the server if its library is the older one.' END
+FROM pg_extension x LEFT JOIN pg_available_extensions a ON a.name = x.extname
+WHERE x.extname = 'evq' AND x.extversion <> evq.library_version()
+$$;
+COMMENT ON FUNCTION evq.check_engine(interval) IS 'Findings: does the engine run, in time, and as installed?';
+
+CREATE FUNCTION evq.check_work(patience interval) RETURNS SETOF evq.finding
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp ROWS 5
+AS $$
+DECLARE
+	schedule jsonb;
+BEGIN
+	RETURN QUERY
+	WITH counter AS MATERIALIZED (SELECT c.* FROM evq.counters() c WHERE (SELECT s.running FROM @extschema@.evq_status() s)),
+	sample AS MATERIALIZED (
+		SELECT e.* FROM evq.flow f CROSS JOIN LATERAL (
+			SELECT o.flow_no, o.event_type_no, o.state, o.attempt_scheduled_at FROM evq.event o
+			WHERE o.flow_no = f.flow_no AND o.attempt_scheduled_at <= clock_timestamp() ORDER BY o.attempt_scheduled_at LIMIT 1000) e
+		WHERE NOT EXISTS (SELECT FROM counter)),
+	oldest AS (
+		SELECT c.no AS flow_no, clock_timestamp() - c.value * interval '1 microsecond' AS since FROM counter c WHERE c.name = 'oldest_due' AND c.value > 0
+		UNION ALL
+		SELECT s.flow_no, min(s.attempt_scheduled_at) FROM sample s JOIN evq.event_type t USING (event_type_no)
+		WHERE s.state IN ('a', 'd') AND NOT t.is_suspended GROUP BY s.flow_no),
+	held AS (
+		SELECT t.flow_no FROM counter c JOIN evq.event_type t ON t.event_type_no = c.no WHERE c.name = 'live/being_processed' AND c.value > 0
+		UNION SELECT s.flow_no FROM sample s WHERE s.state = 'p'),
+	waiting AS (
+		SELECT c.no AS event_type_no, format('%s events', sum(c.value)) AS events FROM counter c
+		WHERE c.name IN ('live/awaiting_processing', 'live/dispatched') AND c.value > 0 GROUP BY 1
+		UNION ALL SELECT s.event_type_no, 'events' FROM sample s WHERE s.state IN ('a', 'd') GROUP BY 1)
+	SELECT 'warning', 'flows',
+		format('in flow %s an event has been due since %s', f.flow_type, o.since) ||
+			CASE WHEN h.flow_no IS NULL THEN ', and no worker holds one' ELSE ': its workers do not keep up, or it is held up' END,
+		CASE WHEN h.flow_no IS NULL THEN 'Start its workers: they call evq_acquire_next() or listen on ' || f.channel || '.'
+			 ELSE 'See evq.blocked_flows and evq.workers; start more workers.' END
+	FROM oldest o JOIN evq.flow f USING (flow_no) LEFT JOIN held h USING (flow_no)
+	WHERE o.since <= clock_timestamp() - patience
+	UNION ALL
+	SELECT 'warning', 'event types', format('%s is suspended, and %s of it wait', t.event_type, w.events),
+		format('SELECT evq_unsuspend_event_type(%L) when they may go on; their lifespan runs.', t.event_type)
+	FROM evq.event_type t JOIN waiting w USING (event_type_no) WHERE t.is_suspended
+	UNION ALL
+	SELECT 'error', 'event types', format('the on-fail event type %s of %s is not configured in its flow', t.on_fail_event_type, t.event_type),
+		format('Configure it: evq_configure(%L, %L).', t.on_fail_event_type, f.flow_type)
+	FROM evq.event_type t JOIN evq.flow f USING (flow_no)
+	WHERE NOT t.dropped AND t.on_fail_event_type IS NOT NULL AND NOT EXISTS (
+		SELECT FROM evq.event_type o WHERE o.event_type = t.on_fail_event_type AND o.flow_no = t.flow_no AND NOT o.dropped)
+	UNION ALL
+	SELECT 'error', 'event types', format('%s belongs to no flow', t.event_type), format('Configure it again: evq_configure(%L, flow_type).', t.event_type)
+	FROM evq.event_type t WHERE NOT t.dropped AND NOT EXISTS (SELECT FROM evq.flow f WHERE f.flow_no = t.flow_no);
+
+	IF to_regclass('evq.schedule') IS NOT NULL THEN
+		FOR schedule IN EXECUTE 'SELECT to_jsonb(s) FROM evq.schedule s' LOOP
+			CONTINUE WHEN schedule ->> 'last_error' IS NULL OR (schedule ->> 'is_paused')::boolean;
+			RETURN NEXT ROW('error', 'schedules', format('schedule %s published nothing at %s: %s', schedule ->> 'name',
+					schedule ->> 'last_error_at', schedule ->> 'last_error'),
+				'Correct what its error names; the next time it runs is its next try.')::evq.finding;
+		END LOOP;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION evq.check_work(interval) IS 'Findings: work that does not get done';

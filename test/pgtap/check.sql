@@ -1,0 +1,151 @@
+-- The doctor: every finding appears with its fault and goes away with it. What takes a dispatcher is in t/013_check.pl.
+-- Commits, statistics and settings of a database are needed, so this has one of its own.
+CREATE DATABASE check_up;
+\connect check_up
+SET client_min_messages = error;
+CREATE EXTENSION pgtap;
+CREATE EXTENSION evq;
+SELECT * FROM no_plan();
+
+CREATE FUNCTION pg_temp.said(subject text, patience interval DEFAULT '0 s') RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(concat_ws(': ', c.severity, c.finding), '; ') FROM public.evq_check(said.patience) c WHERE c.subject = said.subject
+$$;
+-- One finding that looks like this comes and, by the second statement, goes.
+CREATE FUNCTION pg_temp.comes_and_goes(subject text, come text, looks_like text, go text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+	before text := pg_temp.said(subject);
+BEGIN
+	EXECUTE come;
+	RETURN NEXT matches(pg_temp.said(subject), looks_like, subject || ': ' || come);
+	RETURN NEXT is((SELECT count(*)::int FROM evq_check('0 s') c WHERE c.subject = comes_and_goes.subject AND c.severity <> 'ok' AND advice IS NULL), 0,
+		'... with advice');
+	EXECUTE go;
+	RETURN NEXT is(pg_temp.said(subject), before, '... and goes: ' || go);
+END
+$$;
+
+SELECT set_eq($$SELECT DISTINCT subject FROM evq_check()$$, ARRAY['dispatcher', 'ring', 'clock', 'version', 'flows', 'event types', 'schedules',
+	'notifications', 'snapshots', 'prepared transactions', 'autovacuum', 'bloat', 'durability', 'tables', 'privileges'], 'each subject is told of');
+SELECT results_eq($$SELECT severity, subject, finding FROM evq_check() WHERE severity <> 'ok' AND subject NOT IN ('durability', 'autovacuum')$$,
+	$$VALUES ('error', 'dispatcher', 'dispatchers are switched off')$$, 'nothing is wrong with a new installation but that its dispatcher is off here');
+SELECT throws_ok('SELECT evq_check(NULL)', 'EQ006');
+SELECT throws_ok($$SELECT evq_check('-1 s')$$, 'EQ006');
+
+-- Privileges.
+CREATE ROLE evq_test_other;
+SELECT pg_temp.comes_and_goes('privileges', 'GRANT ' || what, looks_like, 'REVOKE ' || replace(what, ' TO ', ' FROM ')) FROM (VALUES
+	('SELECT ON evq.event TO PUBLIC', 'error: PUBLIC has SELECT on evq.event$'),
+	('SELECT ON evq.events TO PUBLIC', 'error: PUBLIC has SELECT on evq.events$'),
+	('EXECUTE ON FUNCTION evq_tick() TO PUBLIC', 'error: PUBLIC has EXECUTE on public.evq_tick\(\)$'),
+	('USAGE ON SCHEMA evq TO PUBLIC', 'error: PUBLIC has USAGE on schema evq$'),
+	('USAGE ON TYPE evq.acquired TO PUBLIC', 'error: PUBLIC has USAGE on evq.acquired$'),
+	('TRIGGER, REFERENCES ON evq.event_history TO evq_test_other', 'error: evq_test_other has REFERENCES, TRIGGER on evq.event_history$'),
+	('UPDATE (state) ON evq.event TO evq_test_other', 'error: evq_test_other has UPDATE on evq.event.state$'),
+	('USAGE ON SEQUENCE evq.flow_flow_no_seq TO evq_test_other', 'error: evq_test_other has USAGE on evq.flow_flow_no_seq$'),
+	('CREATE ON SCHEMA evq TO evq_test_other', 'error: evq_test_other has CREATE on schema evq$')) v(what, looks_like);
+SELECT is(pg_temp.said('privileges'), 'ok', 'all is as before');
+SELECT pg_temp.comes_and_goes('privileges', 'ALTER VIEW evq.queue OWNER TO evq_test_other', 'error: evq.queue belongs to evq_test_other',
+	format('ALTER VIEW evq.queue OWNER TO %I', current_user));
+SELECT pg_temp.comes_and_goes('privileges', 'ALTER FUNCTION evq_event(uuid) RESET search_path', 'error: public.evq_event\(uuid\) runs with its owner''s rights',
+	'ALTER FUNCTION evq_event(uuid) SET search_path = pg_catalog, pg_temp');
+SELECT evq_configure('A', 'F', attempt_delays => '{0 s}') \g /dev/null
+SELECT evq_grant_worker('evq_test_other', 'F') \g /dev/null
+SELECT pg_temp.comes_and_goes('privileges', 'ALTER ROLE evq_test_other RENAME TO evq_test_another',
+	'warning: a restriction of role evq_test_other is left, which is called evq_test_another by now', 'ALTER ROLE evq_test_another RENAME TO evq_test_other');
+SELECT pg_temp.comes_and_goes('privileges', 'DROP ROLE evq_test_other',
+	'warning: a restriction of role evq_test_other is left, which does not exist', $$SELECT evq_revoke_worker('evq_test_other')$$);
+
+-- Tables.
+CREATE FUNCTION public.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+SELECT pg_temp.comes_and_goes('tables', come, looks_like, go) FROM (VALUES
+	('CREATE TRIGGER mine AFTER INSERT ON evq.event EXECUTE FUNCTION public.nothing()', '^error: evq.event has a trigger, mine$', 'DROP TRIGGER mine ON evq.event'),
+	('CREATE RULE mine AS ON INSERT TO evq.event_error DO ALSO SELECT 1', '^error: evq.event_error has a rule, mine$', 'DROP RULE mine ON evq.event_error'),
+	('ALTER TABLE evq.event ENABLE ROW LEVEL SECURITY', '^error: evq.event has row security$', 'ALTER TABLE evq.event DISABLE ROW LEVEL SECURITY'),
+	('CREATE POLICY mine ON evq.event', '^error: evq.event has row security$', 'DROP POLICY mine ON evq.event'),
+	('ALTER TABLE evq.event SET UNLOGGED', '^error: evq.event is not logged', 'ALTER TABLE evq.event SET LOGGED'),
+	('CREATE TABLE public.heir () INHERITS (evq.event)', '^error: public.heir inherits from evq.event$', 'DROP TABLE public.heir'),
+	('CREATE TABLE evq.mine ()', '^warning: evq.mine in schema evq is not evq''s$', 'DROP TABLE evq.mine'),
+	('CREATE INDEX mine ON evq.event (state)', '^warning: index evq.mine makes', 'DROP INDEX evq.mine'),
+	('CREATE INDEX mine ON evq.event (flow_id) WHERE worker IS NULL', '^warning: index evq.mine makes', 'DROP INDEX evq.mine')) v(come, looks_like, go);
+SELECT is(pg_temp.said('tables'), 'ok', 'nothing is left');
+
+-- The server.
+SELECT pg_temp.comes_and_goes('autovacuum', 'ALTER TABLE evq.event SET (autovacuum_enabled = off)', 'error: it is off for evq.event', 'ALTER TABLE evq.event RESET (autovacuum_enabled)');
+SELECT pg_temp.comes_and_goes('durability', 'SET synchronous_commit = off', 'warning: synchronous_commit is off: ', 'RESET synchronous_commit');
+SELECT pg_temp.comes_and_goes('durability', 'ALTER DATABASE check_up SET synchronous_commit = off', 'warning: synchronous_commit is off in database check_up: ',
+	'ALTER DATABASE check_up RESET synchronous_commit');
+SELECT pg_temp.comes_and_goes('durability', 'ALTER ROLE evq_worker SET synchronous_commit = off', 'warning: synchronous_commit is off for role evq_worker: ',
+	'ALTER ROLE evq_worker RESET synchronous_commit');
+SELECT pg_temp.comes_and_goes('version', $$UPDATE pg_extension SET extversion = '0.0.1' WHERE extname = 'evq'$$, '^error: the library is version .*, the extension in this database 0.0.1',
+	$$UPDATE pg_extension SET extversion = (SELECT default_version FROM pg_available_extensions WHERE name = 'evq') WHERE extname = 'evq'$$);
+
+-- Dead rows.
+ALTER TABLE evq.event SET (autovacuum_enabled = off);
+SELECT count(evq_publish('A', NULL, n::text)) FROM generate_series(1, 2000) n;
+BEGIN; -- so that none can be pruned meanwhile
+SELECT format('UPDATE evq.event SET worker = %L', n) FROM generate_series(1, 51) n \gexec
+COMMIT;
+SELECT pg_stat_force_next_flush() \g /dev/null
+SELECT matches(pg_temp.said('bloat'), '^warning: evq.event has 1\d{5} dead rows beside 2000 live ones; it was never vacuumed automatically$', 'bloat: dead rows');
+VACUUM evq.event;
+SELECT pg_stat_force_next_flush() \g /dev/null
+SELECT is(pg_temp.said('bloat'), 'ok', '... are removed');
+ALTER TABLE evq.event RESET (autovacuum_enabled);
+SELECT count(evq_cancel(event_id)) FROM evq.event;
+
+-- A prepared transaction, and its snapshot.
+SELECT is(pg_temp.said('prepared transactions'), 'ok', 'no prepared transaction');
+BEGIN;
+SELECT evq_publish('A', NULL, 'prepared') \g /dev/null
+PREPARE TRANSACTION 'evq test';
+SELECT matches(pg_temp.said('prepared transactions'), $$^warning: transaction 'evq test' of .* is prepared since$$, 'a prepared transaction');
+SELECT is(pg_temp.said('prepared transactions', '1 hour'), 'ok', '... may last for a while');
+ROLLBACK PREPARED 'evq test';
+SELECT is(pg_temp.said('prepared transactions'), 'ok', '... and is gone');
+
+-- The clock. The ids of events tell when they were published.
+SET evq.debug_clock_offset = 3600;
+SELECT evq_publish('A', NULL, 'future') AS id \gset
+RESET evq.debug_clock_offset;
+SELECT is(pg_temp.said('clock'), 'error: there are events published in the future: the clock was ahead and went back', 'clock: events of the future');
+SELECT evq_cancel(:'id') \g /dev/null
+SELECT is(pg_temp.said('clock'), 'ok', '... are done');
+SELECT pg_temp.comes_and_goes('clock', $$INSERT INTO evq.epoch VALUES (-1, 0, 0, 0, 0, now() + interval '1 day')$$, 'error: the permits'' epoch began at .*, in the future',
+	'DELETE FROM evq.epoch WHERE epoch = -1');
+
+-- Work.
+SELECT pg_temp.comes_and_goes('event types', $$UPDATE evq.event_type SET on_fail_event_type = 'NONE' WHERE event_type = 'A'$$,
+	'^error: the on-fail event type NONE of A is not configured in its flow$', $$SELECT evq_configure('A', on_fail_event_type => '')$$);
+SELECT pg_temp.comes_and_goes('event types', $$UPDATE evq.event_type SET flow_no = -1 WHERE event_type = 'A'$$,
+	'^error: A belongs to no flow$', $$SELECT evq_configure('A', 'F')$$);
+SELECT evq_publish('A', NULL, 'due') AS id \gset
+SELECT matches(pg_temp.said('flows'), '^warning: in flow F an event has been due since .*, and no worker holds one$', 'flows: nobody works');
+SELECT is(pg_temp.said('flows', '1 hour'), 'ok', '... which may last for a while');
+SELECT is(pg_temp.said('event types'), 'ok', 'its type is not suspended');
+SELECT evq_suspend_event_type('A') \g /dev/null
+SELECT is(pg_temp.said('flows'), 'ok', '... nor does it, while its type is suspended');
+SELECT matches(pg_temp.said('event types'), '^warning: A is suspended, and .*events of it wait$', '... of which is told');
+SELECT evq_unsuspend_event_type('A') \g /dev/null
+SELECT is(pg_temp.said('event types'), 'ok', '... until it is not');
+SELECT evq_publish('A', NULL, 'due too') AS other \gset
+SELECT count(*) FROM evq_acquire(:'id');
+SELECT matches(pg_temp.said('flows'), '^warning: in flow F an event has been due since .*: its workers do not keep up', 'flows: somebody works');
+SELECT evq_succeed(:'id'), evq_cancel(:'other') \g /dev/null
+SELECT is(pg_temp.said('flows'), 'ok', '... it is done');
+
+-- Schedules, where there are any.
+SELECT is(pg_temp.said('schedules'), 'ok', 'schedules');
+
+-- For the monitor too; it costs no scan of a table of events.
+SET ROLE evq_monitor;
+SELECT isnt_empty('SELECT * FROM public.evq_check()', 'the monitor may call it');
+RESET ROLE;
+SELECT pg_stat_force_next_flush() \g /dev/null
+CREATE TEMP TABLE scans AS SELECT relname, seq_scan FROM pg_stat_all_tables WHERE schemaname = 'evq' AND relname ~ '^event_(history|error|payload)|^event$|^idempotency$';
+SELECT count(*) FROM evq_check();
+SELECT pg_stat_force_next_flush() \g /dev/null
+SELECT set_eq('TABLE scans', 'SELECT s.relname, s.seq_scan FROM pg_stat_all_tables s JOIN scans c USING (relname) WHERE schemaname = ''evq''', 'no sequential scan');
+
+SELECT * FROM finish();
+\connect pgtap
+DROP DATABASE check_up;

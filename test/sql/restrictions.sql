@@ -1,0 +1,162 @@
+-- Roles that may work on, or publish into, some flows only.
+\getenv srcdir PG_ABS_SRCDIR
+\set lab :srcdir /lab.psql
+\i :lab
+
+BEGIN; -- roles belong to the server: they go with the transaction
+CREATE ROLE evq_test_red;
+CREATE ROLE "evq_test Blue";
+CREATE ROLE evq_test_anybody IN ROLE evq_worker;
+CREATE ROLE evq_test_boss IN ROLE evq_operator, evq_test_red;
+GRANT USAGE ON SCHEMA lab TO PUBLIC;
+SELECT evq_configure('R', 'RED', on_fail_event_type => NULL) \gset
+SELECT evq_configure('B', 'BLUE') \gset
+SELECT evq_publish('R', NULL, 'r' || n, to_jsonb('red secret ' || n), idempotency_key => 'r' || n) FROM generate_series(1, 9) n \g /dev/null
+SELECT evq_publish('B', NULL, 'b' || n, to_jsonb('blue secret ' || n), idempotency_key => 'b' || n) FROM generate_series(1, 9) n \g /dev/null
+
+-- What is refused.
+CALL refused($$SELECT evq_grant_worker('evq_test_nobody', 'RED')$$);
+CALL refused($$SELECT evq_grant_worker(NULL, 'RED')$$);
+CALL refused($$SELECT evq_grant_worker('evq_test_red', 'GREEN')$$);
+CALL refused($$SELECT evq_grant_worker('evq_test_red', NULL)$$);
+CALL refused($$SELECT evq_grant_worker('evq_worker', 'RED')$$);
+CALL refused($$SELECT evq_grant_worker('evq_test_boss', 'RED')$$);
+CALL refused($$SELECT evq_grant_publisher(current_user, 'RED')$$);
+CALL refused($$SELECT evq_revoke_worker(NULL)$$);
+CALL refused($$SELECT evq_revoke_worker('evq_test_red', 'GREEN')$$);
+SELECT * FROM evq.restrictions;
+
+SELECT evq_grant_worker('evq_test_red', 'RED');
+SELECT evq_grant_worker('evq_test_red', 'RED');
+SELECT evq_grant_worker('evq_test Blue', 'BLUE'), evq_grant_publisher('evq_test Blue', 'BLUE');
+SELECT role_name, may, flow_types FROM evq.restrictions ORDER BY 1, 2;
+
+-- Its own flow: every verb.
+SET LOCAL ROLE evq_test_red;
+SELECT flow_id, payload FROM evq_acquire_next('RED', 4) ORDER BY flow_id;
+RESET ROLE;
+CREATE FUNCTION lab.ids(flow_ids text[]) RETURNS uuid[] LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, lab AS
+	'SELECT array_agg(lab.ev(f) ORDER BY n) FROM unnest(flow_ids) WITH ORDINALITY AS u (f, n)';
+CREATE FUNCTION lab.permits(flow_ids text[]) RETURNS bigint[] LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, lab AS
+	'SELECT array_agg(lab.permit(f) ORDER BY n) FROM unnest(flow_ids) WITH ORDINALITY AS u (f, n)';
+SET LOCAL ROLE evq_test_red;
+SELECT held, cancel_requested FROM evq_heartbeat(ids('{r1}'), permits('{r1}'));
+SELECT evq_release((ids('{r1}'))[1], (permits('{r1}'))[1]);
+SELECT payload FROM evq_acquire((ids('{r1}'))[1]);
+SELECT evq_suspend((ids('{r1}'))[1], (permits('{r1}'))[1]) IS NOT NULL AS suspended;
+SELECT evq_activate((ids('{r1}'))[1]);
+SELECT payload FROM evq_acquire((ids('{r1}'))[1]);
+SELECT evq_fail((ids('{r1}'))[1], 'no', (permits('{r1}'))[1]);
+SELECT accepted, state FROM evq_fail_many(ids('{r2}'), permits('{r2}'), 'no');
+SELECT evq_succeed((ids('{r3}'))[1], (permits('{r3}'))[1], spinoffs => '[{"event_type": "R"}]') IS NOT NULL AS succeeded;
+SELECT payload FROM evq_succeed_and_acquire('RED', ids('{r4}'), permits('{r4}'));
+SELECT accepted FROM evq_succeed_many(ids('{r5}'), permits('{r5}'));
+SELECT evq_snooze((ids('{r6}'))[1], (SELECT permit FROM evq_acquire((ids('{r6}'))[1])), now() + interval '1 min');
+SELECT count(*) > 0 AS pending FROM evq_pending('RED');
+SELECT DISTINCT flow_type FROM evq_counts();
+RESET ROLE;
+
+-- Another one: every verb is refused, whatever the event's state and the permit.
+SELECT evq_acquire_next('BLUE', 4) \g /dev/null
+SELECT evq_succeed(ev('b2'), permit('b2')) \g /dev/null
+SELECT evq_suspend(ev('b3'), permit('b3')) \g /dev/null
+SELECT evq_cancel(ev('b4')) \g /dev/null
+CREATE FUNCTION lab.as_role(role name, statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('SET LOCAL ROLE %I', role);
+	EXECUTE statement;
+	RESET ROLE;
+	RETURN 'done';
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE || ' ' || lab.masked(SQLERRM);
+END
+$$;
+CREATE TABLE lab.verbs (verb text);
+INSERT INTO lab.verbs VALUES
+	('SELECT * FROM evq_acquire(%1$L)'),
+	('SELECT * FROM evq_heartbeat(ARRAY[%1$L]::uuid[], ARRAY[%2$s])'),
+	('SELECT evq_succeed(%1$L, %2$s)'),
+	('SELECT evq_succeed(%1$L)'),
+	('SELECT * FROM evq_succeed_many(ARRAY[%1$L]::uuid[], ARRAY[%2$s])'),
+	('SELECT * FROM evq_succeed_and_acquire(''RED'', ARRAY[%1$L]::uuid[], ARRAY[%2$s])'),
+	('SELECT evq_fail(%1$L, ''no'', %2$s)'),
+	('SELECT evq_fail(%1$L, ''no'')'),
+	('SELECT * FROM evq_fail_many(ARRAY[%1$L]::uuid[], ARRAY[%2$s], ''no'')'),
+	('SELECT evq_snooze(%1$L, %2$s, now() + interval ''1 min'')'),
+	('SELECT evq_release(%1$L, %2$s)'),
+	('SELECT evq_suspend(%1$L, %2$s)'),
+	('SELECT evq_activate(%1$L)'),
+	('SELECT * FROM evq_http_acquire(%1$L, NULL, NULL, ''{}'')'),
+	('SELECT * FROM evq_http_succeed(%1$L, NULL, NULL, ''{"permit": "%2$s"}'')'),
+	('SELECT * FROM evq_http_fail(%1$L, NULL, NULL, ''{"permit": "%2$s", "error_message": "no"}'')'),
+	('SELECT * FROM evq_http_release(%1$L, NULL, NULL, ''{"permit": "%2$s"}'')'),
+	('SELECT * FROM evq_acquire_next(''BLUE'')'),
+	('SELECT * FROM evq_succeed_and_acquire(''BLUE'', ''{}'', ''{}'')'),
+	('SELECT * FROM evq_pending(''BLUE'')'),
+	('SELECT * FROM evq_http_acquire_next(''BLUE'', NULL, NULL, NULL)'),
+	('SELECT * FROM evq_http_pending(''BLUE'', NULL, NULL, NULL)');
+SELECT checksum() AS before \gset
+SELECT verb, array_agg(DISTINCT as_role('evq_test_red', format(verb, ev(flow_id), permit(flow_id)))) AS of_b1_to_b5
+FROM verbs, unnest('{b1, b2, b3, b4, b5}'::text[]) flow_id GROUP BY verb ORDER BY verb COLLATE "C";
+SELECT checksum() = :'before' AS nothing_changed;
+-- An event that does not exist is told from one of another flow by its error, and by nothing else.
+SELECT as_role('evq_test_red', 'SELECT evq_succeed(gen_random_uuid())');
+CREATE FUNCTION lab.refused_as(role name, statement text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('SET LOCAL ROLE %I', role);
+	CALL lab.refused(statement);
+	RESET ROLE;
+END
+$$;
+SELECT refused_as('evq_test_red', format('SELECT evq_acquire(%L)', ev('b5')));
+SELECT refused_as('evq_test_red', $$SELECT evq_acquire_next('BLUE')$$);
+SELECT refused_as('evq_test_red', $$SELECT evq_pending('BLUE')$$);
+
+-- Publishing: a key of another flow finds nothing.
+SELECT refused_as('evq_test Blue', $$SELECT evq_publish('R', NULL, 'r1', '"red secret 1"', idempotency_key => 'r1')$$);
+SELECT as_role('evq_test Blue', statement) FROM unnest(ARRAY[
+	$$SELECT evq_publish('B', NULL, 'b', on_fail_event_type => 'B')$$,
+	$$SELECT evq_publish_many('B', NULL, '{b}', '{1}')$$,
+	$$SELECT evq_publish_many('[{"event_type": "B", "flow_id": "b"}, {"event_type": "R", "flow_id": "b"}]')$$,
+	$$SELECT evq_publish_many('R', NULL, '{b}', '{1}')$$,
+	$$SELECT evq_http_publish(NULL, NULL, NULL, '{"event_type": "R", "flow_id": "b"}')$$,
+	$$SELECT evq_http_publish_batch(NULL, NULL, NULL, '[{"event_type": "R", "flow_id": "b"}]')$$]) statement;
+
+-- Members are restricted with it, but operators; a plain member of evq_worker is not.
+CREATE ROLE evq_test_member IN ROLE evq_test_red, evq_worker;
+SELECT role, as_role(role, $$SELECT evq_acquire_next('BLUE')$$) AS blue, as_role(role, $$SELECT evq_acquire_next('RED')$$) AS red
+FROM unnest('{evq_test_member, evq_test_boss, evq_test_anybody}'::name[]) role;
+
+-- SECURITY DEFINER: its owner's restrictions count, as all of the owner's rights do.
+CREATE FUNCTION lab.next_blue() RETURNS SETOF evq.acquired LANGUAGE sql SECURITY DEFINER AS $$ SELECT * FROM public.evq_acquire_next('BLUE') $$;
+SELECT as_role('evq_test_red', 'SELECT lab.next_blue()') AS of_superuser;
+ALTER FUNCTION lab.next_blue() OWNER TO evq_test_red;
+SELECT as_role('evq_test Blue', 'SELECT lab.next_blue()') AS of_red;
+CALL refused('SELECT lab.next_blue()');
+
+-- A role that is renamed stays restricted; one that gets its name is restricted too.
+ALTER ROLE evq_test_red RENAME TO evq_test_crimson;
+CREATE ROLE evq_test_red IN ROLE evq_worker;
+SELECT role, as_role(role, $$SELECT evq_acquire_next('BLUE')$$) AS blue, as_role(role, $$SELECT evq_acquire_next('RED')$$) AS red
+FROM unnest('{evq_test_crimson, evq_test_red}'::name[]) role;
+DROP ROLE evq_test_red;
+ALTER ROLE evq_test_crimson RENAME TO evq_test_red;
+
+-- Without its last flow it may work on nothing.
+SELECT evq_grant_worker('evq_test_red', 'BLUE');
+SELECT as_role('evq_test_red', $$SELECT evq_acquire_next('BLUE')$$);
+SELECT evq_revoke_worker('evq_test_red', 'RED');
+SELECT evq_revoke_worker('evq_test_red', 'BLUE');
+SELECT * FROM evq.restrictions WHERE role_name = 'evq_test_red';
+SELECT as_role('evq_test_red', $$SELECT evq_acquire_next('RED')$$);
+-- The end of the restriction is the end of the membership.
+GRANT evq_test_anybody TO evq_test_red;
+CALL refused($$SELECT evq_revoke_worker('evq_test_red')$$);
+SELECT as_role('evq_test_red', $$SELECT evq_acquire_next('RED')$$);
+REVOKE evq_test_anybody FROM evq_test_red;
+SELECT evq_revoke_worker('evq_test_red');
+SELECT as_role('evq_test_red', $$SELECT evq_acquire_next('RED')$$);
+SELECT evq_revoke_publisher('evq_test Blue');
+SELECT as_role('evq_test Blue', $$SELECT evq_publish('B', NULL, 'b')$$);
+SELECT * FROM evq.restrictions;
+ROLLBACK;
