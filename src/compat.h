@@ -10,6 +10,8 @@
 #endif
 
 #if PG_VERSION_NUM >= 160000
+#include "access/tableam.h"
+
 typedef TU_UpdateIndexes EvqUpdateIndexes;
 #define EVQ_UPDATES_INDEXES(u) ((u) != TU_None)
 #define EVQ_INSERT_INDEX_TUPLES(info, slot, estate, update, updated) \
