@@ -33,8 +33,10 @@ typedef bool EvqUpdateIndexes;
 
 #if PG_VERSION_NUM >= 180000
 #define EVQ_INDEX_BEGINSCAN(heap, index, snapshot, keys) index_beginscan(heap, index, snapshot, NULL, keys, 0)
+#define EVQ_PRIMARY_KEY_INDEX(rel) RelationGetPrimaryKeyIndex(rel, false)
 #else
 #define EVQ_INDEX_BEGINSCAN(heap, index, snapshot, keys) index_beginscan(heap, index, snapshot, keys, 0)
+#define EVQ_PRIMARY_KEY_INDEX(rel) RelationGetPrimaryKeyIndex(rel)
 #endif
 
 #endif /* EVQ_COMPAT_H */
