@@ -131,7 +131,7 @@ TESTS = lint $(QUICK_TESTS)
 PG_CONFIG ?= pg_config
 export PG_CONFIG
 
-PROJECT_TARGETS = help check check-slow check-versions demo bench lint format dependencies
+PROJECT_TARGETS = help check check-slow check-versions check-package dist demo bench lint format dependencies
 
 ifneq (,$(filter $(PROJECT_TARGETS),$(MAKECMDGOALS)))
 
@@ -148,6 +148,8 @@ help:
 	@echo 'make check-slow     the long-running tests'
 	@echo 'make check-versions the tests on PostgreSQL 17 and 18, in folders of Debian releases that have them;'
 	@echo '                    as root; VERSIONS=17 takes this one only'
+	@echo 'make dist           pack the newest commit: evq-VERSION.tar.gz and .zip'
+	@echo 'make check-package  build the Debian packages from that and test what is in them'
 	@echo 'make demo           install what is needed and show evq at work on a throwaway server;'
 	@echo '                    DEMO_OPTS=--help lists its options'
 	@echo 'make bench          install what is needed and measure evq beside its peers on a throwaway server;'
@@ -169,6 +171,13 @@ check-slow: dependencies
 
 check-versions:
 	+@TESTS='$(TESTS)' scripts/check-versions $(VERSIONS)
+
+dist:
+	@scripts/dist
+
+check-package:
+	@scripts/install-dependencies debhelper postgresql-server-dev-all lintian dpkg-dev
+	+@scripts/check-package
 
 demo: dependencies
 	+@demo/run
