@@ -153,7 +153,7 @@ TESTS = lint $(QUICK_TESTS)
 PG_CONFIG ?= pg_config
 export PG_CONFIG
 
-PROJECT_TARGETS = help check check-slow demo bench lint format dependencies
+PROJECT_TARGETS = help check check-slow check-versions check-package dist demo bench lint format dependencies
 
 ifneq (,$(filter $(PROJECT_TARGETS),$(MAKECMDGOALS)))
 
@@ -168,6 +168,10 @@ help:
 	@echo 'make check TESTS="sql/NAME specs/NAME pgtap/NAME t/NAME lint"'
 	@echo '                    the same for these tests only'
 	@echo 'make check-slow     the long-running tests'
+	@echo 'make check-versions the tests on PostgreSQL 17 and 18, in folders of Debian releases that have them;'
+	@echo '                    as root; VERSIONS=17 takes this one only'
+	@echo 'make dist           pack the newest commit: evq-VERSION.tar.gz and .zip'
+	@echo 'make check-package  build the Debian packages from that and test what is in them'
 	@echo 'make demo           install what is needed and show evq at work on a throwaway server;'
 	@echo '                    DEMO_OPTS=--help lists its options'
 	@echo 'make bench          install what is needed and measure evq beside its peers on a throwaway server;'
@@ -186,6 +190,16 @@ check: dependencies
 
 check-slow: dependencies
 	+@test/run $(SLOW_TESTS)
+
+check-versions:
+	+@TESTS='$(TESTS)' scripts/check-versions $(VERSIONS)
+
+dist:
+	@scripts/dist
+
+check-package:
+	@scripts/install-dependencies debhelper postgresql-server-dev-all lintian dpkg-dev
+	+@scripts/check-package
 
 demo: dependencies
 	+@demo/run

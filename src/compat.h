@@ -10,6 +10,8 @@
 #endif
 
 #if PG_VERSION_NUM >= 160000
+#include "access/tableam.h"
+
 typedef TU_UpdateIndexes EvqUpdateIndexes;
 #define EVQ_UPDATES_INDEXES(u) ((u) != TU_None)
 #define EVQ_INSERT_INDEX_TUPLES(info, slot, estate, update, updated) \
@@ -31,8 +33,10 @@ typedef bool EvqUpdateIndexes;
 
 #if PG_VERSION_NUM >= 180000
 #define EVQ_INDEX_BEGINSCAN(heap, index, snapshot, keys) index_beginscan(heap, index, snapshot, NULL, keys, 0)
+#define EVQ_PRIMARY_KEY_INDEX(rel) RelationGetPrimaryKeyIndex(rel, false)
 #else
 #define EVQ_INDEX_BEGINSCAN(heap, index, snapshot, keys) index_beginscan(heap, index, snapshot, keys, 0)
+#define EVQ_PRIMARY_KEY_INDEX(rel) RelationGetPrimaryKeyIndex(rel)
 #endif
 
 #endif /* EVQ_COMPAT_H */

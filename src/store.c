@@ -468,7 +468,7 @@ use_key(Table *table)
 {
 	if (table->key == NULL)
 	{
-		Oid key = RelationGetPrimaryKeyIndex(table->rel);
+		Oid key = EVQ_PRIMARY_KEY_INDEX(table->rel);
 
 		if (!OidIsValid(key))
 			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -24,7 +24,7 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
--- PUBLIC.
+-- PUBLIC.  Types of arrays and of tables' rows, members of an extension since PostgreSQL 17, give nothing away.
 SELECT is_empty(
 	$$SELECT signature FROM functions JOIN pg_proc USING (oid), aclexplode(coalesce(proacl, acldefault('f', proowner))) a WHERE a.grantee = 0$$,
 	'no function for PUBLIC');
@@ -34,8 +34,9 @@ SELECT is_empty(
 SELECT is_empty($$SELECT FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner))) a WHERE nspname = 'evq' AND a.grantee = 0$$,
 	'no schema for PUBLIC');
 SELECT is_empty(
-	$$SELECT t.oid::regtype FROM pg_type t JOIN members ON classid = 'pg_type'::regclass AND objid = t.oid, aclexplode(coalesce(typacl, acldefault('T', typowner))) a
-	  WHERE a.grantee = 0$$,
+	$$SELECT t.oid::regtype FROM pg_type t JOIN members ON classid = 'pg_type'::regclass AND objid = t.oid
+	  LEFT JOIN pg_class c ON c.oid = t.typrelid CROSS JOIN aclexplode(coalesce(typacl, acldefault('T', typowner))) a
+	  WHERE a.grantee = 0 AND t.typcategory <> 'A' AND coalesce(c.relkind, 'c') = 'c'$$,
 	'no type for PUBLIC');
 
 -- Each role's functions.

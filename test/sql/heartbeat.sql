@@ -15,7 +15,7 @@ SELECT flow_id, held, cancel_requested, seconds(h.attempt_due_at - published_at)
 FROM evq_heartbeat(ARRAY[ev('a')], ARRAY[permit('a')]) h JOIN evq.events USING (event_id);
 SELECT permit('a') = :permit AS same_permit;
 SELECT * FROM held;
-SELECT flow_id, held FROM evq_heartbeat(ARRAY[ev('b'), ev('c')], ARRAY[permit('b'), permit('c')], '3 min') JOIN evq.events USING (event_id);
+SELECT flow_id, held FROM evq_heartbeat(ARRAY[ev('b'), ev('c')], ARRAY[permit('b'), permit('c')], '3 min') JOIN evq.events USING (event_id) ORDER BY flow_id;
 SELECT * FROM held;
 
 -- The engine leaves an extended permit alone, and ends the others.
