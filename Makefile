@@ -16,6 +16,7 @@ SQL_PARTS = \
 	040_publish \
 	050_work \
 	060_operate \
+	064_history \
 	065_pause \
 	070_configure \
 	072_restrict \
@@ -25,12 +26,11 @@ SQL_PARTS = \
 	078_schedule_verbs \
 	080_inspect \
 	082_schedules \
-	081_check_objects \
-	082_check_server \
-	083_check_work \
-	084_check \
-	085_metrics \
-	087_history \
+	083_check_objects \
+	084_check_server \
+	085_check_work \
+	086_check \
+	088_metrics \
 	090_engine \
 	091_http_values \
 	092_http_work \

@@ -4,7 +4,7 @@
  *
  * The dispatcher starts it now and then, so that nothing it does delays a
  * dispatch; it ends when it is done. What there is to do is written in SQL
- * (sql/parts/087_history.sql, 077_schedule_run.sql), in steps, each a transaction. It may be ended
+ * (sql/parts/064_history.sql, 077_schedule_run.sql), in steps, each a transaction. It may be ended
  * at any moment: the next one goes on from the tables.
  */
 #include "postgres.h"

@@ -44,7 +44,7 @@ CREATE TABLE evq.event_payload (
 COMMENT ON TABLE evq.event_payload IS 'Payloads that are large or come with headers: no transition rewrites them; read all payloads through evq.payloads';
 
 -- The columns of evq.event, two of them with another meaning, and then the outcome.
--- Housekeeping makes a partition for each stretch of time (see 087_history); each has
+-- Housekeeping makes a partition for each stretch of time (see 064_history); each has
 -- the indexes of the default one, which holds what finished before its partition was made.
 CREATE TABLE evq.event_history (
 	event_id uuid NOT NULL,

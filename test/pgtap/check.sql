@@ -1,4 +1,4 @@
--- The doctor: every finding appears with its fault and goes away with it. What takes a dispatcher is in t/013_check.pl.
+-- The doctor: every finding appears with its fault and goes away with it. What takes a dispatcher is in t/015_check.pl.
 -- Commits, statistics and settings of a database are needed, so this has one of its own.
 CREATE DATABASE check_up;
 \connect check_up
@@ -26,6 +26,8 @@ $$;
 
 SELECT set_eq($$SELECT DISTINCT subject FROM evq_check()$$, ARRAY['dispatcher', 'ring', 'clock', 'version', 'flows', 'event types', 'schedules',
 	'notifications', 'snapshots', 'prepared transactions', 'autovacuum', 'bloat', 'durability', 'tables', 'privileges'], 'each subject is told of');
+SELECT matches(pg_temp.said('tables'), '^warning: the history has no partition for now', 'no housekeeping, no partitions');
+SELECT ok(partitions_dropped = 0, 'evq_purge() makes them') FROM evq_purge();
 SELECT results_eq($$SELECT severity, subject, finding FROM evq_check() WHERE severity <> 'ok' AND subject NOT IN ('durability', 'autovacuum')$$,
 	$$VALUES ('error', 'dispatcher', 'dispatchers are switched off')$$, 'nothing is wrong with a new installation but that its dispatcher is off here');
 SELECT throws_ok('SELECT evq_check(NULL)', 'EQ006');
@@ -135,6 +137,10 @@ SELECT is(pg_temp.said('flows'), 'ok', '... it is done');
 
 -- Schedules, where there are any.
 SELECT is(pg_temp.said('schedules'), 'ok', 'schedules');
+SELECT lives_ok($$SELECT evq_configure('TICK', 'TICKING'), evq_schedule('ticking', '@hourly', 'TICK', NULL, 'case', make_job => false)$$, 'a schedule');
+SELECT pg_temp.comes_and_goes('schedules', $$UPDATE evq.schedule SET last_error = 'EQ001: unknown event type', last_error_at = now()$$,
+	'^error: schedule ticking published nothing at .*EQ001', $$UPDATE evq.schedule SET last_error = NULL$$);
+SELECT pg_temp.comes_and_goes('schedules', $$UPDATE evq.schedule SET last_error = 'no'$$, '^error: schedule ticking', $$SELECT evq_unschedule('ticking', false)$$);
 
 -- For the monitor too; it costs no scan of a table of events.
 SET ROLE evq_monitor;

@@ -13,7 +13,7 @@ CREATE VIEW lab.functions AS
 SELECT p.oid, p.proname::text AS name, p.pronargs AS count, p.proargnames AS names, string_to_array(p.proargtypes::text, ' ')::oid[] AS types
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'evq'
-WHERE p.proname ~ '^evq_' AND p.proname !~ '^evq_http_';
+WHERE p.proname ~ '^evq_' AND p.proname !~ '^evq_http_' AND p.proname <> 'evq_pause';
 
 -- All NULL.
 SELECT name, count, sqlstate(format('SELECT %I(%s)', name, (SELECT string_agg('NULL::' || t::regtype, ', ') FROM unnest(types) t)))

@@ -56,14 +56,14 @@ $$;
 COMMENT ON FUNCTION evq.check_privileges() IS 'Findings: who has rights on evq''s objects that nobody should have';
 
 CREATE FUNCTION evq.check_tables() RETURNS SETOF evq.finding
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp ROWS 10
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp ROWS 10
 AS $$
 WITH relation AS (
 	SELECT c.* FROM pg_class c WHERE c.relnamespace = 'evq'::regnamespace AND c.relkind IN ('r', 'p'))
 SELECT 'error', 'tables', format('%s has a trigger, %I', t.tgrelid::regclass, t.tgname),
 	'Drop it: evq writes its tables without firing triggers, and refuses to where there are some.'
 FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid
-WHERE NOT t.tgisinternal AND t.tgfoid <> 'evq.configuration_changed'::regproc
+WHERE NOT t.tgisinternal AND t.tgfoid NOT IN ('evq.configuration_changed'::regproc, 'evq.pause_changed'::regproc)
 UNION ALL
 SELECT 'error', 'tables', format('%s has a rule, %I', w.ev_class::regclass, w.rulename), 'Drop it: evq''s own code does not heed it.'
 FROM pg_rewrite w JOIN relation r ON r.oid = w.ev_class
@@ -71,6 +71,10 @@ UNION ALL
 SELECT 'error', 'tables', format('%s has row security', r.oid::regclass),
 	format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY and drop its policies: functions and views of evq decide who sees what.', r.oid::regclass)
 FROM relation r WHERE r.relrowsecurity OR EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = r.oid)
+UNION ALL
+SELECT 'warning', 'tables', 'the history has no partition for now: events finish into evq.event_history_default',
+	'SELECT evq_purge() makes it; the server''s log says why the engine''s housekeeping does not.'
+WHERE NOT EXISTS (SELECT FROM evq.history_partitions() p WHERE p.from_at <= clock_timestamp() AND p.to_at > clock_timestamp())
 UNION ALL
 SELECT 'error', 'tables', format('%s is not logged: it is empty after a crash', r.oid::regclass), format('ALTER TABLE %s SET LOGGED.', r.oid::regclass)
 FROM relation r WHERE r.relpersistence <> 'p'

@@ -57,7 +57,6 @@ CREATE FUNCTION evq.check_work(patience interval) RETURNS SETOF evq.finding
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp ROWS 5
 AS $$
 DECLARE
-	schedule jsonb;
 BEGIN
 	RETURN QUERY
 	WITH counter AS MATERIALIZED (SELECT c.* FROM evq.counters() c WHERE (SELECT s.running FROM @extschema@.evq_status() s)),
@@ -97,16 +96,11 @@ BEGIN
 		SELECT FROM evq.event_type o WHERE o.event_type = t.on_fail_event_type AND o.flow_no = t.flow_no AND NOT o.dropped)
 	UNION ALL
 	SELECT 'error', 'event types', format('%s belongs to no flow', t.event_type), format('Configure it again: evq_configure(%L, flow_type).', t.event_type)
-	FROM evq.event_type t WHERE NOT t.dropped AND NOT EXISTS (SELECT FROM evq.flow f WHERE f.flow_no = t.flow_no);
-
-	IF to_regclass('evq.schedule') IS NOT NULL THEN
-		FOR schedule IN EXECUTE 'SELECT to_jsonb(s) FROM evq.schedule s' LOOP
-			CONTINUE WHEN schedule ->> 'last_error' IS NULL OR (schedule ->> 'is_paused')::boolean;
-			RETURN NEXT ROW('error', 'schedules', format('schedule %s published nothing at %s: %s', schedule ->> 'name',
-					schedule ->> 'last_error_at', schedule ->> 'last_error'),
-				'Correct what its error names; the next time it runs is its next try.')::evq.finding;
-		END LOOP;
-	END IF;
+	FROM evq.event_type t WHERE NOT t.dropped AND NOT EXISTS (SELECT FROM evq.flow f WHERE f.flow_no = t.flow_no)
+	UNION ALL
+	SELECT 'error', 'schedules', format('schedule %s published nothing at %s: %s', s.name, s.last_error_at, s.last_error),
+		'Correct what its error names; the next time it runs is its next try.'
+	FROM evq.schedule s WHERE s.last_error IS NOT NULL AND NOT s.is_paused;
 END
 $$;
 COMMENT ON FUNCTION evq.check_work(interval) IS 'Findings: work that does not get done';
