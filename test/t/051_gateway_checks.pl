@@ -151,7 +151,7 @@ my $length = length $body;
 sub raw_status { my ($name, $bytes, $status) = @_; return status($name, $gateway->raw($bytes), $status) }
 
 # closes(NAME, BYTES, STATUS): and what follows on the connection is not taken for a request. STATUS '' = without an
-# answer.
+# answer; 'A|B' = A, or B where libmicrohttpd 1.0 refuses it by itself.
 sub closes
 {
 	my ($name, $bytes, $status) = @_;
@@ -159,7 +159,8 @@ sub closes
 
 	syswrite $socket, $bytes . "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
 	my $all = Evq::Gateway::read_until($socket, sub { 0 });
-	like($all, $status ne '' ? qr{^HTTP/1\.1 $status } : qr{^$}, $name);
+	my $allowed = join '|', map { $_ eq '' ? '^$' : "^HTTP/1\\.1 $_ " } split /\|/, $status, -1;
+	like($all, $status eq '' ? qr{^$} : qr{$allowed}, $name);
 	unlike($all, qr{HTTP/1\.1 200}, '... and the connection ends');
 	return;
 }
@@ -168,10 +169,14 @@ closes('CL and TE', "POST /api/events HTTP/1.1\r\n${head}Content-Length: $length
 closes('TE and CL', "POST /api/events HTTP/1.1\r\n${head}Transfer-Encoding: chunked\r\nContent-Length: $length\r\n\r\n0\r\n\r\n", 400);
 closes('two CL', "POST /api/events HTTP/1.1\r\n${head}Content-Length: $length\r\nContent-Length: 0\r\n\r\n$body", 400);
 closes('two equal CL', "POST /api/events HTTP/1.1\r\n${head}Content-Length: $length\r\nContent-Length: $length\r\n\r\n$body", 400);
-closes("CL $_", "POST /api/events HTTP/1.1\r\n${head}Content-Length: $_\r\n\r\n$body", 400) for "+$length", "-$length", "$length, $length", "0x$length", "$length ", "$length\t1";
+closes("CL $_", "POST /api/events HTTP/1.1\r\n${head}Content-Length: $_\r\n\r\n$body", 400) for "+$length", "-$length", "$length, $length", "0x$length", "$length\t1";
+# A blank at the end is no part of the value. libmicrohttpd before 1.0 takes it for one, and it is refused.
+my $trimmed = $body =~ s/smuggled/trimmed/r;
+like($gateway->raw("POST /api/events HTTP/1.1\r\n${head}Content-Length: " . length($trimmed) . " \r\n\r\n$trimmed")->{status},
+	qr/^(400|201)$/, 'CL and a blank');
 closes('chunked', "POST /api/events HTTP/1.1\r\n${head}Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 411);
-closes('another TE', "POST /api/events HTTP/1.1\r\n${head}Transfer-Encoding: xchunked\r\n\r\n", 411);
-closes('two TE', "POST /api/events HTTP/1.1\r\n${head}Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400);
+closes('another TE', "POST /api/events HTTP/1.1\r\n${head}Transfer-Encoding: xchunked\r\n\r\n", '411|501|400');
+closes('two TE', "POST /api/events HTTP/1.1\r\n${head}Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", '400|501');
 closes('a bare LF after the request line', "GET /api/flows HTTP/1.1\n${head}\r\n", 400);
 closes('a bare LF after a header', "GET /api/flows HTTP/1.1\r\nHost: localhost\nX: y\r\n\r\n", 400);
 closes('a bare LF after the last header', "GET /api/flows HTTP/1.1\r\n${head}X: y\n\r\n", 400);
@@ -186,11 +191,11 @@ closes('a control character in a header', "GET /api/flows HTTP/1.1\r\n${head}X: 
 closes('two Hosts', "GET /api/flows HTTP/1.1\r\n${head}Host: localhost\r\n\r\n", 400);
 closes('two keys', "GET /api/flows HTTP/1.1\r\n${head}Idempotency-Key: a\r\nIdempotency-Key: b\r\n\r\n", 400);
 closes('two Authorizations', "GET /api/flows HTTP/1.1\r\n${head}Authorization: x\r\n\r\n", 400);
-closes('a target with blanks', "GET /api/flows /x HTTP/1.1\r\n${head}\r\n", '');
+closes('a target with blanks', "GET /api/flows /x HTTP/1.1\r\n${head}\r\n", '|400');
 closes('not HTTP', "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", '');
 closes('a body too large', "POST /api/events HTTP/1.1\r\n${head}Content-Length: 4097\r\n\r\n" . 'x' x 4097, 413);
 closes('a body far too large', "POST /api/events HTTP/1.1\r\n${head}Content-Length: 999999999999\r\n\r\n", 413);
-closes('a body beyond numbers', "POST /api/events HTTP/1.1\r\n${head}Content-Length: 99999999999999999999\r\n\r\n", 413);
+closes('a body beyond numbers', "POST /api/events HTTP/1.1\r\n${head}Content-Length: 99999999999999999999\r\n\r\n", '413|400');
 raw_status('a body as large as may be', "POST /api/events HTTP/1.1\r\n${head}Content-Length: 4096\r\n\r\n" . ' ' x 4096, 400);
 raw_status('a giant header', "GET /api/flows HTTP/1.1\r\n${head}X: " . 'x' x 20000 . "\r\n\r\n", 431);
 raw_status('many headers', "GET /api/flows HTTP/1.1\r\n${head}" . join('', map { "X-$_: y\r\n" } 1 .. 2000) . "\r\n", 431);
