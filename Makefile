@@ -44,6 +44,29 @@ SQL_PARTS = \
 	099_mcp \
 	100_privileges
 
+# What an upgrade from the release before adds to sql/upgrades/: parts that are new, and those whose functions and
+# views take the place of the old ones.
+UPGRADE_FROM = 0.1
+UPGRADE_NEW = \
+	064_history \
+	065_pause \
+	072_restrict \
+	075_schedule \
+	076_schedule_job \
+	077_schedule_run \
+	078_schedule_verbs
+UPGRADE_REPLACED = \
+	080_inspect \
+	088_metrics
+UPGRADE_NEW_AFTER = \
+	082_schedules \
+	083_check_objects \
+	084_check_server \
+	085_check_work \
+	086_check \
+	093_http_schedules \
+	100_privileges
+
 # Every test, by kind; the runner's name for it is its path below test/.
 REGRESS = \
 	acquire \
@@ -122,6 +145,7 @@ TAP = \
 	013_schedule.pl \
 	014_history.pl \
 	015_check.pl \
+	016_upgrade.pl \
 	020_crash.pl \
 	021_restart.pl \
 	022_promotion.pl \
@@ -222,7 +246,9 @@ else
 MODULE_big = evq
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 INSTALL_SCRIPT_SQL = sql/evq--$(EVQ_VERSION).sql
-DATA_built = $(INSTALL_SCRIPT_SQL)
+UPGRADE_SCRIPT_SQL = sql/evq--$(UPGRADE_FROM)--$(EVQ_VERSION).sql
+DATA = $(wildcard sql/releases/*.sql)
+DATA_built = $(INSTALL_SCRIPT_SQL) $(UPGRADE_SCRIPT_SQL)
 
 REGRESS_OPTS = --inputdir=test --load-extension=evq
 ISOLATION_OPTS = --inputdir=test --outputdir=. --load-extension=evq
@@ -251,6 +277,13 @@ include $(PGXS)
 $(OBJS): $(wildcard src/*.h)
 src/inspect.o: override CPPFLAGS += -DEVQ_VERSION='"$(EVQ_VERSION)"'
 src/inspect.o: evq.control
+
+replaced = sed 's/^CREATE \(FUNCTION\|VIEW\)/CREATE OR REPLACE \1/' $(1:%=sql/parts/%.sql)
+$(UPGRADE_SCRIPT_SQL): sql/upgrades/$(UPGRADE_FROM)--$(EVQ_VERSION).sql $(SQL_PARTS:%=sql/parts/%.sql) evq.control Makefile
+	{ printf '%s\n' '\echo Use "ALTER EXTENSION evq UPDATE" to load this file. \quit'; \
+	  cat $< $(UPGRADE_NEW:%=sql/parts/%.sql); $(call replaced,$(UPGRADE_REPLACED)); \
+	  cat $(UPGRADE_NEW_AFTER:%=sql/parts/%.sql); } > $@.tmp
+	mv $@.tmp $@
 
 $(INSTALL_SCRIPT_SQL): $(SQL_PARTS:%=sql/parts/%.sql) evq.control Makefile
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION evq" to load this file. \quit'; cat $(filter %.sql,$^); } > $@.tmp

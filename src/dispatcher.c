@@ -48,6 +48,7 @@
 #define RECOUNT_RETRY_MS 250
 
 static EvqPlace *place;
+static int64 house_due_at;                     /* by the clock that nobody turns back */
 static volatile sig_atomic_t is_interruptible; /* what runs can be canceled: its error is caught */
 
 /* Describes the worker for the launcher to register. */
@@ -218,7 +219,10 @@ heed_requests(void)
 	if (leave || !evq_enabled)
 		proc_exit(0);
 	if (check_extension)
+	{
 		require_extension();
+		house_due_at = 0;
+	}
 }
 
 /* ---------- turns ---------- */
@@ -368,13 +372,12 @@ look_after_counters(void)
 static void
 look_after_house(void)
 {
-	static int64 next_at; /* by the clock that nobody turns back */
 	int64 now = evq_clock_monotonic();
 
-	next_at = Min(next_at, now + (int64) evq_housekeeping_interval * 1000);
-	if (now < next_at)
+	house_due_at = Min(house_due_at, now + (int64) evq_housekeeping_interval * 1000);
+	if (now < house_due_at)
 		return;
-	next_at = now + (int64) evq_housekeeping_interval * 1000;
+	house_due_at = now + (int64) evq_housekeeping_interval * 1000;
 	evq_housekeeper_start(MyDatabaseId, place - evq_shared->places);
 }
 

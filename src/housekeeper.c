@@ -79,7 +79,7 @@ run_step(const char *query)
 	PG_TRY();
 	{
 		evq_background_begin(query);
-		if (evq_store_exists())
+		if (evq_store_keeps_house())
 			more = evq_store_ask(query);
 		evq_background_end();
 	}

@@ -1655,6 +1655,15 @@ evq_store_count_live(EvqLiveCount **counts)
 
 /* ---------- housekeeping ---------- */
 
+/* Is the extension of a version that has tables to keep in order? */
+bool
+evq_store_keeps_house(void)
+{
+	Oid schema = get_namespace_oid("evq", true);
+
+	return OidIsValid(schema) && OidIsValid(get_relname_relid("housekeeping", schema));
+}
+
 /* Runs a query as the owner of the extension; returns its only column, a boolean. */
 bool
 evq_store_ask(const char *query)

@@ -137,6 +137,7 @@ extern void evq_store_put_counters(const EvqReading *readings, int count);
 extern int evq_store_count_live(EvqLiveCount **counts);
 
 /* housekeeping */
+extern bool evq_store_keeps_house(void);
 extern bool evq_store_ask(const char *query);
 extern Oid evq_store_history_relid(void);
 

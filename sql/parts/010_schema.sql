@@ -14,6 +14,11 @@ CREATE TYPE evq.event_state AS ENUM (
 COMMENT ON TYPE evq.event_state IS
 	'State of an event; the first four are live, the last four are final';
 
+CREATE TYPE evq.pending_event AS (
+	event_id uuid, event_type text, flow_type text, flow_id text, state evq.event_state,
+	attempt int, attempts_left int, priority int, published_at timestamptz, attempt_scheduled_at timestamptz, due_at timestamptz);
+COMMENT ON TYPE evq.pending_event IS 'An event that waits for a worker';
+
 -- Roles belong to the whole server and outlive the extension, so another
 -- database may have made them already.
 DO $$

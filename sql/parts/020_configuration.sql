@@ -1,4 +1,4 @@
--- Configuration: one row a flow, one row an event type, one row a role that is held to some flows.
+-- Configuration: one row a flow, one row an event type.
 
 CREATE TABLE evq.flow (
 	flow_no int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -61,18 +61,6 @@ COMMENT ON COLUMN evq.event_type.max_payload_bytes IS 'Largest payload, as jsonb
 COMMENT ON COLUMN evq.event_type.retention IS 'How long a finished event is kept';
 COMMENT ON COLUMN evq.event_type.dropped IS 'Kept only to name old events';
 
--- By name, for a dump, and by oid, for a role that was renamed; src/config.c reads both.
-CREATE TABLE evq.restriction (
-	role_name name NOT NULL,
-	may text NOT NULL CHECK (may IN ('publish', 'work')),
-	role_oid oid NOT NULL,
-	flow_nos int[] NOT NULL CHECK (pg_catalog.array_position(flow_nos, NULL) IS NULL),
-	CONSTRAINT restriction_pkey PRIMARY KEY (role_name, may)
-);
-COMMENT ON TABLE evq.restriction IS 'Roles that may publish into, or work on, some flows only; read it through evq.restrictions';
-COMMENT ON COLUMN evq.restriction.flow_nos IS 'These flows; empty = none';
-
-SELECT pg_catalog.pg_extension_config_dump('evq.restriction', '');
 SELECT pg_catalog.pg_extension_config_dump('evq.flow', '');
 SELECT pg_catalog.pg_extension_config_dump('evq.flow_flow_no_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('evq.event_type', '');
@@ -88,6 +76,4 @@ COMMENT ON FUNCTION evq.configuration_changed() IS
 CREATE TRIGGER flow_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON evq.flow
 	FOR EACH STATEMENT EXECUTE FUNCTION evq.configuration_changed();
 CREATE TRIGGER event_type_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON evq.event_type
-	FOR EACH STATEMENT EXECUTE FUNCTION evq.configuration_changed();
-CREATE TRIGGER restriction_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON evq.restriction
 	FOR EACH STATEMENT EXECUTE FUNCTION evq.configuration_changed();

@@ -109,11 +109,6 @@ GROUP BY f.flow_type, t.event_type;
 COMMENT ON VIEW evq.blocked_flows IS
 'What holds events up: in ordered flows the event that the others of a flow_id wait for; full flows and suspended types, with flow_id NULL';
 
-CREATE TYPE evq.pending_event AS (
-	event_id uuid, event_type text, flow_type text, flow_id text, state evq.event_state,
-	attempt int, attempts_left int, priority int, published_at timestamptz, attempt_scheduled_at timestamptz, due_at timestamptz);
-COMMENT ON TYPE evq.pending_event IS 'An event that waits for a worker';
-
 CREATE FUNCTION @extschema@.evq_pending(flow_type text, max_events int DEFAULT 100)
 RETURNS SETOF evq.pending_event LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 100
 AS $$

@@ -1,0 +1,119 @@
+# From release 0.1 to this version, by ALTER EXTENSION, with events in flight: nothing is lost, and what is there then is what a new installation has.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Evq::Test;
+use Test::More;
+
+my $node = make_server('main', "evq.poll_interval = '200ms'");
+my $version = $node->safe_psql('postgres', q{SELECT default_version FROM pg_available_extensions WHERE name = 'evq'});
+make_database($node, 'fresh');
+
+sub run { return $node->safe_psql('old', @_) }
+
+# ---------- the old version under the new library ----------
+
+$node->safe_psql('postgres', 'CREATE DATABASE old');
+run(q{
+	CREATE EXTENSION evq VERSION '0.1';
+	SELECT evq_configure('job', 'FLOW', lifespan => '1 day', attempt_timeout => '1 hour', attempt_delays => '{0}');
+	SELECT evq_configure('load', 'LOAD', lifespan => '1 day', attempt_delays => '{0}')});
+wait_for_dispatcher($node, 'old');
+is(run('SELECT evq_version()'), '0.1', 'version 0.1');
+my %event = map { $_ => publish($node, 'old', "jsonb_build_object('name', '$_', 'text', repeat('x', 1000)), idempotency_key => 'key of $_'") }
+  qw(waiting held done failed suspended);
+wait_for_state($node, 'old', $event{$_}, 'dispatched') for sort keys %event;
+run(qq{
+	SELECT evq_succeed('$event{done}', permit, '{"answer": 42}') FROM evq_acquire('$event{done}');
+	SELECT evq_fail('$event{failed}', 'no', permit, retryable => false) FROM evq_acquire('$event{failed}');
+	SELECT evq_suspend('$event{suspended}', permit) FROM evq_acquire('$event{suspended}')});
+my $permit = run("SELECT permit FROM evq_acquire('$event{held}', 'a worker')");
+is(run("SELECT state FROM evq.events WHERE event_id = '$event{done}'"), 'succeeded', 'works');
+is(run("SELECT evq_succeed('$event{done}', permit) FROM evq.events WHERE event_id = '$event{done}'"), '{}', 'and knows what is done');
+is(run("SELECT problem FROM evq_status()"), '', 'without complaint');
+my $before = run('SELECT event_id, event_type, flow_id, state, published_at, finished_at, result FROM evq.events ORDER BY 1');
+my $payloads = run('SELECT * FROM evq.payloads ORDER BY 1');
+
+# ---------- upgraded while publishers and workers are at it ----------
+
+my $upgrade = session($node, 'old');
+my @stress = map { $node->background_psql('old', on_error_stop => 1) } 1 .. 3;
+for my $session (@stress)
+{
+	$session->{stdin} .= q{
+DO $$ BEGIN FOR i IN 1 .. 200 LOOP
+	PERFORM evq_publish('load', NULL, 'case ' || n) FROM generate_series(1, 5) n;
+	PERFORM evq_succeed(event_id, permit) FROM evq_acquire_next('LOAD', 5);
+	COMMIT;
+END LOOP; END $$;
+SELECT 'finished';
+};
+	$session->{run}->pump_nb;
+}
+ok(poll_until('load', sub { run("SELECT count(*) FROM evq.events WHERE event_type = 'load' AND finished_at IS NOT NULL") > 50 }), 'the load has begun');
+$upgrade->query_safe('ALTER EXTENSION evq UPDATE');
+is(run('SELECT evq_version()'), $version, "version $version");
+ok(poll_until('end of load', sub { $_->{run}->pump_nb for @stress; run("SELECT count(*) FROM evq.events WHERE event_type = 'load'") == 3000 }), 'publishers and workers went through it');
+ok(poll_until('events', sub { run("SELECT count(evq_succeed(event_id, permit)) FROM evq_acquire_next('LOAD', 1000)");
+	run("SELECT count(*) FROM evq.event WHERE event_type_no = (SELECT event_type_no FROM evq.event_type WHERE event_type = 'load')") == 0 }), 'all are worked off');
+is(run("SELECT count(*), count(DISTINCT event_id) FROM evq.events WHERE event_type = 'load' AND state = 'succeeded'"), '3000|3000', 'each succeeded once');
+end_session($upgrade);
+$_->quit for @stress;
+
+# ---------- what was there ----------
+
+is(run("SELECT event_id, event_type, flow_id, state, published_at, finished_at, result FROM evq.events WHERE event_type <> 'load' ORDER BY 1"), $before, 'the events of before are there');
+is(run("SELECT * FROM evq.payloads WHERE event_id = ANY ('{" . join(',', values %event) . "}') ORDER BY 1"), $payloads, 'with their payloads');
+is(publish($node, 'old', "jsonb_build_object('name', 'done', 'text', repeat('x', 1000)), idempotency_key => 'key of done'"), $event{done}, 'and keys');
+is(run("SELECT evq_succeed('$event{held}', $permit)"), '{}', 'a permit of before holds');
+is(run("SELECT evq_succeed('$event{done}', permit) FROM evq.events WHERE event_id = '$event{done}'"), '{}', 'a success of before can be repeated');
+run("SELECT evq_retry('$event{failed}'), evq_activate('$event{suspended}')");
+ok(wait_for_state($node, 'old', $event{$_}, 'dispatched'), "$_: goes on") for qw(failed suspended);
+is(run("SELECT payload->>'name' FROM evq_acquire('$event{waiting}')"), 'waiting', 'what waited is acquired');
+ok(poll_until('partitions', sub { run('SELECT count(*) FROM evq.history_partitions()') > 1 }), 'partitions are made');
+run("SELECT evq_configure('load', retention => '0 s'), evq_configure('job', retention => '30 days')");
+run('SELECT evq_purge()');
+is(run("SELECT count(*) FILTER (WHERE event_type = 'load'), count(*) FILTER (WHERE event_type = 'job') FROM evq.events WHERE finished_at IS NOT NULL"), '0|2', 'retention reaches what finished before');
+
+# ---------- the same as new ----------
+
+# Every object with all that is known of it, but what differs between any two databases.
+my $catalog = q{
+	WITH member AS (SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'evq' AND d.refclassid = 'pg_extension'::regclass WHERE d.deptype = 'e'),
+	relation AS (SELECT c.* FROM pg_class c JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid)
+	SELECT 'function ' || p.oid::regprocedure || ' ' || pg_get_functiondef(p.oid) || coalesce(p.proacl::text, '') || coalesce(obj_description(p.oid, 'pg_proc'), '') FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
+	UNION ALL SELECT concat_ws(' ', 'relation', r.oid::regclass, r.relkind, r.relpersistence, r.relispartition, r.reloptions, r.relacl, obj_description(r.oid, 'pg_class'), pg_get_expr(r.relpartbound, r.oid), pg_get_partkeydef(r.oid),
+		CASE r.relkind WHEN 'v' THEN pg_get_viewdef(r.oid) END) FROM relation r
+	UNION ALL SELECT concat_ws(' ', 'column', r.oid::regclass, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attstorage, a.attislocal, a.attinhcount, pg_get_expr(d.adbin, d.adrelid), col_description(r.oid, a.attnum))
+		FROM relation r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 LEFT JOIN pg_attrdef d ON d.adrelid = r.oid AND d.adnum = a.attnum
+	UNION ALL SELECT concat_ws(' ', 'index', pg_get_indexdef(i.indexrelid), i.indisvalid) FROM pg_index i JOIN relation r ON r.oid = i.indrelid
+	UNION ALL SELECT concat_ws(' ', 'constraint', r.oid::regclass, c.conname, pg_get_constraintdef(c.oid)) FROM pg_constraint c JOIN relation r ON r.oid = c.conrelid
+	UNION ALL SELECT concat_ws(' ', 'trigger', pg_get_triggerdef(t.oid)) FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid
+	UNION ALL SELECT concat_ws(' ', 'type', t.oid::regtype, t.typtype, t.typacl, obj_description(t.oid, 'pg_type'), (SELECT string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid),
+		(SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = t.typrelid AND t.typtype = 'c'))
+		FROM pg_type t JOIN member m ON m.classid = 'pg_type'::regclass AND m.objid = t.oid
+	UNION ALL SELECT 'schema ' || n.nspname || n.nspacl::text || obj_description(n.oid, 'pg_namespace') FROM pg_namespace n JOIN member m ON m.classid = 'pg_namespace'::regclass AND m.objid = n.oid
+	UNION ALL SELECT 'other member ' || pg_describe_object(m.classid, m.objid, 0) FROM member m WHERE m.classid NOT IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_type'::regclass, 'pg_namespace'::regclass)
+	UNION ALL SELECT 'dumped ' || c::regclass FROM pg_extension, unnest(extconfig) c WHERE extname = 'evq'
+	ORDER BY 1};
+my @new = split /\n(?=(?:function|relation|column|index|constraint|trigger|type|schema|other member|dumped) )/, $node->safe_psql('fresh', $catalog);
+my @old = split /\n(?=(?:function|relation|column|index|constraint|trigger|type|schema|other member|dumped) )/, run($catalog);
+cmp_ok(scalar @new, '>', 500, scalar(@new) . ' things are known of the extension');
+my %is_new = map { $_ => 1 } @new;
+my %is_old = map { $_ => 1 } @old;
+is(join("\n", grep { !$is_old{$_} } @new), '', 'nothing is missing after the upgrade');
+is(join("\n", grep { !$is_new{$_} } @old), '', 'nothing is left over');
+
+# ---------- dump and restore of what was upgraded ----------
+
+my $folder = $node->basedir;
+$node->command_ok([ 'pg_dump', '--dbname', $node->connstr('old'), '--file', "$folder/dump", '--format', 'custom' ], 'pg_dump');
+$node->safe_psql('postgres', 'CREATE DATABASE restored TEMPLATE template0');
+$node->command_ok([ 'pg_restore', '--exit-on-error', '--dbname', $node->connstr('restored'), "$folder/dump" ], 'pg_restore');
+is($node->safe_psql('restored', 'SELECT count(*) FROM evq.events'), run('SELECT count(*) FROM evq.events'), 'has all events');
+
+$node->stop;
+done_testing();
