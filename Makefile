@@ -146,6 +146,7 @@ TAP = \
 	014_history.pl \
 	015_check.pl \
 	016_upgrade.pl \
+	017_point_in_time.pl \
 	020_crash.pl \
 	021_restart.pl \
 	022_promotion.pl \
