@@ -147,6 +147,7 @@ TAP = \
 	015_check.pl \
 	016_upgrade.pl \
 	017_point_in_time.pl \
+	018_drain.pl \
 	020_crash.pl \
 	021_restart.pl \
 	022_promotion.pl \

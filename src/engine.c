@@ -63,6 +63,15 @@
 /* When to look again at a row that somebody else is changing. */
 #define BUSY_DELAY (USECS_PER_SEC / 10)
 
+/*
+ * A push flow with so many events ready, out of whose offers workers have taken
+ * some within this time, is drained; for so long an event is on offer there
+ * before it is dispatched after all.
+ */
+#define DRAIN_BACKLOG 100
+#define DRAIN_FRESH (USECS_PER_SEC / 20)
+#define DRAIN_TIMEOUT USECS_PER_SEC
+
 /* Above this share of the notification queue nothing is notified: offers time out and are repeated. */
 #define MAX_QUEUE_USAGE 0.9
 
@@ -754,7 +763,34 @@ add_message(Work *work, const char *channel, char *text)
 	work->messages = lappend(work->messages, message);
 }
 
-/* Offers an event of a pull flow; false = the flow can have no offer. */
+/*
+ * Do workers come for the backlog of this push flow by themselves? Then its
+ * events are put on offer as those of a pull flow, for to mark and to notify
+ * each of them would only keep the workers waiting.
+ */
+static bool
+is_drained(Work *work, EvqTrackedFlow *tracked_flow, const EvqFlow *flow)
+{
+	uint64 taken;
+
+	if (flow->pull || flow->ordered || flow->max_processing > 0 || !keeps_offer(work->engine) ||
+		tracked_flow->count[EVQ_TRACK_READY] < DRAIN_BACKLOG)
+		return false;
+	taken = evq_ready_taken(work->engine->place->ready, flow->flow_no);
+	if (taken != tracked_flow->taken)
+		tracked_flow->taken_at = work->now;
+	tracked_flow->taken = taken;
+	return work->now - tracked_flow->taken_at < DRAIN_FRESH;
+}
+
+static bool
+may_offer(const Work *work, const EvqTracked *tracked, const EvqFlow *flow)
+{
+	return flow->pull ||
+		   (!tracked->offered_before && evq_track_use_flow(work->engine->track, flow->flow_no)->is_drained);
+}
+
+/* Offers an event without a dispatch; false = its flow can have no offer. */
 static bool
 offer_ready(Work *work, EvqTracked *tracked, const EvqFlow *flow)
 {
@@ -764,11 +800,12 @@ offer_ready(Work *work, EvqTracked *tracked, const EvqFlow *flow)
 	if (!offer(engine, &tracked->facts, &was_empty))
 		return false;
 	/* One wake-up when work comes, and again when nobody came for it. */
-	if (was_empty || tracked->offered_before)
+	if (flow->pull && (was_empty || tracked->offered_before))
 		evq_track_use_flow(engine->track, flow->flow_no)->tell_ready = true;
 	tracked->offered_before = true;
 	evq_track_set(engine->track, tracked, EVQ_TRACK_OFFERED,
-				  Min(evq_retry_add(work->now, flow->dispatch_timeout), tracked->facts.due_at));
+				  Min(evq_retry_add(work->now, flow->pull ? flow->dispatch_timeout : DRAIN_TIMEOUT),
+					  tracked->facts.due_at));
 	work->turn->dispatched++;
 	return true;
 }
@@ -788,7 +825,7 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 		evq_track_remove(engine->track, tracked);
 		return;
 	}
-	if (flow->pull && !tracked->facts.ordered && offer_ready(work, tracked, flow))
+	if (!tracked->facts.ordered && may_offer(work, tracked, flow) && offer_ready(work, tracked, flow))
 		return;
 
 	if (!evq_store_fetch(work->store, &tracked->event_id, &event))
@@ -893,6 +930,7 @@ dispatch_flows(Work *work)
 			continue;
 		tracked_flow->max_dispatched = flow->max_dispatched;
 		tracked_flow->max_processing = flow->max_processing;
+		tracked_flow->is_drained = is_drained(work, tracked_flow, flow);
 		for (int n = 0; n < share && evq_track_has_room(tracked_flow) &&
 						(tracked = evq_track_first_ready(tracked_flow)) != NULL;
 			 n++)

@@ -217,7 +217,22 @@ evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type_nos, int e
 			}
 			index = next;
 		}
+		queue->taken += count;
 	}
 	LWLockRelease(ready->lock);
 	return count;
+}
+
+/* How many events workers have taken out of a flow's queue. */
+uint64
+evq_ready_taken(EvqReady *ready, int32 flow_no)
+{
+	EvqReadyQueue *queue;
+	uint64 taken;
+
+	LWLockAcquire(ready->lock, LW_SHARED);
+	queue = find_queue(ready, flow_no);
+	taken = queue == NULL || queue->flow_no != flow_no ? 0 : queue->taken;
+	LWLockRelease(ready->lock);
+	return taken;
 }

@@ -40,6 +40,7 @@ typedef struct EvqReadyQueue
 	int32 first;
 	int32 last;
 	int32 count;
+	uint64 taken; /* by workers, since the queue is this flow's */
 } EvqReadyQueue;
 
 typedef struct EvqReady
@@ -60,5 +61,7 @@ extern bool evq_ready_push(EvqReady *ready, int32 flow_no, int32 event_type_no, 
 extern void evq_ready_remove(EvqReady *ready, const pg_uuid_t *event_id);
 extern int evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type_nos, int event_type_count,
 						 EvqReadyTaken *taken, int max);
+
+extern uint64 evq_ready_taken(EvqReady *ready, int32 flow_no);
 
 #endif /* EVQ_READY_H */

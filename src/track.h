@@ -17,7 +17,7 @@ typedef enum EvqTrackState
 {
 	EVQ_TRACK_WAITING, /* awaiting_processing, not due yet */
 	EVQ_TRACK_READY,   /* awaiting_processing, due, in its flow's queue */
-	EVQ_TRACK_OFFERED, /* awaiting_processing, on offer in a pull flow */
+	EVQ_TRACK_OFFERED, /* awaiting_processing, on offer in a pull flow, or in one that is drained */
 	EVQ_TRACK_DISPATCHED,
 	EVQ_TRACK_PROCESSING,
 	EVQ_TRACK_SUSPENDED,
@@ -32,7 +32,7 @@ typedef struct EvqTracked
 	TimestampTz timer_at; /* when to look at it again */
 	pairingheap_node timer_node;
 	pairingheap_node ready_node;
-	bool offered_before; /* in a pull flow, and nobody took it */
+	bool offered_before; /* without a dispatch, and nobody took it */
 	uint32 seen_in_pass; /* the last pass that came by, or that was under way when it was told of */
 	char *flow_id;       /* of an ordered event that was dispatched from here; NULL = unknown */
 } EvqTracked;
@@ -44,6 +44,9 @@ typedef struct EvqTrackedFlow
 	int count[EVQ_TRACK_STATES];
 	int max_dispatched;        /* the limits as last seen; 0 = not seen yet */
 	int max_processing;        /* 0 = none */
+	uint64 taken;              /* by workers, out of what is on offer */
+	TimestampTz taken_at;      /* when that was last seen to grow */
+	bool is_drained;           /* in this turn; see is_drained() in engine.c */
 	bool tell_ready;           /* events were put on offer: listeners are to be told */
 	TimestampTz first_live_at; /* the earliest scheduled event that the last pass met, less a margin */
 	TimestampTz due_since; /* of the longest waiting event that this pass met; infinity = none, as the next */
