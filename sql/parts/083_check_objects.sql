@@ -26,8 +26,10 @@ acl AS (
 		aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
 	UNION ALL
 	SELECT t.oid::regtype::text, t.typowner, 't', a.grantee, a.privilege_type
-	FROM pg_type t JOIN member m ON m.classid = 'pg_type'::regclass AND m.objid = t.oid,
-		aclexplode(coalesce(t.typacl, acldefault('T', t.typowner))) a)
+	-- Newer versions list the row and array types of members as members too: they show nothing that a table does not.
+	FROM pg_type t JOIN member m ON m.classid = 'pg_type'::regclass AND m.objid = t.oid LEFT JOIN pg_class c ON c.oid = t.typrelid
+	CROSS JOIN aclexplode(coalesce(t.typacl, acldefault('T', t.typowner))) a
+	WHERE t.typcategory <> 'A' AND coalesce(c.relkind, 'c') = 'c')
 
 SELECT 'error', 'privileges',
 	format('%s has %s on %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,

@@ -213,6 +213,7 @@ $node->command_ok([ 'pg_restore', '--exit-on-error', '--dbname', $node->connstr(
 	no warnings 'redefine';
 	*run = sub { return $node->safe_psql('restored', $_[0]) };
 }
+run('SELECT evq_resume()');
 wait_for_dispatcher($node, 'restored');
 run(q{SELECT evq_publish('job', NULL, 'new')});
 ok(poll_until('an event is acquired', sub { run(q{SELECT count(*) FROM evq_acquire_next('FLOW')}) eq '1' }), 'the restored database works');
