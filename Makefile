@@ -35,6 +35,7 @@ SQL_PARTS = \
 	091_http_values \
 	092_http_work \
 	093_http_read \
+	093_http_flow \
 	093_http_schedules \
 	094_mcp_checks \
 	095_mcp_worker_tools \
@@ -64,6 +65,7 @@ UPGRADE_NEW_AFTER = \
 	084_check_server \
 	085_check_work \
 	086_check \
+	093_http_flow \
 	093_http_schedules \
 	100_privileges
 

@@ -25,6 +25,7 @@ const Route routes[] = {
 	{"POST", "/api/flows/{flow}/acquire", ROUTE_CALL, 200, "evq_http_acquire_next"},
 	{"GET", "/api/counts", ROUTE_CALL, 200, "evq_http_counts"},
 	{"GET", "/api/flows", ROUTE_CALL, 200, "evq_http_flows"},
+	{"PUT", "/api/flows/{flow}", ROUTE_CALL, 200, "evq_http_configure_flow"},
 	{"GET", "/api/event-types", ROUTE_CALL, 200, "evq_http_event_types"},
 	{"PUT", "/api/event-types/{type}", ROUTE_CALL, 200, "evq_http_configure"},
 	{"POST", "/api/event-types/{type}/suspend", ROUTE_CALL, 200, "evq_http_suspend_event_type"},

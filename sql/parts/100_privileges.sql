@@ -110,6 +110,7 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_http_events(text, jsonb, jsonb, jsonb),
 	@extschema@.evq_http_errors(text, jsonb, jsonb, jsonb),
 	@extschema@.evq_http_configure(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_configure_flow(text, jsonb, jsonb, jsonb),
 	@extschema@.evq_http_suspend_event_type(text, jsonb, jsonb, jsonb),
 	@extschema@.evq_http_unsuspend_event_type(text, jsonb, jsonb, jsonb),
 	@extschema@.evq_http_pause_schedule(text, jsonb, jsonb, jsonb),

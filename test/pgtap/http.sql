@@ -195,6 +195,16 @@ SELECT matches(pg_temp.error('configure', '{"on_fail_event_type": "NONE_SUCH"}',
 SELECT is(pg_temp.call('suspend_event_type', NULL, 'NEW') ->> 'is_suspended', 'true', 'suspend_event_type');
 SELECT is(pg_temp.call('unsuspend_event_type', NULL, 'NEW') ->> 'is_suspended', 'false', 'unsuspend_event_type');
 SELECT matches(pg_temp.error(verb, NULL, 'NONE_SUCH'), '^EQ001 ', verb || ': unknown type') FROM unnest('{suspend_event_type, unsuspend_event_type}'::text[]) verb;
+SELECT pg_temp.call('configure_flow', '{"channel": "ch_new", "max_dispatched": 50, "max_processing": 5, "dispatch_timeout": 45, "delivery": "pull", "ordered": true, "notify_payload": true}', 'FLOW_NEW') AS answer \gset
+SELECT is(:'answer'::jsonb, (SELECT to_jsonb(f) FROM evq.flows f WHERE flow_type = 'FLOW_NEW'), 'configure_flow answers the row');
+SELECT results_eq($$SELECT channel, max_dispatched, max_processing, dispatch_timeout, delivery, ordered, notify_payload FROM evq.flows WHERE flow_type = 'FLOW_NEW'$$,
+	$$VALUES ('ch_new', 50, 5, interval '45 s', 'pull', true, true)$$, 'configure_flow: what was asked for');
+SELECT is(pg_temp.call('configure_flow', '{"max_dispatched": 60}', 'FLOW_NEW'), :'answer'::jsonb || '{"max_dispatched": 60}', 'configure_flow leaves the rest');
+SELECT is(pg_temp.call('configure_flow', '{"max_processing": 0}', 'FLOW_NEW') -> 'max_processing', 'null', 'configure_flow: 0 is no limit');
+SELECT matches(pg_temp.error('configure_flow', body, 'FLOW_NEW'), '^EQ006 ', 'configure_flow: ' || body) FROM unnest(ARRAY['{"max_dispatched": 0}', '{"max_dispatched": "many"}',
+	'{"max_processing": -1}', '{"dispatch_timeout": "-1 s"}', '{"delivery": "post"}', '{"ordered": "yes"}', '{"notify_payload": 1}', '{"channel": "evq_events"}', '{"channel": 1}', '{"flow_type": "X"}', '[]']) body;
+SELECT matches(pg_temp.error('configure_flow', NULL, 'bad name'), '^EQ006 ', 'configure_flow: a bad name');
+SELECT is((SELECT to_jsonb(f) FROM evq.flows f WHERE flow_type = 'FLOW_NEW'), :'answer'::jsonb || '{"max_dispatched": 60, "max_processing": null}', 'configure_flow: what is refused changes nothing');
 
 -- Schedules.
 SELECT evq_schedule('hourly', '@hourly', 'STEP', NULL, 'scheduled', '{"secret": 1}', make_job => false);
@@ -237,7 +247,7 @@ FROM unnest('{evq_publisher, evq_worker, evq_operator, evq_monitor}'::text[]) ro
 	('worker', 'fail', '{"permit": PERMIT, "error_message": "no", "retry_in": 1}', NULL), ('worker', 'heartbeat', '{"permit": PERMIT}', NULL),
 	('worker', 'suspend', '{"permit": PERMIT}', NULL), ('worker', 'release', '{"permit": PERMIT}', NULL),
 	('none', 'cancel', NULL, NULL), ('none', 'event', NULL, NULL), ('none', 'events', NULL, NULL), ('none', 'errors', NULL, NULL),
-	('none', 'configure', '{}', 'STEP'), ('none', 'suspend_event_type', NULL, 'STEP'), ('none', 'unsuspend_event_type', NULL, 'STEP'),
+	('none', 'configure', '{}', 'STEP'), ('none', 'configure_flow', '{}', 'FLOW_H'), ('none', 'suspend_event_type', NULL, 'STEP'), ('none', 'unsuspend_event_type', NULL, 'STEP'),
 	('worker|monitor', 'pending', NULL, 'FLOW_H'), ('worker|monitor', 'counts', NULL, NULL), ('worker|monitor', 'health', NULL, NULL),
 	('monitor', 'schedules', NULL, NULL), ('none', 'pause_schedule', NULL, 'hourly'), ('none', 'resume_schedule', NULL, 'hourly'), ('none', 'run_schedule', NULL, 'hourly'),
 	('publisher|worker|monitor', 'flows', NULL, NULL), ('publisher|worker|monitor', 'event_types', NULL, NULL)) routes (may, verb, body, target)

@@ -165,6 +165,7 @@ INSERT INTO granted VALUES
 	('evq_http_events', false, false, true, false),
 	('evq_http_errors', false, false, true, false),
 	('evq_http_configure', false, false, true, false),
+	('evq_http_configure_flow', false, false, true, false),
 	('evq_http_suspend_event_type', false, false, true, false),
 	('evq_http_unsuspend_event_type', false, false, true, false),
 	('evq_http_pause_schedule', false, false, true, false),

@@ -111,6 +111,7 @@ SELECT set_eq(
 	'evq_http_run_schedule(target text, query jsonb, headers jsonb, body jsonb) jsonb',
 	'evq_http_health(target text, query jsonb, headers jsonb, body jsonb) jsonb',
 	'evq_http_configure(target text, query jsonb, headers jsonb, body jsonb) jsonb',
+	'evq_http_configure_flow(target text, query jsonb, headers jsonb, body jsonb) jsonb',
 	'evq_http_suspend_event_type(target text, query jsonb, headers jsonb, body jsonb) jsonb',
 	'evq_http_unsuspend_event_type(target text, query jsonb, headers jsonb, body jsonb) jsonb'],
 	'functions that users call');

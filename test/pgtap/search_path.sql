@@ -112,6 +112,7 @@ SELECT lives_ok(format('SELECT pg_temp.attacked(%L)', statement), statement) FRO
 	$$SELECT public.evq_http_flows(NULL, '{"after": "A"}', '{}', NULL), public.evq_http_event_types(NULL, '{"after": "A"}', '{}', NULL)$$,
 	$$SELECT public.evq_http_health(NULL, '{}', '{}', NULL)$$,
 	$$SELECT public.evq_http_configure('HOSTILE', '{}', '{}', '{"lifespan": 3600, "attempt_delays": [0, "1 s"], "jitter": 0}')$$,
+	$$SELECT public.evq_http_configure_flow('HOSTILE', '{}', '{}', '{"dispatch_timeout": "30 s", "max_dispatched": 1000, "ordered": false}')$$,
 	$$SELECT public.evq_http_suspend_event_type('HOSTILE', '{}', '{}', NULL), public.evq_http_unsuspend_event_type('HOSTILE', '{}', '{}', NULL)$$,
 	$$SELECT public.evq_schedule('hostile', '@hourly', 'HOSTILE', NULL, 'seven', '{"n": 1}', 'all', 1::int2, 'FAILED', false)$$,
 	$$SELECT public.evq_pause_schedule('hostile'), public.evq_resume_schedule('hostile'), evq.run_due_schedule('hostile'), evq.catch_up_schedules()$$,

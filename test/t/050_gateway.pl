@@ -153,6 +153,9 @@ answers('configure', $gateway->call('PUT', '/api/event-types/NEW.TYPE', { flow_t
 	{ event_type => 'NEW.TYPE', max_attempts => 5, lifespan => '02:00:00' });
 refuses('configure: out of range', $gateway->call('PUT', '/api/event-types/NEW.TYPE', { max_attempts => 0 }), 400, 'EQ006');
 refuses('configure: a bad name', $gateway->call('PUT', '/api/event-types/bad%20name', { flow_type => 'FLOW_B' }), 400, 'EQ006');
+answers('configure a flow', $gateway->call('PUT', '/api/flows/FLOW_D', { max_dispatched => 20, dispatch_timeout => '45 s' }), 200,
+	{ flow_type => 'FLOW_D', channel => 'evq_flow_d', max_dispatched => 20, dispatch_timeout => '00:00:45' });
+refuses('configure a flow: out of range', $gateway->call('PUT', '/api/flows/FLOW_D', { max_dispatched => 0 }), 400, 'EQ006');
 answers('suspend a type', $gateway->post('/api/event-types/NEW.TYPE/suspend'), 200, { is_suspended => JSON::PP::true });
 answers('unsuspend it', $gateway->post('/api/event-types/NEW.TYPE/unsuspend'), 200, { is_suspended => JSON::PP::false });
 refuses('suspend no type', $gateway->post('/api/event-types/NONE_SUCH/suspend'), 400, 'EQ001');

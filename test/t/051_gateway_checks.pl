@@ -88,6 +88,7 @@ my @routes = (
 	[ 'none', 'GET', "/api/events/$event", undef, 200 ],
 	[ 'none', 'GET', '/api/events', undef, 200 ],
 	[ 'none', 'PUT', '/api/event-types/STEP', {}, 200 ],
+	[ 'none', 'PUT', '/api/flows/FLOW_B', {}, 200 ],
 	[ 'none', 'POST', '/api/event-types/STEP/unsuspend', undef, 200 ],
 	[ 'monitor', 'GET', '/api/schedules', undef, 200 ],
 	[ 'none', 'POST', '/api/schedules/nightly/run', undef, 201 ],
