@@ -238,6 +238,38 @@ pass('slow readers are dropped');
 is_deeply([ grep { $_ ne 'reset' && $_ ne 'split' } events_until($stream, $events[-1]) ], \@events, 'one that is not slow has had everything');
 is($gateway->get('/health')->{status}, 200, 'and the gateway is well');
 
+# ---------- many readers ----------
+
+# Kilobytes of the gateway in memory.
+sub memory { return slurp_file("/proc/$gateway->{pid}/status") =~ /^VmRSS:\s+(\d+) kB/m ? $1 : die 'no VmRSS' }
+
+my $crowd = 1000;
+my $first_gateway = $gateway;
+# So many sockets on either side.
+SKIP:
+{
+	my ($files) = slurp_file('/proc/self/limits') =~ /^Max open files\s+(\d+)/m;
+	skip "no $crowd open files are allowed", 4 if $files < $crowd + 50;
+	$gateway = Evq::Gateway->new_ready($node, '--max-connections', $crowd + 50, '--max-connections-per-client', 0, '--log-level', 'warning');
+	my $before = memory();
+	my @crowd = map { open_stream() } 1 .. $crowd;
+	is(clients('sse'), $crowd, "$crowd readers");
+	my $connected = memory();
+	my @heard = announce(1);
+	is((grep { (events_until($_, $heard[-1]))[-1] eq $heard[-1] } @crowd), $crowd, 'each hears of an event');
+	for (1 .. 20)
+	{
+		@heard = announce(1, 1000);
+		Evq::Gateway::read_until($_->{socket}, sub { $_[0] =~ /"event_id": "$heard[-1]"/ && $_[0] =~ /\n\n\r\n\z/ }) for @crowd;
+	}
+	note sprintf('memory in kB: %d, with %d readers %d, after more messages %d', $before, $crowd, $connected, memory());
+	cmp_ok(memory() - $before, '<', 64 * $crowd, 'memory: less than 64 kB a reader');
+	close $_->{socket} for @crowd;
+	wait_for_clients('sse', 0);
+	is($gateway->stop, 0, 'and it stops');
+}
+$gateway = $first_gateway;
+
 # ---------- the database goes and comes ----------
 
 $node->stop('fast');
