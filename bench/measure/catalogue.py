@@ -2,8 +2,10 @@
 import functools
 from typing import Callable, NamedTuple
 
+import gateway
 import metrics
 from evq import Evq, EvqOnNode
+from gateway import EvqOverHttp, EvqOverSql
 from libraries import GraphileWorker, PgBoss
 from limit import Copy, Limit
 from pgq import Pgq
@@ -52,6 +54,10 @@ METRICS = {
     "latency": Metric("From a publish to whoever waits for it, idle", "ms", metrics.latency,
                       dict.fromkeys(("acknowledged, p50", "acknowledged, p99", "called, p50", "called, p99")),
                       [Notify(), PGQ, GRAPHILE_WORKER, PG_BOSS, EVQ, EvqOnNode("evq, Node worker")]),
+    "gateway": Metric("One event a request, through evq-gateway", "", gateway.publish,
+                      dict.fromkeys(f"{clients}, {what}" for clients in several("client", *CLIENTS)
+                                    for what in ("events/s", "p50, ms", "p99, ms")),
+                      [EvqOverSql("evq, SQL"), EvqOverHttp("evq, HTTP")]),
     "wal": Metric("WAL of an event's whole life", "bytes", metrics.wal,
                   {"1 a transaction": 1, "100 a transaction": 100}, [*PEERS, *EVQ_WORKERS], LONG_ROUNDS),
     "idle": Metric("The dispatcher with nothing to do, in a minute", "", metrics.idle,
