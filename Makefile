@@ -167,7 +167,9 @@ TAP = \
 	055_mcp.pl \
 	056_gateway_documentation.pl \
 	057_gateway_fuzz.pl \
-	058_ui.pl
+	058_ui.pl \
+	060_scale_out.pl \
+	061_read_replica.pl
 TAP_SLOW = \
 	020_crash_full.pl \
 	040_worker_sanitized.pl \

@@ -1,0 +1,146 @@
+-- Which databases are the shards, and which of them a flow_id, a permit or an error belongs to.
+
+DO $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'evq') THEN
+		RAISE EXCEPTION 'this database has a schema "evq": it is a shard, or a router already'
+			USING ERRCODE = 'duplicate_schema', HINT = 'Make the router in a database of its own, without the extension evq.';
+	END IF;
+END
+$$;
+
+CREATE SCHEMA evq;
+COMMENT ON SCHEMA evq IS 'The types of evq, as the shards have them';
+CREATE SCHEMA evq_router;
+COMMENT ON SCHEMA evq_router IS 'What the router is made of';
+
+CREATE TYPE evq.event_state AS ENUM ('awaiting_processing', 'dispatched', 'being_processed', 'suspended',
+	'succeeded', 'failed', 'expired', 'canceled');
+CREATE TYPE evq.acquired AS (
+	event_id uuid, permit bigint, event_type text, flow_type text, flow_id text,
+	attempt int, attempts_left int, payload jsonb, headers jsonb,
+	attempt_due_at timestamptz, due_at timestamptz);
+
+CREATE FUNCTION evq_router.shard_count() RETURNS int LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+	shards int;
+BEGIN
+	SELECT count(*) INTO shards
+	FROM pg_catalog.pg_foreign_server s, unnest(s.srvoptions) AS o (option)
+	WHERE s.srvname = 'evq' AND o.option ~ '^p\d+=';
+	IF shards = 0 THEN
+		RAISE EXCEPTION 'the router has no shards' USING ERRCODE = 'undefined_object', HINT = 'Define them with evq_router.set_shards().';
+	END IF;
+	RETURN shards;
+END
+$$;
+COMMENT ON FUNCTION evq_router.shard_count() IS 'How many shards there are';
+
+CREATE FUNCTION evq_router.set_shards(VARIADIC connections text[]) RETURNS int LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	shards int := cardinality(connections);
+	present int := (SELECT count(*) FROM pg_catalog.pg_foreign_server WHERE srvname = 'evq');
+	options text;
+BEGIN
+	IF shards NOT IN (1, 2, 4, 8, 16, 32, 64, 128) OR array_position(connections, NULL) IS NOT NULL THEN
+		RAISE EXCEPTION 'the number of shards is %, not a power of two up to 128', shards
+			USING ERRCODE = 'EQ006', HINT = 'Several shards may be databases of one server.';
+	ELSIF EXISTS (SELECT FROM unnest(connections) AS c WHERE c ~* '\m(password|user)\s*=') THEN
+		RAISE EXCEPTION 'a connection string has a user or a password'
+			USING ERRCODE = 'EQ006', HINT = 'Everybody can read these strings. Use CREATE USER MAPPING ... SERVER evq.';
+	ELSIF (SELECT count(DISTINCT c) FROM unnest(connections) AS c) < shards THEN
+		RAISE EXCEPTION 'two shards have the same connection string' USING ERRCODE = 'EQ006', HINT = 'Each shard is a database of its own.';
+	END IF;
+	IF present = 0 THEN
+		SELECT string_agg(format('p%s %L', n - 1, c), ', ' ORDER BY n) INTO options FROM unnest(connections) WITH ORDINALITY AS a (c, n);
+		EXECUTE format('CREATE SERVER evq FOREIGN DATA WRAPPER plproxy OPTIONS (%s)', options);
+		GRANT USAGE ON FOREIGN SERVER evq TO evq_publisher, evq_worker, evq_operator, evq_monitor;
+		RETURN shards;
+	END IF;
+	present := evq_router.shard_count();
+	IF shards NOT IN (present, 2 * present) THEN
+		RAISE EXCEPTION 'there are % shards, so there can be % or %, not %', present, present, 2 * present, shards
+			USING ERRCODE = 'EQ006', HINT = 'Pass one connection string for each, in the order of their numbers.';
+	END IF;
+	SELECT string_agg(format('%s p%s %L', CASE WHEN n <= present THEN 'SET' ELSE 'ADD' END, n - 1, c), ', ' ORDER BY n) INTO options
+	FROM unnest(connections) WITH ORDINALITY AS a (c, n);
+	EXECUTE format('ALTER SERVER evq OPTIONS (%s)', options);
+	RETURN shards;
+END
+$$;
+COMMENT ON FUNCTION evq_router.set_shards(text[]) IS
+$$Defines the shards, numbered from 0, by libpq connection strings without user and password; returns how many.
+Again: with as many strings where the shards now are, with twice as many after each was split in two (shard n into n and
+n + the old number). Errors: EQ006 bad argument.$$;
+
+CREATE FUNCTION evq_router.shard_of(flow_id text) RETURNS int LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+	SELECT CASE WHEN $1 IS NULL THEN 0
+		ELSE get_byte(sha256(convert_to($1, 'UTF8')), 0) & (evq_router.shard_count() - 1) END
+$$;
+COMMENT ON FUNCTION evq_router.shard_of(text) IS
+$$The number of the shard that has the events of a flow_id: the first byte of its SHA-256, modulo the number of shards,
+so that any program can compute it. NULL = 0, where evq refuses it.$$;
+
+-- A permit of the router is that of the shard with the shard's number + 1 in the highest bits, where the epoch of a shard
+-- (it grows with each promotion and restore) does not come.
+CREATE FUNCTION evq_router.permit(shard int, permit bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS 'SELECT $2 | (($1 + 1)::bigint << 55)';
+COMMENT ON FUNCTION evq_router.permit(int, bigint) IS 'The permit that the router gives for one of a shard';
+
+CREATE FUNCTION evq_router.shard_permit(permit bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS 'SELECT $1 & ((1::bigint << 55) - 1)';
+COMMENT ON FUNCTION evq_router.shard_permit(bigint) IS 'The permit of the shard in one of the router';
+
+CREATE FUNCTION evq_router.shard_of_permit(permit bigint, flow_id text DEFAULT NULL) RETURNS int LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+	IF permit >> 55 BETWEEN 1 AND evq_router.shard_count() THEN
+		RETURN (permit >> 55) - 1;
+	ELSIF permit >> 55 IS DISTINCT FROM 0 AND permit IS NOT NULL THEN
+		RAISE EXCEPTION 'permit % is of no shard', permit USING ERRCODE = 'EQ006', HINT = 'Pass the permit that the acquire returned.';
+	ELSIF flow_id IS NULL THEN
+		RAISE EXCEPTION 'neither a permit of this router nor a flow_id tells the shard'
+			USING ERRCODE = 'EQ006', HINT = 'Pass the permit that the router''s acquire returned, or flow_id.';
+	END IF;
+	RETURN evq_router.shard_of(flow_id);
+END
+$$;
+COMMENT ON FUNCTION evq_router.shard_of_permit(bigint, text) IS
+	'The shard of a report: that of its permit, or of the flow_id when the permit is NULL or was given by a shard. Errors: EQ006 neither tells';
+
+-- PL/Proxy reports all that happens to connections as an internal error. Errors of the shard itself keep their SQLSTATE.
+CREATE FUNCTION evq_router.is_lost(state text, message text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT $1 IN ('57P01', '57P02', '57P03') OR $1 = 'XX000' AND $2 LIKE 'PL/Proxy function %' $$;
+COMMENT ON FUNCTION evq_router.is_lost(text, text) IS 'Does this error mean that the connection to a shard was not made, or is lost?';
+
+CREATE FUNCTION evq_router.complain(shard int, state text, message text) RETURNS void LANGUAGE plpgsql
+AS $$
+BEGIN
+	IF NOT evq_router.is_lost(state, message) THEN
+		RAISE EXCEPTION '%', message USING ERRCODE = state;
+	ELSIF message ~ 'PQconnect|connect timeout' THEN
+		RAISE EXCEPTION 'shard % cannot be reached', shard
+			USING ERRCODE = '08001', DETAIL = message,
+				HINT = 'Nothing was done there. Events of other shards are not affected; try again when the shard is back.';
+	ELSE
+		RAISE EXCEPTION 'the connection to shard % was lost', shard
+			USING ERRCODE = '08007', DETAIL = message,
+				HINT = 'It is not known whether the call was done. Repeat it: a report with its permit, or a publish with its idempotency_key, is not done twice.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION evq_router.complain(int, text, text) IS
+$$Raises the error of a call to a shard: 08001 the shard cannot be reached, 08007 the connection was lost during the call,
+or the shard's own.$$;
+
+CREATE FUNCTION evq_router.warn_of(shard int, state text, message text, consequence text) RETURNS void LANGUAGE plpgsql
+AS $$
+BEGIN
+	RAISE WARNING 'shard %: %', shard, consequence
+		USING ERRCODE = CASE WHEN evq_router.is_lost(state, message) THEN '08006' ELSE state END, DETAIL = message;
+END
+$$;
+COMMENT ON FUNCTION evq_router.warn_of(int, text, text, text) IS 'Says with a WARNING that a shard could not do its part of a call';

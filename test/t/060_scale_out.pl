@@ -1,0 +1,362 @@
+# Four servers as shards behind the router of contrib/plproxy: each flow_id has its shard, a shard that is away takes
+# nothing else with it and loses nothing, and shards can be split.
+use strict;
+use warnings;
+
+use Digest::SHA qw(sha256);
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use IPC::Run ();
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Evq::Server qw(make_server sqlstate wait_for_dispatcher wait_for_result);
+
+my $contrib = "$FindBin::Bin/../../contrib/plproxy";
+my $configuration = q{
+	SELECT evq_configure('STEP', 'FLOW_B', 5, '1 day', '{0 s}', attempt_timeout => '1 hour');
+	SELECT evq_configure('NEXT', 'FLOW_B', 5, '1 day', '{0 s}', attempt_timeout => '1 hour');
+	SELECT evq_configure('OTHER', 'FLOW_C', 5, '1 day', '{0 s}', attempt_timeout => '1 hour');
+};
+
+my @shards = map { make_server("shard_$_", conf => "max_connections = 40\n") } 0 .. 3;
+my $router_server = $shards[0];
+
+# ---------- the router, in a database of the first server ----------
+
+# What Evq::Server takes for a node, with another database.
+package Router
+{
+	sub psql { my ($self, $database, @rest) = @_; return $router_server->psql('router', @rest) }
+}
+my $router = bless {}, 'Router';
+
+sub query { my ($sql) = @_; return $router_server->safe_psql('router', "SET client_min_messages = error;\n$sql") }
+sub fails_with { my ($sql, $sqlstate, $name) = @_; return is(sqlstate($router, $sql), $sqlstate, $name) }
+sub shard_of { my ($flow_id, $count) = @_; return ord(sha256($flow_id)) & (($count // 4) - 1) }
+
+# The first flow_id of the given prefix that belongs to a shard.
+sub flow_id_on
+{
+	my ($shard, $prefix) = @_;
+	my $n = 0;
+
+	$n++ until shard_of("$prefix-$n") == $shard;
+	return "$prefix-$n";
+}
+
+sub connection { my ($node, $database) = @_; return sprintf "dbname=%s host=%s port=%s", $database // 'postgres', $node->host, $node->port }
+
+sub set_shards
+{
+	my (@connections) = @_;
+
+	return 'SELECT evq_router.set_shards(' . join(', ', map { "'$_'" } @connections) . ')';
+}
+
+sub make_router
+{
+	$_->safe_psql('postgres', $configuration . 'CREATE ROLE shop LOGIN; GRANT evq_publisher, evq_worker TO shop') for @shards;
+
+	my ($status, undef, $error) = $router_server->psql('postgres', "\\i $contrib/router.sql");
+	like($error, qr/it is a shard, or a router already/, 'a shard cannot be made the router');
+
+	$router_server->safe_psql('postgres', 'CREATE DATABASE router');
+	$router_server->safe_psql('router', "\\i $contrib/router.sql");
+	fails_with(q{SELECT evq_publish('STEP', NULL, 'x')}, '42704', 'a router without shards says so');
+	fails_with(set_shards(map { "dbname=$_" } 1 .. 3), 'EQ006', 'three shards are refused');
+	fails_with(set_shards('dbname=a password=x', 'dbname=b'), 'EQ006', 'a password that all could read is refused');
+	fails_with(set_shards('dbname=a', 'dbname=a'), 'EQ006', 'one database as two shards is refused');
+	is(query(set_shards(map { connection($_) } @shards)), 4, 'the router has four shards');
+	fails_with(set_shards('dbname=a', 'dbname=b'), 'EQ006', 'fewer shards are refused');
+	query(q{
+		CREATE USER MAPPING FOR postgres SERVER evq OPTIONS (user 'postgres');
+		CREATE USER MAPPING FOR shop SERVER evq OPTIONS (user 'shop');
+		GRANT evq_publisher, evq_worker TO shop;
+		CREATE ROLE stranger;
+		CREATE ROLE watcher IN ROLE evq_monitor;
+		CREATE USER MAPPING FOR watcher SERVER evq OPTIONS (user 'postgres');
+		CREATE TABLE done (event_id uuid PRIMARY KEY, flow_id text);
+		GRANT SELECT, INSERT ON done TO shop;
+		CREATE PROCEDURE work(name text, wanted bigint) LANGUAGE plpgsql AS $$
+		DECLARE
+			event evq.acquired;
+		BEGIN
+			LOOP
+				FOR event IN SELECT * FROM evq_acquire_next('FLOW_B', 5, worker => name) LOOP
+					IF event.attempt = 1 AND event.flow_id LIKE '%3' THEN
+						PERFORM evq_fail(event.event_id, 'the first attempt of some', event.permit);
+					ELSE
+						PERFORM evq_succeed(event.event_id, event.permit, spinoffs =>
+							CASE WHEN event.event_type = 'STEP' AND event.flow_id LIKE '%7' THEN jsonb '[{"event_type": "NEXT"}]' END);
+						INSERT INTO done VALUES (event.event_id, event.flow_id);
+					END IF;
+				END LOOP;
+				COMMIT;
+				EXIT WHEN (SELECT count(*) >= wanted FROM done);
+				PERFORM pg_sleep(0.02);
+			END LOOP;
+		END $$;
+		GRANT EXECUTE ON PROCEDURE work TO shop});
+	return;
+}
+
+# Workers of the role "shop" until so many events are done.
+sub work_off
+{
+	my ($wanted) = @_;
+	my @workers = map {
+		IPC::Run::start([
+				'psql', '--no-psqlrc', '--quiet', '--set=ON_ERROR_STOP=1', '--dbname', $router_server->connstr('router'),
+				'--command', 'SET ROLE shop; SET client_min_messages = error', '--command', "CALL work('worker $_', $wanted)" ],
+			'<', \'', '>', \my $out, '2>', \my $error, IPC::Run::timeout(180))
+	} 1 .. 3;
+	my $failed = grep { !$_->finish } @workers;
+	is($failed, 0, 'the workers end well');
+	return;
+}
+
+# All shards together: SQL that returns rows.
+sub everywhere
+{
+	my ($sql) = @_;
+	return map { split /\n/, $_->safe_psql('postgres', $sql) } @shards;
+}
+
+# What belongs to no shard but its own, seen on the shards themselves.
+sub check_places
+{
+	my ($name) = @_;
+	my $misplaced = 0;
+
+	for my $n (0 .. 3)
+	{
+		$misplaced += grep { shard_of($_) != $n } split /\n/, $shards[$n]->safe_psql('postgres', 'SELECT flow_id FROM evq.events');
+	}
+	is($misplaced, 0, $name);
+	return;
+}
+
+sub check_finished
+{
+	my ($wanted, $name) = @_;
+	my @finished = everywhere(q{SELECT event_id FROM evq.events WHERE state = 'succeeded'});
+	my %of = map { $_ => 1 } @finished;
+
+	is(scalar @finished, $wanted, "$name: all events succeeded");
+	is(scalar keys %of, $wanted, '... each on one shard only');
+	is(query('SELECT count(*) FROM done'), $wanted, '... and was reported once');
+	is_deeply([ sort split /\n/, query('SELECT event_id FROM done') ], [ sort @finished ], '... they are the ones that the workers had');
+	check_places('... on the shard of the flow_id');
+	return;
+}
+
+# ---------- what works ----------
+
+sub test_publish_and_work
+{
+	my @singles = split /\n/, query(q{SELECT evq_publish('STEP', 'FLOW_B', 'single-' || n % 30, to_jsonb(n)) FROM generate_series(1, 100) AS n});
+	my @many = split /\n/, query(q{
+		SELECT evq_publish_many((SELECT jsonb_agg(jsonb_build_object('event_type', 'STEP', 'flow_id', 'many-' || n % 40, 'payload', n) ORDER BY n)
+			FROM generate_series(1, 200) AS n))});
+	my @fast = split /\n/, query(q{
+		SELECT evq_publish_many('STEP', NULL, array_agg('fast-' || n % 20 ORDER BY n), array_agg(to_jsonb(n) ORDER BY n)) FROM generate_series(1, 100) AS n});
+	my %payload = map { split /\|/ } everywhere('SELECT event_id, payload FROM evq.payloads');
+
+	is_deeply([ map { $payload{$_} } @singles, @many, @fast ], [ 1 .. 100, 1 .. 200, 1 .. 100 ], 'ids come in the order of what was published');
+	check_places('each event is on the shard of its flow_id');
+	is(scalar(grep { $_->safe_psql('postgres', 'SELECT count(*) FROM evq.events') > 20 } @shards), 4, 'all shards have some');
+	is(query('SELECT sum(events) FROM evq_counts()'), 400, 'evq_counts() sums over the shards');
+	is(query(q{SELECT count(*) FROM evq_counts('FLOW_C')}), 0, '... of one flow, if asked');
+	is(query('SELECT sum(live_events), count(*) FILTER (WHERE running) FROM evq_shards()'), '400|4', 'evq_shards() shows them');
+
+	my $spinoffs = grep { /7$/ } everywhere('SELECT flow_id FROM evq.events');
+	cmp_ok($spinoffs, '>', 10, 'some will have a spinoff');
+	work_off(400 + $spinoffs);
+	check_finished(400 + $spinoffs, 'worked off through the router');
+	cmp_ok(scalar(everywhere('SELECT 1 FROM evq.errors')), '>', 10, 'some took two attempts');
+	return 400 + $spinoffs;
+}
+
+sub acquired
+{
+	my ($event, $flow_id) = @_;
+
+	wait_for_result($router, "SET client_min_messages = error; SELECT evq_event('$event')->>'state'", 'dispatched');
+	return query("SELECT permit FROM evq_acquire('$event'" . ($flow_id ? ", flow_id => '$flow_id')" : ')'));
+}
+
+sub test_verbs
+{
+	my $event = query(q{SELECT evq_publish('OTHER', NULL, 'verbs', '{"a": 1}')});
+	my $permit = acquired($event);
+	my $on_shard = $permit & ((1 << 55) - 1);
+
+	is(query("SELECT event_id, accepted FROM evq_fail_many('{$event}', '{@{[ $permit - 1 ]}}', 'x')"), "$event|f", 'fail_many: not with another permit');
+	is(query("SELECT held, cancel_requested FROM evq_heartbeat('{$event}', '{$permit}')"), 't|f', 'heartbeat');
+	query("SELECT evq_release('$event', $permit)");
+	fails_with("SELECT evq_succeed('$event', $permit)", 'EQ004', 'a permit that was given back is lost');
+	$permit = acquired($event, 'verbs');
+	query("SELECT evq_snooze('$event', $permit, now())");
+	$permit = acquired($event);
+	query("SELECT evq_suspend('$event', $permit, '1 hour')");
+	query(qq(SELECT evq_activate('$event', '{"b": 2}')));
+	$permit = acquired($event);
+	is(query("SELECT evq_event('$event', 'verbs')->'payload'"), '{"a": 1, "b": 2}', 'suspend and activate');
+	is(query("SELECT evq_fail('$event', 'no', $permit, retryable => false)"), 'failed', 'fail');
+	query("SELECT evq_retry('$event')");
+	query("SELECT evq_cancel('$event', 'enough', flow_id => 'verbs')");
+	is(query("SELECT evq_event('$event')->>'state'"), 'canceled', 'retry and cancel');
+
+	fails_with("SELECT evq_succeed('$event')", 'EQ006', 'a report without permit and flow_id tells no shard');
+	fails_with("SELECT evq_succeed('$event', $on_shard)", 'EQ006', 'nor does a permit that a shard gave');
+	fails_with("SELECT evq_succeed('$event', $on_shard, flow_id => 'verbs')", 'EQ004', '... but it does with flow_id');
+	fails_with("SELECT evq_succeed('$event', 9223372036854775807)", 'EQ006', 'a permit of a shard that is not there');
+	fails_with("SELECT evq_heartbeat('{$event}', '{}')", 'EQ006', 'a permit is missing');
+	fails_with("SELECT evq_$_('00000000-0000-7000-8000-000000000000')", 'EQ002', "evq_$_ of an event that is on no shard")
+	  for qw(event cancel retry activate);
+	fails_with(q{SELECT evq_publish('NOPE', NULL, 'x')}, 'EQ001', 'an error of the shard keeps its SQLSTATE');
+	fails_with(q{SELECT evq_publish('STEP', NULL, NULL)}, 'EQ006', 'a flow_id is required');
+	fails_with(q{SELECT evq_publish_many('{}')}, 'EQ006', 'evq_publish_many wants an array');
+	fails_with(q{SELECT evq_publish_many('STEP', NULL, '{a,b}', ARRAY[jsonb '1'])}, 'EQ006', '... and a payload for each flow_id');
+	fails_with(q{SELECT evq_acquire_next('NO_FLOW')}, 'EQ001', 'an unknown flow');
+	fails_with(q{SET ROLE stranger; SELECT evq_publish('STEP', NULL, 'x')}, '42501', 'a role without grants may nothing');
+	fails_with(q{SET ROLE watcher; SELECT evq_router.publish(0, 'STEP', NULL, 'x', '{}', NULL, NULL, NULL, NULL, NULL)}, '42501',
+		'a monitor may not publish, whoever it is on the shards');
+	is(query('SET ROLE watcher; SELECT count(*) >= 0 FROM evq_counts()') . query('SET ROLE watcher; SELECT count(problem) FROM evq_shards()'), 't0', '... it may see counts and shards');
+	is(query(q{SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+		WHERE (n.nspname = 'evq_router' OR p.proname LIKE 'evq\_%') AND obj_description(p.oid, 'pg_proc') IS NULL}), 0, 'every function has a comment');
+	fails_with(q{SET ROLE shop; SELECT evq_cancel('00000000-0000-7000-8000-000000000000')}, '42501', 'a worker may not what only operators may');
+	fails_with(q{SET ROLE shop; } . set_shards('dbname=a', 'dbname=b'), '42501', '... nor define shards');
+	return;
+}
+
+# ---------- a part of a batch fails ----------
+
+sub test_partial_batch
+{
+	my @flow_ids = map { flow_id_on($_, 'partial') } 0 .. 3;
+	my $batch = join ', ', map { qq({"event_type": "OTHER", "flow_id": "$_", "idempotency_key": "$_"}) } reverse @flow_ids;
+
+	$shards[3]->safe_psql('postgres', q{SELECT evq_drop_event_type('OTHER')});
+	my (undef, undef, $error) = $router->psql('router', "\\set VERBOSITY verbose\nSELECT evq_publish_many('[$batch]')");
+	like($error, qr/ERROR:  EQ001: shard 3 did not publish its part/, 'a batch that one shard refuses');
+	like($error, qr/DETAIL:  Of 4 events those at \{4,3,2\} are published/, '... tells what the others have');
+	is(query(q{SELECT sum(events) FROM evq_counts('FLOW_C')}), 3, '... and they have it');
+	$shards[3]->safe_psql('postgres', $configuration);
+	my @ids = split /\n/, query("SELECT evq_publish_many('[$batch]')");
+	is(scalar @ids, 4, 'repeated with idempotency keys');
+	is(query(q{SELECT sum(events) FROM evq_counts('FLOW_C')}), 4, '... nothing is there twice');
+	query(join ';', map { "SELECT evq_cancel('$_')" } @ids);
+	return;
+}
+
+# ---------- a shard is away ----------
+
+sub test_dead_shard
+{
+	my ($before) = @_;
+	my $dead = flow_id_on(2, 'dead');
+	my @alive = map { flow_id_on($_, 'alive') } 0, 1, 3;
+	my $alive_array = join ',', @alive;
+
+	my $held = query("SELECT evq_publish('OTHER', NULL, '$dead')");
+	my $held_permit = acquired($held);
+	my $other = query("SELECT evq_publish('OTHER', NULL, '$alive[0]')");
+	my $other_permit = acquired($other);
+	query("SELECT evq_publish('STEP', NULL, '$dead', to_jsonb(n)) FROM generate_series(1, 40) AS n");
+
+	my $session = $router_server->background_psql('router', on_error_stop => 0);
+	$session->query_until(qr/ready/, "SELECT evq_counts();\n\\echo ready\n");
+	$shards[2]->stop('immediate');
+
+	my $said = $session->query_until(qr/then 08001/,
+		"\\set VERBOSITY verbose\nSELECT evq_publish('STEP', NULL, '$dead');\n\\echo first :SQLSTATE\n"
+		  . "SELECT evq_publish('STEP', NULL, '$dead');\n\\echo then :SQLSTATE\n");
+	like($said, qr/first 0800[17]/, 'a session that was connected to the shard hears that the connection is lost');
+	like($said, qr/then 08001/, '... then that the shard cannot be reached');
+	$session->quit;
+
+	my (undef, undef, $error) = $router->psql('router', "SELECT evq_publish('STEP', NULL, '$dead')");
+	like($error, qr/ERROR:  shard 2 cannot be reached\nDETAIL:  .*HINT:  Nothing was done there/s, 'a publish for a shard that is away has a clear error');
+	fails_with("SELECT evq_publish('STEP', NULL, '$dead')", '08001', '... with an SQLSTATE');
+	is(scalar(split /\n/, query("SELECT evq_publish('STEP', NULL, f, to_jsonb(n)) FROM generate_series(1, 20) AS n, unnest('{$alive_array}'::text[]) AS f")),
+		60, 'publishing for the other shards goes on');
+	fails_with("SELECT evq_publish_many('STEP', NULL, '{$alive_array,$dead}', ARRAY[jsonb '1', '2', '3', '4'])", '08001', 'a batch with events for it fails');
+	is(scalar(split /\n/, query("SELECT evq_publish_many('STEP', NULL, '{$alive_array}', ARRAY[jsonb '1', '2', '3'])")), 3, '... one without does not');
+
+	(undef, undef, $error) = $router->psql('router', q{SELECT evq_release(a.event_id, a.permit) FROM evq_acquire_next('FLOW_B', 1000) a});
+	like($error, qr/WARNING:  shard 2: it gave no events/, 'an acquire says which shard it passes over');
+	work_off($before + 63);
+	is(query('SELECT count(*) FROM done'), $before + 63, '... and the other shards\' events are worked off');
+
+	fails_with("SELECT evq_succeed('$held', $held_permit)", '08001', 'a report to it fails');
+	is(query("SELECT accepted IS NULL FROM evq_succeed_many('{$held,$other}', '{$held_permit,$other_permit}') ORDER BY event_id = '$other'"),
+		"t\nf", 'many reports: what is known of each');
+	is(query("SELECT held IS NULL FROM evq_heartbeat('{$held}', '{$held_permit}')"), 't', 'a heartbeat: not known');
+	is(query("SELECT evq_event('$other')->>'state'"), 'succeeded', 'the events of the others are shown');
+	fails_with("SELECT evq_event('$held')", '08006', '... of one that may be there it says so');
+	fails_with('SELECT evq_counts()', '08001', 'a sum that lacks a shard is refused');
+	is(query(q{SELECT string_agg((problem IS NULL)::text, ',' ORDER BY shard) FROM evq_shards()}), 'true,true,false,true', '... evq_shards() tells which');
+
+	$shards[2]->start;
+	wait_for_dispatcher($shards[2]);
+	is($shards[2]->safe_psql('postgres', q{SELECT count(*) FROM evq.events WHERE state NOT IN ('succeeded', 'canceled')}), 41, 'after the restart nothing is lost');
+	query("SELECT evq_succeed('$held', $held_permit)");
+	is(query("SELECT evq_event('$held')->>'state'"), 'succeeded', '... and the permit of before is still good');
+	work_off($before + 103);
+	query("INSERT INTO done VALUES ('$held', ''), ('$other', '')");
+	check_finished($before + 105, 'all that was acknowledged');
+	return $before + 105;
+}
+
+# ---------- each shard is split in two, as doc/scaling.md says ----------
+
+sub test_split
+{
+	my $mine = sub { my ($n) = @_; return "get_byte(sha256(convert_to(flow_id, 'UTF8')), 0) & 7 = $n" };
+	my @ids = split /\n/, query(q{SELECT evq_publish('OTHER', NULL, 'split-' || n, to_jsonb(n)) FROM generate_series(1, 80) AS n});
+	my $done_before = () = everywhere(q{SELECT 1 FROM evq.events WHERE state = 'succeeded'});
+
+	for my $n (0 .. 3)
+	{
+		my $node = $shards[$n];
+
+		$node->safe_psql('postgres', 'SELECT evq_pause()');
+		$node->safe_psql('template1', 'CREATE DATABASE split TEMPLATE postgres');
+		is($node->safe_psql('split', q{SELECT count(*) FROM evq_acquire_next('FLOW_C')}), 0, 'a copy of a paused shard is paused');
+		for my $half ([ 'postgres', $n ], [ 'split', $n + 4 ])
+		{
+			my ($database, $number) = @$half;
+			$node->safe_psql($database, "SELECT evq_cancel(event_id, 'belongs to another shard') FROM evq.events WHERE finished_at IS NULL AND NOT (" . $mine->($number) . ')');
+		}
+	}
+	is(query(set_shards((map { connection($_) } @shards), map { connection($_, 'split') } @shards)), 8, 'eight shards');
+	for my $node (@shards)
+	{
+		$node->safe_psql($_, 'SELECT evq_resume()') for 'postgres', 'split';
+		wait_for_dispatcher($node, $_) for 'postgres', 'split';
+	}
+	is(query('SELECT sum(events) FROM evq_counts()'), 80, 'every live event is there once');
+	is(query('SELECT count(*) FROM evq_shards() WHERE live_events > 0'), 8, 'all shards have some');
+
+	my %seen;
+	until (keys %seen == 80)
+	{
+		$seen{$_}++ for split /\n/, query(q{
+			SELECT a.event_id FROM evq_acquire_next('FLOW_C', 100) a, evq_succeed(a.event_id, a.permit) s});
+	}
+	is_deeply([ sort keys %seen ], [ sort @ids ], '... and worked off');
+	is(scalar(grep { $_ > 1 } values %seen), 0, '... once each');
+	return;
+}
+
+make_router();
+my $done = test_publish_and_work();
+test_verbs();
+test_partial_batch();
+test_dead_shard($done);
+test_split();
+$_->stop for @shards;
+done_testing();
