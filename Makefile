@@ -169,12 +169,15 @@ TAP = \
 	057_gateway_fuzz.pl \
 	058_ui.pl \
 	060_scale_out.pl \
-	061_read_replica.pl
+	061_read_replica.pl \
+	070_model.pl \
+	071_clock.pl
 TAP_SLOW = \
 	020_crash_full.pl \
 	040_worker_sanitized.pl \
 	050_gateway_sanitized.pl \
-	057_gateway_fuzz_long.pl
+	057_gateway_fuzz_long.pl \
+	073_sqlsmith.pl
 
 QUICK_TESTS = $(REGRESS:%=sql/%) $(ISOLATION:%=specs/%) $(PGTAP:%=pgtap/%) $(TAP:%=t/%)
 SLOW_TESTS = $(TAP_SLOW:%=t/slow/%)
