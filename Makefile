@@ -170,8 +170,7 @@ TAP = \
 	058_ui.pl \
 	060_scale_out.pl \
 	061_read_replica.pl \
-	070_model.pl \
-	071_clock.pl
+	070_model.pl
 TAP_SLOW = \
 	020_crash_full.pl \
 	040_worker_sanitized.pl \

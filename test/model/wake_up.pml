@@ -253,18 +253,11 @@ active proctype dispatcher()
 			dispatch(scratch)
 		:: else ->
 			/* sleep_until_due() */
-#ifdef MUTANT_SLEEP_FIRST
-			if
-			:: empty(ring) && !overflowed -> sleeping_until = SLEEPING; wait()
-			:: nempty(ring) || overflowed
-			fi;
-#else
 			sleeping_until = SLEEPING;
 			if
 			:: empty(ring) && !overflowed -> wait()
 			:: nempty(ring) || overflowed
 			fi;
-#endif
 			sleeping_until = NOEND
 		fi
 	od
