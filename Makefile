@@ -175,8 +175,7 @@ TAP_SLOW = \
 	020_crash_full.pl \
 	040_worker_sanitized.pl \
 	050_gateway_sanitized.pl \
-	057_gateway_fuzz_long.pl \
-	073_sqlsmith.pl
+	057_gateway_fuzz_long.pl
 
 QUICK_TESTS = $(REGRESS:%=sql/%) $(ISOLATION:%=specs/%) $(PGTAP:%=pgtap/%) $(TAP:%=t/%)
 SLOW_TESTS = $(TAP_SLOW:%=t/slow/%)
