@@ -22,6 +22,7 @@
 static MemoryContext copy_context;
 static Oid copy_parent;
 static bool copy_is_valid;
+static uint64 invalidations;
 static EvqPartition *partitions; /* by time, the default one last */
 static int partition_count;
 
@@ -29,7 +30,10 @@ static void
 mark_stale(Datum arg, Oid relid)
 {
 	if (relid == InvalidOid || relid == copy_parent)
+	{
 		copy_is_valid = false;
+		invalidations++;
+	}
 }
 
 void
@@ -100,25 +104,17 @@ evq_partitions(Oid parent, int *count)
 {
 	while (!copy_is_valid || copy_parent != parent)
 	{
-		Relation rel;
+		Relation rel = table_open(parent, AccessShareLock);
+		uint64 before = invalidations;
 
 		copy_parent = parent;
-		copy_is_valid = true; /* unless an invalidation comes while we read */
-		rel = table_open(parent, AccessShareLock);
+		copy_is_valid = false;
 		if (copy_context == NULL)
 			copy_context = AllocSetContextCreate(TopMemoryContext, "evq partitions", ALLOCSET_SMALL_SIZES);
 		MemoryContextReset(copy_context);
 		partition_count = 0;
-		PG_TRY();
-		{
-			read_partitions(rel);
-		}
-		PG_CATCH();
-		{
-			copy_is_valid = false;
-			PG_RE_THROW();
-		}
-		PG_END_TRY();
+		read_partitions(rel);
+		copy_is_valid = invalidations == before; /* none came while we read */
 		table_close(rel, AccessShareLock);
 	}
 	*count = partition_count;

@@ -41,6 +41,9 @@ sub remains
 	return run(join ' UNION ALL ', map { "SELECT count(*) FROM evq.$_ WHERE event_id = '$id'" } qw(event_history event_payload event_error idempotency));
 }
 
+# What evq.event says, for evq.events looks at the history too.
+sub state_of_live { return run("SELECT evq.state_name(state) FROM evq.event WHERE event_id = '$_[0]'") }
+
 my $kept = "1\n1\n1\n1";
 my $gone = "0\n0\n0\n0";
 
@@ -118,6 +121,25 @@ $node->append_conf('postgresql.conf', "evq.housekeeping_interval = '1h'\nevq.his
 $node->reload;
 poll_until('setting', sub { run('SHOW evq.history_partition') eq 'hour' });
 is(run('SELECT evq.prepare_history()'), 0, 'shorter partitions do not overlap the longer ones that are there');
+
+# ---------- a partition that goes while a session cannot look ----------
+
+my ($first, $second) = map { publish($node, 'db') } 1 .. 2;
+wait_for_state($node, 'db', $_, 'dispatched') for $first, $second;
+my $worker = session($node, 'db');
+my $locker = session($node, 'db');
+$worker->query_safe("SELECT evq_succeed('$first', permit) FROM evq_acquire('$first')");
+my $permit = run("SELECT permit FROM evq_acquire('$second')");
+run(q{DO $$ BEGIN EXECUTE (SELECT 'DROP TABLE ' || relation FROM evq.history_partitions() WHERE from_at <= now() AND to_at > now()); END $$});
+$locker->query_safe('BEGIN; LOCK TABLE evq.event_history IN ACCESS EXCLUSIVE MODE');
+$worker->query("SET lock_timeout = '100ms'");
+$worker->query("SELECT evq_succeed('$second', $permit)");
+is(state_of_live($second), 'being_processed', 'a report that cannot look at the partitions fails');
+$locker->query_safe('COMMIT');
+is(scalar $worker->query("SELECT evq_succeed('$second', $permit)"), '{}', 'the next one looks again');
+is(run("SELECT tableoid::regclass FROM evq.event_history WHERE event_id = '$second'"), 'evq.event_history_default', 'and finds that the partition has gone');
+end_session($_) for $worker, $locker;
+
 my $end = run('SELECT max(to_at) FROM evq.history_partitions()');
 is(run("SELECT evq.prepare_history(2, '$end'::timestamptz - interval '1 hour')"), 2, 'they follow them');
 $node->append_conf('postgresql.conf', "evq.history_partition = 'week'\n");
