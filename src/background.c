@@ -1,11 +1,12 @@
 /*
  * background.c
- *		What the background workers of a database have in common.
+ *		What the background workers have in common.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "pgstat.h"
+#include "postmaster/bgworker.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
 
@@ -13,6 +14,41 @@
 
 /* How long to wait for a lock on a table, say from DROP EXTENSION, before trying again later. */
 #define LOCK_TIMEOUT "500ms"
+
+/* Describes a worker for whoever registers it: its main function is evq_ROLE_main(), and nobody starts it again. */
+void
+evq_background_describe(BackgroundWorker *worker, const char *role)
+{
+	memset(worker, 0, sizeof(*worker));
+	snprintf(worker->bgw_type, BGW_MAXLEN, "evq %s", role);
+	strlcpy(worker->bgw_name, worker->bgw_type, BGW_MAXLEN);
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker->bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker->bgw_library_name, "evq", BGW_MAXLEN);
+	snprintf(worker->bgw_function_name, BGW_MAXLEN, "evq_%s_main", role);
+}
+
+/* The worker will serve this database, whose place has this index. */
+void
+evq_background_assign(BackgroundWorker *worker, Oid database, int place_index)
+{
+	snprintf(worker->bgw_name, BGW_MAXLEN, "%s for database %u", worker->bgw_type, database);
+	worker->bgw_main_arg = UInt64GetDatum((uint64) database << 32 | (uint32) place_index);
+}
+
+/* What evq_background_assign() gave to the main function. */
+Oid
+evq_background_database(Datum main_arg)
+{
+	return (Oid) (DatumGetUInt64(main_arg) >> 32);
+}
+
+int
+evq_background_place(Datum main_arg)
+{
+	return (int) (uint32) DatumGetUInt64(main_arg);
+}
 
 /* What the database or a role set for its sessions must not hold for the engine. */
 void
@@ -57,5 +93,14 @@ evq_background_end(void)
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+/* Ends the transaction after an error that has been reported. */
+void
+evq_background_abort(void)
+{
+	AbortCurrentTransaction();
+	FlushErrorState();
 	pgstat_report_activity(STATE_IDLE, NULL);
 }

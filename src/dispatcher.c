@@ -55,15 +55,8 @@ static volatile sig_atomic_t is_interruptible; /* what runs can be canceled: its
 void
 evq_dispatcher_describe(BackgroundWorker *worker, Oid database, int place_index)
 {
-	memset(worker, 0, sizeof(*worker));
-	snprintf(worker->bgw_name, BGW_MAXLEN, "evq dispatcher for database %u", database);
-	strlcpy(worker->bgw_type, "evq dispatcher", BGW_MAXLEN);
-	worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker->bgw_restart_time = BGW_NEVER_RESTART; /* the launcher does */
-	strlcpy(worker->bgw_library_name, "evq", BGW_MAXLEN);
-	strlcpy(worker->bgw_function_name, "evq_dispatcher_main", BGW_MAXLEN);
-	worker->bgw_main_arg = UInt64GetDatum((uint64) database << 32 | (uint32) place_index);
+	evq_background_describe(worker, "dispatcher");
+	evq_background_assign(worker, database, place_index);
 	worker->bgw_notify_pid = MyProcPid;
 }
 
@@ -166,10 +159,8 @@ recover(bool in_turn)
 		strlcpy(place->last_error, error->message ? error->message : "", EVQ_LAST_ERROR_SIZE);
 		LWLockRelease(evq_shared->lock);
 	}
-	AbortCurrentTransaction();
-	FlushErrorState();
+	evq_background_abort();
 	FreeErrorData(error);
-	pgstat_report_activity(STATE_IDLE, NULL);
 	RESUME_INTERRUPTS();
 	MemoryContextSwitchTo(previous);
 }
@@ -451,13 +442,13 @@ run(void)
 void
 evq_dispatcher_main(Datum main_arg)
 {
-	Oid database = (Oid) (DatumGetUInt64(main_arg) >> 32);
+	Oid database = evq_background_database(main_arg);
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
 
-	take_place((int) (uint32) DatumGetUInt64(main_arg), database);
+	take_place(evq_background_place(main_arg), database);
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	evq_background_pin_settings("evq dispatcher");
 	require_extension();

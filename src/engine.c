@@ -548,6 +548,7 @@ typedef struct Work
 	EvqStore *store;
 	TimestampTz now;
 	bool notify;    /* there is room for notifications */
+	bool drained;   /* the flow whose events are being dispatched: see is_drained() */
 	List *messages; /* of Message, to notify at the end */
 	EvqTurn *turn;
 } Work;
@@ -783,13 +784,6 @@ is_drained(Work *work, EvqTrackedFlow *tracked_flow, const EvqFlow *flow)
 	return work->now - tracked_flow->taken_at < DRAIN_FRESH;
 }
 
-static bool
-may_offer(const Work *work, const EvqTracked *tracked, const EvqFlow *flow)
-{
-	return flow->pull ||
-		   (!tracked->offered_before && evq_track_use_flow(work->engine->track, flow->flow_no)->is_drained);
-}
-
 /* Offers an event without a dispatch; false = its flow can have no offer. */
 static bool
 offer_ready(Work *work, EvqTracked *tracked, const EvqFlow *flow)
@@ -825,7 +819,8 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 		evq_track_remove(engine->track, tracked);
 		return;
 	}
-	if (!tracked->facts.ordered && may_offer(work, tracked, flow) && offer_ready(work, tracked, flow))
+	if (!tracked->facts.ordered && (flow->pull || (work->drained && !tracked->offered_before)) &&
+		offer_ready(work, tracked, flow))
 		return;
 
 	if (!evq_store_fetch(work->store, &tracked->event_id, &event))
@@ -930,7 +925,7 @@ dispatch_flows(Work *work)
 			continue;
 		tracked_flow->max_dispatched = flow->max_dispatched;
 		tracked_flow->max_processing = flow->max_processing;
-		tracked_flow->is_drained = is_drained(work, tracked_flow, flow);
+		work->drained = is_drained(work, tracked_flow, flow);
 		for (int n = 0; n < share && evq_track_has_room(tracked_flow) &&
 						(tracked = evq_track_first_ready(tracked_flow)) != NULL;
 			 n++)

@@ -20,7 +20,6 @@ int evq_poll_interval = 5000;
 int evq_dispatch_batch = 1000;
 int evq_max_tracked = 100000;
 int evq_housekeeping_interval = 3600 * 1000;
-int evq_history_partition = EVQ_HISTORY_BY_DAY;
 
 int evq_max_pending_per_transaction = 10000;
 int evq_max_payload = 1024 * 1024;
@@ -29,11 +28,19 @@ int evq_max_chain_depth = 100;
 int evq_debug_clock_offset = 0;
 bool evq_debug_lose_wakeups = false;
 
-static const struct config_enum_entry history_partitions[] = {{"hour", EVQ_HISTORY_BY_HOUR, false},
-															  {"day", EVQ_HISTORY_BY_DAY, false},
-															  {"week", EVQ_HISTORY_BY_WEEK, false},
-															  {"month", EVQ_HISTORY_BY_MONTH, false},
+enum
+{
+	BY_HOUR,
+	BY_DAY,
+	BY_WEEK,
+	BY_MONTH
+};
+static const struct config_enum_entry history_partitions[] = {{"hour", BY_HOUR, false},
+															  {"day", BY_DAY, false},
+															  {"week", BY_WEEK, false},
+															  {"month", BY_MONTH, false},
 															  {NULL, 0, false}};
+static int history_partition = BY_DAY; /* SQL alone asks for it, by its name */
 
 void
 evq_guc_init(void)
@@ -77,7 +84,7 @@ evq_guc_init(void)
 	DefineCustomEnumVariable(
 		"evq.history_partition", "The time that a new partition of the history covers.",
 		"Retention drops partitions as a whole: finished events are kept up to this much longer.",
-		&evq_history_partition, EVQ_HISTORY_BY_DAY, history_partitions, PGC_SIGHUP, 0, NULL, NULL, NULL);
+		&history_partition, BY_DAY, history_partitions, PGC_SIGHUP, 0, NULL, NULL, NULL);
 
 	DefineCustomIntVariable(
 		"evq.max_pending_per_transaction",

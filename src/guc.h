@@ -5,14 +5,6 @@
 #ifndef EVQ_GUC_H
 #define EVQ_GUC_H
 
-enum
-{
-	EVQ_HISTORY_BY_HOUR,
-	EVQ_HISTORY_BY_DAY,
-	EVQ_HISTORY_BY_WEEK,
-	EVQ_HISTORY_BY_MONTH
-};
-
 /* fixed at server start */
 extern int evq_max_databases;
 extern int evq_ring_size;
@@ -24,7 +16,6 @@ extern int evq_poll_interval; /* milliseconds */
 extern int evq_dispatch_batch;
 extern int evq_max_tracked;
 extern int evq_housekeeping_interval; /* milliseconds */
-extern int evq_history_partition;     /* EVQ_HISTORY_BY_... */
 
 /* changed in a session */
 extern int evq_max_pending_per_transaction;

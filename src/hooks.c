@@ -4,9 +4,9 @@
  *
  * DROP DATABASE, ALTER DATABASE and CREATE DATABASE ... TEMPLATE need a
  * database without other sessions: its dispatcher and its housekeeper leave
- * first and are kept away until the command has ended. COMMIT PREPARED may publish without a
- * word: the dispatcher is told to look. DROP EXTENSION makes it look whether
- * the extension is still there.
+ * first and are kept away until the command has ended. COMMIT PREPARED may
+ * publish without a word: the dispatcher is told to look. DROP EXTENSION makes
+ * it look whether the extension is still there.
  */
 #include "postgres.h"
 

@@ -4,15 +4,13 @@
  *
  * The dispatcher starts it now and then, so that nothing it does delays a
  * dispatch; it ends when it is done. What there is to do is written in SQL
- * (sql/parts/064_history.sql, 077_schedule_run.sql), in steps, each a transaction. It may be ended
- * at any moment: the next one goes on from the tables.
+ * (sql/parts/064_history.sql, 077_schedule_run.sql), in steps, each a
+ * transaction. It may be ended at any moment: the next one goes on from the
+ * tables.
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "miscadmin.h"
-#include "pgstat.h"
-#include "postmaster/bgworker.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
 #include "utils/memutils.h"
@@ -28,16 +26,10 @@ static EvqPlace *place;
 void
 evq_housekeeper_start(Oid database, int place_index)
 {
-	BackgroundWorker worker = {0};
+	BackgroundWorker worker;
 
-	snprintf(worker.bgw_name, BGW_MAXLEN, "evq housekeeper for database %u", database);
-	strlcpy(worker.bgw_type, "evq housekeeper", BGW_MAXLEN);
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART; /* the dispatcher starts the next */
-	strlcpy(worker.bgw_library_name, "evq", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "evq_housekeeper_main", BGW_MAXLEN);
-	worker.bgw_main_arg = UInt64GetDatum((uint64) database << 32 | (uint32) place_index);
+	evq_background_describe(&worker, "housekeeper");
+	evq_background_assign(&worker, database, place_index);
 	if (!RegisterDynamicBackgroundWorker(&worker, NULL))
 		ereport(LOG, (errmsg("evq: no background worker is free for housekeeping"),
 					  errhint("Raise max_worker_processes.")));
@@ -87,9 +79,7 @@ run_step(const char *query)
 	{
 		MemoryContextSwitchTo(previous);
 		EmitErrorReport();
-		AbortCurrentTransaction();
-		FlushErrorState();
-		pgstat_report_activity(STATE_IDLE, NULL);
+		evq_background_abort();
 		more = false;
 	}
 	PG_END_TRY();
@@ -105,12 +95,12 @@ evq_housekeeper_main(Datum main_arg)
 		"SELECT evq.catch_up_schedules() < 0",
 		"SELECT more FROM evq.keep_house()",
 	};
-	Oid database = (Oid) (DatumGetUInt64(main_arg) >> 32);
+	Oid database = evq_background_database(main_arg);
 
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 
-	take_place((int) (uint32) DatumGetUInt64(main_arg), database);
+	take_place(evq_background_place(main_arg), database);
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	evq_background_pin_settings("evq housekeeper");
 	for (int i = 0; i < lengthof(tasks); i++)

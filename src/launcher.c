@@ -27,6 +27,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "background.h"
 #include "dispatcher.h"
 #include "guc.h"
 #include "launcher.h"
@@ -47,17 +48,12 @@ typedef struct Database
 void
 evq_launcher_init(void)
 {
-	BackgroundWorker worker = {0};
+	BackgroundWorker worker;
 
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
-	strlcpy(worker.bgw_name, "evq launcher", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "evq launcher", BGW_MAXLEN);
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	evq_background_describe(&worker, "launcher");
 	worker.bgw_restart_time = 1;
-	strlcpy(worker.bgw_library_name, "evq", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "evq_launcher_main", BGW_MAXLEN);
 	RegisterBackgroundWorker(&worker);
 }
 

@@ -87,30 +87,29 @@ evq_sql_cron_fields(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(result.data, result.len));
 }
 
-Datum
-evq_sql_cron_next(PG_FUNCTION_ARGS)
+static Datum
+find_slot(FunctionCallInfo fcinfo, bool (*find)(const EvqCron *, TimestampTz, TimestampTz *))
 {
 	char *given = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	EvqCron cron;
 	TimestampTz slot;
 
 	read_cron(given, &cron);
-	if (!evq_cron_next(&cron, finite_time(PG_GETARG_TIMESTAMPTZ(1)), &slot))
+	if (!find(&cron, finite_time(PG_GETARG_TIMESTAMPTZ(1)), &slot))
 		refuse_never(given);
 	PG_RETURN_TIMESTAMPTZ(slot);
 }
 
 Datum
+evq_sql_cron_next(PG_FUNCTION_ARGS)
+{
+	return find_slot(fcinfo, evq_cron_next);
+}
+
+Datum
 evq_sql_cron_previous(PG_FUNCTION_ARGS)
 {
-	char *given = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	EvqCron cron;
-	TimestampTz slot;
-
-	read_cron(given, &cron);
-	if (!evq_cron_previous(&cron, finite_time(PG_GETARG_TIMESTAMPTZ(1)), &slot))
-		refuse_never(given);
-	PG_RETURN_TIMESTAMPTZ(slot);
+	return find_slot(fcinfo, evq_cron_previous);
 }
 
 Datum

@@ -288,14 +288,19 @@ evq_store_init(void)
 }
 
 static Oid
+find_table(const char *name)
+{
+	Oid schema = get_namespace_oid("evq", true);
+
+	return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+}
+
+static Oid
 table_relid(TableNo no, bool missing_ok)
 {
 	if (!OidIsValid(relids[no]))
 	{
-		Oid schema = get_namespace_oid("evq", true);
-
-		if (OidIsValid(schema))
-			relids[no] = get_relname_relid(table_facts[no].name, schema);
+		relids[no] = find_table(table_facts[no].name);
 		if (!OidIsValid(relids[no]) && !missing_ok)
 			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 							errmsg("table evq.%s does not exist", table_facts[no].name),
@@ -1659,9 +1664,7 @@ evq_store_count_live(EvqLiveCount **counts)
 bool
 evq_store_keeps_house(void)
 {
-	Oid schema = get_namespace_oid("evq", true);
-
-	return OidIsValid(schema) && OidIsValid(get_relname_relid("housekeeping", schema));
+	return OidIsValid(find_table("housekeeping"));
 }
 
 /* Runs a query as the owner of the extension; returns its only column, a boolean. */

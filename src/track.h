@@ -46,7 +46,6 @@ typedef struct EvqTrackedFlow
 	int max_processing;        /* 0 = none */
 	uint64 taken;              /* by workers, out of what is on offer */
 	TimestampTz taken_at;      /* when that was last seen to grow */
-	bool is_drained;           /* in this turn; see is_drained() in engine.c */
 	bool tell_ready;           /* events were put on offer: listeners are to be told */
 	TimestampTz first_live_at; /* the earliest scheduled event that the last pass met, less a margin */
 	TimestampTz due_since; /* of the longest waiting event that this pass met; infinity = none, as the next */
