@@ -48,23 +48,21 @@ SQL_PARTS = \
 # What an upgrade from the release before adds to sql/upgrades/: parts that are new, and those whose functions and
 # views take the place of the old ones.
 UPGRADE_FROM = 0.1
-UPGRADE_NEW = \
+UPGRADE_PARTS = \
 	064_history \
 	065_pause \
 	072_restrict \
 	075_schedule \
 	076_schedule_job \
 	077_schedule_run \
-	078_schedule_verbs
-UPGRADE_REPLACED = \
+	078_schedule_verbs \
 	080_inspect \
-	088_metrics
-UPGRADE_NEW_AFTER = \
 	082_schedules \
 	083_check_objects \
 	084_check_server \
 	085_check_work \
 	086_check \
+	088_metrics \
 	093_http_flow \
 	093_http_schedules \
 	100_privileges
@@ -285,11 +283,9 @@ $(OBJS): $(wildcard src/*.h)
 src/inspect.o: override CPPFLAGS += -DEVQ_VERSION='"$(EVQ_VERSION)"'
 src/inspect.o: evq.control
 
-replaced = sed 's/^CREATE \(FUNCTION\|VIEW\)/CREATE OR REPLACE \1/' $(1:%=sql/parts/%.sql)
-$(UPGRADE_SCRIPT_SQL): sql/upgrades/$(UPGRADE_FROM)--$(EVQ_VERSION).sql $(SQL_PARTS:%=sql/parts/%.sql) evq.control Makefile
+$(UPGRADE_SCRIPT_SQL): sql/upgrades/$(UPGRADE_FROM)--$(EVQ_VERSION).sql $(UPGRADE_PARTS:%=sql/parts/%.sql) evq.control Makefile
 	{ printf '%s\n' '\echo Use "ALTER EXTENSION evq UPDATE" to load this file. \quit'; \
-	  cat $< $(UPGRADE_NEW:%=sql/parts/%.sql); $(call replaced,$(UPGRADE_REPLACED)); \
-	  cat $(UPGRADE_NEW_AFTER:%=sql/parts/%.sql); } > $@.tmp
+	  sed 's/^CREATE \(FUNCTION\|VIEW\)/CREATE OR REPLACE \1/' $(filter %.sql,$^); } > $@.tmp
 	mv $@.tmp $@
 
 $(INSTALL_SCRIPT_SQL): $(SQL_PARTS:%=sql/parts/%.sql) evq.control Makefile

@@ -4,10 +4,7 @@ CREATE FUNCTION evq.cron_failures(OUT name text, OUT failed_at timestamptz, OUT 
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 10
 AS $$
 BEGIN
-	IF evq.cron_database() <> current_database() THEN
-		RETURN;
-	END IF;
-	IF evq.cron_database() IS NOT NULL THEN
+	IF evq.cron_database() = current_database() THEN
 		-- pg_cron keeps its runs for good and has them in the order of runid.
 		RETURN QUERY EXECUTE $q$
 			SELECT DISTINCT ON (s.name) s.name, r.start_time, r.return_message

@@ -37,7 +37,7 @@ SELECT 'error', 'clock', 'there are events published in the future: the clock wa
 FROM present p
 WHERE EXISTS (
 	SELECT FROM evq.event e
-	WHERE e.event_id > (lpad(to_hex((1000 * extract(epoch FROM p.soon))::bigint), 12, '0') || '70008000000000000000')::uuid)
+	WHERE e.event_id > evq.first_id(p.soon))
 UNION ALL
 SELECT 'error', 'clock', format('%s at %s, in the future: the clock was ahead and went back', c.what, c.at), 'Restart the server when the clock is right.'
 FROM present p, status s, LATERAL (
@@ -54,53 +54,49 @@ $$;
 COMMENT ON FUNCTION evq.check_engine(interval) IS 'Findings: does the engine run, in time, and as installed?';
 
 CREATE FUNCTION evq.check_work(patience interval) RETURNS SETOF evq.finding
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp ROWS 5
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp ROWS 5
 AS $$
-DECLARE
-BEGIN
-	RETURN QUERY
-	WITH counter AS MATERIALIZED (SELECT c.* FROM evq.counters() c WHERE (SELECT s.running FROM @extschema@.evq_status() s)),
-	sample AS MATERIALIZED (
-		SELECT e.* FROM evq.flow f CROSS JOIN LATERAL (
-			SELECT o.flow_no, o.event_type_no, o.state, o.attempt_scheduled_at FROM evq.event o
-			WHERE o.flow_no = f.flow_no AND o.attempt_scheduled_at <= clock_timestamp() ORDER BY o.attempt_scheduled_at LIMIT 1000) e
-		WHERE NOT EXISTS (SELECT FROM counter)),
-	oldest AS (
-		SELECT c.no AS flow_no, clock_timestamp() - c.value * interval '1 microsecond' AS since FROM counter c WHERE c.name = 'oldest_due' AND c.value > 0
-		UNION ALL
-		SELECT s.flow_no, min(s.attempt_scheduled_at) FROM sample s JOIN evq.event_type t USING (event_type_no)
-		WHERE s.state IN ('a', 'd') AND NOT t.is_suspended GROUP BY s.flow_no),
-	held AS (
-		SELECT t.flow_no FROM counter c JOIN evq.event_type t ON t.event_type_no = c.no WHERE c.name = 'live/being_processed' AND c.value > 0
-		UNION SELECT s.flow_no FROM sample s WHERE s.state = 'p'),
-	waiting AS (
-		SELECT c.no AS event_type_no, format('%s events', sum(c.value)) AS events FROM counter c
-		WHERE c.name IN ('live/awaiting_processing', 'live/dispatched') AND c.value > 0 GROUP BY 1
-		UNION ALL SELECT s.event_type_no, 'events' FROM sample s WHERE s.state IN ('a', 'd') GROUP BY 1)
-	SELECT 'warning', 'flows',
-		format('in flow %s an event has been due since %s', f.flow_type, o.since) ||
-			CASE WHEN h.flow_no IS NULL THEN ', and no worker holds one' ELSE ': its workers do not keep up, or it is held up' END,
-		CASE WHEN h.flow_no IS NULL THEN 'Start its workers: they call evq_acquire_next() or listen on ' || f.channel || '.'
-			 ELSE 'See evq.blocked_flows and evq.workers; start more workers.' END
-	FROM oldest o JOIN evq.flow f USING (flow_no) LEFT JOIN held h USING (flow_no)
-	WHERE o.since <= clock_timestamp() - patience
+WITH counter AS MATERIALIZED (SELECT c.* FROM evq.counters() c WHERE (SELECT s.running FROM @extschema@.evq_status() s)),
+sample AS MATERIALIZED (
+	SELECT e.* FROM evq.flow f CROSS JOIN LATERAL (
+		SELECT o.flow_no, o.event_type_no, o.state, o.attempt_scheduled_at FROM evq.event o
+		WHERE o.flow_no = f.flow_no AND o.attempt_scheduled_at <= clock_timestamp() ORDER BY o.attempt_scheduled_at LIMIT 1000) e
+	WHERE NOT EXISTS (SELECT FROM counter)),
+oldest AS (
+	SELECT c.no AS flow_no, clock_timestamp() - c.value * interval '1 microsecond' AS since FROM counter c WHERE c.name = 'oldest_due' AND c.value > 0
 	UNION ALL
-	SELECT 'warning', 'event types', format('%s is suspended, and %s of it wait', t.event_type, w.events),
-		format('SELECT evq_unsuspend_event_type(%L) when they may go on; their lifespan runs.', t.event_type)
-	FROM evq.event_type t JOIN waiting w USING (event_type_no) WHERE t.is_suspended
-	UNION ALL
-	SELECT 'error', 'event types', format('the on-fail event type %s of %s is not configured in its flow', t.on_fail_event_type, t.event_type),
-		format('Configure it: evq_configure(%L, %L).', t.on_fail_event_type, f.flow_type)
-	FROM evq.event_type t JOIN evq.flow f USING (flow_no)
-	WHERE NOT t.dropped AND t.on_fail_event_type IS NOT NULL AND NOT EXISTS (
-		SELECT FROM evq.event_type o WHERE o.event_type = t.on_fail_event_type AND o.flow_no = t.flow_no AND NOT o.dropped)
-	UNION ALL
-	SELECT 'error', 'event types', format('%s belongs to no flow', t.event_type), format('Configure it again: evq_configure(%L, flow_type).', t.event_type)
-	FROM evq.event_type t WHERE NOT t.dropped AND NOT EXISTS (SELECT FROM evq.flow f WHERE f.flow_no = t.flow_no)
-	UNION ALL
-	SELECT 'error', 'schedules', format('schedule %s published nothing at %s: %s', s.name, s.last_error_at, s.last_error),
-		'Correct what its error names; the next time it runs is its next try.'
-	FROM evq.schedule s WHERE s.last_error IS NOT NULL AND NOT s.is_paused;
-END
+	SELECT s.flow_no, min(s.attempt_scheduled_at) FROM sample s JOIN evq.event_type t USING (event_type_no)
+	WHERE s.state IN ('a', 'd') AND NOT t.is_suspended GROUP BY s.flow_no),
+held AS (
+	SELECT t.flow_no FROM counter c JOIN evq.event_type t ON t.event_type_no = c.no WHERE c.name = 'live/being_processed' AND c.value > 0
+	UNION SELECT s.flow_no FROM sample s WHERE s.state = 'p'),
+waiting AS (
+	SELECT c.no AS event_type_no, format('%s events', sum(c.value)) AS events FROM counter c
+	WHERE c.name IN ('live/awaiting_processing', 'live/dispatched') AND c.value > 0 GROUP BY 1
+	UNION ALL SELECT s.event_type_no, 'events' FROM sample s WHERE s.state IN ('a', 'd') GROUP BY 1)
+SELECT 'warning', 'flows',
+	format('in flow %s an event has been due since %s', f.flow_type, o.since) ||
+		CASE WHEN h.flow_no IS NULL THEN ', and no worker holds one' ELSE ': its workers do not keep up, or it is held up' END,
+	CASE WHEN h.flow_no IS NULL THEN 'Start its workers: they call evq_acquire_next() or listen on ' || f.channel || '.'
+		 ELSE 'See evq.blocked_flows and evq.workers; start more workers.' END
+FROM oldest o JOIN evq.flow f USING (flow_no) LEFT JOIN held h USING (flow_no)
+WHERE o.since <= clock_timestamp() - patience
+UNION ALL
+SELECT 'warning', 'event types', format('%s is suspended, and %s of it wait', t.event_type, w.events),
+	format('SELECT evq_unsuspend_event_type(%L) when they may go on; their lifespan runs.', t.event_type)
+FROM evq.event_type t JOIN waiting w USING (event_type_no) WHERE t.is_suspended
+UNION ALL
+SELECT 'error', 'event types', format('the on-fail event type %s of %s is not configured in its flow', t.on_fail_event_type, t.event_type),
+	format('Configure it: evq_configure(%L, %L).', t.on_fail_event_type, f.flow_type)
+FROM evq.event_type t JOIN evq.flow f USING (flow_no)
+WHERE NOT t.dropped AND t.on_fail_event_type IS NOT NULL AND NOT EXISTS (
+	SELECT FROM evq.event_type o WHERE o.event_type = t.on_fail_event_type AND o.flow_no = t.flow_no AND NOT o.dropped)
+UNION ALL
+SELECT 'error', 'event types', format('%s belongs to no flow', t.event_type), format('Configure it again: evq_configure(%L, flow_type).', t.event_type)
+FROM evq.event_type t WHERE NOT t.dropped AND NOT EXISTS (SELECT FROM evq.flow f WHERE f.flow_no = t.flow_no)
+UNION ALL
+SELECT 'error', 'schedules', format('schedule %s published nothing at %s: %s', s.name, s.last_error_at, s.last_error),
+	'Correct what its error names; the next time it runs is its next try.'
+FROM evq.schedule s WHERE s.last_error IS NOT NULL AND NOT s.is_paused
 $$;
 COMMENT ON FUNCTION evq.check_work(interval) IS 'Findings: work that does not get done';

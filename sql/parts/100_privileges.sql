@@ -75,7 +75,7 @@ GRANT EXECUTE ON FUNCTION
 TO evq_worker, evq_operator, evq_monitor;
 GRANT EXECUTE ON FUNCTION @extschema@.evq_metrics(), evq.counters(), @extschema@.evq_check(interval) TO evq_operator, evq_monitor;
 GRANT SELECT ON evq.flows, evq.event_types TO evq_publisher, evq_worker, evq_operator, evq_monitor;
-GRANT SELECT ON evq.transition, evq.queue, evq.workers, evq.schedules TO evq_operator, evq_monitor;
+GRANT SELECT ON evq.transition, evq.queue, evq.workers, evq.schedules, evq.restrictions, evq.blocked_flows TO evq_operator, evq_monitor;
 -- What evq.schedules calls.
 GRANT EXECUTE ON FUNCTION
 	evq.cron_fields(text),
@@ -85,7 +85,6 @@ GRANT EXECUTE ON FUNCTION
 	evq.cron_failures(),
 	evq.clock_now()
 TO evq_operator, evq_monitor;
-GRANT SELECT ON evq.restrictions, evq.blocked_flows TO evq_operator, evq_monitor;
 
 -- The routes of the HTTP gateway: to whoever may call what they call.
 GRANT EXECUTE ON FUNCTION
