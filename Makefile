@@ -168,7 +168,8 @@ TAP = \
 	058_ui.pl \
 	060_scale_out.pl \
 	061_read_replica.pl \
-	070_model.pl
+	070_model.pl \
+	071_clock.pl
 TAP_SLOW = \
 	020_crash_full.pl \
 	040_worker_sanitized.pl \
