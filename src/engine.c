@@ -774,7 +774,7 @@ is_drained(Work *work, EvqTrackedFlow *tracked_flow, const EvqFlow *flow)
 {
 	uint64 taken;
 
-	if (flow->pull || flow->ordered || flow->max_processing > 0 || !keeps_offer(work->engine) ||
+	if (flow->pull || evq_flow_is_regulated(flow) || !keeps_offer(work->engine) ||
 		tracked_flow->count[EVQ_TRACK_READY] < DRAIN_BACKLOG)
 		return false;
 	taken = evq_ready_taken(work->engine->place->ready, flow->flow_no);
@@ -819,8 +819,8 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 		evq_track_remove(engine->track, tracked);
 		return;
 	}
-	if (!tracked->facts.ordered && (flow->pull || (work->drained && !tracked->offered_before)) &&
-		offer_ready(work, tracked, flow))
+	if (!tracked->facts.ordered && !evq_flow_is_regulated(flow) &&
+		(flow->pull || (work->drained && !tracked->offered_before)) && offer_ready(work, tracked, flow))
 		return;
 
 	if (!evq_store_fetch(work->store, &tracked->event_id, &event))
@@ -848,8 +848,6 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 			return;
 		evq_track_set_flow_id(engine->track, tracked, event.flow_id);
 	}
-	if (flow->pull && event.ordered && offer_ready(work, tracked, flow))
-		return;
 
 	if (!evq_lifecycle_dispatch(work->store, work->now, &event, flow->dispatch_timeout))
 	{
@@ -857,7 +855,9 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 		return;
 	}
 	evq_track_set(engine->track, tracked, EVQ_TRACK_DISPATCHED, event.state_due_at);
-	if (work->notify)
+	if (flow->pull && keeps_offer(engine))
+		evq_track_use_flow(engine->track, flow->flow_no)->tell_ready = true;
+	else if (work->notify)
 		add_message(work, flow->channel, evq_message_dispatched(work->store, &event, work->now));
 	work->turn->dispatched++;
 }

@@ -153,8 +153,8 @@ offer_limit(const EvqEvent *event)
 	const EvqFlow *flow = evq_config_flow(event->flow_no);
 	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 
-	if (flow == NULL || !flow->pull || flow->ordered || flow->max_processing > 0 ||
-		event_type->is_suspended || event->attempt_scheduled_at > event->published_at)
+	if (flow == NULL || !flow->pull || evq_flow_is_regulated(flow) || event_type->is_suspended ||
+		event->attempt_scheduled_at > event->published_at)
 		return 0;
 	return flow->max_dispatched;
 }
@@ -304,67 +304,46 @@ evq_lifecycle_refuse(EvqVerdict verdict, const pg_uuid_t *event_id, const EvqEve
 
 /* ---------- acquire ---------- */
 
-/*
- * May the event be acquired now, by its own row and the configuration?
- * offered: the dispatcher has put it on offer, which says something for pull
- * flows only, whose events are offered without a change of their state.
- */
-bool
-evq_lifecycle_may_acquire(const EvqEvent *event, TimestampTz now, bool offered)
+/* May the event be acquired when it has been dispatched, and not before? */
+static bool
+needs_dispatch(const EvqEvent *event)
 {
-	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 	const EvqFlow *flow = evq_config_flow(event->flow_no);
 
-	if (event_type == NULL || flow == NULL || event_type->is_suspended || event->due_at <= now)
-		return false;
-	if (event->state == EVQ_STATE_DISPATCHED)
-		return true;
-	if (event->state != EVQ_STATE_AWAITING_PROCESSING || event->attempt_scheduled_at > now)
-		return false;
-	/* Order and limits are kept by the dispatcher alone. */
-	return (offered && flow->pull) || !(event->ordered || flow->max_processing > 0);
+	return event->state == EVQ_STATE_AWAITING_PROCESSING &&
+		   (event->ordered || flow == NULL || evq_flow_is_regulated(flow));
 }
 
-/* Rows of a flow_id that are looked at for one on its way; it is among the first, which are the oldest. */
-#define MAX_FRONT 100
-
-/* In an ordered flow: is the event the oldest of its flow_id, and no other one on its way? */
-static bool
-is_in_front(EvqStore *store, const EvqEvent *event)
+/* May the event be acquired now, by its own row and the configuration? */
+bool
+evq_lifecycle_may_acquire(const EvqEvent *event, TimestampTz now)
 {
-	EvqEvent other;
-	bool in_front = true;
+	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 
-	evq_store_walk_flow_id(store, event->flow_no, event->flow_id);
-	for (int i = 0; in_front && i < MAX_FRONT && evq_store_walk_next(store, &other); i++)
-	{
-		bool is_event = memcmp(&other.event_id, &event->event_id, UUID_LEN) == 0;
-
-		if (i == 0 ? !is_event : other.state != EVQ_STATE_AWAITING_PROCESSING && !is_event)
-			in_front = false;
-	}
-	evq_store_walk_end(store);
-	return in_front;
+	if (event_type == NULL || event_type->is_suspended || event->due_at <= now || needs_dispatch(event))
+		return false;
+	return event->state == EVQ_STATE_DISPATCHED ||
+		   (event->state == EVQ_STATE_AWAITING_PROCESSING && event->attempt_scheduled_at <= now);
 }
 
 /* Acquires an event. It waits for nobody. */
 EvqGrant
-evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, bool offered,
-					  const char *worker, int64 permit_for, EvqEvent *event, Datum *payload, Datum *headers)
+evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, const char *worker,
+					  int64 permit_for, EvqEvent *event, Datum *payload, Datum *headers)
 {
 	for (;;)
 	{
 		if (!evq_store_fetch(store, event_id, event))
 			return EVQ_GRANT_REFUSED;
 		evq_config_require(EVQ_RIGHT_WORK, event->flow_no, event_id);
-		if (!evq_lifecycle_may_acquire(event, now, offered))
+		if (!evq_lifecycle_may_acquire(event, now))
 		{
 			const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 
-			return event_type != NULL && event_type->is_suspended ? EVQ_GRANT_LATER : EVQ_GRANT_REFUSED;
+			return (event_type != NULL && event_type->is_suspended) || needs_dispatch(event)
+					   ? EVQ_GRANT_LATER
+					   : EVQ_GRANT_REFUSED;
 		}
-		if (event->ordered && event->state == EVQ_STATE_AWAITING_PROCESSING && !is_in_front(store, event))
-			return EVQ_GRANT_REFUSED;
 		/* During a restore an event may be there before its payload. */
 		if (!evq_store_fetch_payload(store, event, payload, headers))
 			return EVQ_GRANT_REFUSED;

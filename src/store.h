@@ -69,6 +69,17 @@ typedef struct EvqFlow
 	bool notify_payload;
 } EvqFlow;
 
+/*
+ * Does the dispatcher keep order, or a limit, in the flow? Then every event is
+ * dispatched before it is offered, so that its being on its way is in the
+ * table, where a dispatcher that starts anew sees it.
+ */
+static inline bool
+evq_flow_is_regulated(const EvqFlow *flow)
+{
+	return flow->ordered || flow->max_processing > 0;
+}
+
 /* What a role may be restricted in. */
 #define EVQ_RIGHT_PUBLISH 1
 #define EVQ_RIGHT_WORK 2
