@@ -19,6 +19,7 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "epoch.h"
 #include "errors.h"
 #include "guc.h"
 #include "lifecycle.h"
@@ -227,7 +228,7 @@ static int32
 current_epoch(void)
 {
 	bool begun;
-	int32 epoch = evq_store_epoch(&begun);
+	int32 epoch = evq_epoch(&begun);
 
 	if (begun)
 		evq_shmem_recount();
