@@ -168,10 +168,53 @@ insert_events(EvqStore *store, const EvqEvent *events, const Datum *payloads, co
 		evq_wake_published(&events[i], offer_limit(&events[i]));
 }
 
+/* A request with an idempotency key. */
+typedef struct Claim
+{
+	int index;
+	const EvqPublish *request;
+} Claim;
+
+static int
+compare_claims(const void *a, const void *b)
+{
+	const Claim *claim_a = a;
+	const Claim *claim_b = b;
+	int32 type_a = claim_a->request->event_type->event_type_no;
+	int32 type_b = claim_b->request->event_type->event_type_no;
+	int order = strcmp(claim_a->request->idempotency_key, claim_b->request->idempotency_key);
+
+	if (type_a != type_b)
+		return type_a < type_b ? -1 : 1;
+	return order != 0 ? order : claim_a->index - claim_b->index;
+}
+
+/* Claims the key of a request for an event; false = it is another's, whose id is returned. */
+static bool
+claim_key(EvqStore *store, const EvqPublish *request, const pg_uuid_t *event_id, pg_uuid_t *first_id)
+{
+	int64 hash = content_hash(request);
+	int64 first_hash;
+
+	if (evq_store_claim_key(store, request->event_type->event_type_no, request->idempotency_key, event_id,
+							hash, first_id, &first_hash))
+		return true;
+	if (first_hash != hash)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_KEY_REUSED),
+						errmsg("idempotency key \"%s\" of event type \"%s\" was used with other content",
+							   request->idempotency_key, request->event_type->event_type),
+						errhint("Use a new key for a new event; the same key must come with the same flow_id"
+								" and payload.")));
+	return false;
+}
+
 /*
  * Publishes events; ids: one a request. An event whose key was used before is
  * not published again. what: what errors call one of them, NULL where there is
  * but one.
+ *
+ * Keys are claimed in one order, whatever the order of the requests: who waits
+ * for another session's claim has no key that the other one has yet to claim.
  */
 void
 evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *requests, int count,
@@ -180,44 +223,44 @@ evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *reques
 	EvqEvent *events = palloc(Max(count, 1) * sizeof(EvqEvent));
 	Datum *payloads = palloc(Max(count, 1) * sizeof(Datum));
 	Datum *headers = palloc(Max(count, 1) * sizeof(Datum));
+	Claim *claims = palloc(Max(count, 1) * sizeof(Claim));
+	bool *known = palloc0(Max(count, 1) * sizeof(bool));
 	EvqPosition position;
+	int claim_count = 0;
 	int fresh = 0;
 
 	evq_position_begin(&position, what);
 	for (int i = 0; i < count; i++)
 	{
 		const EvqPublish *request = &requests[i];
-		EvqEvent *event = &events[fresh];
 
 		position.index = i;
 		evq_config_require(EVQ_RIGHT_PUBLISH, request->event_type->flow_no, NULL);
 		check_request(request);
-		make_event(event, request, EVQ_ORIGIN_API, NULL, now);
-		ids[i] = event->event_id;
+		make_event(&events[i], request, EVQ_ORIGIN_API, NULL, now);
+		ids[i] = events[i].event_id;
 		if (request->idempotency_key != NULL)
-		{
-			int64 hash = content_hash(request);
-			int64 first_hash;
+			claims[claim_count++] = (Claim){i, request};
+	}
+	qsort(claims, claim_count, sizeof(Claim), compare_claims);
+	for (int i = 0; i < claim_count; i++)
+	{
+		int index = claims[i].index;
 
-			if (!evq_store_claim_key(store, event->event_type_no, request->idempotency_key, &event->event_id,
-									 hash, &ids[i], &first_hash))
-			{
-				if (first_hash != hash)
-					ereport(
-						ERROR,
-						(errcode(EVQ_ERRCODE_KEY_REUSED),
-						 errmsg("idempotency key \"%s\" of event type \"%s\" was used with other content",
-								request->idempotency_key, request->event_type->event_type),
-						 errhint(
-							 "Use a new key for a new event; the same key must come with the same flow_id and payload.")));
-				continue;
-			}
-		}
-		payloads[fresh] = request->payload;
-		headers[fresh] = request->headers;
-		fresh++;
+		position.index = index;
+		known[index] = !claim_key(store, claims[i].request, &events[index].event_id, &ids[index]);
 	}
 	evq_position_end(&position);
+
+	for (int i = 0; i < count; i++)
+	{
+		if (known[i])
+			continue;
+		events[fresh] = events[i];
+		payloads[fresh] = requests[i].payload;
+		headers[fresh] = requests[i].headers;
+		fresh++;
+	}
 	insert_events(store, events, payloads, headers, fresh);
 }
 
