@@ -84,6 +84,7 @@ REGRESS = \
 	heartbeat \
 	idempotency \
 	isolation \
+	moved_rows \
 	on_fail \
 	ordered \
 	pause \

@@ -202,8 +202,9 @@ static bool
 offer(EvqEngine *engine, const EvqWake *facts, bool *was_empty)
 {
 	*was_empty = false;
-	return keeps_offer(engine) && evq_ready_push(engine->place->ready, facts->flow_no, facts->event_type_no,
-												 &facts->event_id, EVQ_READY_NO_LIMIT, was_empty);
+	return keeps_offer(engine) &&
+		   evq_ready_push(engine->place->ready, facts->flow_no, facts->event_type_no, &facts->event_id,
+						  &facts->tid, EVQ_READY_NO_LIMIT, was_empty);
 }
 
 /* Takes an event off the offer that it will leave. */
@@ -823,6 +824,7 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 		(flow->pull || (work->drained && !tracked->offered_before)) && offer_ready(work, tracked, flow))
 		return;
 
+	evq_store_hint(&tracked->event_id, &tracked->facts.tid);
 	if (!evq_store_fetch(work->store, &tracked->event_id, &event))
 	{
 		forget(engine, tracked);

@@ -161,7 +161,7 @@ offer_limit(const EvqEvent *event)
 }
 
 static void
-insert_events(EvqStore *store, const EvqEvent *events, const Datum *payloads, const Datum *headers, int count)
+insert_events(EvqStore *store, EvqEvent *events, const Datum *payloads, const Datum *headers, int count)
 {
 	evq_store_insert(store, events, payloads, headers, count);
 	for (int i = 0; i < count; i++)
@@ -693,7 +693,7 @@ evq_lifecycle_fail(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, 
 
 /* Writes a held event back; CHANGED sends the caller round its loop. */
 static bool
-write_held(EvqStore *store, const EvqEvent *event)
+write_held(EvqStore *store, EvqEvent *event)
 {
 	if (evq_store_update(store, event, true) != EVQ_STORE_DONE)
 		return false;

@@ -24,6 +24,7 @@
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
@@ -60,7 +61,20 @@ typedef struct Table
 	TupleTableSlot **batch; /* of INSERT_BATCH rows to insert */
 	Relation key;           /* the primary key's index */
 	IndexScanDesc by_key;
+	IndexFetchTableData *by_hint;
+	BlockNumber blocks; /* so many there were when by_hint was begun */
 } Table;
+
+/* Where the session saw the row of a live event last. */
+typedef struct Hint
+{
+	pg_uuid_t event_id;
+	ItemPointerData tid;
+} Hint;
+
+#define HINTS 4096
+
+static Hint *hints; /* HINTS of them, NULL = none yet */
 
 struct EvqStore
 {
@@ -102,7 +116,10 @@ end_scan(Table *table)
 {
 	if (table->by_key != NULL)
 		index_endscan(table->by_key);
+	if (table->by_hint != NULL)
+		table_index_fetch_end(table->by_hint);
 	table->by_key = NULL;
+	table->by_hint = NULL;
 }
 
 static void
@@ -211,11 +228,33 @@ use_key(Table *table)
 
 /* ---------- single rows ---------- */
 
-/* Finds the visible row with a uuid as its primary key. */
+/*
+ * The next row of a scan, and the root of its chain of heap-only versions:
+ * where index entries point to, which stays as long as the row is not moved.
+ */
 static bool
-fetch_by_id(EvqStore *store, Table *table, const pg_uuid_t *event_id)
+next_row(IndexScanDesc scan, TupleTableSlot *slot, ItemPointerData *root)
+{
+	const ItemPointerData *tid;
+
+	while ((tid = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
+	{
+		*root = *tid;
+		if (index_fetch_heap(scan, slot))
+		{
+			slot_getallattrs(slot);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Finds the visible row with a uuid as its primary key; root may be NULL. */
+static bool
+fetch_by_id(EvqStore *store, Table *table, const pg_uuid_t *event_id, ItemPointerData *root)
 {
 	MemoryContext previous = MemoryContextSwitchTo(store->context);
+	ItemPointerData ignored;
 	ScanKeyData key;
 	bool found;
 
@@ -223,9 +262,38 @@ fetch_by_id(EvqStore *store, Table *table, const pg_uuid_t *event_id)
 		table->by_key = EVQ_INDEX_BEGINSCAN(table->rel, use_key(table), GetActiveSnapshot(), 1);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(event_id));
 	index_rescan(table->by_key, &key, 1, NULL, 0);
-	found = index_getnext_slot(table->by_key, ForwardScanDirection, table->slot);
+	found = next_row(table->by_key, table->slot, root == NULL ? &ignored : root);
+	MemoryContextSwitchTo(previous);
+	return found;
+}
+
+/*
+ * Finds the visible row with this id where it is said to be. False says
+ * nothing: it may have been moved.
+ */
+static bool
+fetch_by_hint(EvqStore *store, Table *table, const pg_uuid_t *event_id, const ItemPointerData *root)
+{
+	MemoryContext previous = MemoryContextSwitchTo(store->context);
+	ItemPointerData tid = *root;
+	bool again = false;
+	bool all_dead = false;
+	bool found;
+
+	if (table->by_hint == NULL)
+	{
+		table->by_hint = table_index_fetch_begin(table->rel);
+		/* The table does not shrink while we hold our lock on it. */
+		table->blocks = RelationGetNumberOfBlocks(table->rel);
+	}
+	found = ItemPointerGetBlockNumber(&tid) < table->blocks &&
+			table_index_fetch_tuple(table->by_hint, &tid, GetActiveSnapshot(), table->slot, &again,
+									&all_dead);
 	if (found)
+	{
 		slot_getallattrs(table->slot);
+		found = memcmp(DatumGetUUIDP(table->slot->tts_values[EVENT_ID]), event_id, UUID_LEN) == 0;
+	}
 	MemoryContextSwitchTo(previous);
 	return found;
 }
@@ -326,9 +394,9 @@ pass_over_summaries(Table *table, TupleTableSlot *before, TupleTableSlot *slot)
 	}
 }
 
-/* Inserts the first rows of the batch: one WAL record for each page that they fill. */
+/* Inserts the first rows of the batch, of events if they are: one WAL record for each page that they fill. */
 static void
-insert_batch(EvqStore *store, Table *table, int count)
+insert_batch(EvqStore *store, Table *table, int count, EvqEvent *events)
 {
 	use_indexes(store, table);
 	table_multi_insert(table->rel, table->batch, count, GetCurrentCommandId(true), 0, NULL);
@@ -338,7 +406,11 @@ insert_batch(EvqStore *store, Table *table, int count)
 		insert_index_entries(store, table, table->batch[i], false, EVQ_ALL_INDEXES);
 	}
 	for (int i = 0; i < count; i++)
+	{
+		if (events != NULL)
+			events[i].tid = table->batch[i]->tts_tid;
 		ExecClearTuple(table->batch[i]);
+	}
 }
 
 /* What a failed change of a row means; in READ COMMITTED the caller goes on with the newest version. */
@@ -366,9 +438,10 @@ judge(EvqStore *store, TM_Result result)
 	return EVQ_STORE_BUSY; /* keep compiler quiet */
 }
 
-/* Replaces the row fetched last, which values may point into. */
+/* Replaces the row fetched last, which values may point into. tid: set if it moves; NULL = of no interest. */
 static EvqStoreResult
-update_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls, bool wait)
+update_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls, bool wait,
+		   ItemPointerData *tid)
 {
 	TM_FailureData failure;
 	LockTupleMode lock_mode;
@@ -383,6 +456,8 @@ update_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls
 	{
 		if (EVQ_UPDATES_INDEXES(update_indexes))
 			insert_index_entries(store, table, table->new_slot, true, update_indexes);
+		if (tid != NULL && EVQ_MOVES_ROW(update_indexes))
+			*tid = table->new_slot->tts_tid;
 		after_write();
 	}
 	return judge(store, result);
@@ -448,6 +523,7 @@ read_event(TupleTableSlot *slot, EvqEvent *event)
 	event->on_fail_event_type_no = nulls[EVENT_ON_FAIL_NO] ? 0 : DatumGetInt32(values[EVENT_ON_FAIL_NO]);
 	event->worker = optional_cstring(values[EVENT_WORKER], nulls[EVENT_WORKER]);
 	event->transition = EVQ_NO_TRANSITION;
+	ItemPointerSetInvalid(&event->tid);
 }
 
 /* All columns but the payload, which is NULL. */
@@ -485,15 +561,61 @@ carry_payload(const Table *from, Datum *values, bool *nulls)
 	nulls[EVENT_PAYLOAD] = from->slot->tts_isnull[EVENT_PAYLOAD];
 }
 
+/* The place for what is remembered of an event; what was there is forgotten. */
+static Hint *
+hint_for(const pg_uuid_t *event_id)
+{
+	uint32 random;
+
+	memcpy(&random, &event_id->data[UUID_LEN - sizeof(random)], sizeof(random));
+	return &hints[random % HINTS];
+}
+
+/*
+ * Says where the row of a live event was seen, which saves the next fetch of it
+ * in this session the search in the index. It may be wrong by then: the row
+ * found there must be visible and have the id, otherwise it is searched for.
+ */
+void
+evq_store_hint(const pg_uuid_t *event_id, const ItemPointerData *tid)
+{
+	Hint *hint;
+
+	if (!ItemPointerIsValid(tid))
+		return;
+	if (hints == NULL)
+		hints = MemoryContextAllocZero(TopMemoryContext, HINTS * sizeof(Hint));
+	hint = hint_for(event_id);
+	hint->event_id = *event_id;
+	hint->tid = *tid;
+}
+
+static bool
+fetch_live(EvqStore *store, Table *table, const pg_uuid_t *event_id, ItemPointerData *root)
+{
+	const Hint *hint = hints == NULL ? NULL : hint_for(event_id);
+
+	if (hint != NULL && memcmp(&hint->event_id, event_id, UUID_LEN) == 0)
+	{
+		*root = hint->tid;
+		if (fetch_by_hint(store, table, event_id, root))
+			return true;
+	}
+	return fetch_by_id(store, table, event_id, root);
+}
+
 /* Reads a live event; its strings are in the current memory context. False = there is none. */
 bool
 evq_store_fetch(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event)
 {
 	Table *table = use_table(store, EVQ_TABLE_EVENT);
+	ItemPointerData root;
 
-	if (!fetch_by_id(store, table, event_id))
+	if (!fetch_live(store, table, event_id, &root))
 		return false;
 	read_event(table->slot, event);
+	event->tid = root;
+	evq_store_hint(event_id, &root);
 	return true;
 }
 
@@ -515,8 +637,7 @@ write_payload(const pg_uuid_t *event_id, Datum payload, Datum headers, Datum *va
 
 /* Stores new events with their payloads and headers (jsonb, 0 = none; NULL = none at all). */
 void
-evq_store_insert(EvqStore *store, const EvqEvent *events, const Datum *payloads, const Datum *headers,
-				 int count)
+evq_store_insert(EvqStore *store, EvqEvent *events, const Datum *payloads, const Datum *headers, int count)
 {
 	Table *event_table = use_table(store, EVQ_TABLE_EVENT);
 	MemoryContext batch_context = NULL;
@@ -552,6 +673,7 @@ evq_store_insert(EvqStore *store, const EvqEvent *events, const Datum *payloads,
 		if (count == 1)
 		{
 			insert_row(store, event_table, event_values, event_nulls);
+			events[i].tid = event_table->new_slot->tts_tid;
 			if (!inlined)
 				insert_row(store, use_table(store, EVQ_TABLE_PAYLOAD), payload_values, payload_nulls);
 			break;
@@ -562,9 +684,9 @@ evq_store_insert(EvqStore *store, const EvqEvent *events, const Datum *payloads,
 					  payload_values, payload_nulls);
 		if (collected == INSERT_BATCH || i == count - 1)
 		{
-			insert_batch(store, event_table, collected);
+			insert_batch(store, event_table, collected, &events[i + 1 - collected]);
 			if (payloads_collected > 0)
-				insert_batch(store, use_table(store, EVQ_TABLE_PAYLOAD), payloads_collected);
+				insert_batch(store, use_table(store, EVQ_TABLE_PAYLOAD), payloads_collected, NULL);
 			collected = payloads_collected = 0;
 			MemoryContextReset(batch_context);
 		}
@@ -580,7 +702,7 @@ evq_store_insert(EvqStore *store, const EvqEvent *events, const Datum *payloads,
  * that is changing it; otherwise such a row is EVQ_STORE_BUSY.
  */
 EvqStoreResult
-evq_store_update(EvqStore *store, const EvqEvent *event, bool wait)
+evq_store_update(EvqStore *store, EvqEvent *event, bool wait)
 {
 	Table *table = use_table(store, EVQ_TABLE_EVENT);
 	Datum values[EVENT_COLUMNS];
@@ -588,7 +710,7 @@ evq_store_update(EvqStore *store, const EvqEvent *event, bool wait)
 
 	write_event(event, values, nulls);
 	carry_payload(table, values, nulls);
-	return update_row(store, table, values, nulls, wait);
+	return update_row(store, table, values, nulls, wait, &event->tid);
 }
 
 /* ---------- finished events ---------- */
@@ -607,7 +729,7 @@ static void
 insert_collected(EvqStore *store)
 {
 	if (store->collected > 0)
-		insert_batch(store, &store->tables[EVQ_TABLE_HISTORY], store->collected);
+		insert_batch(store, &store->tables[EVQ_TABLE_HISTORY], store->collected, NULL);
 	store->collected = 0;
 }
 
@@ -750,7 +872,7 @@ fetch_from_history(EvqStore *store, const pg_uuid_t *event_id)
 			bool is_likely = partitions[i].is_default || partitions[i].to > made_at;
 			Table *table = is_likely == (round == 0) ? use_partition(store, partitions[i].relid) : NULL;
 
-			if (table != NULL && fetch_by_id(store, table, event_id))
+			if (table != NULL && fetch_by_id(store, table, event_id, NULL))
 				return table;
 		}
 	}
@@ -819,7 +941,7 @@ evq_store_fetch_payload(EvqStore *store, const EvqEvent *event, Datum *payload, 
 	{
 		table = use_table(store, EVQ_TABLE_PAYLOAD);
 		column = PAYLOAD_PAYLOAD;
-		if (!fetch_by_id(store, table, &event->event_id))
+		if (!fetch_by_id(store, table, &event->event_id, NULL))
 			return false;
 		if (!table->slot->tts_isnull[PAYLOAD_HEADERS])
 			*headers = PointerGetDatum(PG_DETOAST_DATUM_COPY(table->slot->tts_values[PAYLOAD_HEADERS]));
@@ -833,7 +955,7 @@ evq_store_fetch_payload(EvqStore *store, const EvqEvent *event, Datum *payload, 
  * fetched.
  */
 EvqStoreResult
-evq_store_update_with_payload(EvqStore *store, const EvqEvent *event, Datum payload, Datum headers)
+evq_store_update_with_payload(EvqStore *store, EvqEvent *event, Datum payload, Datum headers)
 {
 	Table *table = use_table(store, EVQ_TABLE_EVENT);
 	bool was_inline = !table->slot->tts_isnull[EVENT_PAYLOAD];
@@ -849,14 +971,14 @@ evq_store_update_with_payload(EvqStore *store, const EvqEvent *event, Datum payl
 		values[EVENT_PAYLOAD] = payload;
 		nulls[EVENT_PAYLOAD] = false;
 	}
-	result = update_row(store, table, values, nulls, true);
+	result = update_row(store, table, values, nulls, true, &event->tid);
 	if (result != EVQ_STORE_DONE || !nulls[EVENT_PAYLOAD])
 		return result;
 
 	write_payload(&event->event_id, payload, headers, payload_values, payload_nulls);
 	table = use_table(store, EVQ_TABLE_PAYLOAD);
 	if (!was_inline)
-		return update_row(store, table, payload_values, payload_nulls, true);
+		return update_row(store, table, payload_values, payload_nulls, true, NULL);
 	insert_row(store, table, payload_values, payload_nulls);
 	after_write();
 	return EVQ_STORE_DONE;
@@ -942,13 +1064,15 @@ bool
 evq_store_walk_next(EvqStore *store, EvqEvent *event)
 {
 	MemoryContext previous = MemoryContextSwitchTo(store->context);
-	bool found = index_getnext_slot(store->walk, ForwardScanDirection, store->walk_slot);
+	ItemPointerData root;
+	bool found = next_row(store->walk, store->walk_slot, &root);
 
-	if (found)
-		slot_getallattrs(store->walk_slot);
 	MemoryContextSwitchTo(previous);
 	if (found)
+	{
 		read_event(store->walk_slot, event);
+		event->tid = root;
+	}
 	return found;
 }
 

@@ -37,10 +37,11 @@ extern void evq_store_close(EvqStore *store);
 extern void evq_store_refresh(EvqStore *store);
 
 /* live events */
+extern void evq_store_hint(const pg_uuid_t *event_id, const ItemPointerData *tid);
 extern bool evq_store_fetch(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event);
-extern void evq_store_insert(EvqStore *store, const EvqEvent *events, const Datum *payloads,
-							 const Datum *headers, int count);
-extern EvqStoreResult evq_store_update(EvqStore *store, const EvqEvent *event, bool wait);
+extern void
+evq_store_insert(EvqStore *store, EvqEvent *events, const Datum *payloads, const Datum *headers, int count);
+extern EvqStoreResult evq_store_update(EvqStore *store, EvqEvent *event, bool wait);
 extern EvqStoreResult
 evq_store_finish(EvqStore *store, const EvqEvent *event, const EvqOutcome *outcome, bool wait);
 
@@ -54,7 +55,7 @@ extern EvqStoreResult evq_store_revive(EvqStore *store, const EvqEvent *event);
 /* payloads and errors */
 extern bool evq_store_fetch_payload(EvqStore *store, const EvqEvent *event, Datum *payload, Datum *headers);
 extern EvqStoreResult
-evq_store_update_with_payload(EvqStore *store, const EvqEvent *event, Datum payload, Datum headers);
+evq_store_update_with_payload(EvqStore *store, EvqEvent *event, Datum payload, Datum headers);
 extern void evq_store_insert_error(EvqStore *store, const EvqFailure *failure);
 
 /* idempotency keys */

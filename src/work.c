@@ -137,6 +137,7 @@ acquire_offered(FunctionCallInfo fcinfo, EvqStore *store, EvqPlace *place, const
 		for (int i = 0; i < popped; i++)
 		{
 			CHECK_FOR_INTERRUPTS();
+			evq_store_hint(&taken[i].event_id, &taken[i].tid);
 			switch (acquire(fcinfo, store, evq_clock_now(), &taken[i].event_id, wanted->worker,
 							wanted->permit_for))
 			{
@@ -207,6 +208,7 @@ acquire_searched(FunctionCallInfo fcinfo, EvqStore *store, const Wanted *wanted)
 		CHECK_FOR_INTERRUPTS();
 		if (is_wanted(&event, now, wanted))
 		{
+			evq_store_hint(&event.event_id, &event.tid);
 			candidates[found].event_id = event.event_id;
 			candidates[found].priority = event.priority;
 			candidates[found].rank = found;
