@@ -148,6 +148,7 @@ TAP = \
 	016_upgrade.pl \
 	017_point_in_time.pl \
 	018_drain.pl \
+	019_pg_upgrade.pl \
 	020_crash.pl \
 	021_restart.pl \
 	022_promotion.pl \
