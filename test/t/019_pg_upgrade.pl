@@ -91,6 +91,14 @@ is($old->safe_psql('shop', 'SELECT count(DISTINCT tableoid) FROM evq.event_histo
 my $findings = q{SELECT finding FROM evq_check() WHERE severity = 'error' AND subject <> 'dispatcher' ORDER BY 1};
 my $found = $old->safe_psql('shop', $findings);
 
+# A database that has not been updated yet.
+$old->safe_psql('postgres', 'CREATE DATABASE earlier');
+my $version = $old->safe_psql('shop', 'SELECT evq_version()');
+my $earlier = $old->safe_psql('earlier', q{
+	CREATE EXTENSION evq VERSION '0.1';
+	SELECT evq_configure('job', 'FLOW');
+	SELECT evq_publish('job', NULL, 'case')}) =~ s/\s//gr;
+
 # Any engine that runs now would dispatch what is due.
 $old->stop;
 $old->append_conf('postgresql.conf', 'evq.enabled = on');
@@ -162,6 +170,11 @@ for my $mode ($ENV{OLD_PREFIX} ? qw(copy link) : 'copy')
 	is(dispatcher_pid($new, 'paused'), '', "$mode: without a dispatcher");
 	is($new->safe_psql('paused', 'SELECT evq_resume()'), 't', "$mode: until it is resumed");
 	ok(wait_for_state($new, 'paused', $waiting, 'dispatched'), "$mode: then it goes on");
+
+	is($new->safe_psql('earlier', 'SELECT evq_version()'), '0.1', "$mode: an earlier version of evq is there");
+	ok(wait_for_state($new, 'earlier', $earlier, 'dispatched'), "$mode: goes on");
+	$new->safe_psql('earlier', 'ALTER EXTENSION evq UPDATE');
+	is($new->safe_psql('earlier', "SELECT evq_version(), count(evq_succeed(event_id, permit)) FROM evq_acquire('$earlier')"), "$version|1", "$mode: and can be updated");
 
 	# It is an extension as any other.
 	is($new->safe_psql('shop', q{SELECT count(*) FROM pg_extension WHERE extname = 'evq'}), 1, "$mode: the extension is known");
