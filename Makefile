@@ -228,7 +228,7 @@ dist:
 	@scripts/dist
 
 check-package:
-	@scripts/install-dependencies debhelper postgresql-server-dev-all lintian dpkg-dev debootstrap
+	@scripts/install-dependencies debhelper postgresql-server-dev-all lintian build-essential debootstrap
 	+@scripts/check-package
 
 demo: dependencies
