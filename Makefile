@@ -149,6 +149,7 @@ TAP = \
 	016_upgrade.pl \
 	017_point_in_time.pl \
 	018_drain.pl \
+	019_pg_upgrade.pl \
 	020_crash.pl \
 	021_restart.pl \
 	022_promotion.pl \
@@ -229,7 +230,7 @@ dist:
 	@scripts/dist
 
 check-package:
-	@scripts/install-dependencies debhelper postgresql-server-dev-all lintian dpkg-dev
+	@scripts/install-dependencies debhelper postgresql-server-dev-all lintian build-essential debootstrap
 	+@scripts/check-package
 
 demo: dependencies
