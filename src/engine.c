@@ -60,6 +60,9 @@
 #define PUT_OFF USECS_PER_MINUTE
 #define CAREFUL_TIME (10 * USECS_PER_MINUTE)
 
+/* So many events that are put off are logged a minute. */
+#define LOGGED_A_MINUTE 10
+
 /* When to look again at a row that somebody else is changing. */
 #define BUSY_DELAY (USECS_PER_SEC / 10)
 
@@ -350,6 +353,14 @@ once_a_minute(int64 *last)
 	return true;
 }
 
+/* Is the event put off, and nothing has become of it since? */
+static bool
+is_put_off(const EvqTracked *tracked, const EvqWake *facts, TimestampTz now)
+{
+	return tracked != NULL && tracked->put_off_until > now && tracked->facts.state == facts->state &&
+		   tracked->facts.at == facts->at;
+}
+
 /* Looks at a live event that a pass came by. */
 static void
 see(EvqEngine *engine, const EvqEvent *event, TimestampTz now)
@@ -373,6 +384,8 @@ see(EvqEngine *engine, const EvqEvent *event, TimestampTz now)
 	}
 
 	evq_wake_from_event(&facts, event);
+	if (is_put_off(tracked, &facts, now))
+		return;
 	if (event->state == EVQ_STATE_AWAITING_PROCESSING)
 	{
 		if (tracked != NULL && (tracked->state == EVQ_TRACK_OFFERED || tracked->state == EVQ_TRACK_READY))
@@ -554,6 +567,28 @@ typedef struct Work
 	EvqTurn *turn;
 } Work;
 
+/* Tells of a few a minute: a disk that is full, say, stops all events, and must not be filled with this. */
+static void
+log_put_off(const pg_uuid_t *event_id, const char *message)
+{
+	static int64 minute_began_at;
+	static int logged;
+	static int withheld;
+	char id[EVQ_UUID_TEXT_SIZE];
+
+	if (once_a_minute(&minute_began_at))
+		logged = 0;
+	if (logged++ >= LOGGED_A_MINUTE)
+	{
+		withheld++;
+		return;
+	}
+	ereport(LOG, (errmsg("evq: event %s could not be processed and is put off: %s",
+						 evq_uuid_text(event_id, id), message),
+				  withheld > 0 ? errdetail("So were %d others that were not logged.", withheld) : 0));
+	withheld = 0;
+}
+
 /*
  * Does something about one event. After a turn that failed, each event is done
  * with in a subtransaction for a while: so one that cannot be processed, say
@@ -586,7 +621,6 @@ carefully(Work *work, EvqTracked *tracked, void (*act)(Work *, EvqTracked *))
 	PG_CATCH();
 	{
 		ErrorData *error;
-		char id[EVQ_UUID_TEXT_SIZE];
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
@@ -594,15 +628,17 @@ carefully(Work *work, EvqTracked *tracked, void (*act)(Work *, EvqTracked *))
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
-		ereport(LOG, (errmsg("evq: event %s could not be processed and is put off: %s",
-							 evq_uuid_text(&event_id, id), error->message)));
+		log_put_off(&event_id, error->message);
 		FreeErrorData(error);
 		engine->careful_until = evq_clock_monotonic() + CAREFUL_TIME;
 		tracked = evq_track_find(engine->track, &event_id);
 		if (tracked != NULL)
+		{
+			tracked->put_off_until = work->now + PUT_OFF;
 			evq_track_set(engine->track, tracked,
 						  tracked->state == EVQ_TRACK_READY ? EVQ_TRACK_WAITING : tracked->state,
-						  work->now + PUT_OFF);
+						  tracked->put_off_until);
+		}
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);

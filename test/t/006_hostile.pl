@@ -12,6 +12,19 @@ use Time::HiRes qw(time);
 
 my $node = make_server('main', "evq.poll_interval = '200ms'");
 
+# Waits until the dispatcher has gone over the table so many times: it finds events there of which nobody told.
+sub wait_for_sweeps
+{
+	my ($database, $count) = @_;
+
+	for (1 .. $count)
+	{
+		my $unsaid = $node->safe_psql($database, q{SET evq.debug_lose_wakeups = on; SELECT evq_publish('job', NULL, 'unsaid')});
+		wait_for_state($node, $database, $unsaid, 'dispatched');
+	}
+	return;
+}
+
 # ---------- settings of database and roles ----------
 
 make_database($node, 'settings');
@@ -169,7 +182,19 @@ $node->safe_psql('damaged', q{SELECT evq_unsuspend_event_type('job')});
 ok(wait_for_state($node, 'damaged', $_, 'dispatched'), 'damaged payload: the other events are dispatched') for @others;
 ok(wait_for_log($node, qr/LOG:  evq: event $strange could not be processed and is put off/, $log), 'the event is put off and logged');
 ok(is_dispatching($node, 'damaged'), 'work goes on');
-$node->safe_psql('damaged', "DELETE FROM evq.event WHERE event_id = '$strange'");
+wait_for_sweeps('damaged', 5);
+cmp_ok(scalar(() = slurp_file($node->logfile, $log) =~ /event $strange could not be processed/g), '<=', 2,
+	'... for a minute: the sweep does not bring it back at once');
+
+# Many of them, as when a disk is full: the log is not filled.
+$node->safe_psql('damaged', q{SELECT evq_suspend_event_type('job')});
+my @strange = map { publish($node, 'damaged', q{(SELECT jsonb_agg(md5(n::text)) FROM generate_series(1, 200) n)}) } 1 .. 30;
+$node->safe_psql('damaged', "SELECT heap_force_kill('$toast'::regclass, array_agg(ctid)) FROM $toast");
+$node->safe_psql('damaged', q{SELECT evq_unsuspend_event_type('job')});
+ok(is_dispatching($node, 'damaged'), 'many damaged payloads: work goes on');
+wait_for_sweeps('damaged', 5);
+cmp_ok(scalar(() = slurp_file($node->logfile, $log) =~ /could not be processed/g), '<=', 22, '... and few of them are logged');
+$node->safe_psql('damaged', "DELETE FROM evq.event WHERE event_id = '$_'") for $strange, @strange;
 
 # ---------- a dispatcher that fails every time ----------
 

@@ -18,6 +18,11 @@ def connect(dsn, name, pause, **options):
             pause(0.2)
 
 
+def must_bear(error, codes):
+    """Is this an error that passes, of which the test has told?"""
+    return error.pgcode is not None and error.pgcode in codes
+
+
 def is_lost(connection, error):
     """Is this what a client meets when its server dies, and nothing else?"""
     # psycopg2 does not always see at once that the connection is closed.

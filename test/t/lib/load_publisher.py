@@ -16,7 +16,7 @@ import time
 import psycopg2
 from psycopg2.extras import Json
 
-from load_connection import connect, is_lost
+from load_connection import connect, is_lost, must_bear
 
 options = log = None
 
@@ -91,6 +91,7 @@ def main():
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--rate", type=float, default=1e9, help="events a second, at most")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--bear", default="", help="SQLSTATEs that are met as a lost connection is")
     options = parser.parse_args()
     log = open(options.log, "a")
 
@@ -105,11 +106,14 @@ def main():
             try:
                 ids = publish(connection, batch, chance)
             except psycopg2.Error as error:
-                if not is_lost(connection, error):
+                bear = must_bear(error, options.bear.split(","))
+                if not bear and not is_lost(connection, error):
                     raise
                 for event in batch:
                     record("unanswered", event.get("idempotency_key"), event["flow_id"])
                 connection.close()
+                if bear:
+                    pause(0.1)
                 connection = connect(options.dsn, options.prefix, pause)
                 if not keyed:
                     break

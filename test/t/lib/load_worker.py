@@ -21,7 +21,7 @@ import traceback
 import psycopg2
 from psycopg2.extras import Json, NamedTupleCursor
 
-from load_connection import connect, is_lost
+from load_connection import connect, is_lost, must_bear
 
 WRONG_STATE, PERMIT_LOST = "EQ003", "EQ004"
 
@@ -55,7 +55,9 @@ class Session(threading.Thread):
                 try:
                     self.serve()
                 except psycopg2.Error as error:
-                    if not is_lost(self.connection, error):
+                    if must_bear(error, plan.get("bear", ())):
+                        self.pause(0.1)
+                    elif not is_lost(self.connection, error):
                         raise
                 finally:
                     self.connection.close()

@@ -24,6 +24,7 @@ which check() compares with the tables. The plan:
     work_seconds      longest time that the work takes
     exclusive         check that nobody else works on an event at the same time
     effect            SQL that is the work, in the transaction of the report
+    bear              SQLSTATEs that workers and publishers meet as they meet a lost connection
 
 =cut
 
@@ -152,6 +153,7 @@ sub start_publisher
 	my $name = "publisher" . ++$self->{publisher_count};
 
 	$options{prefix} //= $name;
+	$options{bear} = join ',', @{ $self->{plan}{bear} } if $self->{plan}{bear};
 	$self->_start('publisher', $name, "--flow=$self->{plan}{flow}", map { "--$_=$options{$_}" } sort keys %options);
 	return;
 }
