@@ -651,9 +651,8 @@ update_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls
 	TM_Result result;
 
 	fill_slot(table->new_slot, values, nulls);
-	result = table_tuple_update(table->rel, &table->slot->tts_tid, table->new_slot, GetCurrentCommandId(true),
-								GetActiveSnapshot(), InvalidSnapshot, wait, &failure, &lock_mode,
-								&update_indexes);
+	result = EVQ_TABLE_UPDATE(table->rel, &table->slot->tts_tid, table->new_slot, GetCurrentCommandId(true),
+							  GetActiveSnapshot(), wait, &failure, &lock_mode, &update_indexes);
 	if (result == TM_Ok)
 	{
 		if (EVQ_UPDATES_INDEXES(update_indexes))
@@ -669,8 +668,8 @@ delete_row(EvqStore *store, Table *table, bool wait)
 {
 	TM_FailureData failure;
 
-	return judge(store, table_tuple_delete(table->rel, &table->slot->tts_tid, GetCurrentCommandId(true),
-										   GetActiveSnapshot(), InvalidSnapshot, wait, &failure, false));
+	return judge(store, EVQ_TABLE_DELETE(table->rel, &table->slot->tts_tid, GetCurrentCommandId(true),
+										 GetActiveSnapshot(), wait, &failure));
 }
 
 static Datum
@@ -1339,7 +1338,7 @@ read_all(TableNo no, ReadRow read_row, Size row_size, void **rows)
 	char *array = palloc0(room * row_size);
 
 	PushActiveSnapshot(snapshot); /* values may have to be detoasted */
-	scan = table_beginscan(rel, snapshot, 0, NULL);
+	scan = EVQ_TABLE_BEGINSCAN(rel, snapshot);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		if (count == room)
