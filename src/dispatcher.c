@@ -182,7 +182,9 @@ end_as_told(void)
 		recover(false);
 	}
 	PG_END_TRY();
-	die(SIGTERM);
+	/* as by die(), which is not the same in all versions */
+	ProcDiePending = true;
+	InterruptPending = true;
 	CHECK_FOR_INTERRUPTS();
 }
 

@@ -19,6 +19,7 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "epoch.h"
 #include "errors.h"
 #include "guc.h"
@@ -493,50 +494,51 @@ evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 }
 
 static void
-push_string(JsonbParseState **state, const char *key, const char *value)
+push_string(EvqJsonbBuilder *builder, const char *key, const char *value)
 {
 	JsonbValue item = {.type = jbvString};
 
 	item.val.string.val = unconstify(char *, key);
 	item.val.string.len = strlen(key);
-	pushJsonbValue(state, WJB_KEY, &item);
+	EVQ_JSONB_PUSH(builder, WJB_KEY, &item);
 	item.val.string.val = unconstify(char *, value);
 	item.val.string.len = strlen(value);
-	pushJsonbValue(state, WJB_VALUE, &item);
+	EVQ_JSONB_PUSH(builder, WJB_VALUE, &item);
 }
 
 /* The payload of an on-fail event: what failed, why, and its payload. */
 static Datum
 on_fail_payload(EvqStore *store, const EvqEvent *event, const char *event_type, const char *reason)
 {
-	JsonbParseState *state = NULL;
+	EvqJsonbBuilder builder = {0};
 	JsonbValue key = {.type = jbvString};
 	JsonbValue item;
 	char id[EVQ_UUID_TEXT_SIZE];
 	Datum payload;
 	Datum headers;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_string(&state, "event_id", evq_uuid_text(&event->event_id, id));
-	push_string(&state, "event_type", event_type);
-	push_string(&state, "state", state_name(event->state));
-	push_string(&state, "error", reason);
+	EVQ_JSONB_PUSH(&builder, WJB_BEGIN_OBJECT, NULL);
+	push_string(&builder, "event_id", evq_uuid_text(&event->event_id, id));
+	push_string(&builder, "event_type", event_type);
+	push_string(&builder, "state", state_name(event->state));
+	push_string(&builder, "error", reason);
 	key.val.string.val = "attempts";
 	key.val.string.len = strlen("attempts");
-	pushJsonbValue(&state, WJB_KEY, &key);
+	EVQ_JSONB_PUSH(&builder, WJB_KEY, &key);
 	item.type = jbvNumeric;
 	item.val.numeric = DatumGetNumeric(
 		DirectFunctionCall1(int4_numeric, Int32GetDatum(event->attempts_used)));
-	pushJsonbValue(&state, WJB_VALUE, &item);
+	EVQ_JSONB_PUSH(&builder, WJB_VALUE, &item);
 	if (evq_store_fetch_payload(store, event, &payload, &headers))
 	{
 		key.val.string.val = "payload";
 		key.val.string.len = strlen("payload");
-		pushJsonbValue(&state, WJB_KEY, &key);
+		EVQ_JSONB_PUSH(&builder, WJB_KEY, &key);
 		JsonbToJsonbValue(DatumGetJsonbP(payload), &item);
-		pushJsonbValue(&state, WJB_VALUE, &item);
+		EVQ_JSONB_PUSH(&builder, WJB_VALUE, &item);
 	}
-	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+	EVQ_JSONB_PUSH(&builder, WJB_END_OBJECT, NULL);
+	return JsonbPGetDatum(JsonbValueToJsonb(builder.result));
 }
 
 static void

@@ -449,9 +449,8 @@ update_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls
 	TM_Result result;
 
 	fill_slot(table->new_slot, values, nulls);
-	result = table_tuple_update(table->rel, &table->slot->tts_tid, table->new_slot, GetCurrentCommandId(true),
-								GetActiveSnapshot(), InvalidSnapshot, wait, &failure, &lock_mode,
-								&update_indexes);
+	result = EVQ_TABLE_UPDATE(table->rel, &table->slot->tts_tid, table->new_slot, GetCurrentCommandId(true),
+							  GetActiveSnapshot(), wait, &failure, &lock_mode, &update_indexes);
 	if (result == TM_Ok)
 	{
 		if (EVQ_UPDATES_INDEXES(update_indexes))
@@ -469,8 +468,8 @@ delete_row(EvqStore *store, Table *table, bool wait)
 {
 	TM_FailureData failure;
 
-	return judge(store, table_tuple_delete(table->rel, &table->slot->tts_tid, GetCurrentCommandId(true),
-										   GetActiveSnapshot(), InvalidSnapshot, wait, &failure, false));
+	return judge(store, EVQ_TABLE_DELETE(table->rel, &table->slot->tts_tid, GetCurrentCommandId(true),
+										 GetActiveSnapshot(), wait, &failure));
 }
 
 static Datum

@@ -17,6 +17,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "compat.h"
 #include "tables.h"
 
 static const struct
@@ -145,7 +146,7 @@ evq_tables_read_all(EvqTableNo no, EvqReadRow read_row, Size row_size, void **ro
 	char *array = palloc0(room * row_size);
 
 	PushActiveSnapshot(snapshot); /* values may have to be detoasted */
-	scan = table_beginscan(rel, snapshot, 0, NULL);
+	scan = EVQ_TABLE_BEGINSCAN(rel, snapshot);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		if (count == room)

@@ -35,6 +35,7 @@ my %hostile = (
 	extra_float_digits => '-15', standard_conforming_strings => 'off', backslash_quote => 'off', array_nulls => 'off', transform_null_equals => 'on',
 	enable_indexscan => 'off', enable_seqscan => 'off', plan_cache_mode => 'force_generic_plan', work_mem => '64kB', jit => 'on', jit_above_cost => '0',
 	client_min_messages => 'debug5', synchronous_commit => 'on', role => 'lowly', application_name => 'disguised');
+delete $hostile{standard_conforming_strings} if $node->safe_psql('postgres', 'SHOW server_version_num') >= 190000; # it cannot be off there
 my %sane = (
 	statement_timeout => 0, idle_session_timeout => 0, idle_in_transaction_session_timeout => 0, default_transaction_read_only => 'off',
 	search_path => 'public', client_min_messages => 'notice', role => 'postgres', datestyle => 'ISO', jit => 'off');
