@@ -84,6 +84,7 @@ REGRESS = \
 	heartbeat \
 	idempotency \
 	isolation \
+	moved_rows \
 	on_fail \
 	ordered \
 	pause \
@@ -148,6 +149,7 @@ TAP = \
 	016_upgrade.pl \
 	017_point_in_time.pl \
 	018_drain.pl \
+	019_pg_upgrade.pl \
 	020_crash.pl \
 	021_restart.pl \
 	022_promotion.pl \
@@ -168,7 +170,8 @@ TAP = \
 	058_ui.pl \
 	060_scale_out.pl \
 	061_read_replica.pl \
-	070_model.pl
+	070_model.pl \
+	071_clock.pl
 TAP_SLOW = \
 	020_crash_full.pl \
 	027_disk_full.pl \
@@ -229,7 +232,7 @@ dist:
 	@scripts/dist
 
 check-package:
-	@scripts/install-dependencies debhelper postgresql-server-dev-all lintian dpkg-dev
+	@scripts/install-dependencies debhelper postgresql-server-dev-all lintian build-essential debootstrap
 	+@scripts/check-package
 
 demo: dependencies

@@ -155,7 +155,9 @@ call_start(Request *request)
 
 	write_query(request);
 	write_headers(request);
-	*call = (Call){.sql = statement_of(request->route), .done = take_result};
+	*call = (Call){.sql = statement_of(request->route),
+				   .may_share = request->route->may_share,
+				   .done = take_result};
 	if (request->route->kind != ROUTE_HEALTH)
 		call->role = request->role;
 	switch (request->route->kind)

@@ -7,7 +7,7 @@
 #include <string.h>
 
 const Route routes[] = {
-	{"POST", "/api/events", ROUTE_CALL, 201, "evq_http_publish"},
+	{"POST", "/api/events", ROUTE_CALL, 201, "evq_http_publish", .may_share = true},
 	{"POST", "/api/events/batch", ROUTE_CALL, 201, "evq_http_publish_batch"},
 	{"GET", "/api/events", ROUTE_CALL, 200, "evq_http_events"},
 	{"GET", "/api/events/{id}", ROUTE_CALL, 200, "evq_http_event"},

@@ -26,6 +26,7 @@ typedef struct Route
 	RouteKind kind;
 	int status; /* of success */
 	const char *function;
+	bool may_share; /* a transaction with other requests of the route, see database.c */
 } Route;
 
 #define ROUTES_METHODS 40

@@ -17,12 +17,14 @@ typedef TU_UpdateIndexes EvqUpdateIndexes;
 #define EVQ_INSERT_INDEX_TUPLES(info, slot, estate, update, updated) \
 	ExecInsertIndexTuples(info, slot, estate, update, false, NULL, NIL, (updated) == TU_Summarizing)
 #define EVQ_ALL_INDEXES TU_All
+#define EVQ_MOVES_ROW(u) ((u) == TU_All)
 #else
 typedef bool EvqUpdateIndexes;
 #define EVQ_UPDATES_INDEXES(u) (u)
 #define EVQ_INSERT_INDEX_TUPLES(info, slot, estate, update, updated) \
 	ExecInsertIndexTuples(info, slot, estate, update, false, NULL, NIL)
 #define EVQ_ALL_INDEXES true
+#define EVQ_MOVES_ROW(u) (u)
 #endif
 
 #if PG_VERSION_NUM >= 160000

@@ -80,7 +80,7 @@ evq_config_init(void)
 void
 evq_config_invalidate(void)
 {
-	Oid relid = evq_store_configuration_relid();
+	Oid relid = evq_definitions_relid();
 
 	if (OidIsValid(relid))
 		CacheInvalidateRelcacheByRelid(relid);
@@ -119,10 +119,10 @@ read_copy(void)
 	EvqEventType *event_types;
 	int event_type_count;
 
-	event_type_count = evq_store_read_event_types(&event_types);
-	flow_count = evq_store_read_flows(&flows);
-	paused = evq_store_is_paused();
-	restriction_count = evq_store_read_restrictions(&restrictions);
+	event_type_count = evq_definitions_event_types(&event_types);
+	flow_count = evq_definitions_flows(&flows);
+	paused = evq_definitions_is_paused();
+	restriction_count = evq_definitions_restrictions(&restrictions);
 	judged_role = InvalidOid;
 
 	make_lookup(&event_type_lookup, event_type_count);
@@ -149,7 +149,7 @@ evq_config_use(void)
 	{
 		MemoryContext old_copy = copy_context;
 
-		copy_relid = evq_store_configuration_relid();
+		copy_relid = evq_definitions_relid();
 		copy_is_valid = true; /* an invalidation that comes while we read sets it back */
 		copy_context = AllocSetContextCreate(TopMemoryContext, "evq configuration", ALLOCSET_SMALL_SIZES);
 		PG_TRY();

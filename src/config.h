@@ -6,7 +6,7 @@
 #define EVQ_CONFIG_H
 
 #include "retry.h"
-#include "store.h"
+#include "definitions.h"
 
 extern void evq_config_init(void);
 extern uint64 evq_config_use(void);

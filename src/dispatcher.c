@@ -25,12 +25,13 @@
 
 #include "background.h"
 #include "clock.h"
+#include "definitions.h"
 #include "dispatcher.h"
 #include "engine.h"
 #include "guc.h"
 #include "housekeeper.h"
 #include "recount.h"
-#include "store.h"
+#include "tables.h"
 
 #define DRAIN_BATCH 512
 
@@ -130,7 +131,7 @@ require_extension(void)
 	bool wanted;
 
 	evq_background_begin("evq start");
-	wanted = evq_store_exists() && !evq_store_is_paused();
+	wanted = evq_tables_exist() && !evq_definitions_is_paused();
 	evq_background_end();
 	if (wanted)
 		return;
@@ -172,7 +173,7 @@ end_as_told(void)
 	PG_TRY();
 	{
 		evq_background_begin("evq end");
-		if (evq_store_exists())
+		if (evq_tables_exist())
 			evq_recount_put_away(place);
 		evq_background_end();
 	}
@@ -252,7 +253,7 @@ run_turn(EvqEngine *engine, EvqTurn *turn)
 	bool done;
 
 	evq_background_begin("evq turn");
-	done = evq_store_exists() && evq_engine_turn(engine, evq_clock_now(), turn);
+	done = evq_tables_exist() && evq_engine_turn(engine, evq_clock_now(), turn);
 	evq_background_end();
 	return done;
 }

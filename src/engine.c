@@ -206,8 +206,9 @@ static bool
 offer(EvqEngine *engine, const EvqWake *facts, bool *was_empty)
 {
 	*was_empty = false;
-	return keeps_offer(engine) && evq_ready_push(engine->place->ready, facts->flow_no, facts->event_type_no,
-												 &facts->event_id, EVQ_READY_NO_LIMIT, was_empty);
+	return keeps_offer(engine) &&
+		   evq_ready_push(engine->place->ready, facts->flow_no, facts->event_type_no, &facts->event_id,
+						  &facts->tid, EVQ_READY_NO_LIMIT, was_empty);
 }
 
 /* Takes an event off the offer that it will leave. */
@@ -816,7 +817,7 @@ is_drained(Work *work, EvqTrackedFlow *tracked_flow, const EvqFlow *flow)
 {
 	uint64 taken;
 
-	if (flow->pull || flow->ordered || flow->max_processing > 0 || !keeps_offer(work->engine) ||
+	if (flow->pull || evq_flow_is_regulated(flow) || !keeps_offer(work->engine) ||
 		tracked_flow->count[EVQ_TRACK_READY] < DRAIN_BACKLOG)
 		return false;
 	taken = evq_ready_taken(work->engine->place->ready, flow->flow_no);
@@ -861,10 +862,11 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 		evq_track_remove(engine->track, tracked);
 		return;
 	}
-	if (!tracked->facts.ordered && (flow->pull || (work->drained && !tracked->offered_before)) &&
-		offer_ready(work, tracked, flow))
+	if (!tracked->facts.ordered && !evq_flow_is_regulated(flow) &&
+		(flow->pull || (work->drained && !tracked->offered_before)) && offer_ready(work, tracked, flow))
 		return;
 
+	evq_store_hint(&tracked->event_id, &tracked->facts.tid);
 	if (!evq_store_fetch(work->store, &tracked->event_id, &event))
 	{
 		forget(engine, tracked);
@@ -890,8 +892,6 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 			return;
 		evq_track_set_flow_id(engine->track, tracked, event.flow_id);
 	}
-	if (flow->pull && event.ordered && offer_ready(work, tracked, flow))
-		return;
 
 	if (!evq_lifecycle_dispatch(work->store, work->now, &event, flow->dispatch_timeout))
 	{
@@ -899,7 +899,9 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 		return;
 	}
 	evq_track_set(engine->track, tracked, EVQ_TRACK_DISPATCHED, event.state_due_at);
-	if (work->notify)
+	if (flow->pull && keeps_offer(engine))
+		evq_track_use_flow(engine->track, flow->flow_no)->tell_ready = true;
+	else if (work->notify)
 		add_message(work, flow->channel, evq_message_dispatched(work->store, &event, work->now));
 	work->turn->dispatched++;
 }

@@ -8,12 +8,13 @@
 
 #include "config.h"
 #include "engine.h"
+#include "epoch.h"
 #include "guc.h"
 #include "hooks.h"
 #include "launcher.h"
 #include "partitions.h"
 #include "shmem.h"
-#include "store.h"
+#include "tables.h"
 #include "wake.h"
 
 PG_MODULE_MAGIC;
@@ -26,7 +27,8 @@ _PG_init(void)
 	evq_guc_init();
 	evq_shmem_init();
 	evq_partitions_init();
-	evq_store_init();
+	evq_tables_init();
+	evq_epoch_init();
 	evq_config_init();
 	evq_wake_init();
 	evq_engine_init();

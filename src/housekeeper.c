@@ -18,7 +18,7 @@
 #include "background.h"
 #include "housekeeper.h"
 #include "shmem.h"
-#include "store.h"
+#include "tables.h"
 
 static EvqPlace *place;
 
@@ -71,8 +71,8 @@ run_step(const char *query)
 	PG_TRY();
 	{
 		evq_background_begin(query);
-		if (evq_store_keeps_house())
-			more = evq_store_ask(query);
+		if (evq_tables_has("housekeeping"))
+			more = evq_tables_ask(query);
 		evq_background_end();
 	}
 	PG_CATCH();

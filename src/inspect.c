@@ -20,7 +20,7 @@
 #include "errors.h"
 #include "guc.h"
 #include "partitions.h"
-#include "store.h"
+#include "tables.h"
 #include "transition.h"
 #include "wake.h"
 
@@ -243,7 +243,7 @@ evq_sql_history_partitions(PG_FUNCTION_ARGS)
 	const EvqPartition *partitions;
 
 	InitMaterializedSRF(fcinfo, 0);
-	partitions = evq_partitions(evq_store_history_relid(), &count);
+	partitions = evq_partitions(evq_tables_relid(EVQ_TABLE_HISTORY, false), &count);
 	for (int i = 0; i < count; i++)
 	{
 		bool is_default = partitions[i].is_default;

@@ -19,6 +19,7 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "epoch.h"
 #include "errors.h"
 #include "guc.h"
 #include "lifecycle.h"
@@ -153,24 +154,67 @@ offer_limit(const EvqEvent *event)
 	const EvqFlow *flow = evq_config_flow(event->flow_no);
 	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 
-	if (flow == NULL || !flow->pull || flow->ordered || flow->max_processing > 0 ||
-		event_type->is_suspended || event->attempt_scheduled_at > event->published_at)
+	if (flow == NULL || !flow->pull || evq_flow_is_regulated(flow) || event_type->is_suspended ||
+		event->attempt_scheduled_at > event->published_at)
 		return 0;
 	return flow->max_dispatched;
 }
 
 static void
-insert_events(EvqStore *store, const EvqEvent *events, const Datum *payloads, const Datum *headers, int count)
+insert_events(EvqStore *store, EvqEvent *events, const Datum *payloads, const Datum *headers, int count)
 {
 	evq_store_insert(store, events, payloads, headers, count);
 	for (int i = 0; i < count; i++)
 		evq_wake_published(&events[i], offer_limit(&events[i]));
 }
 
+/* A request with an idempotency key. */
+typedef struct Claim
+{
+	int index;
+	const EvqPublish *request;
+} Claim;
+
+static int
+compare_claims(const void *a, const void *b)
+{
+	const Claim *claim_a = a;
+	const Claim *claim_b = b;
+	int32 type_a = claim_a->request->event_type->event_type_no;
+	int32 type_b = claim_b->request->event_type->event_type_no;
+	int order = strcmp(claim_a->request->idempotency_key, claim_b->request->idempotency_key);
+
+	if (type_a != type_b)
+		return type_a < type_b ? -1 : 1;
+	return order != 0 ? order : claim_a->index - claim_b->index;
+}
+
+/* Claims the key of a request for an event; false = it is another's, whose id is returned. */
+static bool
+claim_key(EvqStore *store, const EvqPublish *request, const pg_uuid_t *event_id, pg_uuid_t *first_id)
+{
+	int64 hash = content_hash(request);
+	int64 first_hash;
+
+	if (evq_store_claim_key(store, request->event_type->event_type_no, request->idempotency_key, event_id,
+							hash, first_id, &first_hash))
+		return true;
+	if (first_hash != hash)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_KEY_REUSED),
+						errmsg("idempotency key \"%s\" of event type \"%s\" was used with other content",
+							   request->idempotency_key, request->event_type->event_type),
+						errhint("Use a new key for a new event; the same key must come with the same flow_id"
+								" and payload.")));
+	return false;
+}
+
 /*
  * Publishes events; ids: one a request. An event whose key was used before is
  * not published again. what: what errors call one of them, NULL where there is
  * but one.
+ *
+ * Keys are claimed in one order, whatever the order of the requests: who waits
+ * for another session's claim has no key that the other one has yet to claim.
  */
 void
 evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *requests, int count,
@@ -179,44 +223,44 @@ evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *reques
 	EvqEvent *events = palloc(Max(count, 1) * sizeof(EvqEvent));
 	Datum *payloads = palloc(Max(count, 1) * sizeof(Datum));
 	Datum *headers = palloc(Max(count, 1) * sizeof(Datum));
+	Claim *claims = palloc(Max(count, 1) * sizeof(Claim));
+	bool *known = palloc0(Max(count, 1) * sizeof(bool));
 	EvqPosition position;
+	int claim_count = 0;
 	int fresh = 0;
 
 	evq_position_begin(&position, what);
 	for (int i = 0; i < count; i++)
 	{
 		const EvqPublish *request = &requests[i];
-		EvqEvent *event = &events[fresh];
 
 		position.index = i;
 		evq_config_require(EVQ_RIGHT_PUBLISH, request->event_type->flow_no, NULL);
 		check_request(request);
-		make_event(event, request, EVQ_ORIGIN_API, NULL, now);
-		ids[i] = event->event_id;
+		make_event(&events[i], request, EVQ_ORIGIN_API, NULL, now);
+		ids[i] = events[i].event_id;
 		if (request->idempotency_key != NULL)
-		{
-			int64 hash = content_hash(request);
-			int64 first_hash;
+			claims[claim_count++] = (Claim){i, request};
+	}
+	qsort(claims, claim_count, sizeof(Claim), compare_claims);
+	for (int i = 0; i < claim_count; i++)
+	{
+		int index = claims[i].index;
 
-			if (!evq_store_claim_key(store, event->event_type_no, request->idempotency_key, &event->event_id,
-									 hash, &ids[i], &first_hash))
-			{
-				if (first_hash != hash)
-					ereport(
-						ERROR,
-						(errcode(EVQ_ERRCODE_KEY_REUSED),
-						 errmsg("idempotency key \"%s\" of event type \"%s\" was used with other content",
-								request->idempotency_key, request->event_type->event_type),
-						 errhint(
-							 "Use a new key for a new event; the same key must come with the same flow_id and payload.")));
-				continue;
-			}
-		}
-		payloads[fresh] = request->payload;
-		headers[fresh] = request->headers;
-		fresh++;
+		position.index = index;
+		known[index] = !claim_key(store, claims[i].request, &events[index].event_id, &ids[index]);
 	}
 	evq_position_end(&position);
+
+	for (int i = 0; i < count; i++)
+	{
+		if (known[i])
+			continue;
+		events[fresh] = events[i];
+		payloads[fresh] = requests[i].payload;
+		headers[fresh] = requests[i].headers;
+		fresh++;
+	}
 	insert_events(store, events, payloads, headers, fresh);
 }
 
@@ -227,7 +271,7 @@ static int32
 current_epoch(void)
 {
 	bool begun;
-	int32 epoch = evq_store_epoch(&begun);
+	int32 epoch = evq_epoch(&begun);
 
 	if (begun)
 		evq_shmem_recount();
@@ -304,67 +348,46 @@ evq_lifecycle_refuse(EvqVerdict verdict, const pg_uuid_t *event_id, const EvqEve
 
 /* ---------- acquire ---------- */
 
-/*
- * May the event be acquired now, by its own row and the configuration?
- * offered: the dispatcher has put it on offer, which says something for pull
- * flows only, whose events are offered without a change of their state.
- */
-bool
-evq_lifecycle_may_acquire(const EvqEvent *event, TimestampTz now, bool offered)
+/* May the event be acquired when it has been dispatched, and not before? */
+static bool
+needs_dispatch(const EvqEvent *event)
 {
-	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 	const EvqFlow *flow = evq_config_flow(event->flow_no);
 
-	if (event_type == NULL || flow == NULL || event_type->is_suspended || event->due_at <= now)
-		return false;
-	if (event->state == EVQ_STATE_DISPATCHED)
-		return true;
-	if (event->state != EVQ_STATE_AWAITING_PROCESSING || event->attempt_scheduled_at > now)
-		return false;
-	/* Order and limits are kept by the dispatcher alone. */
-	return (offered && flow->pull) || !(event->ordered || flow->max_processing > 0);
+	return event->state == EVQ_STATE_AWAITING_PROCESSING &&
+		   (event->ordered || flow == NULL || evq_flow_is_regulated(flow));
 }
 
-/* Rows of a flow_id that are looked at for one on its way; it is among the first, which are the oldest. */
-#define MAX_FRONT 100
-
-/* In an ordered flow: is the event the oldest of its flow_id, and no other one on its way? */
-static bool
-is_in_front(EvqStore *store, const EvqEvent *event)
+/* May the event be acquired now, by its own row and the configuration? */
+bool
+evq_lifecycle_may_acquire(const EvqEvent *event, TimestampTz now)
 {
-	EvqEvent other;
-	bool in_front = true;
+	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 
-	evq_store_walk_flow_id(store, event->flow_no, event->flow_id);
-	for (int i = 0; in_front && i < MAX_FRONT && evq_store_walk_next(store, &other); i++)
-	{
-		bool is_event = memcmp(&other.event_id, &event->event_id, UUID_LEN) == 0;
-
-		if (i == 0 ? !is_event : other.state != EVQ_STATE_AWAITING_PROCESSING && !is_event)
-			in_front = false;
-	}
-	evq_store_walk_end(store);
-	return in_front;
+	if (event_type == NULL || event_type->is_suspended || event->due_at <= now || needs_dispatch(event))
+		return false;
+	return event->state == EVQ_STATE_DISPATCHED ||
+		   (event->state == EVQ_STATE_AWAITING_PROCESSING && event->attempt_scheduled_at <= now);
 }
 
 /* Acquires an event. It waits for nobody. */
 EvqGrant
-evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, bool offered,
-					  const char *worker, int64 permit_for, EvqEvent *event, Datum *payload, Datum *headers)
+evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, const char *worker,
+					  int64 permit_for, EvqEvent *event, Datum *payload, Datum *headers)
 {
 	for (;;)
 	{
 		if (!evq_store_fetch(store, event_id, event))
 			return EVQ_GRANT_REFUSED;
 		evq_config_require(EVQ_RIGHT_WORK, event->flow_no, event_id);
-		if (!evq_lifecycle_may_acquire(event, now, offered))
+		if (!evq_lifecycle_may_acquire(event, now))
 		{
 			const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 
-			return event_type != NULL && event_type->is_suspended ? EVQ_GRANT_LATER : EVQ_GRANT_REFUSED;
+			return (event_type != NULL && event_type->is_suspended) || needs_dispatch(event)
+					   ? EVQ_GRANT_LATER
+					   : EVQ_GRANT_REFUSED;
 		}
-		if (event->ordered && event->state == EVQ_STATE_AWAITING_PROCESSING && !is_in_front(store, event))
-			return EVQ_GRANT_REFUSED;
 		/* During a restore an event may be there before its payload. */
 		if (!evq_store_fetch_payload(store, event, payload, headers))
 			return EVQ_GRANT_REFUSED;
@@ -670,7 +693,7 @@ evq_lifecycle_fail(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, 
 
 /* Writes a held event back; CHANGED sends the caller round its loop. */
 static bool
-write_held(EvqStore *store, const EvqEvent *event)
+write_held(EvqStore *store, EvqEvent *event)
 {
 	if (evq_store_update(store, event, true) != EVQ_STORE_DONE)
 		return false;

@@ -64,7 +64,7 @@ typedef enum EvqSettled
 typedef enum EvqGrant
 {
 	EVQ_GRANTED,
-	EVQ_GRANT_LATER, /* somebody is changing it, or its type is suspended */
+	EVQ_GRANT_LATER, /* somebody is changing it, its type is suspended, or it is to be dispatched first */
 	EVQ_GRANT_REFUSED
 } EvqGrant;
 
@@ -74,10 +74,10 @@ extern void evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPub
 								  const char *what, pg_uuid_t *ids);
 
 /* workers */
-extern bool evq_lifecycle_may_acquire(const EvqEvent *event, TimestampTz now, bool offered);
+extern bool evq_lifecycle_may_acquire(const EvqEvent *event, TimestampTz now);
 extern EvqGrant
-evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, bool offered,
-					  const char *worker, int64 permit_for, EvqEvent *event, Datum *payload, Datum *headers);
+evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, const char *worker,
+					  int64 permit_for, EvqEvent *event, Datum *payload, Datum *headers);
 extern EvqVerdict
 evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
 					  const EvqOutcome *outcome, EvqPublish *spinoffs, int spinoff_count, EvqEvent *event,

@@ -116,8 +116,8 @@ make_room(EvqReady *ready)
  * since others have them all.
  */
 bool
-evq_ready_push(EvqReady *ready, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id, int32 limit,
-			   bool *was_empty)
+evq_ready_push(EvqReady *ready, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
+			   const ItemPointerData *tid, int32 limit, bool *was_empty)
 {
 	EvqReadyQueue *queue;
 	bool has_room;
@@ -144,6 +144,7 @@ evq_ready_push(EvqReady *ready, int32 flow_no, int32 event_type_no, const pg_uui
 		}
 		*was_empty = queue->count == 0;
 		entry->event_id = *event_id;
+		entry->tid = *tid;
 		entry->event_type_no = event_type_no;
 		entry->flow_no = flow_no;
 		entry->next = EVQ_READY_NONE;
@@ -212,6 +213,7 @@ evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type_nos, int e
 			if (is_wanted(entry->event_type_no, event_type_nos, event_type_count))
 			{
 				taken[count].event_id = entry->event_id;
+				taken[count].tid = entry->tid;
 				taken[count++].event_type_no = entry->event_type_no;
 				remove_entry(ready, index);
 			}

@@ -21,6 +21,7 @@
 typedef struct EvqReadyEntry
 {
 	pg_uuid_t event_id;
+	ItemPointerData tid; /* see evq_store_hint() */
 	int32 event_type_no;
 	int32 flow_no;
 	int32 next; /* in its flow's queue, or in the free list */
@@ -31,6 +32,7 @@ typedef struct EvqReadyEntry
 typedef struct EvqReadyTaken
 {
 	pg_uuid_t event_id;
+	ItemPointerData tid;
 	int32 event_type_no;
 } EvqReadyTaken;
 
@@ -57,7 +59,7 @@ extern Size evq_ready_bytes(int size);
 extern void evq_ready_init(EvqReady *ready, int size, LWLock *lock);
 extern void evq_ready_clear(EvqReady *ready);
 extern bool evq_ready_push(EvqReady *ready, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
-						   int32 limit, bool *was_empty);
+						   const ItemPointerData *tid, int32 limit, bool *was_empty);
 extern void evq_ready_remove(EvqReady *ready, const pg_uuid_t *event_id);
 extern int evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type_nos, int event_type_count,
 						 EvqReadyTaken *taken, int max);

@@ -16,13 +16,19 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "clock.h"
 #include "config.h"
 #include "recount.h"
-#include "store.h"
+#include "tables.h"
+#include "transition.h"
 
 /* How long to wait for a moment when no transaction is at work, before counting all the same. */
 #define PATIENCE (10 * USECS_PER_SEC)
@@ -41,6 +47,102 @@ static int64 wanted_since; /* 0 = it is not */
 static int64 next_at;
 
 static bool counted_roughly; /* while something was changed: to be done again */
+
+/* ---------- the tables ---------- */
+
+/*
+ * Takes the counters that were put away out of their table, into an array in
+ * the current memory context: only this once, whatever happens to the server.
+ */
+static int
+take_counters(EvqReading **readings)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	EvqIdentity previous;
+	int count;
+
+	evq_tables_become_owner(&previous);
+	if (SPI_execute("DELETE FROM evq.counter RETURNING no, name, value", false, 0) != SPI_OK_DELETE_RETURNING)
+		elog(ERROR, "could not take back the counters");
+	count = SPI_processed;
+	*readings = MemoryContextAllocZero(caller, Max(count, 1) * sizeof(EvqReading));
+	for (int i = 0; i < count; i++)
+	{
+		HeapTuple row = SPI_tuptable->vals[i];
+		EvqReading *reading = &(*readings)[i];
+		bool is_null;
+
+		reading->no = DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &is_null));
+		text_to_cstring_buffer(DatumGetTextPP(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &is_null)),
+							   reading->name, sizeof(reading->name));
+		reading->value = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &is_null));
+	}
+	evq_tables_become_oneself(&previous);
+	if (count > 0)
+		ForceSyncCommit();
+	return count;
+}
+
+/* Puts counters away in their table, in place of those that are there. */
+static void
+put_counters(const EvqReading *readings, int count)
+{
+	Datum *columns[3];
+	Oid element_types[3] = {INT4OID, TEXTOID, INT8OID};
+	Oid types[3] = {INT4ARRAYOID, TEXTARRAYOID, INT8ARRAYOID};
+	Datum arrays[3];
+	EvqIdentity previous;
+
+	for (int i = 0; i < 3; i++)
+		columns[i] = palloc(Max(count, 1) * sizeof(Datum));
+	for (int i = 0; i < count; i++)
+	{
+		columns[0][i] = Int32GetDatum(readings[i].no);
+		columns[1][i] = CStringGetTextDatum(readings[i].name);
+		columns[2][i] = Int64GetDatum(readings[i].value);
+	}
+	for (int i = 0; i < 3; i++)
+		arrays[i] = PointerGetDatum(construct_array_builtin(columns[i], count, element_types[i]));
+
+	evq_tables_become_owner(&previous);
+	if (SPI_execute("DELETE FROM evq.counter", false, 0) != SPI_OK_DELETE ||
+		SPI_execute_with_args(
+			"INSERT INTO evq.counter SELECT * FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))",
+			3, types, arrays, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not put the counters away");
+	evq_tables_become_oneself(&previous);
+}
+
+/* Counts the live events by type and state, as the active snapshot sees them. */
+static int
+count_live(EvqLiveCount **counts)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	EvqIdentity previous;
+	int count;
+
+	evq_tables_become_owner(&previous);
+	if (SPI_execute("SELECT event_type_no, state, pg_catalog.count(*) FROM evq.event GROUP BY 1, 2", true,
+					0) != SPI_OK_SELECT)
+		elog(ERROR, "could not count the live events");
+	count = SPI_processed;
+	*counts = MemoryContextAlloc(caller, Max(count, 1) * sizeof(EvqLiveCount));
+	for (int i = 0; i < count; i++)
+	{
+		HeapTuple row = SPI_tuptable->vals[i];
+		EvqLiveCount *live = &(*counts)[i];
+		bool is_null;
+
+		live->event_type_no = DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &is_null));
+		live->state = evq_transition_state_from_code(
+			DatumGetChar(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &is_null)));
+		live->count = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &is_null));
+	}
+	evq_tables_become_oneself(&previous);
+	return count;
+}
+
+/* ---------- when, and how ---------- */
 
 /* Is there no transaction that has changed events and may yet be counted? announcing: as it was then. */
 static bool
@@ -100,7 +202,7 @@ evq_recount_take_back(EvqPlace *place)
 	if (phase != EVQ_COUNTERS_NEW && phase != EVQ_COUNTERS_PUT_AWAY)
 		return false;
 	previous = MemoryContextSwitchTo(TopMemoryContext);
-	taken_count = evq_store_take_counters(&taken);
+	taken_count = take_counters(&taken);
 	MemoryContextSwitchTo(previous);
 	return true;
 }
@@ -145,7 +247,7 @@ evq_recount_run(EvqPlace *place)
 
 	if (quiet || (!counted_roughly && began_at - wanted_since >= PATIENCE))
 	{
-		count = evq_store_count_live(&found);
+		count = count_live(&found);
 		evq_counters_correct_live(place->counters, copy, found, count);
 		evq_counters_set_phase(place->counters, EVQ_COUNTERS_OPEN);
 		counted_roughly = !quiet;
@@ -199,5 +301,5 @@ evq_recount_put_away(EvqPlace *place)
 	evq_config_use();
 	kept.readings = palloc(kept.room * sizeof(EvqReading));
 	evq_counters_read(place->counters, put_away_reading, &kept);
-	evq_store_put_counters(kept.readings, kept.count);
+	put_counters(kept.readings, kept.count);
 }

@@ -19,6 +19,7 @@ typedef struct EvqWake
 	TimestampTz due_at;
 	TimestampTz state_since;
 	uint64 flow_id_hash;
+	ItemPointerData tid; /* see evq_store_hint() */
 	int32 flow_no;
 	int32 event_type_no;
 	int16 priority;

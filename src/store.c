@@ -1,6 +1,6 @@
 /*
  * store.c
- *		All access to evq's tables.
+ *		All access to events: live, finished, their payloads, errors and keys.
  *
  * Rows are read through their primary key and written with the table access
  * method's own calls, as the executor does for an UPDATE, but without planning
@@ -10,9 +10,6 @@
  * someone else is a serialization failure; otherwise the caller fetches the
  * newest version and decides again. The tables have no triggers that fire
  * here, no row security, and privileges are those of the functions.
- *
- * Where SQL is used it runs as the owner of the extension, names everything
- * with its schema, and uses no operator.
  */
 #include "postgres.h"
 
@@ -21,20 +18,16 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "access/xlog.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "utils/array.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
-#include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -42,169 +35,9 @@
 #include "compat.h"
 #include "partitions.h"
 #include "store.h"
+#include "tables.h"
 #include "transition.h"
 #include "uuid.h"
-
-/* ---------- tables and columns; sql/parts/020 and 030 say the same ---------- */
-
-typedef enum TableNo
-{
-	TABLE_EVENT,
-	TABLE_PAYLOAD,
-	TABLE_HISTORY,
-	TABLE_ERROR,
-	TABLE_IDEMPOTENCY,
-	TABLE_EPOCH,
-	TABLE_EVENT_TYPE,
-	TABLE_FLOW,
-	TABLE_PAUSE,
-	TABLE_RESTRICTION,
-	TABLE_COUNT
-} TableNo;
-
-enum
-{
-	EVENT_ID,
-	EVENT_PUBLISHED_AT,
-	EVENT_ATTEMPT_SCHEDULED_AT,
-	EVENT_DUE_AT,
-	EVENT_TYPE_NO,
-	EVENT_FLOW_NO,
-	EVENT_PRIORITY,
-	EVENT_CHAIN_DEPTH,
-	EVENT_ORDERED,
-	EVENT_STATE,
-	EVENT_ATTEMPTS_USED,
-	EVENT_STATE_DUE_AT,
-	EVENT_STATE_SINCE,
-	EVENT_PERMIT,
-	EVENT_FLOW_ID,
-	EVENT_PARENT_ID,
-	EVENT_ON_FAIL_NO,
-	EVENT_WORKER,
-	EVENT_PAYLOAD, /* NULL = it is in event_payload */
-	EVENT_COLUMNS
-};
-
-enum
-{
-	PAYLOAD_EVENT_ID,
-	PAYLOAD_PAYLOAD,
-	PAYLOAD_HEADERS,
-	PAYLOAD_COLUMNS
-};
-
-/* The history begins with the columns of the live events; two of them mean something else there. */
-enum
-{
-	HISTORY_ATTEMPT_STARTED_AT = EVENT_STATE_DUE_AT,
-	HISTORY_FINISHED_AT = EVENT_STATE_SINCE,
-	HISTORY_REASON = EVENT_COLUMNS,
-	HISTORY_RESULT,
-	HISTORY_SPINOFF_IDS,
-	HISTORY_COLUMNS
-};
-
-enum
-{
-	ERROR_EVENT_ID,
-	ERROR_FAILED_AT,
-	ERROR_ATTEMPT,
-	ERROR_OUTCOME,
-	ERROR_MESSAGE,
-	ERROR_STACK_TRACE,
-	ERROR_WORKER,
-	ERROR_COLUMNS
-};
-
-enum
-{
-	KEY_EVENT_TYPE_NO,
-	KEY_IDEMPOTENCY_KEY,
-	KEY_EVENT_ID,
-	KEY_CONTENT_HASH,
-	KEY_COLUMNS
-};
-
-enum
-{
-	EPOCH_EPOCH,
-	EPOCH_SYSTEM_IDENTIFIER,
-	EPOCH_DATABASE_OID,
-	EPOCH_EVENT_TABLE_OID,
-	EPOCH_TIMELINE,
-	EPOCH_BEGAN_AT,
-	EPOCH_COLUMNS
-};
-
-enum
-{
-	TYPE_NO,
-	TYPE_EVENT_TYPE,
-	TYPE_FLOW_NO,
-	TYPE_MAX_ATTEMPTS,
-	TYPE_LIFESPAN,
-	TYPE_ATTEMPT_DELAYS,
-	TYPE_BACKOFF_FACTOR,
-	TYPE_MAX_DELAY,
-	TYPE_JITTER,
-	TYPE_ATTEMPT_TIMEOUT,
-	TYPE_IS_SUSPENDED,
-	TYPE_ON_SUSPEND_TIMEOUT,
-	TYPE_ON_FAIL_EVENT_TYPE,
-	TYPE_PRIORITY,
-	TYPE_MAX_PAYLOAD_BYTES,
-	TYPE_RETENTION,
-	TYPE_DROPPED,
-	TYPE_COLUMNS
-};
-
-enum
-{
-	FLOW_NO,
-	FLOW_FLOW_TYPE,
-	FLOW_CHANNEL,
-	FLOW_MAX_DISPATCHED,
-	FLOW_MAX_PROCESSING,
-	FLOW_DISPATCH_TIMEOUT,
-	FLOW_DELIVERY,
-	FLOW_ORDERED,
-	FLOW_NOTIFY_PAYLOAD,
-	FLOW_COLUMNS
-};
-
-enum
-{
-	PAUSE_PAUSED_AT,
-	PAUSE_REASON,
-	PAUSE_COLUMNS
-};
-
-enum
-{
-	RESTRICTION_ROLE_NAME,
-	RESTRICTION_MAY,
-	RESTRICTION_ROLE_OID,
-	RESTRICTION_FLOW_NOS,
-	RESTRICTION_COLUMNS
-};
-
-static const struct
-{
-	const char *name;
-	int columns;
-} table_facts[TABLE_COUNT] = {
-	[TABLE_EVENT] = {"event", EVENT_COLUMNS},
-	[TABLE_PAYLOAD] = {"event_payload", PAYLOAD_COLUMNS},
-	[TABLE_HISTORY] = {"event_history", HISTORY_COLUMNS},
-	[TABLE_ERROR] = {"event_error", ERROR_COLUMNS},
-	[TABLE_IDEMPOTENCY] = {"idempotency", KEY_COLUMNS},
-	[TABLE_EPOCH] = {"epoch", EPOCH_COLUMNS},
-	[TABLE_EVENT_TYPE] = {"event_type", TYPE_COLUMNS},
-	[TABLE_FLOW] = {"flow", FLOW_COLUMNS},
-	[TABLE_PAUSE] = {"pause", PAUSE_COLUMNS},
-	[TABLE_RESTRICTION] = {"restriction", RESTRICTION_COLUMNS},
-};
 
 #define DUE_INDEX "event_flow_no_attempt_scheduled_at_idx"
 #define FLOW_ID_INDEX "event_flow_no_flow_id_event_id_idx"
@@ -228,13 +61,26 @@ typedef struct Table
 	TupleTableSlot **batch; /* of INSERT_BATCH rows to insert */
 	Relation key;           /* the primary key's index */
 	IndexScanDesc by_key;
+	IndexFetchTableData *by_hint;
+	BlockNumber blocks; /* so many there were when by_hint was begun */
 } Table;
+
+/* Where the session saw the row of a live event last. */
+typedef struct Hint
+{
+	pg_uuid_t event_id;
+	ItemPointerData tid;
+} Hint;
+
+#define HINTS 4096
+
+static Hint *hints; /* HINTS of them, NULL = none yet */
 
 struct EvqStore
 {
 	MemoryContext context; /* of all below: the caller may free what it reads, row by row */
 	EState *estate;
-	Table tables[TABLE_COUNT];
+	Table tables[EVQ_TABLE_COUNT];
 	Relation walk_index;
 	IndexScanDesc walk;
 	TupleTableSlot *walk_slot;
@@ -242,114 +88,7 @@ struct EvqStore
 	int collected; /* so many by now */
 };
 
-/* Filled when first needed, emptied when one of the tables or the schema changes. */
-static Oid relids[TABLE_COUNT];
-static int32 epoch; /* 0 = unknown */
-
 /* ---------- opening ---------- */
-
-static void
-forget_relids(Datum arg, Oid relid)
-{
-	if (relid != InvalidOid)
-	{
-		bool known = false;
-
-		for (int i = 0; i < TABLE_COUNT && !known; i++)
-			known = relids[i] == relid;
-		if (!known)
-			return;
-	}
-	memset(relids, 0, sizeof(relids));
-	epoch = 0;
-}
-
-/* The row of this epoch may have been rolled back. */
-static void
-forget_epoch(XactEvent event, void *arg)
-{
-	if (event == XACT_EVENT_ABORT)
-		epoch = 0;
-}
-
-static void
-forget_epoch_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
-{
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		epoch = 0;
-}
-
-void
-evq_store_init(void)
-{
-	RegisterXactCallback(forget_epoch, NULL);
-	RegisterSubXactCallback(forget_epoch_of_subtransaction, NULL);
-	CacheRegisterRelcacheCallback(forget_relids, (Datum) 0);
-}
-
-static Oid
-find_table(const char *name)
-{
-	Oid schema = get_namespace_oid("evq", true);
-
-	return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
-}
-
-static Oid
-table_relid(TableNo no, bool missing_ok)
-{
-	if (!OidIsValid(relids[no]))
-	{
-		relids[no] = find_table(table_facts[no].name);
-		if (!OidIsValid(relids[no]) && !missing_ok)
-			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-							errmsg("table evq.%s does not exist", table_facts[no].name),
-							errhint("Run CREATE EXTENSION evq in this database.")));
-	}
-	return relids[no];
-}
-
-/* Has this database the extension? */
-bool
-evq_store_exists(void)
-{
-	return OidIsValid(table_relid(TABLE_EVENT, true));
-}
-
-/* Refuses a table that is not as this library knows it. */
-static void
-check_table(TableNo no, Relation rel)
-{
-	if (RelationGetNumberOfAttributes(rel) != table_facts[no].columns)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("table evq.%s is of another version of evq", table_facts[no].name),
-						errhint("Run ALTER EXTENSION evq UPDATE, then start a new session.")));
-	/* They would be passed over. */
-	if (rel->trigdesc != NULL && no < TABLE_EVENT_TYPE)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("table evq.%s has a trigger", table_facts[no].name),
-						errhint("Drop it: evq writes its tables without firing triggers.")));
-}
-
-static Relation
-open_table(TableNo no, LOCKMODE lock)
-{
-	Relation rel = table_open(table_relid(no, false), lock);
-
-	check_table(no, rel);
-	return rel;
-}
-
-/* The owner of the extension's tables: who evq's own SQL runs as. */
-static Oid
-table_owner(void)
-{
-	Relation rel = table_open(table_relid(TABLE_EVENT, false), AccessShareLock);
-	Oid owner = rel->rd_rel->relowner;
-
-	table_close(rel, NoLock);
-	return owner;
-}
 
 static void
 push_snapshot(void)
@@ -377,14 +116,17 @@ end_scan(Table *table)
 {
 	if (table->by_key != NULL)
 		index_endscan(table->by_key);
+	if (table->by_hint != NULL)
+		table_index_fetch_end(table->by_hint);
 	table->by_key = NULL;
+	table->by_hint = NULL;
 }
 
 static void
 end_scans(EvqStore *store)
 {
 	evq_store_walk_end(store);
-	for (int i = 0; i < TABLE_COUNT; i++)
+	for (int i = 0; i < EVQ_TABLE_COUNT; i++)
 		end_scan(&store->tables[i]);
 }
 
@@ -411,7 +153,7 @@ void
 evq_store_close(EvqStore *store)
 {
 	end_scans(store);
-	for (int i = 0; i < TABLE_COUNT; i++)
+	for (int i = 0; i < EVQ_TABLE_COUNT; i++)
 		close_table(&store->tables[i]);
 	if (store->walk_slot != NULL)
 		ExecDropSingleTupleTableSlot(store->walk_slot);
@@ -442,12 +184,12 @@ take_table(EvqStore *store, Table *table, Relation rel)
 }
 
 static Table *
-use_table(EvqStore *store, TableNo no)
+use_table(EvqStore *store, EvqTableNo no)
 {
 	Table *table = &store->tables[no];
 
 	if (table->rel == NULL)
-		take_table(store, table, open_table(no, RowExclusiveLock));
+		take_table(store, table, evq_tables_open(no, RowExclusiveLock));
 	return table;
 }
 
@@ -486,11 +228,33 @@ use_key(Table *table)
 
 /* ---------- single rows ---------- */
 
-/* Finds the visible row with a uuid as its primary key. */
+/*
+ * The next row of a scan, and the root of its chain of heap-only versions:
+ * where index entries point to, which stays as long as the row is not moved.
+ */
 static bool
-fetch_by_id(EvqStore *store, Table *table, const pg_uuid_t *event_id)
+next_row(IndexScanDesc scan, TupleTableSlot *slot, ItemPointerData *root)
+{
+	const ItemPointerData *tid;
+
+	while ((tid = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
+	{
+		*root = *tid;
+		if (index_fetch_heap(scan, slot))
+		{
+			slot_getallattrs(slot);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Finds the visible row with a uuid as its primary key; root may be NULL. */
+static bool
+fetch_by_id(EvqStore *store, Table *table, const pg_uuid_t *event_id, ItemPointerData *root)
 {
 	MemoryContext previous = MemoryContextSwitchTo(store->context);
+	ItemPointerData ignored;
 	ScanKeyData key;
 	bool found;
 
@@ -498,9 +262,38 @@ fetch_by_id(EvqStore *store, Table *table, const pg_uuid_t *event_id)
 		table->by_key = EVQ_INDEX_BEGINSCAN(table->rel, use_key(table), GetActiveSnapshot(), 1);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(event_id));
 	index_rescan(table->by_key, &key, 1, NULL, 0);
-	found = index_getnext_slot(table->by_key, ForwardScanDirection, table->slot);
+	found = next_row(table->by_key, table->slot, root == NULL ? &ignored : root);
+	MemoryContextSwitchTo(previous);
+	return found;
+}
+
+/*
+ * Finds the visible row with this id where it is said to be. False says
+ * nothing: it may have been moved.
+ */
+static bool
+fetch_by_hint(EvqStore *store, Table *table, const pg_uuid_t *event_id, const ItemPointerData *root)
+{
+	MemoryContext previous = MemoryContextSwitchTo(store->context);
+	ItemPointerData tid = *root;
+	bool again = false;
+	bool all_dead = false;
+	bool found;
+
+	if (table->by_hint == NULL)
+	{
+		table->by_hint = table_index_fetch_begin(table->rel);
+		/* The table does not shrink while we hold our lock on it. */
+		table->blocks = RelationGetNumberOfBlocks(table->rel);
+	}
+	found = ItemPointerGetBlockNumber(&tid) < table->blocks &&
+			table_index_fetch_tuple(table->by_hint, &tid, GetActiveSnapshot(), table->slot, &again,
+									&all_dead);
 	if (found)
+	{
 		slot_getallattrs(table->slot);
+		found = memcmp(DatumGetUUIDP(table->slot->tts_values[EVENT_ID]), event_id, UUID_LEN) == 0;
+	}
 	MemoryContextSwitchTo(previous);
 	return found;
 }
@@ -601,9 +394,9 @@ pass_over_summaries(Table *table, TupleTableSlot *before, TupleTableSlot *slot)
 	}
 }
 
-/* Inserts the first rows of the batch: one WAL record for each page that they fill. */
+/* Inserts the first rows of the batch, of events if they are: one WAL record for each page that they fill. */
 static void
-insert_batch(EvqStore *store, Table *table, int count)
+insert_batch(EvqStore *store, Table *table, int count, EvqEvent *events)
 {
 	use_indexes(store, table);
 	table_multi_insert(table->rel, table->batch, count, GetCurrentCommandId(true), 0, NULL);
@@ -613,7 +406,11 @@ insert_batch(EvqStore *store, Table *table, int count)
 		insert_index_entries(store, table, table->batch[i], false, EVQ_ALL_INDEXES);
 	}
 	for (int i = 0; i < count; i++)
+	{
+		if (events != NULL)
+			events[i].tid = table->batch[i]->tts_tid;
 		ExecClearTuple(table->batch[i]);
+	}
 }
 
 /* What a failed change of a row means; in READ COMMITTED the caller goes on with the newest version. */
@@ -641,9 +438,10 @@ judge(EvqStore *store, TM_Result result)
 	return EVQ_STORE_BUSY; /* keep compiler quiet */
 }
 
-/* Replaces the row fetched last, which values may point into. */
+/* Replaces the row fetched last, which values may point into. tid: set if it moves; NULL = of no interest. */
 static EvqStoreResult
-update_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls, bool wait)
+update_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls, bool wait,
+		   ItemPointerData *tid)
 {
 	TM_FailureData failure;
 	LockTupleMode lock_mode;
@@ -658,6 +456,8 @@ update_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls
 	{
 		if (EVQ_UPDATES_INDEXES(update_indexes))
 			insert_index_entries(store, table, table->new_slot, true, update_indexes);
+		if (tid != NULL && EVQ_MOVES_ROW(update_indexes))
+			*tid = table->new_slot->tts_tid;
 		after_write();
 	}
 	return judge(store, result);
@@ -723,6 +523,7 @@ read_event(TupleTableSlot *slot, EvqEvent *event)
 	event->on_fail_event_type_no = nulls[EVENT_ON_FAIL_NO] ? 0 : DatumGetInt32(values[EVENT_ON_FAIL_NO]);
 	event->worker = optional_cstring(values[EVENT_WORKER], nulls[EVENT_WORKER]);
 	event->transition = EVQ_NO_TRANSITION;
+	ItemPointerSetInvalid(&event->tid);
 }
 
 /* All columns but the payload, which is NULL. */
@@ -760,15 +561,61 @@ carry_payload(const Table *from, Datum *values, bool *nulls)
 	nulls[EVENT_PAYLOAD] = from->slot->tts_isnull[EVENT_PAYLOAD];
 }
 
+/* The place for what is remembered of an event; what was there is forgotten. */
+static Hint *
+hint_for(const pg_uuid_t *event_id)
+{
+	uint32 random;
+
+	memcpy(&random, &event_id->data[UUID_LEN - sizeof(random)], sizeof(random));
+	return &hints[random % HINTS];
+}
+
+/*
+ * Says where the row of a live event was seen, which saves the next fetch of it
+ * in this session the search in the index. It may be wrong by then: the row
+ * found there must be visible and have the id, otherwise it is searched for.
+ */
+void
+evq_store_hint(const pg_uuid_t *event_id, const ItemPointerData *tid)
+{
+	Hint *hint;
+
+	if (!ItemPointerIsValid(tid))
+		return;
+	if (hints == NULL)
+		hints = MemoryContextAllocZero(TopMemoryContext, HINTS * sizeof(Hint));
+	hint = hint_for(event_id);
+	hint->event_id = *event_id;
+	hint->tid = *tid;
+}
+
+static bool
+fetch_live(EvqStore *store, Table *table, const pg_uuid_t *event_id, ItemPointerData *root)
+{
+	const Hint *hint = hints == NULL ? NULL : hint_for(event_id);
+
+	if (hint != NULL && memcmp(&hint->event_id, event_id, UUID_LEN) == 0)
+	{
+		*root = hint->tid;
+		if (fetch_by_hint(store, table, event_id, root))
+			return true;
+	}
+	return fetch_by_id(store, table, event_id, root);
+}
+
 /* Reads a live event; its strings are in the current memory context. False = there is none. */
 bool
 evq_store_fetch(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event)
 {
-	Table *table = use_table(store, TABLE_EVENT);
+	Table *table = use_table(store, EVQ_TABLE_EVENT);
+	ItemPointerData root;
 
-	if (!fetch_by_id(store, table, event_id))
+	if (!fetch_live(store, table, event_id, &root))
 		return false;
 	read_event(table->slot, event);
+	event->tid = root;
+	evq_store_hint(event_id, &root);
 	return true;
 }
 
@@ -790,10 +637,9 @@ write_payload(const pg_uuid_t *event_id, Datum payload, Datum headers, Datum *va
 
 /* Stores new events with their payloads and headers (jsonb, 0 = none; NULL = none at all). */
 void
-evq_store_insert(EvqStore *store, const EvqEvent *events, const Datum *payloads, const Datum *headers,
-				 int count)
+evq_store_insert(EvqStore *store, EvqEvent *events, const Datum *payloads, const Datum *headers, int count)
 {
-	Table *event_table = use_table(store, TABLE_EVENT);
+	Table *event_table = use_table(store, EVQ_TABLE_EVENT);
 	MemoryContext batch_context = NULL;
 	MemoryContext previous = CurrentMemoryContext;
 	int collected = 0;
@@ -827,19 +673,20 @@ evq_store_insert(EvqStore *store, const EvqEvent *events, const Datum *payloads,
 		if (count == 1)
 		{
 			insert_row(store, event_table, event_values, event_nulls);
+			events[i].tid = event_table->new_slot->tts_tid;
 			if (!inlined)
-				insert_row(store, use_table(store, TABLE_PAYLOAD), payload_values, payload_nulls);
+				insert_row(store, use_table(store, EVQ_TABLE_PAYLOAD), payload_values, payload_nulls);
 			break;
 		}
 		fill_slot(batch_slot(store, event_table, collected++), event_values, event_nulls);
 		if (!inlined)
-			fill_slot(batch_slot(store, use_table(store, TABLE_PAYLOAD), payloads_collected++),
+			fill_slot(batch_slot(store, use_table(store, EVQ_TABLE_PAYLOAD), payloads_collected++),
 					  payload_values, payload_nulls);
 		if (collected == INSERT_BATCH || i == count - 1)
 		{
-			insert_batch(store, event_table, collected);
+			insert_batch(store, event_table, collected, &events[i + 1 - collected]);
 			if (payloads_collected > 0)
-				insert_batch(store, use_table(store, TABLE_PAYLOAD), payloads_collected);
+				insert_batch(store, use_table(store, EVQ_TABLE_PAYLOAD), payloads_collected, NULL);
 			collected = payloads_collected = 0;
 			MemoryContextReset(batch_context);
 		}
@@ -855,15 +702,15 @@ evq_store_insert(EvqStore *store, const EvqEvent *events, const Datum *payloads,
  * that is changing it; otherwise such a row is EVQ_STORE_BUSY.
  */
 EvqStoreResult
-evq_store_update(EvqStore *store, const EvqEvent *event, bool wait)
+evq_store_update(EvqStore *store, EvqEvent *event, bool wait)
 {
-	Table *table = use_table(store, TABLE_EVENT);
+	Table *table = use_table(store, EVQ_TABLE_EVENT);
 	Datum values[EVENT_COLUMNS];
 	bool nulls[EVENT_COLUMNS];
 
 	write_event(event, values, nulls);
 	carry_payload(table, values, nulls);
-	return update_row(store, table, values, nulls, wait);
+	return update_row(store, table, values, nulls, wait, &event->tid);
 }
 
 /* ---------- finished events ---------- */
@@ -882,7 +729,7 @@ static void
 insert_collected(EvqStore *store)
 {
 	if (store->collected > 0)
-		insert_batch(store, &store->tables[TABLE_HISTORY], store->collected);
+		insert_batch(store, &store->tables[EVQ_TABLE_HISTORY], store->collected, NULL);
 	store->collected = 0;
 }
 
@@ -890,7 +737,7 @@ insert_collected(EvqStore *store)
 static Table *
 use_partition(EvqStore *store, Oid relid)
 {
-	Table *table = &store->tables[TABLE_HISTORY];
+	Table *table = &store->tables[EVQ_TABLE_HISTORY];
 	Relation rel;
 
 	if (table->rel != NULL && RelationGetRelid(table->rel) == relid)
@@ -900,12 +747,12 @@ use_partition(EvqStore *store, Oid relid)
 	rel = try_table_open(relid, RowExclusiveLock);
 	if (rel == NULL)
 		return NULL;
-	if (!rel->rd_rel->relispartition && relid != table_relid(TABLE_HISTORY, false))
+	if (!rel->rd_rel->relispartition && relid != evq_tables_relid(EVQ_TABLE_HISTORY, false))
 	{
 		table_close(rel, RowExclusiveLock);
 		return NULL;
 	}
-	check_table(TABLE_HISTORY, rel);
+	evq_tables_check(EVQ_TABLE_HISTORY, rel);
 	take_table(store, table, rel);
 	return table;
 }
@@ -916,14 +763,13 @@ use_history(EvqStore *store, TimestampTz finished_at)
 {
 	for (;;)
 	{
-		Oid relid = evq_partition_at(table_relid(TABLE_HISTORY, false), finished_at);
+		Oid relid = evq_partition_at(evq_tables_relid(EVQ_TABLE_HISTORY, false), finished_at);
 		Table *table;
 
 		if (!OidIsValid(relid))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("table evq.%s has no partition for an event that finishes now",
-							table_facts[TABLE_HISTORY].name),
+					 errmsg("table evq.event_history has no partition for an event that finishes now"),
 					 errhint("Attach evq.event_history_default to it again as its default partition.")));
 		/* One that was dropped meanwhile is not known any more once we have asked for its lock. */
 		table = use_partition(store, relid);
@@ -969,7 +815,7 @@ evq_store_finish(EvqStore *store, const EvqEvent *event, const EvqOutcome *outco
 {
 	Datum values[HISTORY_COLUMNS];
 	bool nulls[HISTORY_COLUMNS] = {false};
-	Table *table = use_table(store, TABLE_EVENT);
+	Table *table = use_table(store, EVQ_TABLE_EVENT);
 	Table *history;
 	EvqStoreResult result = delete_row(store, table, wait);
 
@@ -1017,7 +863,7 @@ fetch_from_history(EvqStore *store, const pg_uuid_t *event_id)
 {
 	TimestampTz made_at = evq_uuid_time(event_id);
 	int count;
-	const EvqPartition *partitions = evq_partitions(table_relid(TABLE_HISTORY, false), &count);
+	const EvqPartition *partitions = evq_partitions(evq_tables_relid(EVQ_TABLE_HISTORY, false), &count);
 
 	for (int round = 0; round < 2; round++)
 	{
@@ -1026,7 +872,7 @@ fetch_from_history(EvqStore *store, const pg_uuid_t *event_id)
 			bool is_likely = partitions[i].is_default || partitions[i].to > made_at;
 			Table *table = is_likely == (round == 0) ? use_partition(store, partitions[i].relid) : NULL;
 
-			if (table != NULL && fetch_by_id(store, table, event_id))
+			if (table != NULL && fetch_by_id(store, table, event_id, NULL))
 				return table;
 		}
 	}
@@ -1066,14 +912,14 @@ evq_store_revive(EvqStore *store, const EvqEvent *event)
 {
 	Datum values[EVENT_COLUMNS];
 	bool nulls[EVENT_COLUMNS];
-	Table *table = &store->tables[TABLE_HISTORY];
+	Table *table = &store->tables[EVQ_TABLE_HISTORY];
 	EvqStoreResult result = delete_row(store, table, true);
 
 	if (result != EVQ_STORE_DONE)
 		return result;
 	write_event(event, values, nulls);
 	carry_payload(table, values, nulls);
-	insert_row(store, use_table(store, TABLE_EVENT), values, nulls);
+	insert_row(store, use_table(store, EVQ_TABLE_EVENT), values, nulls);
 	after_write();
 	return EVQ_STORE_DONE;
 }
@@ -1087,15 +933,15 @@ evq_store_revive(EvqStore *store, const EvqEvent *event)
 bool
 evq_store_fetch_payload(EvqStore *store, const EvqEvent *event, Datum *payload, Datum *headers)
 {
-	Table *table = use_table(store, TABLE_EVENT);
+	Table *table = use_table(store, EVQ_TABLE_EVENT);
 	int column = EVENT_PAYLOAD;
 
 	*headers = (Datum) 0;
 	if (table->slot->tts_isnull[EVENT_PAYLOAD])
 	{
-		table = use_table(store, TABLE_PAYLOAD);
+		table = use_table(store, EVQ_TABLE_PAYLOAD);
 		column = PAYLOAD_PAYLOAD;
-		if (!fetch_by_id(store, table, &event->event_id))
+		if (!fetch_by_id(store, table, &event->event_id, NULL))
 			return false;
 		if (!table->slot->tts_isnull[PAYLOAD_HEADERS])
 			*headers = PointerGetDatum(PG_DETOAST_DATUM_COPY(table->slot->tts_values[PAYLOAD_HEADERS]));
@@ -1109,9 +955,9 @@ evq_store_fetch_payload(EvqStore *store, const EvqEvent *event, Datum *payload, 
  * fetched.
  */
 EvqStoreResult
-evq_store_update_with_payload(EvqStore *store, const EvqEvent *event, Datum payload, Datum headers)
+evq_store_update_with_payload(EvqStore *store, EvqEvent *event, Datum payload, Datum headers)
 {
-	Table *table = use_table(store, TABLE_EVENT);
+	Table *table = use_table(store, EVQ_TABLE_EVENT);
 	bool was_inline = !table->slot->tts_isnull[EVENT_PAYLOAD];
 	Datum values[EVENT_COLUMNS];
 	bool nulls[EVENT_COLUMNS];
@@ -1125,14 +971,14 @@ evq_store_update_with_payload(EvqStore *store, const EvqEvent *event, Datum payl
 		values[EVENT_PAYLOAD] = payload;
 		nulls[EVENT_PAYLOAD] = false;
 	}
-	result = update_row(store, table, values, nulls, true);
+	result = update_row(store, table, values, nulls, true, &event->tid);
 	if (result != EVQ_STORE_DONE || !nulls[EVENT_PAYLOAD])
 		return result;
 
 	write_payload(&event->event_id, payload, headers, payload_values, payload_nulls);
-	table = use_table(store, TABLE_PAYLOAD);
+	table = use_table(store, EVQ_TABLE_PAYLOAD);
 	if (!was_inline)
-		return update_row(store, table, payload_values, payload_nulls, true);
+		return update_row(store, table, payload_values, payload_nulls, true, NULL);
 	insert_row(store, table, payload_values, payload_nulls);
 	after_write();
 	return EVQ_STORE_DONE;
@@ -1151,7 +997,7 @@ evq_store_insert_error(EvqStore *store, const EvqFailure *failure)
 	values[ERROR_MESSAGE] = CStringGetTextDatum(failure->error_message);
 	values[ERROR_STACK_TRACE] = optional_text(failure->stack_trace, &nulls[ERROR_STACK_TRACE]);
 	values[ERROR_WORKER] = optional_text(failure->worker, &nulls[ERROR_WORKER]);
-	insert_row(store, use_table(store, TABLE_ERROR), values, nulls);
+	insert_row(store, use_table(store, EVQ_TABLE_ERROR), values, nulls);
 	after_write();
 }
 
@@ -1160,7 +1006,7 @@ evq_store_insert_error(EvqStore *store, const EvqFailure *failure)
 static void
 begin_walk(EvqStore *store, const char *index_name, ScanKey keys, int key_count)
 {
-	Table *table = use_table(store, TABLE_EVENT);
+	Table *table = use_table(store, EVQ_TABLE_EVENT);
 	MemoryContext previous = MemoryContextSwitchTo(store->context);
 
 	evq_store_walk_end(store);
@@ -1218,13 +1064,15 @@ bool
 evq_store_walk_next(EvqStore *store, EvqEvent *event)
 {
 	MemoryContext previous = MemoryContextSwitchTo(store->context);
-	bool found = index_getnext_slot(store->walk, ForwardScanDirection, store->walk_slot);
+	ItemPointerData root;
+	bool found = next_row(store->walk, store->walk_slot, &root);
 
-	if (found)
-		slot_getallattrs(store->walk_slot);
 	MemoryContextSwitchTo(previous);
 	if (found)
+	{
 		read_event(store->walk_slot, event);
+		event->tid = root;
+	}
 	return found;
 }
 
@@ -1240,32 +1088,6 @@ evq_store_walk_end(EvqStore *store)
 	store->walk_index = NULL;
 }
 
-/* ---------- SQL, as the owner ---------- */
-
-typedef struct Identity
-{
-	Oid user;
-	int context;
-} Identity;
-
-static void
-become_owner(Identity *previous)
-{
-	GetUserIdAndSecContext(&previous->user, &previous->context);
-	SetUserIdAndSecContext(table_owner(),
-						   previous->context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-}
-
-/* An error on the way restores the identity too: the abort of the (sub)transaction does. */
-static void
-become_oneself(const Identity *previous)
-{
-	SPI_finish();
-	SetUserIdAndSecContext(previous->user, previous->context);
-}
-
 /*
  * Claims an idempotency key for an event. False = the key is taken; then the
  * first event's id and content hash are returned. A key that another
@@ -1279,13 +1101,13 @@ evq_store_claim_key(EvqStore *store, int32 event_type_no, const char *key, const
 	Oid types[KEY_COLUMNS] = {INT4OID, TEXTOID, UUIDOID, INT8OID};
 	Datum values[KEY_COLUMNS] = {Int32GetDatum(event_type_no), CStringGetTextDatum(key),
 								 UUIDPGetDatum(event_id), Int64GetDatum(content_hash)};
-	Table *table = use_table(store, TABLE_IDEMPOTENCY);
+	Table *table = use_table(store, EVQ_TABLE_IDEMPOTENCY);
 	ScanKeyData keys[2];
 	IndexScanDesc scan;
-	Identity previous;
+	EvqIdentity previous;
 	bool claimed;
 
-	become_owner(&previous);
+	evq_tables_become_owner(&previous);
 	if (plan == NULL)
 	{
 		SPIPlanPtr fresh = SPI_prepare(
@@ -1298,7 +1120,7 @@ evq_store_claim_key(EvqStore *store, int32 event_type_no, const char *key, const
 	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not claim an idempotency key");
 	claimed = SPI_processed == 1;
-	become_oneself(&previous);
+	evq_tables_become_oneself(&previous);
 	UpdateActiveSnapshotCommandId();
 	if (claimed)
 		return true;
@@ -1320,372 +1142,4 @@ evq_store_claim_key(EvqStore *store, int32 event_type_no, const char *key, const
 	ExecClearTuple(table->slot);
 	index_endscan(scan);
 	return false;
-}
-
-/* ---------- configuration ---------- */
-
-typedef void (*ReadRow)(TupleTableSlot *slot, void *row);
-
-/* Reads a whole table, as of now, into an array in the current memory context. */
-static int
-read_all(TableNo no, ReadRow read_row, Size row_size, void **rows)
-{
-	Relation rel = open_table(no, AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan;
-	int count = 0;
-	int room = 16;
-	char *array = palloc0(room * row_size);
-
-	PushActiveSnapshot(snapshot); /* values may have to be detoasted */
-	scan = table_beginscan(rel, snapshot, 0, NULL);
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		if (count == room)
-		{
-			array = repalloc(array, 2 * room * row_size);
-			memset(array + room * row_size, 0, room * row_size);
-			room *= 2;
-		}
-		slot_getallattrs(slot);
-		read_row(slot, array + count++ * row_size);
-	}
-	table_endscan(scan);
-	PopActiveSnapshot();
-	UnregisterSnapshot(snapshot);
-	ExecDropSingleTupleTableSlot(slot);
-	table_close(rel, AccessShareLock);
-	*rows = array;
-	return count;
-}
-
-static int64
-interval_usec(Datum value)
-{
-	const Interval *interval = DatumGetIntervalP(value);
-
-	return interval->time + (interval->day + (int64) interval->month * DAYS_PER_MONTH) * USECS_PER_DAY;
-}
-
-static void
-copy_name(char *name, Datum value)
-{
-	text_to_cstring_buffer(DatumGetTextPP(value), name, NAMEDATALEN);
-}
-
-static void
-read_event_type(TupleTableSlot *slot, void *row)
-{
-	EvqEventType *event_type = row;
-	const Datum *values = slot->tts_values;
-	const bool *nulls = slot->tts_isnull;
-	Datum *delays;
-
-	event_type->event_type_no = DatumGetInt32(values[TYPE_NO]);
-	copy_name(event_type->event_type, values[TYPE_EVENT_TYPE]);
-	event_type->flow_no = DatumGetInt32(values[TYPE_FLOW_NO]);
-	event_type->max_attempts = DatumGetInt16(values[TYPE_MAX_ATTEMPTS]);
-	event_type->lifespan = interval_usec(values[TYPE_LIFESPAN]);
-	deconstruct_array(DatumGetArrayTypeP(values[TYPE_ATTEMPT_DELAYS]), INTERVALOID, sizeof(Interval), false,
-					  TYPALIGN_DOUBLE, &delays, NULL, &event_type->delay_count);
-	event_type->delays = palloc(event_type->delay_count * sizeof(int64));
-	for (int i = 0; i < event_type->delay_count; i++)
-		event_type->delays[i] = interval_usec(delays[i]);
-	event_type->backoff_factor = DatumGetFloat8(values[TYPE_BACKOFF_FACTOR]);
-	event_type->max_delay = interval_usec(values[TYPE_MAX_DELAY]);
-	event_type->jitter = DatumGetFloat8(values[TYPE_JITTER]);
-	event_type->attempt_timeout = nulls[TYPE_ATTEMPT_TIMEOUT]
-									  ? Max(event_type->lifespan / event_type->max_attempts,
-											USECS_PER_SEC / 1000)
-									  : interval_usec(values[TYPE_ATTEMPT_TIMEOUT]);
-	event_type->is_suspended = DatumGetBool(values[TYPE_IS_SUSPENDED]);
-	event_type->retry_on_suspend_timeout = strcmp(TextDatumGetCString(values[TYPE_ON_SUSPEND_TIMEOUT]),
-												  "retry") == 0;
-	if (!nulls[TYPE_ON_FAIL_EVENT_TYPE])
-		copy_name(event_type->on_fail_event_type, values[TYPE_ON_FAIL_EVENT_TYPE]);
-	event_type->priority = DatumGetInt16(values[TYPE_PRIORITY]);
-	event_type->max_payload_bytes = nulls[TYPE_MAX_PAYLOAD_BYTES]
-										? 0
-										: DatumGetInt32(values[TYPE_MAX_PAYLOAD_BYTES]);
-	event_type->dropped = DatumGetBool(values[TYPE_DROPPED]);
-}
-
-static void
-read_flow(TupleTableSlot *slot, void *row)
-{
-	EvqFlow *flow = row;
-	const Datum *values = slot->tts_values;
-	const bool *nulls = slot->tts_isnull;
-
-	flow->flow_no = DatumGetInt32(values[FLOW_NO]);
-	copy_name(flow->flow_type, values[FLOW_FLOW_TYPE]);
-	copy_name(flow->channel, values[FLOW_CHANNEL]);
-	flow->max_dispatched = DatumGetInt32(values[FLOW_MAX_DISPATCHED]);
-	flow->max_processing = nulls[FLOW_MAX_PROCESSING] ? 0 : DatumGetInt32(values[FLOW_MAX_PROCESSING]);
-	flow->dispatch_timeout = interval_usec(values[FLOW_DISPATCH_TIMEOUT]);
-	flow->pull = strcmp(TextDatumGetCString(values[FLOW_DELIVERY]), "pull") == 0;
-	flow->ordered = DatumGetBool(values[FLOW_ORDERED]);
-	flow->notify_payload = DatumGetBool(values[FLOW_NOTIFY_PAYLOAD]);
-}
-
-static void
-read_restriction(TupleTableSlot *slot, void *row)
-{
-	EvqRestriction *restriction = row;
-	const Datum *values = slot->tts_values;
-	Datum *flow_nos;
-
-	strlcpy(restriction->role_name, NameStr(*DatumGetName(values[RESTRICTION_ROLE_NAME])), NAMEDATALEN);
-	restriction->role = DatumGetObjectId(values[RESTRICTION_ROLE_OID]);
-	restriction->right = strcmp(TextDatumGetCString(values[RESTRICTION_MAY]), "work") == 0
-							 ? EVQ_RIGHT_WORK
-							 : EVQ_RIGHT_PUBLISH;
-	deconstruct_array(DatumGetArrayTypeP(values[RESTRICTION_FLOW_NOS]), INT4OID, sizeof(int32), true,
-					  TYPALIGN_INT, &flow_nos, NULL, &restriction->flow_count);
-	restriction->flow_nos = palloc(restriction->flow_count * sizeof(int32));
-	for (int i = 0; i < restriction->flow_count; i++)
-		restriction->flow_nos[i] = DatumGetInt32(flow_nos[i]);
-}
-
-int
-evq_store_read_event_types(EvqEventType **event_types)
-{
-	return read_all(TABLE_EVENT_TYPE, read_event_type, sizeof(EvqEventType), (void **) event_types);
-}
-
-int
-evq_store_read_flows(EvqFlow **flows)
-{
-	return read_all(TABLE_FLOW, read_flow, sizeof(EvqFlow), (void **) flows);
-}
-
-static void
-read_nothing(TupleTableSlot *slot, void *row)
-{
-}
-
-/* Is there a row in evq.pause? */
-bool
-evq_store_is_paused(void)
-{
-	void *rows;
-
-	/* The tables may be of a version that knows no pause. */
-	return OidIsValid(table_relid(TABLE_PAUSE, true)) && read_all(TABLE_PAUSE, read_nothing, 1, &rows) > 0;
-}
-
-int
-evq_store_read_restrictions(EvqRestriction **restrictions)
-{
-	/* The tables may be of a version that knows no restrictions. */
-	if (!OidIsValid(table_relid(TABLE_RESTRICTION, true)))
-		return 0;
-	return read_all(TABLE_RESTRICTION, read_restriction, sizeof(EvqRestriction), (void **) restrictions);
-}
-
-/* The table whose invalidation tells that the configuration changed. */
-Oid
-evq_store_configuration_relid(void)
-{
-	return table_relid(TABLE_EVENT_TYPE, true);
-}
-
-/* ---------- epoch ---------- */
-
-typedef struct EpochRow
-{
-	int32 epoch;
-	bool is_ours;
-} EpochRow;
-
-static void
-read_epoch(TupleTableSlot *slot, void *row)
-{
-	EpochRow *found = row;
-	const Datum *values = slot->tts_values;
-
-	found->epoch = DatumGetInt32(values[EPOCH_EPOCH]);
-	found->is_ours = DatumGetInt64(values[EPOCH_SYSTEM_IDENTIFIER]) == (int64) GetSystemIdentifier() &&
-					 DatumGetObjectId(values[EPOCH_DATABASE_OID]) == MyDatabaseId &&
-					 DatumGetObjectId(values[EPOCH_EVENT_TABLE_OID]) == table_relid(TABLE_EVENT, false) &&
-					 DatumGetInt32(values[EPOCH_TIMELINE]) == (int32) GetWALInsertionTimeLine();
-}
-
-/*
- * The epoch of the permits that this server grants in this database. A server
- * that finds itself on another timeline, or the tables created anew, in another
- * database or on another system than the newest epoch says, begins a new one;
- * begun: did it just now?
- *
- * Two sessions may begin the same epoch at once: they write equal rows.
- */
-int32
-evq_store_epoch(bool *begun)
-{
-	EpochRow *rows;
-	EpochRow newest = {0, false};
-	int count;
-
-	*begun = false;
-	if (epoch != 0)
-		return epoch;
-
-	count = read_all(TABLE_EPOCH, read_epoch, sizeof(EpochRow), (void **) &rows);
-	for (int i = 0; i < count; i++)
-	{
-		if (rows[i].epoch > newest.epoch)
-			newest = rows[i];
-	}
-	pfree(rows);
-
-	if (newest.is_ours)
-		epoch = newest.epoch;
-	else
-	{
-		Datum values[EPOCH_COLUMNS];
-		bool nulls[EPOCH_COLUMNS] = {false};
-		EvqStore *store = evq_store_open("evq_acquire()");
-
-		values[EPOCH_EPOCH] = Int32GetDatum(newest.epoch + 1);
-		values[EPOCH_SYSTEM_IDENTIFIER] = Int64GetDatum((int64) GetSystemIdentifier());
-		values[EPOCH_DATABASE_OID] = ObjectIdGetDatum(MyDatabaseId);
-		values[EPOCH_EVENT_TABLE_OID] = ObjectIdGetDatum(table_relid(TABLE_EVENT, false));
-		values[EPOCH_TIMELINE] = Int32GetDatum((int32) GetWALInsertionTimeLine());
-		values[EPOCH_BEGAN_AT] = TimestampTzGetDatum(GetCurrentTimestamp());
-		insert_row(store, use_table(store, TABLE_EPOCH), values, nulls);
-		after_write();
-		evq_store_close(store);
-
-		/* As the permits that come with it. */
-		ForceSyncCommit();
-		epoch = newest.epoch + 1;
-		*begun = true;
-	}
-	return epoch;
-}
-
-/* ---------- counters ---------- */
-
-/*
- * Takes the counters that were put away out of their table, into an array in
- * the current memory context: only this once, whatever happens to the server.
- */
-int
-evq_store_take_counters(EvqReading **readings)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	Identity previous;
-	int count;
-
-	become_owner(&previous);
-	if (SPI_execute("DELETE FROM evq.counter RETURNING no, name, value", false, 0) != SPI_OK_DELETE_RETURNING)
-		elog(ERROR, "could not take back the counters");
-	count = SPI_processed;
-	*readings = MemoryContextAllocZero(caller, Max(count, 1) * sizeof(EvqReading));
-	for (int i = 0; i < count; i++)
-	{
-		HeapTuple row = SPI_tuptable->vals[i];
-		EvqReading *reading = &(*readings)[i];
-		bool is_null;
-
-		reading->no = DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &is_null));
-		copy_name(reading->name, SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &is_null));
-		reading->value = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &is_null));
-	}
-	become_oneself(&previous);
-	if (count > 0)
-		ForceSyncCommit();
-	return count;
-}
-
-/* Puts counters away in their table, in place of those that are there. */
-void
-evq_store_put_counters(const EvqReading *readings, int count)
-{
-	Datum *columns[3];
-	Oid element_types[3] = {INT4OID, TEXTOID, INT8OID};
-	Oid types[3] = {INT4ARRAYOID, TEXTARRAYOID, INT8ARRAYOID};
-	Datum arrays[3];
-	Identity previous;
-
-	for (int i = 0; i < 3; i++)
-		columns[i] = palloc(Max(count, 1) * sizeof(Datum));
-	for (int i = 0; i < count; i++)
-	{
-		columns[0][i] = Int32GetDatum(readings[i].no);
-		columns[1][i] = CStringGetTextDatum(readings[i].name);
-		columns[2][i] = Int64GetDatum(readings[i].value);
-	}
-	for (int i = 0; i < 3; i++)
-		arrays[i] = PointerGetDatum(construct_array_builtin(columns[i], count, element_types[i]));
-
-	become_owner(&previous);
-	if (SPI_execute("DELETE FROM evq.counter", false, 0) != SPI_OK_DELETE ||
-		SPI_execute_with_args(
-			"INSERT INTO evq.counter SELECT * FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))",
-			3, types, arrays, NULL, false, 0) != SPI_OK_INSERT)
-		elog(ERROR, "could not put the counters away");
-	become_oneself(&previous);
-}
-
-/* Counts the live events by type and state, as the active snapshot sees them. */
-int
-evq_store_count_live(EvqLiveCount **counts)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	Identity previous;
-	int count;
-
-	become_owner(&previous);
-	if (SPI_execute("SELECT event_type_no, state, pg_catalog.count(*) FROM evq.event GROUP BY 1, 2", true,
-					0) != SPI_OK_SELECT)
-		elog(ERROR, "could not count the live events");
-	count = SPI_processed;
-	*counts = MemoryContextAlloc(caller, Max(count, 1) * sizeof(EvqLiveCount));
-	for (int i = 0; i < count; i++)
-	{
-		HeapTuple row = SPI_tuptable->vals[i];
-		EvqLiveCount *live = &(*counts)[i];
-		bool is_null;
-
-		live->event_type_no = DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &is_null));
-		live->state = evq_transition_state_from_code(
-			DatumGetChar(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &is_null)));
-		live->count = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &is_null));
-	}
-	become_oneself(&previous);
-	return count;
-}
-
-/* ---------- housekeeping ---------- */
-
-/* Is the extension of a version that has tables to keep in order? */
-bool
-evq_store_keeps_house(void)
-{
-	return OidIsValid(find_table("housekeeping"));
-}
-
-/* Runs a query as the owner of the extension; returns its only column, a boolean. */
-bool
-evq_store_ask(const char *query)
-{
-	Identity previous;
-	bool is_null;
-	bool answer;
-
-	become_owner(&previous);
-	if (SPI_execute(query, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
-		elog(ERROR, "no answer to: %s", query);
-	answer = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
-	become_oneself(&previous);
-	return answer && !is_null;
-}
-
-/* The table of finished events, whose partitions hold them. */
-Oid
-evq_store_history_relid(void)
-{
-	return table_relid(TABLE_HISTORY, false);
 }

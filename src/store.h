@@ -1,6 +1,6 @@
 /*
  * store.h
- *		All access to evq's tables. Nothing else knows their columns.
+ *		All access to events: live, finished, their payloads, errors and keys.
  *
  * A store is open for the length of one verb. It holds one snapshot, which
  * sees what the verb itself has written, and is renewed when a row turns out
@@ -9,7 +9,6 @@
 #ifndef EVQ_STORE_H
 #define EVQ_STORE_H
 
-#include "counters.h"
 #include "types.h"
 
 typedef struct EvqStore EvqStore;
@@ -33,69 +32,16 @@ typedef struct EvqFailure
 	const char *worker;      /* NULL = unknown */
 } EvqFailure;
 
-/* A row of evq.event_type. Intervals in microseconds. */
-typedef struct EvqEventType
-{
-	int32 event_type_no;
-	char event_type[NAMEDATALEN];
-	int32 flow_no;
-	int max_attempts;
-	int64 lifespan;
-	int64 *delays;
-	int delay_count;
-	double backoff_factor;
-	int64 max_delay;
-	double jitter;
-	int64 attempt_timeout;
-	bool is_suspended;
-	bool retry_on_suspend_timeout;
-	char on_fail_event_type[NAMEDATALEN]; /* "" = none */
-	int16 priority;
-	int max_payload_bytes; /* 0 = the setting */
-	bool dropped;
-} EvqEventType;
-
-/* A row of evq.flow. */
-typedef struct EvqFlow
-{
-	int32 flow_no;
-	char flow_type[NAMEDATALEN];
-	char channel[NAMEDATALEN];
-	int max_dispatched;
-	int max_processing; /* 0 = no limit */
-	int64 dispatch_timeout;
-	bool pull;
-	bool ordered;
-	bool notify_payload;
-} EvqFlow;
-
-/* What a role may be restricted in. */
-#define EVQ_RIGHT_PUBLISH 1
-#define EVQ_RIGHT_WORK 2
-
-/* A row of evq.restriction: a role, and whoever has its privileges, may do this in these flows only. */
-typedef struct EvqRestriction
-{
-	char role_name[NAMEDATALEN];
-	Oid role; /* the same as when it was written: the role may have another name by now */
-	int right;
-	int32 *flow_nos;
-	int flow_count;
-	bool applies; /* to the role judged last; see config.c */
-} EvqRestriction;
-
-extern void evq_store_init(void);
-extern bool evq_store_exists(void);
-
 extern EvqStore *evq_store_open(const char *function);
 extern void evq_store_close(EvqStore *store);
 extern void evq_store_refresh(EvqStore *store);
 
 /* live events */
+extern void evq_store_hint(const pg_uuid_t *event_id, const ItemPointerData *tid);
 extern bool evq_store_fetch(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event);
-extern void evq_store_insert(EvqStore *store, const EvqEvent *events, const Datum *payloads,
-							 const Datum *headers, int count);
-extern EvqStoreResult evq_store_update(EvqStore *store, const EvqEvent *event, bool wait);
+extern void
+evq_store_insert(EvqStore *store, EvqEvent *events, const Datum *payloads, const Datum *headers, int count);
+extern EvqStoreResult evq_store_update(EvqStore *store, EvqEvent *event, bool wait);
 extern EvqStoreResult
 evq_store_finish(EvqStore *store, const EvqEvent *event, const EvqOutcome *outcome, bool wait);
 
@@ -109,7 +55,7 @@ extern EvqStoreResult evq_store_revive(EvqStore *store, const EvqEvent *event);
 /* payloads and errors */
 extern bool evq_store_fetch_payload(EvqStore *store, const EvqEvent *event, Datum *payload, Datum *headers);
 extern EvqStoreResult
-evq_store_update_with_payload(EvqStore *store, const EvqEvent *event, Datum payload, Datum headers);
+evq_store_update_with_payload(EvqStore *store, EvqEvent *event, Datum payload, Datum headers);
 extern void evq_store_insert_error(EvqStore *store, const EvqFailure *failure);
 
 /* idempotency keys */
@@ -122,23 +68,5 @@ extern void evq_store_walk_due(EvqStore *store, int32 flow_no, TimestampTz from)
 extern void evq_store_walk_flow_id(EvqStore *store, int32 flow_no, const char *flow_id);
 extern bool evq_store_walk_next(EvqStore *store, EvqEvent *event);
 extern void evq_store_walk_end(EvqStore *store);
-
-/* configuration and epoch */
-extern int evq_store_read_event_types(EvqEventType **event_types);
-extern int evq_store_read_flows(EvqFlow **flows);
-extern bool evq_store_is_paused(void);
-extern int evq_store_read_restrictions(EvqRestriction **restrictions);
-extern Oid evq_store_configuration_relid(void);
-extern int32 evq_store_epoch(bool *begun);
-
-/* counters */
-extern int evq_store_take_counters(EvqReading **readings);
-extern void evq_store_put_counters(const EvqReading *readings, int count);
-extern int evq_store_count_live(EvqLiveCount **counts);
-
-/* housekeeping */
-extern bool evq_store_keeps_house(void);
-extern bool evq_store_ask(const char *query);
-extern Oid evq_store_history_relid(void);
 
 #endif /* EVQ_STORE_H */

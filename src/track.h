@@ -17,7 +17,7 @@ typedef enum EvqTrackState
 {
 	EVQ_TRACK_WAITING, /* awaiting_processing, not due yet */
 	EVQ_TRACK_READY,   /* awaiting_processing, due, in its flow's queue */
-	EVQ_TRACK_OFFERED, /* awaiting_processing, on offer in a pull flow, or in one that is drained */
+	EVQ_TRACK_OFFERED, /* awaiting_processing, on offer: in a pull flow, or in one that is drained */
 	EVQ_TRACK_DISPATCHED,
 	EVQ_TRACK_PROCESSING,
 	EVQ_TRACK_SUSPENDED,

@@ -6,6 +6,7 @@
 #define EVQ_TYPES_H
 
 #include "datatype/timestamp.h"
+#include "storage/itemptr.h"
 #include "utils/uuid.h"
 
 typedef enum EvqState
@@ -60,7 +61,10 @@ typedef struct EvqEvent
 	int32 on_fail_event_type_no; /* 0 = none of its own */
 	const char *worker;          /* NULL = none */
 
-	/* not in the row: for the counters */
+	/* not in the row: where it is, or was; see evq_store_hint() */
+	ItemPointerData tid;
+
+	/* nor these: for the counters */
 	int16 transition; /* what changed its state since it was read: a row of the transition table */
 	EvqOrigin origin; /* of a new event */
 	int64 waited;     /* microseconds: from due to acquired, or from there to the end of the attempt */

@@ -185,6 +185,7 @@ evq_wake_from_event(EvqWake *wake, const EvqEvent *event)
 															 : event->state_due_at;
 	wake->due_at = event->due_at;
 	wake->state_since = event->state_since;
+	wake->tid = event->tid;
 	wake->flow_id_hash = event->ordered ? hash_bytes_extended((const unsigned char *) event->flow_id,
 															  strlen(event->flow_id), 0)
 										: 0;
@@ -243,6 +244,7 @@ fill_given_back(EvqWake *wake, int32 flow_no, const EvqReadyTaken *event)
 {
 	memset(wake, 0, sizeof(*wake));
 	wake->event_id = event->event_id;
+	wake->tid = event->tid;
 	wake->event_type_no = event->event_type_no;
 	wake->flow_no = flow_no;
 	wake->given_back = true;
@@ -314,7 +316,7 @@ offer_dispatched(EvqPlace *place, const EvqWake *wakes, int count)
 	{
 		if (wakes[i].state == EVQ_STATE_DISPATCHED)
 			(void) evq_ready_push(place->ready, wakes[i].flow_no, wakes[i].event_type_no, &wakes[i].event_id,
-								  EVQ_READY_NO_LIMIT, &was_empty);
+								  &wakes[i].tid, EVQ_READY_NO_LIMIT, &was_empty);
 	}
 }
 
@@ -334,7 +336,7 @@ offer_published(EvqPlace *place, EvqWake *wakes, int count)
 	{
 		if (wakes[i].offer_limit > 0 && (direct_flows & EVQ_FLOW_CLASS(wakes[i].flow_no)) != 0)
 			wakes[i].is_offered = evq_ready_push(place->ready, wakes[i].flow_no, wakes[i].event_type_no,
-												 &wakes[i].event_id, wakes[i].offer_limit,
+												 &wakes[i].event_id, &wakes[i].tid, wakes[i].offer_limit,
 												 &wakes[i].was_empty);
 	}
 }

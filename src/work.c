@@ -88,7 +88,7 @@ typedef struct Wanted
 
 /* Tries to acquire one event and returns it as a row. */
 static EvqGrant
-acquire(FunctionCallInfo fcinfo, EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, bool offered,
+acquire(FunctionCallInfo fcinfo, EvqStore *store, TimestampTz now, const pg_uuid_t *event_id,
 		const char *worker, int64 permit_for)
 {
 	EvqEvent event;
@@ -97,8 +97,8 @@ acquire(FunctionCallInfo fcinfo, EvqStore *store, TimestampTz now, const pg_uuid
 	/* Payloads may be large: each is freed before the next. */
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "evq row", ALLOCSET_SMALL_SIZES);
 	MemoryContext previous = MemoryContextSwitchTo(row_context);
-	EvqGrant grant = evq_lifecycle_acquire(store, now, event_id, offered, worker, permit_for, &event,
-										   &payload, &headers);
+	EvqGrant grant = evq_lifecycle_acquire(store, now, event_id, worker, permit_for, &event, &payload,
+										   &headers);
 
 	if (grant == EVQ_GRANTED)
 		put_acquired(fcinfo, &event, payload, headers);
@@ -137,7 +137,8 @@ acquire_offered(FunctionCallInfo fcinfo, EvqStore *store, EvqPlace *place, const
 		for (int i = 0; i < popped; i++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			switch (acquire(fcinfo, store, evq_clock_now(), &taken[i].event_id, true, wanted->worker,
+			evq_store_hint(&taken[i].event_id, &taken[i].tid);
+			switch (acquire(fcinfo, store, evq_clock_now(), &taken[i].event_id, wanted->worker,
 							wanted->permit_for))
 			{
 				case EVQ_GRANTED:
@@ -160,7 +161,7 @@ acquire_offered(FunctionCallInfo fcinfo, EvqStore *store, EvqPlace *place, const
 static bool
 is_wanted(const EvqEvent *event, TimestampTz now, const Wanted *wanted)
 {
-	if (!evq_lifecycle_may_acquire(event, now, false))
+	if (!evq_lifecycle_may_acquire(event, now))
 		return false;
 	for (int i = 0; i < wanted->event_type_count; i++)
 	{
@@ -207,6 +208,7 @@ acquire_searched(FunctionCallInfo fcinfo, EvqStore *store, const Wanted *wanted)
 		CHECK_FOR_INTERRUPTS();
 		if (is_wanted(&event, now, wanted))
 		{
+			evq_store_hint(&event.event_id, &event.tid);
 			candidates[found].event_id = event.event_id;
 			candidates[found].priority = event.priority;
 			candidates[found].rank = found;
@@ -218,7 +220,7 @@ acquire_searched(FunctionCallInfo fcinfo, EvqStore *store, const Wanted *wanted)
 
 	for (int i = 0; i < found && acquired < wanted->max_events; i++)
 	{
-		if (acquire(fcinfo, store, now, &candidates[i].event_id, false, wanted->worker, wanted->permit_for) ==
+		if (acquire(fcinfo, store, now, &candidates[i].event_id, wanted->worker, wanted->permit_for) ==
 			EVQ_GRANTED)
 			acquired++;
 	}
@@ -256,7 +258,7 @@ evq_sql_acquire(PG_FUNCTION_ARGS)
 	if (evq_config_is_paused())
 		return (Datum) 0;
 	store = evq_store_open("evq_acquire()");
-	acquire(fcinfo, store, evq_clock_now(), &event_id, false, worker, permit_for);
+	acquire(fcinfo, store, evq_clock_now(), &event_id, worker, permit_for);
 	evq_store_close(store);
 	return (Datum) 0;
 }

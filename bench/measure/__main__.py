@@ -32,10 +32,12 @@ def measure(name, metric):
 
 
 def main():
-    names = METRIC or list(METRICS)
-    for name in names:
-        if name not in METRICS:
-            sys.exit(f"bench: no metric {name}; there are {' '.join(METRICS)}")
+    names = []
+    for asked in METRIC or METRICS:
+        found = [name for name in METRICS if name == asked or name.startswith(asked + "_")]
+        if not found:
+            sys.exit(f"bench: no metric {asked}; there are {' '.join(METRICS)}")
+        names += [name for name in found if name not in names]
     heading = report.conditions(names)
     print(heading)
     tables = []

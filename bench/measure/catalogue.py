@@ -4,13 +4,15 @@ from typing import Callable, NamedTuple
 
 import gateway
 import metrics
+import streams
 from evq import Evq, EvqOnNode
 from gateway import EvqOverHttp, EvqOverSql
 from libraries import GraphileWorker, PgBoss
 from limit import Copy, Limit
 from pgq import Pgq
 from plain import Notify, Textbook
-from settings import BACKLOG, BACKLOG1, CLIENTS, HELD, HISTORY, LONG_ROUNDS, ROUNDS, SCHEDULED, SIZE, WAITING, WORKERS
+from settings import (BACKLOG, BACKLOG1, CLIENTS, HELD, HISTORY, IDLE, LONG_ROUNDS, READERS, ROUNDS, SCHEDULED, SIZE, WAITING,
+                      WORKERS)
 
 LIMIT = Limit("limit")
 COPY = Copy("limit, COPY")
@@ -57,7 +59,13 @@ METRICS = {
     "gateway": Metric("One event a request, through evq-gateway", "", gateway.publish,
                       dict.fromkeys(f"{clients}, {what}" for clients in several("client", *CLIENTS)
                                     for what in ("events/s", "p50, ms", "p99, ms")),
-                      [EvqOverSql("evq, SQL"), EvqOverHttp("evq, HTTP")]),
+                      [EvqOverSql("SQL, the route's function", "publish1_http"), EvqOverSql("SQL, evq_publish()", "publish1"),
+                       EvqOverHttp("HTTP")]),
+    "gateway_streams": Metric(f"{READERS:,} readers of evq-gateway's live stream", "", streams.cost,
+                              dict.fromkeys(("gateway's memory without them, MB", "with them, MB", "a reader, kB",
+                                             f"CPU in {IDLE} s without events, % of a core",
+                                             "first hears of an event, p50, ms", "last hears of it, p50, ms",
+                                             "last hears of it, longest, ms")), [EVQ]),
     "wal": Metric("WAL of an event's whole life", "bytes", metrics.wal,
                   {"1 a transaction": 1, "100 a transaction": 100}, [*PEERS, *EVQ_WORKERS], LONG_ROUNDS),
     "idle": Metric("The dispatcher with nothing to do, in a minute", "", metrics.idle,

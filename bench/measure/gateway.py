@@ -20,11 +20,11 @@ def free_port():
 
 
 @contextlib.contextmanager
-def gateway():
-    """Its address, while it runs; it finishes what it was asked before it ends."""
+def gateway(*options):
+    """Its address and pid, while it runs; it finishes what it was asked before it ends."""
     address = f"http://127.0.0.1:{free_port()}"
     process = subprocess.Popen(["evq-gateway", "--port", address.rpartition(":")[2], "--max-connections-per-client", "0",
-                                "--log-level", "error", "bench"])
+                                "--log-level", "error", *options, "bench"])
     try:
         end = time.monotonic() + 30
         while True:
@@ -35,7 +35,7 @@ def gateway():
                 if process.poll() is not None or time.monotonic() > end:
                     raise Wrong("the gateway does not answer") from None
                 time.sleep(0.05)
-        yield address
+        yield address, process.pid
     finally:
         process.terminate()
         if process.wait(30) != 0:
@@ -43,6 +43,15 @@ def gateway():
 
 
 class EvqOverSql(Evq):
+    """By pgbench, with the statement of a script in contestants/evq."""
+
+    def __init__(self, name, statement):
+        super().__init__(name)
+        self.statement = statement
+
+    def script(self, name, batch):
+        return super().script(self.statement if name == "publish1" else name, batch)
+
     def publish_figures(self, clients):
         """Requests a second; median and 99th percentile in ms, which pgbench does not tell."""
         return self.publish_rate(clients, 1), None, None
@@ -50,7 +59,7 @@ class EvqOverSql(Evq):
 
 class EvqOverHttp(Evq):
     def publish_figures(self, clients):
-        with gateway() as address:
+        with gateway() as (address, _):
             out = subprocess.run(["wrk", "-t", "1", "-c", str(clients), "-d", f"{DURATION}s", "--latency", "-s",
                                   os.path.join(HERE, "contestants/evq/publish1.lua"), address + "/api/events", "--", PAYLOAD],
                                  check=True, capture_output=True, text=True).stdout

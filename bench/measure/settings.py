@@ -18,6 +18,7 @@ CLIENTS = [int(word) for word in (os.environ.get("CLIENTS") or "1 8 32").split()
 BACKLOG1 = number("BACKLOG1", 10_000)
 BACKLOG = number("BACKLOG", 100_000)
 IDLE = number("IDLE", 20)
+READERS = number("READERS", 1000)
 SAMPLES = number("SAMPLES", 300)
 HELD = number("HELD", 60)
 WAITING = [int(word) for word in (os.environ.get("WAITING") or "10000 5000000").split()]

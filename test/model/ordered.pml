@@ -7,8 +7,9 @@
  * offers one, two workers take what is offered, and attempts end, by success or by failure, at any moment. Workers act
  * on what they read a while ago, but write only where the row is still as it was. The dispatcher may forget all it knows.
  *
- * PULL: offered events stay awaiting_processing until they are acquired, and workers look at the order again.
- * The mutations MUTANT_... each break one rule; a check of each must find the error.
+ * Push flows and pull flows do the same here. MUTANT_OFFER is what flows without order do: events on offer stay
+ * awaiting_processing until they are acquired; it is not enough that workers look at the order again. Each MUTANT_...
+ * breaks one rule; a check of each must find the error.
  */
 
 #define EVENTS 3
@@ -42,11 +43,11 @@ byte restarts;
 #else
 #define is_busy (tracked[0] || tracked[1] || tracked[2])
 #endif
-/* is_in_front() in lifecycle.c: no other one of the flow_id is on its way */
+/* no other one of the flow_id is on its way */
 #define nobody_else(event) ((event == 0 || !is_live(0)) && (event == 1 || !is_live(1)) && (event == 2 || !is_live(2)))
 
 /* evq_lifecycle_may_acquire() */
-#ifdef PULL
+#ifdef MUTANT_OFFER
 #define may_acquire (seen == DISPATCHED || (seen == AWAITING && is_oldest(event) && nobody_else(event)))
 #else
 #define may_acquire (seen == DISPATCHED)
@@ -114,7 +115,7 @@ end:
 inline dispatch(event)
 {
 	atomic { row[event] == AWAITING && is_oldest(event) && !is_busy ->
-#ifndef PULL
+#ifndef MUTANT_OFFER
 		row[event] = DISPATCHED;
 #endif
 		tracked[event] = true;

@@ -271,6 +271,35 @@ for my $flow (qw(ORDERED ORDERED_PULL))
 		"$flow: in publish order");
 }
 
+# A dispatcher that starts anew while a worker's acquire is not yet committed, and an older event turns up. What it offers
+# then, it offers after the event of another flow_id that is published last.
+sub take_next { return $_[0]->query_safe("SELECT concat_ws('|', flow_id, payload) FROM evq_acquire_next('$_[1]')") }
+
+for my $flow (qw(ORDERED ORDERED_PULL))
+{
+	my ($late, $first, $second) = map { session($node, 'db') } 1 .. 3;
+	my $publish = "SELECT evq_publish('\L$flow\E', NULL";
+
+	$late->query_safe("BEGIN; $publish, 'case', '1')");
+	run("$publish, 'case', '2')");
+	$first->query_safe('BEGIN');
+	is(poll_until('an offer', sub { take_next($first, $flow) }), 'case|2', "$flow: a worker takes an event");
+	$late->query_safe('COMMIT');
+
+	my $pid = dispatcher_pid($node, 'db');
+	run("SELECT pg_terminate_backend($pid)");
+	wait_for_dispatcher($node, 'db', $pid);
+	run("$publish, 'other', '3')");
+	is(poll_until('an offer', sub { take_next($second, $flow) }), 'other|3',
+		'... and until it has committed, a new dispatcher offers none before that one');
+	is(take_next($second, $flow), '', '... and none after that');
+	$first->query_safe('COMMIT');
+	run("SELECT evq_succeed(event_id, permit) FROM evq.events WHERE flow_type = '$flow' AND state = 'being_processed'");
+	is(poll_until('an offer', sub { take_next($second, $flow) }), 'case|1', '... but when it is done');
+	run("SELECT evq_succeed(event_id, permit) FROM evq.events WHERE flow_type = '$flow' AND state = 'being_processed'");
+	end_session($_) for $late, $first, $second;
+}
+
 is(run('SELECT errors, problem IS NULL FROM evq_status()'), '0|t', 'the dispatcher had no errors');
 $node->stop;
 done_testing();

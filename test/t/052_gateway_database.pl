@@ -178,6 +178,74 @@ is(finish($blocked)->{status}, 503, 'a session that is terminated');
 $holder->query_safe('ROLLBACK');
 is($gateway->get('/api/flows')->{status}, 200, 'and the next request');
 
+# ---------- publishes that share a transaction ----------
+
+# While one waits for a key that another session holds, more come, and have the connection to themselves afterwards.
+my $narrow = Evq::Gateway->new_ready($node, '--connections', 1);
+
+sub publish_behind_a_held_key
+{
+	my ($key, @requests) = @_;
+	my @begun;
+
+	$holder->query_safe('BEGIN');
+	$holder->query_safe("SELECT evq_publish('PULLED', NULL, 'held', idempotency_key => '$key')");
+	for my $request ({ event_type => 'PULLED', flow_id => 'held', idempotency_key => $key }, @requests)
+	{
+		push @begun, $narrow->socket;
+		syswrite $begun[-1], $narrow->request_bytes('POST', '/api/events', $request);
+		Evq::Gateway::wait_until('the publish to wait', sub { sessions(q{wait_event_type = 'Lock'}) == 1 });
+	}
+	# What was sent before a page was asked for has come when the page has.
+	$narrow->get('/') for 1 .. 2;
+	$holder->query_safe('ROLLBACK');
+	return map { finish($_) } @begun;
+}
+
+# Of a pull flow the dispatcher does not change the rows.
+sub transactions
+{
+	my ($condition) = @_;
+	return $node->safe_psql('postgres', "SELECT count(*), count(DISTINCT xmin::text) FROM evq.event WHERE $condition");
+}
+
+my @answers = publish_behind_a_held_key('one', map { { event_type => 'PULLED', flow_id => 'together', payload => $_ } } 1 .. 5);
+is_deeply([ map { $_->{status} } @answers ], [ (201) x 6 ], 'publishes that waited are answered');
+is(transactions(q{flow_id = 'together'}), '5|1', '... and had one transaction');
+for my $n (1 .. 5)
+{
+	my $event = $narrow->get("/api/events/$answers[$n]{json}{event_id}")->{json};
+	is($event->{payload}, $n, "... each with the id of its own event, $n");
+}
+
+@answers = publish_behind_a_held_key('two', map { { event_type => $_, flow_id => 'apart' } } 'PULLED', 'NONE_SUCH', 'PULLED');
+is_deeply([ map { $_->{status} } @answers ], [ 201, 201, 400, 201 ], 'one that fails fails alone');
+is($answers[2]{json}{sqlstate}, 'EQ001', '... for its own reason');
+is(transactions(q{flow_id = 'apart'}), '2|2', '... and the others are there, once');
+$narrow->stop;
+$node->safe_psql('postgres', q{SELECT evq_cancel(event_id) FROM evq.events WHERE event_type = 'PULLED' AND state = 'awaiting_processing'});
+
+# ---------- statements that are prepared, and functions that change ----------
+
+my $old = 'evq_http_counts(text, jsonb, jsonb, jsonb)';
+my $counts = sub { return $gateway->get('/api/counts?flow_type=FLOW_P') };
+my $on_each_connection = sub {
+	my %statuses = map { $counts->()->{status} => 1 } 1 .. 12;
+	return [ sort keys %statuses ];
+};
+
+$node->safe_psql('postgres', "ALTER FUNCTION $old RENAME TO kept_counts");
+is($counts->()->{status}, 501, 'a function that is not there') for 1 .. 4;
+$node->safe_psql('postgres', 'CREATE FUNCTION evq_http_counts(target text, query jsonb, headers jsonb, body jsonb) RETURNS jsonb RETURN $$"one"$$::jsonb');
+is_deeply($on_each_connection->(), [200], '... and is made');
+is($counts->()->{json}, 'one', '... is called');
+$node->safe_psql('postgres', "DROP FUNCTION $old; CREATE FUNCTION evq_http_counts(target text, query jsonb, headers jsonb, body jsonb) RETURNS json RETURN '\"other\"'::json");
+is_deeply($on_each_connection->(), [200], 'one of another type in its place');
+is($counts->()->{json}, 'other', '... is called');
+$node->safe_psql('postgres', "DROP FUNCTION $old; ALTER FUNCTION kept_counts(text, jsonb, jsonb, jsonb) RENAME TO evq_http_counts");
+is_deeply($on_each_connection->(), [200], 'and the first one again');
+is(ref $counts->()->{json}{counts}, 'ARRAY', '... is called');
+
 # A database without evq, and one that is not there.
 for my $database ([ 'template1', qr/the extension evq is not installed in database template1/ ], [ 'none_such', qr/database "none_such" does not exist/ ])
 {

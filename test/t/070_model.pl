@@ -73,13 +73,8 @@ fails('an acquire is committed asynchronously', 'permits', 'MUTANT_ASYNC_ACQUIRE
 fails('a report writes without looking at the row again', 'permits', 'MUTANT_BLIND_WRITE');
 fails('a promotion begins no epoch', 'permits', 'FAILOVER', 'MUTANT_NO_EPOCH');
 
-holds('order, push', 'ordered');
-holds('order, pull', 'ordered', 'PULL', 'RESTARTS=0');
+holds('order', 'ordered');
 fails('the dispatcher does not look for events of the flow_id on their way', 'ordered', 'MUTANT_NOT_BUSY');
-TODO:
-{
-	local $TODO = 'a new dispatcher does not see an acquire that is not yet committed';
-	holds('order, pull, where the dispatcher starts anew', 'ordered', 'PULL');
-}
+fails('the dispatcher offers an event without changing its state', 'ordered', 'MUTANT_OFFER');
 
 done_testing();

@@ -11,6 +11,7 @@ export async function screens(browser, { id, flowId, ride }) {
   const list = {
     dashboard: ['#/', '.node'],
     flows: ['#/flows', '.flow'],
+    flow: ['#/flows/FLOW_B', '.form-fields'],
     case: [`#/flows?flow_id=${flowId}`, '.branch'],
     events: ['#/events', 'tbody tr'],
     event: [`#/events/${id}`, '.timeline li'],

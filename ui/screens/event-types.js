@@ -1,25 +1,22 @@
 import { html, useState } from '../vendor/preact.js';
 import { configure, suspendType, withQuery } from '../api.js';
-import { duration, exactDuration, number, seconds, typedSeconds } from '../format.js';
+import { duration, number, seconds, typedSeconds } from '../format.js';
 import { usePages, useResource } from '../resource.js';
 import { go, link } from '../router.js';
 import { Action } from '../components/action.js';
 import { confirm } from '../components/dialog.js';
 import { Field } from '../components/field.js';
+import { FormFields, FormFoot, asNumber, asSpan, asText, span, useForm } from '../components/form.js';
 import { Panel, Table } from '../components/panel.js';
 import { Empty, Loaded, Pager } from '../components/problem.js';
 import { RetryPreview } from '../components/retry-preview.js';
 import { say } from '../components/toast.js';
 
-const span = (interval) => exactDuration(seconds(interval));
 // What a new type has until it says otherwise: as evq_configure().
 const DEFAULTS = {
   flow_type: '', max_attempts: 3, lifespan: '01:00:00', attempt_delays: ['00:00:00', '00:00:10'], backoff_factor: 1, max_delay: '1 day', jitter: 0,
   attempt_timeout: '00:20:00', on_suspend_timeout: 'expire', on_fail_event_type: null, priority: 0, max_payload_bytes: null, retention: '7 days',
 };
-const asNumber = { show: (value) => value ?? '', send: Number };
-const asSpan = { show: span, send: (text) => typedSeconds(text), check: (text) => (Number.isNaN(typedSeconds(text)) ? 'Not a length of time: 90 s, 5 min, 1 h 30 min' : null) };
-const asText = { show: (value) => value ?? '', send: (text) => text };
 const FIELDS = [
   { name: 'flow_type', label: 'Flow', hint: 'Made with defaults if it is new', ...asText, required: true },
   { name: 'max_attempts', label: 'Attempts', ...asNumber, type: 'number', min: 1, required: true },
@@ -30,7 +27,7 @@ const FIELDS = [
   { name: 'jitter', label: 'Jitter', hint: '0 to 1, of delays beyond the list', ...asNumber, type: 'number', min: 0, max: 1, step: 'any' },
   { name: 'attempt_timeout', label: 'Permit holds', hint: 'Unless a heartbeat prolongs it', ...asSpan },
   { name: 'on_suspend_timeout', label: 'Suspended for too long', ...asText, options: ['expire', 'retry'] },
-  { name: 'on_fail_event_type', label: 'On-fail event', hint: 'Published when it fails for good or expires', ...asText },
+  { name: 'on_fail_event_type', label: 'On-fail event', hint: 'Published when it fails for good or expires', ...asText, empty: '' },
   { name: 'priority', label: 'Priority', hint: 'Higher is offered earlier', ...asNumber, type: 'number', min: -32768, max: 32767 },
   { name: 'max_payload_bytes', label: 'Largest payload, bytes', ...asNumber, type: 'number', min: 1, placeholder: 'evq.max_payload' },
   { name: 'retention', label: 'Retention', hint: 'How long a finished event is kept', ...asSpan },
@@ -45,33 +42,21 @@ function ruleOf(texts) {
 }
 
 function Editor({ type, isNew, done }) {
-  const before = Object.fromEntries(FIELDS.map(({ name, show }) => [name, String(show(type[name]))]));
   const [name, setName] = useState(type.event_type ?? '');
-  const [texts, setTexts] = useState(before);
-  const errors = Object.fromEntries(FIELDS.map(({ name: key, check, required }) => [key, texts[key] === '' ? (required ? 'Needed' : null) : check?.(texts[key])]));
-  const changed = FIELDS.filter(({ name: key }) => texts[key] !== before[key]);
-  const isGood = !Object.values(errors).some(Boolean) && name !== '';
-  const rule = ruleOf(texts);
+  const form = useForm(FIELDS, type);
+  const rule = ruleOf(form.texts);
 
-  async function save() {
-    const body = Object.fromEntries(changed.filter(({ name: key }) => texts[key] !== '' || key === 'on_fail_event_type').map(({ name: key, send }) => [key, send(texts[key])]));
-    await configure(name, body);
+  const save = () => form.send(async () => {
+    await configure(name, form.body());
     say(`${name} is ${isNew ? 'made' : 'changed'}, for events already published too.`);
     done();
-  }
+  });
   return html`<${Panel} title=${isNew ? 'New event type' : name} tools=${html`<a href=${link('event-types')}>Close</a>`}>
     <div class="columns columns-editor">
       <form class="form" onSubmit=${(submit) => submit.preventDefault()}>
-        ${isNew && html`<${Field} label="Name" error=${name === '' ? 'Needed' : null}>${(id) => html`<input id=${id} value=${name} required onInput=${(input) => setName(input.target.value)} />`}</${Field}>`}
-        <div class="form-fields">${FIELDS.map(({ name: key, label, hint, options, type: kind = 'text', min, max, step, placeholder }) => html`<${Field} key=${key} label=${label} hint=${hint} error=${errors[key]}>
-          ${(id) => (options
-    ? html`<select id=${id} value=${texts[key]} onChange=${(change) => setTexts({ ...texts, [key]: change.target.value })}>${options.map((one) => html`<option key=${one} value=${one}>${one}</option>`)}</select>`
-    : html`<input id=${id} type=${kind} min=${min} max=${max} step=${step} placeholder=${placeholder} value=${texts[key]} onInput=${(input) => setTexts({ ...texts, [key]: input.target.value })} />`)}
-        </${Field}>`)}</div>
-        <div class="form-foot">
-          <${Action} type="submit" kind="button-primary" disabled=${!isGood || (!isNew && changed.length === 0)} run=${save}>${isNew ? 'Make it' : changed.length ? `Save ${changed.length} change${changed.length === 1 ? '' : 's'}` : 'Nothing changed'}</${Action}>
-          ${changed.length > 0 && html`<button class="button" type="button" onClick=${() => setTexts(before)}>Undo</button>`}
-        </div>
+        ${isNew && html`<${Field} label="Name" error=${name === '' ? 'Needed' : null}>${(id, marks) => html`<input id=${id} ...${marks} value=${name} required onInput=${(input) => setName(input.target.value)} />`}</${Field}>`}
+        <${FormFields} form=${form} />
+        <${FormFoot} form=${form} isNew=${isNew} disabled=${name === ''} save=${save} />
       </form>
       <div><h3>Attempts, if each failed at once</h3>${rule ? html`<${RetryPreview} rule=${rule} />` : html`<p class="dim">Shown when attempts, lifespan and delays make sense.</p>`}</div>
     </div>

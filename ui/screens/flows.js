@@ -1,13 +1,32 @@
 import { html, useState } from '../vendor/preact.js';
-import { withQuery } from '../api.js';
+import { configureFlow, get, withQuery } from '../api.js';
 import { ago, dateTime, duration, number, plural, seconds } from '../format.js';
 import { usePages, useResource } from '../resource.js';
 import { go, link } from '../router.js';
 import { LIVE, STATES } from '../states.js';
+import { Field } from '../components/field.js';
+import { FormFields, FormFoot, asCount, asSpanBetween, asSwitch, asText, useForm } from '../components/form.js';
 import { Panel, Table } from '../components/panel.js';
 import { Empty, Loaded, Pager } from '../components/problem.js';
 import { State } from '../components/state.js';
 import { useNow } from '../components/time.js';
+import { say } from '../components/toast.js';
+
+// What a new flow has until it says otherwise: as evq_configure_flow().
+const DEFAULTS = { delivery: 'push', ordered: false, max_dispatched: 1000, max_processing: null, dispatch_timeout: '00:00:30', channel: null, notify_payload: false };
+const FIELDS = [
+  { name: 'delivery', label: 'Delivery', hint: 'push: each event is notified; pull: workers ask for the next', ...asText, options: ['push', 'pull'] },
+  { name: 'ordered', label: 'Ordered', hint: 'One live attempt per flow id, in publish order; for events published from now on', ...asSwitch },
+  { name: 'max_dispatched', label: 'Dispatch window', hint: 'Most events offered and not yet acquired', ...asCount(1, 1000000), required: true },
+  { name: 'max_processing', label: 'Most in processing', hint: 'Offered or in processing; empty: no limit', ...asCount(1, 1000000), placeholder: 'no limit', empty: 0 },
+  { name: 'dispatch_timeout', label: 'Offered again after', hint: 'Where nobody acquired it', ...asSpanBetween(0.01, 30 * 86400), required: true },
+  { name: 'channel', label: 'Channel', hint: 'Workers LISTEN to it; those that run keep the old one', ...asText, check: (text) => (/^[a-z][a-z0-9_]{0,62}$/.test(text) ? null : 'A small letter, then small letters, digits and _'), placeholder: 'evq_ and the name' },
+  { name: 'notify_payload', label: 'Payload in notifications', hint: 'Any role may listen', ...asSwitch },
+];
+
+// The API has pages of flows by name: the one that begins right before this name.
+const pathOfFlow = (name) => withQuery('/api/flows', { after: name.slice(0, -1), limit: 500 });
+const flowIn = (answer, name) => answer?.flows.find(({ flow_type }) => flow_type === name);
 
 // How full a window is; a number as well as a bar.
 function Meter({ name, value, most, css }) {
@@ -36,7 +55,7 @@ function Flow({ flow, counts }) {
   const now = useNow();
   const oldest = pending.data?.events[0];
   const types = [...new Set(mine.map(({ event_type }) => event_type))].sort();
-  return html`<${Panel} title=${flow.flow_type} tools=${html`<span class="badge">${flow.delivery}</span>${flow.ordered && html`<span class="badge">ordered</span>`}<a href=${link('events', null, { q: `flow:${flow.flow_type}` })}>Events</a>`}>
+  return html`<${Panel} title=${flow.flow_type} tools=${html`<span class="badge">${flow.delivery}</span>${flow.ordered && html`<span class="badge">ordered</span>`}<a href=${link('events', null, { q: `flow:${flow.flow_type}` })}>Events</a><a href=${link('flows', flow.flow_type)}>Edit<span class="unseen"> ${flow.flow_type}</span></a>`}>
     <div class="flow">
       <div class="flow-meters">
         <${Meter} css="s-awaiting" name="Backlog" value=${count('AWAITING_PROCESSING')} most=${null} />
@@ -54,6 +73,35 @@ function Flow({ flow, counts }) {
     ${types.length > 0 && html`<details><summary>By event type</summary><${Table} caption=${`Live events of ${flow.flow_type} by type`} heads=${['Event type', ...LIVE.map((status) => [STATES[status].short, 'number'])]}>
       ${types.map((type) => html`<tr key=${type}><th scope="row">${type}</th>${LIVE.map((status) => html`<td key=${status} class="number">${number(mine.find((one) => one.event_type === type && one.status === status)?.events)}</td>`)}</tr>`)}</${Table}></details>`}
   </${Panel}>`;
+}
+
+function Editor({ flow, isNew, done }) {
+  const [name, setName] = useState(flow.flow_type ?? '');
+  const [taken, setTaken] = useState(null);
+  const form = useForm(isNew ? FIELDS : FIELDS.map((field) => (field.name === 'channel' ? { ...field, required: true } : field)), flow);
+  const wrong = /^[A-Za-z][A-Za-z0-9_]{0,58}$/.test(name) ? name === taken && 'There is one of this name' : name === '' ? 'Needed' : 'A letter, then letters, digits and _; 59 at most';
+
+  const save = () => form.send(async () => {
+    // The API would change the one that is there.
+    if (isNew && flowIn(await get(pathOfFlow(name)), name)) { setTaken(name); return; }
+    await configureFlow(name, form.body());
+    say(`${name} is ${isNew ? 'made' : 'changed'}.`);
+    done();
+  });
+  return html`<${Panel} title=${isNew ? 'New flow' : `Settings of ${name}`} tools=${html`<a href=${link('flows')}>Close</a>`}>
+    <form class="form" onSubmit=${(submit) => submit.preventDefault()}>
+      ${isNew && html`<${Field} label="Name" error=${wrong}>${(id, marks) => html`<input id=${id} ...${marks} value=${name} required onInput=${(input) => setName(input.target.value)} />`}</${Field}>`}
+      <${FormFields} form=${form} />
+      <${FormFoot} form=${form} isNew=${isNew} disabled=${Boolean(wrong)} save=${save} />
+    </form>
+  </${Panel}>`;
+}
+
+function OneFlow({ part, done }) {
+  const resource = useResource(pathOfFlow(part));
+  const flow = flowIn(resource.data, part);
+  return html`<${Loaded} resource=${resource}>${flow ? html`<${Editor} key=${part} flow=${flow} done=${done} />`
+    : html`<${Empty} title=${`${part} is not configured`}><p><a href=${link('flows', null, { new: 'yes' })}>Make a flow</a></p></${Empty}>`}</${Loaded}>`;
 }
 
 function FindCase({ flowId }) {
@@ -85,12 +133,15 @@ function Case({ flowId }) {
   </${Loaded}></${Panel}>`;
 }
 
-export function Flows({ query }) {
+export function Flows({ part, query }) {
   const flows = usePages('/api/flows', { limit: 20 }, 'flows');
   const counts = useResource('/api/counts', () => true);
   if (query.flow_id) return html`<${FindCase} key=${query.flow_id} flowId=${query.flow_id} /><${Case} key=${`${query.flow_id} case`} flowId=${query.flow_id} />`;
-  return html`<${FindCase} />
+  const done = () => { flows.reload(); go(link('flows')); };
+  return html`<div class="bar"><${FindCase} /><a class="button" href=${link('flows', null, { new: 'yes' })}>New flow</a></div>
+    ${part && html`<${OneFlow} key=${part} part=${part} done=${done} />`}
+    ${query.new && html`<${Editor} flow=${DEFAULTS} isNew=${true} done=${done} />`}
     <${Loaded} resource=${flows}>${flows.items.length === 0
-    ? html`<${Empty} title="No flow is configured"><p>A flow is made with its first <a href=${link('event-types', null, { new: 'yes' })}>event type</a>.</p></${Empty}>`
+    ? html`<${Empty} title="No flow is configured"><p>A flow is made here, or with its first <a href=${link('event-types', null, { new: 'yes' })}>event type</a>.</p></${Empty}>`
     : html`${flows.items.map((flow) => html`<${Flow} key=${flow.flow_type} flow=${flow} counts=${counts.data?.counts ?? []} />`)}<${Pager} list=${flows} noun="flow" />`}</${Loaded}>`;
 }

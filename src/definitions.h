@@ -1,0 +1,76 @@
+/*
+ * definitions.h
+ *		What users configure, as it is in the tables. Sessions keep a copy of it: config.h.
+ */
+#ifndef EVQ_DEFINITIONS_H
+#define EVQ_DEFINITIONS_H
+
+/* A row of evq.event_type. Intervals in microseconds. */
+typedef struct EvqEventType
+{
+	int32 event_type_no;
+	char event_type[NAMEDATALEN];
+	int32 flow_no;
+	int max_attempts;
+	int64 lifespan;
+	int64 *delays;
+	int delay_count;
+	double backoff_factor;
+	int64 max_delay;
+	double jitter;
+	int64 attempt_timeout;
+	bool is_suspended;
+	bool retry_on_suspend_timeout;
+	char on_fail_event_type[NAMEDATALEN]; /* "" = none */
+	int16 priority;
+	int max_payload_bytes; /* 0 = the setting */
+	bool dropped;
+} EvqEventType;
+
+/* A row of evq.flow. */
+typedef struct EvqFlow
+{
+	int32 flow_no;
+	char flow_type[NAMEDATALEN];
+	char channel[NAMEDATALEN];
+	int max_dispatched;
+	int max_processing; /* 0 = no limit */
+	int64 dispatch_timeout;
+	bool pull;
+	bool ordered;
+	bool notify_payload;
+} EvqFlow;
+
+/*
+ * Does the dispatcher keep order, or a limit, in the flow? Then every event is
+ * dispatched before it is offered, so that its being on its way is in the
+ * table, where a dispatcher that starts anew sees it.
+ */
+static inline bool
+evq_flow_is_regulated(const EvqFlow *flow)
+{
+	return flow->ordered || flow->max_processing > 0;
+}
+
+/* What a role may be restricted in. */
+#define EVQ_RIGHT_PUBLISH 1
+#define EVQ_RIGHT_WORK 2
+
+/* A row of evq.restriction: a role, and whoever has its privileges, may do this in these flows only. */
+typedef struct EvqRestriction
+{
+	char role_name[NAMEDATALEN];
+	Oid role; /* the same as when it was written: the role may have another name by now */
+	int right;
+	int32 *flow_nos;
+	int flow_count;
+	bool applies; /* to the role judged last; see config.c */
+} EvqRestriction;
+
+extern int evq_definitions_event_types(EvqEventType **event_types);
+extern int evq_definitions_flows(EvqFlow **flows);
+extern bool evq_definitions_is_paused(void);
+extern int evq_definitions_restrictions(EvqRestriction **restrictions);
+extern Oid evq_definitions_relid(void);
+
+#endif /* EVQ_DEFINITIONS_H */

@@ -1,0 +1,94 @@
+
+# The server's clock jumps: back by a day, and forward again. Things come early or late then, but nothing new waits for the
+# day to pass, and nothing succeeds twice. The sweep is an hour away, and hides nothing.
+use strict;
+use warnings;
+
+use Fcntl;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Evq::Test;
+use Test::More;
+
+my $library = PostgreSQL::Test::Utils::tempdir() . '/set_clock.so';
+my $clock = PostgreSQL::Test::Utils::tempdir() . '/clock';
+PostgreSQL::Test::Utils::system_or_bail('gcc', '-shared', '-fPIC', '-o', $library, "$FindBin::Bin/lib/set_clock.c");
+
+# Sets the clock of all processes of the server, so many seconds from the real one.
+sub set_clock
+{
+	my ($seconds) = @_;
+
+	sysopen my $file, $clock, O_WRONLY | O_CREAT or die "$clock: $!";
+	syswrite $file, pack('q', $seconds);
+	return close $file;
+}
+
+# A server by that clock. The monotonic one, which measures spans, goes on, as it does where a real clock is set.
+sub make_server_by_clock
+{
+	local $ENV{LD_PRELOAD} = $library;
+	local $ENV{SET_CLOCK_FILE} = $clock;
+
+	return make_server('main');
+}
+
+set_clock(0);
+my $node = make_server_by_clock();
+make_database($node, 'db');
+
+sub run { return $node->safe_psql('db', $_[0]) }
+
+# Reports success; returns the state that the event has then.
+sub finish
+{
+	my ($event_id, $permit) = @_;
+
+	run("SELECT evq_succeed('$event_id', $permit)");
+	return state_of($node, 'db', $event_id);
+}
+
+# Waits until the event is on offer, and takes it; returns the permit.
+sub acquire
+{
+	my ($event_id, $permit_for) = @_;
+
+	return poll_until("a permit for $event_id", sub { run("SELECT permit FROM evq_acquire('$event_id', permit_for => '$permit_for')") });
+}
+
+run(q{SELECT evq_configure_flow('FLOW', dispatch_timeout => '1 s');
+	SELECT evq_configure('again', 'FLOW', max_attempts => 3, lifespan => '10 days', attempt_delays => '{0, 1 s, 6 hours}')});
+my $earlier = publish($node, 'db');
+my $permit = acquire($earlier, '1 hour');
+
+# ---------- back ----------
+
+my $before = run('SELECT now()');
+set_clock(-24 * 60 * 60);
+is(run("SELECT now() < '$before'::timestamptz - interval '23 hours'"), 't', 'the clock is back by a day');
+
+ok(is_dispatching($node, 'db'), 'an event published then is dispatched');
+ok(is_dispatching($node, 'db'), 'the next one, too') for 1 .. 2;
+
+my $again = run(q{SELECT evq_publish('again', 'FLOW', 'case')});
+run("SELECT evq_fail('$again', 'no', @{[ acquire($again, '1 hour') ]})");
+my $second = acquire($again, '1 s');
+ok($second, 'a failed event has its second attempt, a second later');
+ok(wait_for_state($node, 'db', $again, 'awaiting_processing'), '... whose permit runs out in time');
+ok(run("SELECT attempt_scheduled_at < '$before' FROM evq.events WHERE event_id = '$again'") eq 't', '... and the third is hours away');
+
+is(finish($earlier, $permit), 'succeeded', 'a permit of before is still good');
+
+# ---------- forward ----------
+
+set_clock(0);
+my $third = acquire($again, '1 hour');
+ok($third, 'when the clock is put right, what was hours away is due');
+isnt(($node->psql('db', "SELECT evq_succeed('$again', $second)"))[0], 0, 'the permit that ran out stays void');
+is(finish($again, $third), 'succeeded', 'the last one is good');
+ok(is_dispatching($node, 'db'), 'new events are dispatched');
+is(run(q{SELECT count(*), count(DISTINCT event_id) FROM evq.event_history WHERE state = 'succeeded'}), '2|2', 'each has succeeded once');
+
+$node->stop;
+done_testing();
