@@ -176,6 +176,8 @@ TAP_SLOW = \
 	020_crash_full.pl \
 	027_disk_full.pl \
 	028_notification_queue.pl \
+	029_out_of_memory.pl \
+	031_sqlsmith.pl \
 	040_worker_sanitized.pl \
 	050_gateway_sanitized.pl \
 	057_gateway_fuzz_long.pl

@@ -56,8 +56,9 @@
 /* Events due within this time are remembered; later ones stay in the table. */
 #define HORIZON (60 * USECS_PER_SEC)
 
-/* How long to put off an event that cannot be processed, and to be careful after that. */
-#define PUT_OFF USECS_PER_MINUTE
+/* How long to put off an event that cannot be processed, doubling from the one to the other, and to be careful after that. */
+#define FIRST_PUT_OFF USECS_PER_SEC
+#define LONGEST_PUT_OFF USECS_PER_MINUTE
 #define CAREFUL_TIME (10 * USECS_PER_MINUTE)
 
 /* So many events that are put off are logged a minute. */
@@ -353,11 +354,11 @@ once_a_minute(int64 *last)
 	return true;
 }
 
-/* Is the event put off, and nothing has become of it since? */
+/* Is the event put off, so that its timer brings it back, and has nothing become of it since? */
 static bool
-is_put_off(const EvqTracked *tracked, const EvqWake *facts, TimestampTz now)
+is_put_off(const EvqTracked *tracked, const EvqWake *facts)
 {
-	return tracked != NULL && tracked->put_off_until > now && tracked->facts.state == facts->state &&
+	return tracked != NULL && tracked->put_offs > 0 && tracked->facts.state == facts->state &&
 		   tracked->facts.at == facts->at;
 }
 
@@ -384,7 +385,7 @@ see(EvqEngine *engine, const EvqEvent *event, TimestampTz now)
 	}
 
 	evq_wake_from_event(&facts, event);
-	if (is_put_off(tracked, &facts, now))
+	if (is_put_off(tracked, &facts))
 		return;
 	if (event->state == EVQ_STATE_AWAITING_PROCESSING)
 	{
@@ -567,6 +568,16 @@ typedef struct Work
 	EvqTurn *turn;
 } Work;
 
+static void
+put_off(Work *work, EvqTracked *tracked)
+{
+	int64 pause = Min(FIRST_PUT_OFF << Min(tracked->put_offs, 10), LONGEST_PUT_OFF);
+
+	tracked->put_offs++;
+	evq_track_set(work->engine->track, tracked,
+				  tracked->state == EVQ_TRACK_READY ? EVQ_TRACK_WAITING : tracked->state, work->now + pause);
+}
+
 /* Tells of a few a minute: a disk that is full, say, stops all events, and must not be filled with this. */
 static void
 log_put_off(const pg_uuid_t *event_id, const char *message)
@@ -633,12 +644,7 @@ carefully(Work *work, EvqTracked *tracked, void (*act)(Work *, EvqTracked *))
 		engine->careful_until = evq_clock_monotonic() + CAREFUL_TIME;
 		tracked = evq_track_find(engine->track, &event_id);
 		if (tracked != NULL)
-		{
-			tracked->put_off_until = work->now + PUT_OFF;
-			evq_track_set(engine->track, tracked,
-						  tracked->state == EVQ_TRACK_READY ? EVQ_TRACK_WAITING : tracked->state,
-						  tracked->put_off_until);
-		}
+			put_off(work, tracked);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);

@@ -262,7 +262,7 @@ evq_track_put(EvqTrack *track, const EvqWake *facts, TimestampTz now)
 		tracked->flow_id = NULL;
 		tracked->offered_before = false;
 	}
-	tracked->put_off_until = DT_NOBEGIN;
+	tracked->put_offs = 0;
 	tracked->seen_in_pass = track->pass;
 	tracked->facts = *facts;
 	attach(track, tracked, state, state == EVQ_TRACK_READY ? facts->due_at : Min(facts->at, facts->due_at));

@@ -32,10 +32,10 @@ typedef struct EvqTracked
 	TimestampTz timer_at; /* when to look at it again */
 	pairingheap_node timer_node;
 	pairingheap_node ready_node;
-	bool offered_before;       /* without a dispatch, and nobody took it */
-	TimestampTz put_off_until; /* it could not be processed; in the past = it can be tried */
-	uint32 seen_in_pass;       /* the last pass that came by, or that was under way when it was told of */
-	char *flow_id;             /* of an ordered event that was dispatched from here; NULL = unknown */
+	bool offered_before; /* without a dispatch, and nobody took it */
+	int put_offs;        /* how often it could not be processed, since it was told of */
+	uint32 seen_in_pass; /* the last pass that came by, or that was under way when it was told of */
+	char *flow_id;       /* of an ordered event that was dispatched from here; NULL = unknown */
 } EvqTracked;
 
 typedef struct EvqTrackedFlow
