@@ -178,6 +178,7 @@ TAP_SLOW = \
 	028_notification_queue.pl \
 	029_out_of_memory.pl \
 	031_sqlsmith.pl \
+	032_valgrind.pl \
 	040_worker_sanitized.pl \
 	050_gateway_sanitized.pl \
 	057_gateway_fuzz_long.pl
@@ -224,7 +225,8 @@ dependencies:
 check: dependencies
 	+@test/run $(TESTS)
 
-check-slow: dependencies
+check-slow:
+	@scripts/install-dependencies sqlsmith valgrind
 	+@test/run $(SLOW_TESTS)
 
 check-versions:
