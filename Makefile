@@ -277,7 +277,7 @@ PG_CFLAGS = -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing
 endif
 
 .DEFAULT_GOAL = all
-include gateway/program.mk worker/program.mk
+include common/program.mk gateway/program.mk worker/program.mk
 
 # No bitcode for the JIT compiler: it would need clang, and inlines nothing here.
 override with_llvm = no

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json.h"
 #include "loop.h"
 #include "metrics.h"
 #include "options.h"
@@ -123,7 +124,7 @@ write_query(Request *request)
 {
 	buffer_text(&request->query_json, "{");
 	for (int i = 0; i < request->target.parameter_count; i++)
-		buffer_json_pair(&request->query_json, request->target.names[i], request->target.values[i]);
+		json_pair(&request->query_json, request->target.names[i], request->target.values[i]);
 	buffer_text(&request->query_json, "}");
 }
 
@@ -132,7 +133,7 @@ write_headers(Request *request)
 {
 	buffer_text(&request->headers_json, "{");
 	for (int i = HEADER_FIRST_HANDED_ON; i < HEADER_COUNT; i++)
-		buffer_json_pair(&request->headers_json, header_names[i], request->headers.values[i]);
+		json_pair(&request->headers_json, header_names[i], request->headers.values[i]);
 	buffer_text(&request->headers_json, "}");
 }
 

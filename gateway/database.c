@@ -281,7 +281,7 @@ check_lines(Timer *timer)
 void
 database_start(void)
 {
-	lines = memory_new(sizeof(Line) * (size_t) options.connections);
+	lines = memory_array((size_t) options.connections, sizeof(Line));
 	for (int i = 0; i < options.connections; i++)
 		connection_start(&lines[i].connection, &line_user);
 	check_timer.due = check_lines;

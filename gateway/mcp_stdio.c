@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "buffer.h"
+#include "json.h"
 #include "log.h"
 #include "options.h"
 #include "session.h"
@@ -53,7 +53,7 @@ answer_error(const char *message)
 	Buffer line = {0};
 
 	buffer_text(&line, "{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32603,\"message\":");
-	buffer_json_string(&line, message);
+	json_string(&line, message);
 	buffer_text(&line, "}}");
 	puts(line.data);
 	buffer_free(&line);

@@ -34,7 +34,7 @@ metrics_count(const Route *route, int status, int64_t milliseconds)
 	int bucket = 0;
 
 	if (counts == NULL)
-		counts = memory_new(sizeof(Counts) * (size_t) (routes_count + 1));
+		counts = memory_array((size_t) routes_count + 1, sizeof(Counts));
 	of_route = &counts[route != NULL ? route - routes : routes_count];
 	while (bucket < BOUNDS && milliseconds > bounds[bucket])
 		bucket++;

@@ -17,6 +17,7 @@
 
 #include "log.h"
 #include "memory.h"
+#include "number.h"
 #include "routes.h"
 
 #define LARGEST_FILE (1024 * 1024)
@@ -166,13 +167,9 @@ refuse(const char *format, ...)
 static void
 read_number(size_t which, const char *text)
 {
-	char *end;
 	long value;
 
-	errno = 0;
-	value = strtol(text, &end, 10);
-	if (errno != 0 || end == text || *end != '\0' || value < numbers[which].least ||
-		value > numbers[which].most)
+	if (!number_read(text, numbers[which].least, numbers[which].most, &value))
 		refuse("--%s is not a number from %d to %d: %s", numbers[which].name, numbers[which].least,
 			   numbers[which].most, text);
 	*numbers[which].value = (int) value;

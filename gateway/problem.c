@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "json.h"
+
 /* SQLSTATEs, or classes of them, and their HTTP status. The first that matches counts. */
 static const struct
 {
@@ -53,10 +55,10 @@ void
 problem_write(Buffer *buffer, const Problem *problem)
 {
 	buffer_text(buffer, "{");
-	buffer_json_pair(buffer, "title", problem->title);
+	json_pair(buffer, "title", problem->title);
 	buffer_format(buffer, ",\"status\":%d", problem->status);
-	buffer_json_pair(buffer, "detail", problem->detail);
-	buffer_json_pair(buffer, "hint", problem->hint);
-	buffer_json_pair(buffer, "sqlstate", problem->sqlstate);
+	json_pair(buffer, "detail", problem->detail);
+	json_pair(buffer, "hint", problem->hint);
+	json_pair(buffer, "sqlstate", problem->sqlstate);
 	buffer_text(buffer, "}\n");
 }

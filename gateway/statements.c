@@ -46,10 +46,10 @@ statements_find(Statements *statements, const char *sql, const char *role)
 	if (statements->count == MOST)
 		return NULL;
 	if (statements->all == NULL)
-		statements->all = memory_new(sizeof(Statement) * MOST);
+		statements->all = memory_array(MOST, sizeof(Statement));
 	statement = &statements->all[statements->count++];
 	statement->sql = sql;
-	statement->role = role != NULL ? memory_text(role, strlen(role)) : NULL;
+	statement->role = role != NULL ? memory_string(role) : NULL;
 	give_name(statements, statement);
 	return statement;
 }

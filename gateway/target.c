@@ -92,9 +92,9 @@ target_parse(Target *target, const char *raw)
 	char *query;
 
 	memset(target, 0, sizeof(*target));
-	target->storage = memory_text(raw, strlen(raw));
+	target->storage = memory_string(raw);
 	query = cut(target->storage, '?');
-	target->path = memory_text(target->storage, strlen(target->storage));
+	target->path = memory_string(target->storage);
 	if (target->storage[0] != '/')
 		return "the target is not a path";
 	if (strchr(raw, '#') != NULL)

@@ -45,7 +45,7 @@ struct Database
 Database *
 database_create(const char *conninfo, const char *application_name)
 {
-	Database *database = memory_zeroed(1, sizeof(Database));
+	Database *database = memory_new(sizeof(Database));
 
 	database->conninfo = conninfo;
 	database->application_name = application_name;
@@ -77,7 +77,7 @@ database_destroy(Database *database)
 static char *
 last_error(const Database *database)
 {
-	char *message = memory_copy(PQerrorMessage(database->connection));
+	char *message = memory_string(PQerrorMessage(database->connection));
 	size_t length = strlen(message);
 
 	while (length > 0 && message[length - 1] == '\n')
@@ -296,7 +296,7 @@ char *
 database_quoted(Database *database, const char *name)
 {
 	char *quoted = PQescapeIdentifier(database->connection, name, strlen(name));
-	char *copy = quoted == NULL ? NULL : memory_copy(quoted);
+	char *copy = quoted == NULL ? NULL : memory_string(quoted);
 
 	PQfreemem(quoted);
 	return copy;

@@ -37,12 +37,12 @@ struct Handler
 	int stdin_fd; /* -1 = closed, as the others */
 	int stdout_fd;
 	int stderr_fd;
-	Text input;
+	Buffer input;
 	size_t input_written;
-	Text output;
+	Buffer output;
 	bool too_much;
-	Text complaint;
-	Text line; /* the beginning of a line of stderr */
+	Buffer complaint;
+	Buffer line; /* the beginning of a line of stderr */
 	void *line_context;
 };
 
@@ -67,7 +67,7 @@ make_environment(char *const *variables)
 		inherited++;
 	while (variables[added] != NULL)
 		added++;
-	environment = memory_zeroed(inherited + added + 1, sizeof(char *));
+	environment = memory_array(inherited + added + 1, sizeof(char *));
 	for (size_t i = 0; i < inherited; i++)
 	{
 		bool replaced = false;
@@ -129,9 +129,9 @@ start_failure(int failure_fd)
 }
 
 Handler *
-handler_start(const HandlerSetting *setting, char *const *variables, Text *input, void *line_context)
+handler_start(const HandlerSetting *setting, char *const *variables, Buffer *input, void *line_context)
 {
-	Handler *handler = memory_zeroed(1, sizeof(Handler));
+	Handler *handler = memory_new(sizeof(Handler));
 	int pipes[HANDLER_PIPES + 1][2] = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}};
 	int error = 0;
 
@@ -180,7 +180,7 @@ handler_start(const HandlerSetting *setting, char *const *variables, Text *input
 		return NULL;
 	}
 	handler->input = *input;
-	*input = (Text){0};
+	*input = (Buffer){0};
 	handler->line_context = line_context;
 	return handler;
 }
@@ -232,11 +232,11 @@ read_output(Handler *handler)
 	if (handler->output.length + length > handler->setting->max_output)
 	{
 		handler->too_much = true;
-		text_reset(&handler->output);
+		buffer_free(&handler->output);
 		close_fd(&handler->stdout_fd);
 		return false;
 	}
-	text_add(&handler->output, buffer, length);
+	buffer_append(&handler->output, buffer, length);
 	return true;
 }
 
@@ -256,7 +256,7 @@ pass_lines(Handler *handler, const char *data, size_t length)
 		if (data[i] == '\n' || handler->line.length == LONGEST_LINE)
 			end_line(handler);
 		if (data[i] != '\n' && data[i] != '\0')
-			text_add(&handler->line, data + i, 1);
+			buffer_append(&handler->line, data + i, 1);
 	}
 }
 
@@ -268,7 +268,7 @@ read_complaint(Handler *handler)
 
 	if (!read_some(&handler->stderr_fd, buffer, &length))
 		return false;
-	text_add(&handler->complaint, buffer, length);
+	buffer_append(&handler->complaint, buffer, length);
 	text_keep_end(&handler->complaint, KEPT_COMPLAINT);
 	if (handler->setting->take_line != NULL)
 		pass_lines(handler, buffer, length);
@@ -322,13 +322,13 @@ handler_wrote_too_much(const Handler *handler)
 	return handler->too_much;
 }
 
-Text *
+Buffer *
 handler_output(Handler *handler)
 {
 	return &handler->output;
 }
 
-Text *
+Buffer *
 handler_complaint(Handler *handler)
 {
 	return &handler->complaint;
@@ -340,9 +340,9 @@ handler_free(Handler *handler)
 	close_fd(&handler->stdin_fd);
 	close_fd(&handler->stdout_fd);
 	close_fd(&handler->stderr_fd);
-	text_reset(&handler->input);
-	text_reset(&handler->output);
-	text_reset(&handler->complaint);
-	text_reset(&handler->line);
+	buffer_free(&handler->input);
+	buffer_free(&handler->output);
+	buffer_free(&handler->complaint);
+	buffer_free(&handler->line);
 	free(handler);
 }

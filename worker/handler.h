@@ -36,7 +36,7 @@ typedef struct HandlerSetting
 
 /* variables: "NAME=value", then NULL; input becomes the handler's; NULL = it could not be started, see errno. */
 extern Handler *
-handler_start(const HandlerSetting *setting, char *const *variables, Text *input, void *line_context);
+handler_start(const HandlerSetting *setting, char *const *variables, Buffer *input, void *line_context);
 
 extern void handler_ask_poll(const Handler *handler, struct pollfd polls[HANDLER_PIPES]);
 extern void handler_exchange(Handler *handler, const struct pollfd polls[HANDLER_PIPES]);
@@ -46,8 +46,8 @@ extern void handler_signal(const Handler *handler, int number);
 extern bool handler_has_ended(Handler *handler, HandlerEnd *end);
 
 extern bool handler_wrote_too_much(const Handler *handler);
-extern Text *handler_output(Handler *handler);
-extern Text *handler_complaint(Handler *handler);
+extern Buffer *handler_output(Handler *handler);
+extern Buffer *handler_complaint(Handler *handler);
 extern void handler_free(Handler *handler);
 
 #endif /* EVQ_WORKER_HANDLER_H */

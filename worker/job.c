@@ -47,7 +47,7 @@ jobs_init(Jobs *jobs, const Options *options, const sigset_t *signal_mask)
 							.max_output = options->max_output,
 							.take_line = options->show_stderr ? log_stderr_line : NULL},
 		.count = options->concurrency,
-		.items = memory_zeroed((size_t) options->concurrency, sizeof(Job)),
+		.items = memory_array((size_t) options->concurrency, sizeof(Job)),
 	};
 }
 
@@ -61,9 +61,9 @@ free_job(Job *job)
 	free(job->event_type);
 	free(job->flow_id);
 	free(job->attempt);
-	text_reset(&job->report.output);
-	text_reset(&job->report.message);
-	text_reset(&job->report.trace);
+	buffer_free(&job->report.output);
+	buffer_free(&job->report.message);
+	buffer_free(&job->report.trace);
 	*job = (Job){.state = JOB_FREE};
 }
 
@@ -105,11 +105,11 @@ jobs_take(Jobs *jobs, const Acquired *acquired, Millis now)
 		job++;
 	*job = (Job){
 		.state = JOB_RUNNING,
-		.event_id = memory_copy(acquired->event_id),
-		.permit = memory_copy(acquired->permit),
-		.event_type = memory_copy(acquired->event_type),
-		.flow_id = memory_copy(acquired->flow_id),
-		.attempt = memory_copy(acquired->attempt),
+		.event_id = memory_string(acquired->event_id),
+		.permit = memory_string(acquired->permit),
+		.event_type = memory_string(acquired->event_type),
+		.flow_id = memory_string(acquired->flow_id),
+		.attempt = memory_string(acquired->attempt),
 		.started_at = now,
 		.kill_at = NEVER,
 	};
@@ -120,18 +120,18 @@ jobs_take(Jobs *jobs, const Acquired *acquired, Millis now)
 static char *
 variable(const char *name, const char *value)
 {
-	Text text = {0};
+	Buffer text = {0};
 
-	text_add_string(&text, name);
-	text_add_string(&text, "=");
-	text_add_string(&text, value);
+	buffer_text(&text, name);
+	buffer_text(&text, "=");
+	buffer_text(&text, value);
 	return text.data;
 }
 
 bool
 job_run(const Jobs *jobs, Job *job, const Acquired *acquired)
 {
-	Text input = {0};
+	Buffer input = {0};
 	char *variables[] = {variable("EVQ_EVENT_ID", acquired->event_id),
 						 variable("EVQ_PERMIT", acquired->permit),
 						 variable("EVQ_EVENT_TYPE", acquired->event_type),
@@ -142,10 +142,10 @@ job_run(const Jobs *jobs, Job *job, const Acquired *acquired)
 						 variable("EVQ_WORKER", jobs->options->name),
 						 NULL};
 
-	text_add_string(&input, acquired->event);
-	text_add_string(&input, "\n");
+	buffer_text(&input, acquired->event);
+	buffer_text(&input, "\n");
 	job->handler = handler_start(&jobs->handler_setting, variables, &input, job);
-	text_reset(&input);
+	buffer_free(&input);
 	for (int i = 0; variables[i] != NULL; i++)
 		free(variables[i]);
 	return job->handler != NULL;
@@ -166,8 +166,8 @@ job_end_handler(const Jobs *jobs, Job *job, EndReason reason, Millis now)
 static void
 describe_failure(const Jobs *jobs, Job *job, const HandlerEnd *end)
 {
-	Text *complaint = handler_complaint(job->handler);
-	Text *message = &job->report.message;
+	Buffer *complaint = handler_complaint(job->handler);
+	Buffer *message = &job->report.message;
 	char note[128] = "";
 
 	text_make_utf8(complaint);
@@ -185,23 +185,23 @@ describe_failure(const Jobs *jobs, Job *job, const HandlerEnd *end)
 	{
 		const char *lines = text_last_lines(complaint, MESSAGE_LENGTH);
 
-		text_add_string(message, lines);
+		buffer_text(message, lines);
 		if (note[0] != '\0')
-			text_add_string(message, "\n");
+			buffer_text(message, "\n");
 		if (lines != complaint->data)
 		{
 			job->report.trace = *complaint;
-			*complaint = (Text){0};
+			*complaint = (Buffer){0};
 		}
 	}
-	text_add_string(message, note);
+	buffer_text(message, note);
 }
 
 static void
 report_failure(Job *job, const char *message, Millis now)
 {
-	text_reset(&job->report.message);
-	text_add_string(&job->report.message, message);
+	buffer_free(&job->report.message);
+	buffer_text(&job->report.message, message);
 	job_report(job, REPORT_FAILURE, now);
 }
 
@@ -209,7 +209,7 @@ report_failure(Job *job, const char *message, Millis now)
 static void
 report_output(Job *job, ReportKind kind, Millis now)
 {
-	Text *output = handler_output(job->handler);
+	Buffer *output = handler_output(job->handler);
 
 	if (text_has_nul(output))
 	{
@@ -219,7 +219,7 @@ report_output(Job *job, ReportKind kind, Millis now)
 	if (!text_is_blank(output))
 	{
 		job->report.output = *output;
-		*output = (Text){0};
+		*output = (Buffer){0};
 	}
 	job_report(job, kind, now);
 }
@@ -304,7 +304,7 @@ report_unfit(Job *job, const char *reason, Millis now)
 	static const char unreadable[] = "handler failed, and the database cannot store what it said";
 	bool is_last_resort = job->report.kind == REPORT_FAILURE &&
 						  strcmp(job->report.message.data, unreadable) == 0;
-	Text message = {0};
+	Buffer message = {0};
 
 	job_log(is_last_resort ? LOG_ERROR : LOG_WARNING, "report is unfit", job, "reason", reason);
 	if (is_last_resort)
@@ -313,24 +313,24 @@ report_unfit(Job *job, const char *reason, Millis now)
 		return;
 	}
 	if (job->report.kind == REPORT_FAILURE)
-		text_add_string(&message, unreadable);
+		buffer_text(&message, unreadable);
 	else
 	{
 		if (job->report.output.length > 0)
-			text_add_string(&message, "handler's stdout was refused: ");
+			buffer_text(&message, "handler's stdout was refused: ");
 		else
-			text_add_string(&message, "snooze was refused: ");
+			buffer_text(&message, "snooze was refused: ");
 		if (reason != NULL)
-			text_add_string(&message, reason);
+			buffer_text(&message, reason);
 		else if (job->report.kind == REPORT_SUCCESS)
-			text_add_string(&message, "it is not a JSON object that has \"result\" and \"spinoffs\" only");
+			buffer_text(&message, "it is not a JSON object that has \"result\" and \"spinoffs\" only");
 		else
-			text_add_string(&message, "it is not a JSON object that has \"snooze_seconds\" only");
+			buffer_text(&message, "it is not a JSON object that has \"snooze_seconds\" only");
 	}
-	text_reset(&job->report.output);
-	text_reset(&job->report.trace);
+	buffer_free(&job->report.output);
+	buffer_free(&job->report.trace);
 	report_failure(job, message.data, now);
-	text_reset(&message);
+	buffer_free(&message);
 }
 
 /* Acts on the answer to the report. */

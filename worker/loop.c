@@ -228,7 +228,7 @@ loop_run(const Options *options)
 	jobs_init(&worker.jobs, options, &inherited_mask);
 	worker.session = session_create(options, &worker.jobs);
 	worker.poll_count = 1 + (nfds_t) options->concurrency * HANDLER_PIPES;
-	worker.polls = memory_zeroed(worker.poll_count, sizeof(struct pollfd));
+	worker.polls = memory_array(worker.poll_count, sizeof(struct pollfd));
 	log_write(LOG_INFO, "started", "name", options->name, "flow", options->flow, NULL);
 
 	for (;;)

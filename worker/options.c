@@ -2,7 +2,6 @@
  * options.c
  *		What the command line says.
  */
-#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <math.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "number.h"
 #include "options.h"
 #include "text.h"
 
@@ -111,12 +111,9 @@ refuse(const char *format, ...)
 static long
 whole_number(const char *option, const char *value, long least, long most)
 {
-	char *end;
 	long number;
 
-	errno = 0;
-	number = strtol(value, &end, 10);
-	if (end == value || *end != '\0' || errno != 0 || number < least || number > most)
+	if (!number_read(value, least, most, &number))
 		refuse("--%s takes a whole number from %ld to %ld, not \"%s\"", option, least, most, value);
 	return number;
 }
@@ -142,26 +139,26 @@ duration(const char *option, const char *value, double least)
 static const char *
 type_list(const char *value)
 {
-	Text array = {0};
+	Buffer array = {0};
 	const char *at = value;
 
-	text_add_string(&array, "{\"");
+	buffer_text(&array, "{\"");
 	for (; *at != '\0'; at++)
 	{
 		if (*at == ',')
 		{
 			if (at == value || at[-1] == ',')
 				break;
-			text_add_string(&array, "\",\"");
+			buffer_text(&array, "\",\"");
 			continue;
 		}
 		if (*at == '"' || *at == '\\')
-			text_add_string(&array, "\\");
-		text_add(&array, at, 1);
+			buffer_text(&array, "\\");
+		buffer_append(&array, at, 1);
 	}
 	if (*at != '\0' || at == value || at[-1] == ',')
 		refuse("--types takes event types with a comma between two, not \"%s\"", value);
-	text_add_string(&array, "\"}");
+	buffer_text(&array, "\"}");
 	return array.data;
 }
 
@@ -170,13 +167,13 @@ default_name(void)
 {
 	char host[HOST_NAME_MAX + 1] = "";
 	char id[32];
-	Text name = {0};
+	Buffer name = {0};
 
 	if (gethostname(host, sizeof(host) - 1) != 0)
 		snprintf(host, sizeof(host), "unknown");
 	snprintf(id, sizeof(id), "/%ld", (long) getpid());
-	text_add_string(&name, host);
-	text_add_string(&name, id);
+	buffer_text(&name, host);
+	buffer_text(&name, id);
 	return name.data;
 }
 
@@ -210,13 +207,13 @@ can_be_found(const char *program)
 	while (!found)
 	{
 		size_t length = strcspn(folder, ":");
-		Text path = {0};
+		Buffer path = {0};
 
-		text_add(&path, length > 0 ? folder : ".", length > 0 ? length : 1);
-		text_add_string(&path, "/");
-		text_add_string(&path, program);
+		buffer_append(&path, length > 0 ? folder : ".", length > 0 ? length : 1);
+		buffer_text(&path, "/");
+		buffer_text(&path, program);
 		found = is_program(path.data);
-		text_reset(&path);
+		buffer_free(&path);
 		if (folder[length] == '\0')
 			break;
 		folder += length + 1;

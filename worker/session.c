@@ -59,7 +59,7 @@ struct Session
 Session *
 session_create(const Options *options, Jobs *jobs)
 {
-	Session *session = memory_zeroed(1, sizeof(Session));
+	Session *session = memory_new(sizeof(Session));
 
 	session->options = options;
 	session->jobs = jobs;

@@ -92,7 +92,7 @@ struct Verbs
 Verbs *
 verbs_create(Database *database, const Options *options)
 {
-	Verbs *verbs = memory_zeroed(1, sizeof(Verbs));
+	Verbs *verbs = memory_new(sizeof(Verbs));
 
 	verbs->database = database;
 	verbs->options = options;
@@ -119,18 +119,18 @@ permit_for(const Verbs *verbs)
 static void
 send_statement(Verbs *verbs, Millis now, const char *statement, int count, const char *const *values)
 {
-	Text text = {0};
+	Buffer text = {0};
 	const char *at;
 
 	while ((at = strchr(statement, '@')) != NULL)
 	{
-		text_add(&text, statement, (size_t) (at - statement));
-		text_add_string(&text, verbs->schema);
+		buffer_append(&text, statement, (size_t) (at - statement));
+		buffer_text(&text, verbs->schema);
 		statement = at + 1;
 	}
-	text_add_string(&text, statement);
+	buffer_text(&text, statement);
 	database_send(verbs->database, now, text.data, count, values);
-	text_reset(&text);
+	buffer_free(&text);
 }
 
 static const char *
@@ -165,8 +165,8 @@ verbs_take_hello(Verbs *verbs)
 		return false;
 	free(verbs->schema);
 	free(verbs->channel);
-	verbs->schema = memory_copy(value(verbs, 0, 0));
-	verbs->channel = memory_copy(value(verbs, 0, 1));
+	verbs->schema = memory_string(value(verbs, 0, 0));
+	verbs->channel = memory_string(value(verbs, 0, 1));
 	return true;
 }
 
@@ -174,12 +174,12 @@ void
 verbs_send_listen(Verbs *verbs, Millis now)
 {
 	char *channel = database_quoted(verbs->database, verbs->channel);
-	Text statement = {0};
+	Buffer statement = {0};
 
-	text_add_string(&statement, "LISTEN ");
-	text_add_string(&statement, channel == NULL ? "" : channel);
+	buffer_text(&statement, "LISTEN ");
+	buffer_text(&statement, channel == NULL ? "" : channel);
 	database_send(verbs->database, now, statement.data, 0, NULL);
-	text_reset(&statement);
+	buffer_free(&statement);
 	free(channel);
 }
 
@@ -358,15 +358,15 @@ verbs_verdict(const Verbs *verbs)
 /* ---------- lists ---------- */
 
 static void
-add_element(Text *array, const char *element)
+add_element(Buffer *array, const char *element)
 {
 	/* The closing brace gives way to a comma. */
 	if (array->length > 0)
 		array->data[array->length - 1] = ',';
 	else
-		text_add_string(array, "{");
-	text_add_string(array, element);
-	text_add_string(array, "}");
+		buffer_text(array, "{");
+	buffer_text(array, element);
+	buffer_text(array, "}");
 }
 
 void
@@ -379,6 +379,6 @@ event_list_add(EventList *list, const char *event_id, const char *permit)
 void
 event_list_reset(EventList *list)
 {
-	text_reset(&list->ids);
-	text_reset(&list->permits);
+	buffer_free(&list->ids);
+	buffer_free(&list->permits);
 }

@@ -46,9 +46,9 @@ typedef enum ReportKind
 typedef struct Report
 {
 	ReportKind kind;
-	Text output;  /* of SUCCESS and SNOOZE: what the handler wrote to stdout, empty = nothing */
-	Text message; /* of FAILURE */
-	Text trace;   /* of FAILURE, empty = none */
+	Buffer output;  /* of SUCCESS and SNOOZE: what the handler wrote to stdout, empty = nothing */
+	Buffer message; /* of FAILURE */
+	Buffer trace;   /* of FAILURE, empty = none */
 } Report;
 
 typedef enum Verdict
@@ -63,8 +63,8 @@ typedef enum Verdict
 /* Several events as two parallel arrays. */
 typedef struct EventList
 {
-	Text ids;
-	Text permits;
+	Buffer ids;
+	Buffer permits;
 } EventList;
 
 extern Verbs *verbs_create(Database *database, const Options *options);

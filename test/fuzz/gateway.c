@@ -12,6 +12,7 @@
 
 #include "buffer.h"
 #include "hosts.h"
+#include "json.h"
 #include "memory.h"
 #include "problem.h"
 #include "routes.h"
@@ -134,7 +135,7 @@ try_json(const char *text)
 					   .hint = text,
 					   .sqlstate = text};
 
-	buffer_json_string(&buffer, text);
+	json_string(&buffer, text);
 	PROMISE(is_json_string(&buffer));
 	buffer_free(&buffer);
 	PROMISE(problem.status >= 400 && problem.status < 600);

@@ -4,16 +4,26 @@
  */
 #include "memory.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static void
+tell_and_abort(void)
+{
+	fprintf(stderr, "%s: out of memory\n", program_invocation_short_name);
+	abort();
+}
+
+void (*memory_ran_out)(void) = tell_and_abort;
 
 static void *
 there(void *block)
 {
 	if (block == NULL)
 	{
-		fputs("evq-gateway: out of memory\n", stderr);
+		memory_ran_out();
 		abort();
 	}
 	return block;
@@ -24,6 +34,13 @@ void *
 memory_new(size_t size)
 {
 	return there(calloc(1, size));
+}
+
+/* The same, for so many. */
+void *
+memory_array(size_t count, size_t size)
+{
+	return there(calloc(count, size));
 }
 
 void *
@@ -41,4 +58,10 @@ memory_text(const char *text, size_t length)
 	memcpy(copy, text, length);
 	copy[length] = '\0';
 	return copy;
+}
+
+char *
+memory_string(const char *string)
+{
+	return memory_text(string, strlen(string));
 }

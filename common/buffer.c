@@ -1,6 +1,6 @@
 /*
  * buffer.c
- *		Text that grows, and JSON strings in it.
+ *		Text that grows.
  */
 #include "buffer.h"
 
@@ -55,10 +55,11 @@ buffer_format(Buffer *buffer, const char *format, ...)
 	buffer->length += (size_t) length;
 }
 
-/* The length of the UTF-8 character at the beginning; 0 = there is none. */
-static size_t
-utf8_length(const unsigned char *text, size_t length)
+/* The length of the UTF-8 character at the beginning, which may be a NUL; 0 = there is none. */
+size_t
+buffer_utf8_length(const char *bytes, size_t length)
 {
+	const unsigned char *text = (const unsigned char *) bytes;
 	static const struct
 	{
 		unsigned char first, last, second_first, second_last;
@@ -92,7 +93,7 @@ buffer_is_utf8(const char *text, size_t length)
 {
 	while (length > 0)
 	{
-		size_t step = utf8_length((const unsigned char *) text, length);
+		size_t step = buffer_utf8_length(text, length);
 
 		if (step == 0)
 			return false;
@@ -100,48 +101,6 @@ buffer_is_utf8(const char *text, size_t length)
 		length -= step;
 	}
 	return true;
-}
-
-/* Whatever the bytes, the result is a JSON string: what is not UTF-8 becomes U+FFFD. */
-void
-buffer_json_string(Buffer *buffer, const char *text)
-{
-	size_t left = strlen(text);
-
-	buffer_append(buffer, "\"", 1);
-	while (left > 0)
-	{
-		unsigned char c = (unsigned char) *text;
-		size_t step = utf8_length((const unsigned char *) text, left);
-
-		if (step == 0)
-		{
-			buffer_text(buffer, "\xEF\xBF\xBD");
-			step = 1;
-		}
-		else if (c == '"' || c == '\\')
-			buffer_format(buffer, "\\%c", c);
-		else if (c < ' ' || c == 127)
-			buffer_format(buffer, "\\u%04x", c);
-		else
-			buffer_append(buffer, text, step);
-		text += step;
-		left -= step;
-	}
-	buffer_append(buffer, "\"", 1);
-}
-
-/* A member of an object that has been opened with "{"; none for a NULL text. */
-void
-buffer_json_pair(Buffer *buffer, const char *name, const char *text)
-{
-	if (text == NULL)
-		return;
-	if (buffer->data[buffer->length - 1] != '{')
-		buffer_append(buffer, ",", 1);
-	buffer_json_string(buffer, name);
-	buffer_append(buffer, ":", 1);
-	buffer_json_string(buffer, text);
 }
 
 /* The text, which is the caller's to free; the buffer is empty afterwards. */
