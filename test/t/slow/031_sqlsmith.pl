@@ -13,7 +13,7 @@ use Evq::Server qw(make_server wait_for_dispatcher wait_for_result);
 
 my ($sqlsmith) = grep { -x } map { "$_/sqlsmith" } split /:/, $ENV{PATH};
 plan skip_all => 'sqlsmith is not installed' unless $sqlsmith;
-plan skip_all => 'EVQ_SOURCES does not name the source files; test/run does it' unless $ENV{EVQ_SOURCES};
+plan skip_all => 'ENGINE_SOURCES does not name the source files; test/run does it' unless $ENV{ENGINE_SOURCES};
 
 my $queries = $ENV{EVQ_SMITH_QUERIES} // 8000;
 my $seed = $ENV{EVQ_SMITH_SEED} // 1;
@@ -58,7 +58,7 @@ my $text = slurp_file($node->logfile, $log);
 unlike($text, qr/PANIC:|TRAP:|terminated by signal|server process .* was terminated/, 'no process crashed');
 
 # An entry of the log is what stands before the next time.
-my %ours = map { $_ => 1 } split / /, $ENV{EVQ_SOURCES};
+my %ours = map { $_ => 1 } split / /, $ENV{ENGINE_SOURCES};
 my @entries = split /\n(?=\d{4}-\d\d-\d\d [\d:.]+ \w+ \[)/, $text;
 my @errors = grep { /(?:ERROR|FATAL):/ } @entries;
 my (%by_code, @internal, $elsewhere);

@@ -14,7 +14,7 @@ use Test::More;
 use Evq::Server qw(wait_until);
 
 plan skip_all => 'valgrind is not installed' unless grep { -x "$_/valgrind" } split /:/, $ENV{PATH};
-plan skip_all => 'EVQ_SOURCES does not name the source files; test/run does it' unless $ENV{EVQ_SOURCES};
+plan skip_all => 'ENGINE_SOURCES does not name the source files; test/run does it' unless $ENV{ENGINE_SOURCES};
 
 my $tests = "$FindBin::Bin/../..";
 my $patience = 600;
@@ -102,7 +102,7 @@ $postmaster = 0;
 
 # ---------- what valgrind found ----------
 
-my %ours = map { $_ => 1 } split / /, $ENV{EVQ_SOURCES};
+my %ours = map { $_ => 1 } split / /, $ENV{ENGINE_SOURCES};
 my (@with_evq, $without);
 for my $log (glob "$logs/*.log")
 {
