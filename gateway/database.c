@@ -6,9 +6,9 @@
  * a transaction, of one call or of several that may share one; it goes to the connection with the shortest queue. A call
  * is answered when its transaction has ended, not when its rows are there.
  *
- * Calls that may share a transaction wait while every connection has such a batch under way, and then go together: the
- * busier the database, the more of them share the cost of a commit, and none waits where nothing is to be gained. What
- * fails together is repeated one by one, so that no call notices the others.
+ * Calls that may share a transaction wait while a few such batches are under way, no two of them on one connection, and
+ * then go together: the busier the database, the more of them share the cost of a commit, and none waits where nothing
+ * is to be gained. What fails together is repeated one by one, so that no call notices the others.
  */
 #include "database.h"
 
@@ -24,6 +24,7 @@
 
 #define CHECK_EVERY 1000
 #define LONGEST_BATCH 64
+#define MOST_SHARED 4
 
 static const char role_sql[] = "SELECT pg_catalog.set_config('role', $1, true)";
 
@@ -56,6 +57,7 @@ static Timer check_timer;
 /* Calls that may share a transaction, and wait for the end of another such. */
 static Call *waiting;
 static Call **waiting_end = &waiting;
+static int shared_count; /* batches of such calls that are under way */
 
 static void send_waiting(void);
 
@@ -148,7 +150,10 @@ take_first(Line *line)
 	for (Call *call = batch->first; call != NULL; call = call->next)
 		line->length--;
 	if (batch->is_shared)
+	{
 		line->has_shared = false;
+		shared_count--;
+	}
 	for (int i = 0; i < 2; i++)
 	{
 		if (batch->unconfirmed[i] != NULL)
@@ -375,7 +380,11 @@ send_batch(Line *line, Batch *batch)
 	line->last = batch;
 	for (Call *call = batch->first; call != NULL; call = call->next)
 		line->length++;
-	line->has_shared |= batch->is_shared;
+	if (batch->is_shared)
+	{
+		line->has_shared = true;
+		shared_count++;
+	}
 	connection_flush(&line->connection);
 	return true;
 }
@@ -425,7 +434,7 @@ send_waiting(void)
 		Line *line = shortest_line(true);
 		Batch *batch;
 
-		if (line == NULL && database_is_up())
+		if ((line == NULL || shared_count == MOST_SHARED) && database_is_up())
 			return; /* the end of a batch sends them */
 		batch = new_batch(take_waiting(), true);
 		if (line == NULL || !send_batch(line, batch))
