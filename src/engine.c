@@ -43,8 +43,13 @@
 #include "wake.h"
 #include "watch.h"
 
-/* Rows that a pass reads in one turn; more only where they are scheduled for the same instant. */
+/*
+ * Rows that a pass reads in one turn; more only where they are scheduled for
+ * the same instant. Few, once all is known, while there is work to offer: a
+ * backlog may be long, and workers are not to wait for the pass over it.
+ */
 #define PASS_BATCH 20000
+#define PASS_BATCH_BESIDE_WORK 500
 
 /*
  * A pass goes back at least so far before the last one: transactions that
@@ -495,12 +500,33 @@ note_oldest(EvqTrackedFlow *flow, const EvqEvent *event, TimestampTz now)
 		flow->due_since = event->attempt_scheduled_at;
 }
 
+static bool
+has_work(const EvqTrackedFlow *flow)
+{
+	return flow->count[EVQ_TRACK_READY] > 0 || flow->count[EVQ_TRACK_OFFERED] > 0;
+}
+
+static bool
+any_flow(const EvqEngine *engine, bool (*is_so)(const EvqTrackedFlow *))
+{
+	ListCell *cell;
+
+	foreach(cell, evq_track_flows(engine->track))
+	{
+		if (is_so(lfirst(cell)))
+			return true;
+	}
+	return false;
+}
+
 /* Goes on with the pass, a bounded number of rows. */
 static void
 continue_pass(EvqEngine *engine, EvqStore *store, TimestampTz now)
 {
 	int flow_count;
 	const EvqFlow *flows = evq_config_flows(&flow_count);
+	int batch = engine->last_complete_at != 0 && any_flow(engine, has_work) ? PASS_BATCH_BESIDE_WORK
+																			: PASS_BATCH;
 	int read = 0;
 
 	for (; engine->pass_flow < flow_count; engine->pass_flow++, engine->pass_from = DT_NOBEGIN)
@@ -524,7 +550,7 @@ continue_pass(EvqEngine *engine, EvqStore *store, TimestampTz now)
 				note_future(engine, event.attempt_scheduled_at);
 				break;
 			}
-			if (read >= PASS_BATCH && event.attempt_scheduled_at > engine->pass_from)
+			if (read >= batch && event.attempt_scheduled_at > engine->pass_from)
 			{
 				engine->pass_from = event.attempt_scheduled_at;
 				evq_store_walk_end(store);
@@ -936,6 +962,26 @@ notify(EvqEngine *engine, List *messages)
 	}
 }
 
+static bool
+is_busy(const EvqTrackedFlow *flow)
+{
+	return has_work(flow) || flow->count[EVQ_TRACK_DISPATCHED] > 0;
+}
+
+/* How many events each busy flow may have on offer without pushing those of others out. */
+static int
+offer_share(const EvqEngine *engine)
+{
+	ListCell *cell;
+	int busy = 0;
+
+	if (!keeps_offer(engine))
+		return PG_INT32_MAX;
+	foreach(cell, evq_track_flows(engine->track))
+		busy += is_busy(lfirst(cell));
+	return Max(engine->place->ready->size / Max(busy, 1), 1);
+}
+
 /*
  * Dispatches what the flows have room for, a batch at most. Each flow has its
  * share of the batch, and each turn begins with another flow.
@@ -945,6 +991,7 @@ dispatch_flows(Work *work)
 {
 	EvqEngine *engine = work->engine;
 	List *flows = evq_track_flows(engine->track);
+	int max_offered = offer_share(engine);
 	int with_ready = 0;
 	int share;
 
@@ -967,7 +1014,7 @@ dispatch_flows(Work *work)
 		/* Before the first complete pass, order and limits cannot be kept. */
 		if (flow == NULL || (engine->last_complete_at == 0 && (flow->ordered || flow->max_processing > 0)))
 			continue;
-		tracked_flow->max_dispatched = flow->max_dispatched;
+		tracked_flow->max_dispatched = Min(flow->max_dispatched, max_offered);
 		tracked_flow->max_processing = flow->max_processing;
 		work->drained = is_drained(work, tracked_flow, flow);
 		for (int n = 0; n < share && evq_track_has_room(tracked_flow) &&
@@ -1053,19 +1100,6 @@ static bool
 is_blocked(const EvqTrackedFlow *flow)
 {
 	return flow->count[EVQ_TRACK_READY] > 0 && !evq_track_has_room(flow);
-}
-
-static bool
-any_flow(const EvqEngine *engine, bool (*is_so)(const EvqTrackedFlow *))
-{
-	ListCell *cell;
-
-	foreach(cell, evq_track_flows(engine->track))
-	{
-		if (is_so(lfirst(cell)))
-			return true;
-	}
-	return false;
 }
 
 static bool

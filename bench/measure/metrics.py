@@ -184,10 +184,19 @@ def wal(contestant, batch):
     return (after - before) / events
 
 
+def wait_for_quiet():
+    """A new database has its partitions made; half a minute is enough for that."""
+    for _ in range(30):
+        before = wal_position()
+        time.sleep(1)
+        if wal_position() == before:
+            return
+
+
 def idle(contestant, _):
     contestant.create()
     pid = value("SELECT dispatcher_pid FROM evq_status()")
-    time.sleep(1)
+    wait_for_quiet()
 
     def used():
         with open(f"/proc/{pid}/schedstat", encoding="ascii") as stat:

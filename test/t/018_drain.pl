@@ -57,4 +57,21 @@ is(taken_directly(), $before,
 
 end_session($session);
 $node->stop;
+
+# ---------- many flows ----------
+
+# More of them than the offers in shared memory are enough for: none is lost until its dispatch times out.
+$node = make_server('small', 'evq.ready_size = 64');
+make_database($node, 'db');
+$session = session($node, 'db');
+run(q{SELECT evq_configure_flow('FLOW_' || n, dispatch_timeout => '1 hour') FROM generate_series(1, 20) n;
+	SELECT evq_configure('job_' || n, 'FLOW_' || n, attempt_delays => '{0}') FROM generate_series(1, 20) n;
+	SELECT count(*) FROM generate_series(1, 20) n, evq_publish_many('job_' || n, NULL, array_fill('case'::text, ARRAY[50]), array_fill('{}'::jsonb, ARRAY[50]))});
+ok(poll_until('the end', sub {
+	run("SELECT count(evq_succeed(event_id, permit)) FROM generate_series(1, 20) n, evq_acquire_next('FLOW_' || n, 5)");
+	run('SELECT count(*) FROM evq.event') == 0;
+}), 'many flows share the room that there is for offers');
+
+end_session($session);
+$node->stop;
 done_testing();
