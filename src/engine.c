@@ -394,6 +394,8 @@ see(EvqEngine *engine, const EvqEvent *event, TimestampTz now)
 		return;
 	if (event->state == EVQ_STATE_AWAITING_PROCESSING)
 	{
+		if (tracked != NULL && tracked->state == EVQ_TRACK_OFFERED)
+			offer(engine, &facts, &was_empty); /* it may have been lost */
 		if (tracked != NULL && (tracked->state == EVQ_TRACK_OFFERED || tracked->state == EVQ_TRACK_READY))
 			return;
 		if (event->due_at > now && tracked == NULL)
@@ -414,7 +416,7 @@ see(EvqEngine *engine, const EvqEvent *event, TimestampTz now)
 	}
 	tracked = remember(engine, &facts, now);
 	if (tracked != NULL && tracked->state == EVQ_TRACK_DISPATCHED)
-		offer(engine, &facts, &was_empty); /* it may have been lost */
+		offer(engine, &facts, &was_empty); /* as well */
 	if (tracked != NULL && event->ordered && event->state != EVQ_STATE_AWAITING_PROCESSING)
 		evq_track_set_flow_id(engine->track, tracked, event->flow_id);
 }
@@ -962,26 +964,6 @@ notify(EvqEngine *engine, List *messages)
 	}
 }
 
-static bool
-is_busy(const EvqTrackedFlow *flow)
-{
-	return has_work(flow) || flow->count[EVQ_TRACK_DISPATCHED] > 0;
-}
-
-/* How many events each busy flow may have on offer without pushing those of others out. */
-static int
-offer_share(const EvqEngine *engine)
-{
-	ListCell *cell;
-	int busy = 0;
-
-	if (!keeps_offer(engine))
-		return PG_INT32_MAX;
-	foreach(cell, evq_track_flows(engine->track))
-		busy += is_busy(lfirst(cell));
-	return Max(engine->place->ready->size / Max(busy, 1), 1);
-}
-
 /*
  * Dispatches what the flows have room for, a batch at most. Each flow has its
  * share of the batch, and each turn begins with another flow.
@@ -991,7 +973,6 @@ dispatch_flows(Work *work)
 {
 	EvqEngine *engine = work->engine;
 	List *flows = evq_track_flows(engine->track);
-	int max_offered = offer_share(engine);
 	int with_ready = 0;
 	int share;
 
@@ -1014,7 +995,7 @@ dispatch_flows(Work *work)
 		/* Before the first complete pass, order and limits cannot be kept. */
 		if (flow == NULL || (engine->last_complete_at == 0 && (flow->ordered || flow->max_processing > 0)))
 			continue;
-		tracked_flow->max_dispatched = Min(flow->max_dispatched, max_offered);
+		tracked_flow->max_dispatched = flow->max_dispatched;
 		tracked_flow->max_processing = flow->max_processing;
 		work->drained = is_drained(work, tracked_flow, flow);
 		for (int n = 0; n < share && evq_track_has_room(tracked_flow) &&

@@ -28,6 +28,7 @@ empty_all(EvqReady *ready)
 		ready->buckets[i] = EVQ_READY_NONE;
 	}
 	ready->free = 0;
+	ready->missing = false;
 }
 
 void
@@ -108,6 +109,7 @@ make_room(EvqReady *ready)
 			longest = &ready->queues[i];
 	}
 	remove_entry(ready, longest->first);
+	ready->missing = true;
 }
 
 /*
@@ -223,6 +225,21 @@ evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type_nos, int e
 	}
 	LWLockRelease(ready->lock);
 	return count;
+}
+
+/* Have offers been pushed out, and nobody has asked for them since? */
+bool
+evq_ready_ask_for_missing(EvqReady *ready)
+{
+	bool missing;
+
+	if (!ready->missing)
+		return false;
+	LWLockAcquire(ready->lock, LW_EXCLUSIVE);
+	missing = ready->missing;
+	ready->missing = false;
+	LWLockRelease(ready->lock);
+	return missing;
 }
 
 /* How many events workers have taken out of a flow's queue. */

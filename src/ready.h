@@ -50,6 +50,7 @@ typedef struct EvqReady
 	LWLock *lock; /* protects all below; set at start-up */
 	int32 size;
 	int32 free;     /* first free entry */
+	bool missing;   /* offers were pushed out, which may be wanted now that there is room */
 	int32 *buckets; /* "size" of them: first entry of each, by event id */
 	EvqReadyEntry *entries;
 	EvqReadyQueue queues[EVQ_READY_FLOWS];
@@ -64,6 +65,7 @@ extern void evq_ready_remove(EvqReady *ready, const pg_uuid_t *event_id);
 extern int evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type_nos, int event_type_count,
 						 EvqReadyTaken *taken, int max);
 
+extern bool evq_ready_ask_for_missing(EvqReady *ready);
 extern uint64 evq_ready_taken(EvqReady *ready, int32 flow_no);
 
 #endif /* EVQ_READY_H */

@@ -128,7 +128,12 @@ acquire_offered(FunctionCallInfo fcinfo, EvqStore *store, EvqPlace *place, const
 		if (popped < 0)
 			return false;
 		if (popped == 0)
+		{
+			/* There may be room again for what had none. */
+			if (evq_ready_ask_for_missing(place->ready))
+				evq_shmem_look_now();
 			break;
+		}
 		for (int i = 0; i < popped; i++)
 			evq_wake_taken(wanted->flow->flow_no, &taken[i]);
 
