@@ -18,6 +18,26 @@ use Time::HiRes qw(sleep time);
 our @EXPORT_OK = qw(dump_engine kill_for_good kill_process kill_server make_server make_standby
   process_id sqlstate start_again wait_for_dispatcher wait_for_result wait_until);
 
+# A psql that finds no server may be gone before it is told what to do, and IPC::Run would end the test for that: then it
+# has failed like any other that has no connection.
+{
+	no warnings 'redefine';
+	my $psql = \&PostgreSQL::Test::Cluster::psql;
+
+	*PostgreSQL::Test::Cluster::psql = sub {
+		my ($node, $database, $sql, %options) = @_;
+		my $wants_list = wantarray;
+		my @result = eval { $wants_list ? $psql->($node, $database, $sql, %options) : scalar $psql->($node, $database, $sql, %options) };
+
+		if (my $error = $@)
+		{
+			die $error if $options{on_error_die} || $error !~ /Broken pipe/;
+			@result = (2, '', $error);
+		}
+		return $wants_list ? @result : $result[0];
+	};
+}
+
 # Longest time for the server, and for the dispatcher, to come back.
 my $come_back_seconds = 60;
 
