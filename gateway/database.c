@@ -115,27 +115,16 @@ finish_failed(Line *line, Batch *batch)
 	}
 }
 
+/* lost: nobody knows what became of the batch. */
 static void
-finish_done(Batch *batch)
+finish(Batch *batch, bool lost)
 {
 	Call *next;
 
 	for (Call *call = batch->first; call != NULL; call = next)
 	{
 		next = call->next;
-		answer(call, call->result);
-	}
-}
-
-static void
-finish_lost(Batch *batch)
-{
-	Call *next;
-
-	for (Call *call = batch->first; call != NULL; call = next)
-	{
-		next = call->next;
-		answer(call, NULL);
+		answer(call, lost ? NULL : call->result);
 	}
 }
 
@@ -213,7 +202,7 @@ finish_first(Line *line)
 	if (batch->error != NULL)
 		finish_failed(line, batch);
 	else
-		finish_done(batch);
+		finish(batch, false);
 	free_batch(batch);
 }
 
@@ -260,7 +249,7 @@ lose_calls(Connection *connection)
 	{
 		Batch *batch = take_first(line);
 
-		finish_lost(batch);
+		finish(batch, true);
 		free_batch(batch);
 	}
 	statements_free(&line->statements);
@@ -439,7 +428,7 @@ send_waiting(void)
 		batch = new_batch(take_waiting(), true);
 		if (line == NULL || !send_batch(line, batch))
 		{
-			finish_lost(batch);
+			finish(batch, true);
 			free_batch(batch);
 		}
 	}

@@ -30,6 +30,12 @@ def server_seconds():
     return ticks / TICK
 
 
+def process_seconds(pid):
+    """Of one process, to the nanosecond."""
+    with open(f"/proc/{pid}/schedstat", encoding="ascii") as stat:
+        return int(stat.read().split()[0]) / 1e9
+
+
 def cpu_seconds():
     """Of the whole machine, and of this benchmark with its server."""
     with open("/proc/stat", encoding="ascii") as stat:

@@ -6,6 +6,7 @@ import contextlib
 import time
 
 import server
+from cpu import process_seconds
 from database import connect, row, value, wal_position
 from listeners import Listeners
 from settings import BACKLOG, BACKLOG1, DURATION, HELD, IDLE, SCHEDULED, SIZE, WORKERS
@@ -197,11 +198,7 @@ def idle(contestant, _):
     contestant.create()
     pid = value("SELECT dispatcher_pid FROM evq_status()")
     wait_for_quiet()
-
-    def used():
-        with open(f"/proc/{pid}/schedstat", encoding="ascii") as stat:
-            return int(stat.read().split()[0]) / 1e6
-    before = used(), wal_position()
+    before = 1000 * process_seconds(pid), wal_position()
     time.sleep(IDLE)
-    after = used(), wal_position()
+    after = 1000 * process_seconds(pid), wal_position()
     return [float(end - start) * 60 / IDLE for start, end in zip(before, after)]

@@ -6,11 +6,11 @@ import socket
 import statistics
 import time
 
+from cpu import process_seconds
 from database import value
 from gateway import gateway
 from settings import IDLE, PAYLOAD, READERS, SAMPLES, Wrong
 
-TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -65,11 +65,6 @@ def memory(pid):
         return int(file.read().split()[1]) * PAGE / 1e6
 
 
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
-        return int(file.read().split()[0]) / 1e9
-
-
 def cost(contestant, _):
     """Memory without and with readers, CPU while nothing happens, milliseconds until the first and the last hears."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -79,9 +74,9 @@ def cost(contestant, _):
         before = memory(pid)
         with Readers(int(address.rpartition(":")[2]), READERS) as readers:
             during = memory(pid)
-            used, began = cpu_seconds(pid), time.monotonic()
+            used, began = process_seconds(pid), time.monotonic()
             time.sleep(IDLE)
-            idle = (cpu_seconds(pid) - used) / (time.monotonic() - began)
+            idle = (process_seconds(pid) - used) / (time.monotonic() - began)
             first, last = [], []
             for _ in range(min(SAMPLES, 100)):
                 event_id = value("SELECT evq_publish('BENCH', 'BENCH', 'case', %s)", PAYLOAD)

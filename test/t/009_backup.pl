@@ -23,22 +23,7 @@ $node->safe_psql('old', q{
 	SELECT evq_schedule('nightly', '@daily', 'job', NULL, 'case', '{"n": 1}', make_job => false), evq_run_schedule('nightly');
 	SELECT evq_cancel(last_event_id) FROM evq.schedule});
 
-# An event in each state.
-my %event = map { $_ => publish($node, 'old', "jsonb_build_object('state', '$_'), idempotency_key => 'key of $_', headers => '{\"h\": 1}'") }
-  qw(awaiting dispatched held failed retried succeeded suspended canceled);
-for my $name (grep { $_ ne 'canceled' } sort keys %event)
-{
-	wait_for_state($node, 'old', $event{$name}, 'dispatched');
-}
-$node->safe_psql('old', qq{
-	SELECT evq_succeed('$event{succeeded}', permit, '{"answer": 42}', '[{"event_type": "job", "run_at": "2100-01-01"}]') FROM evq_acquire('$event{succeeded}');
-	SELECT evq_fail('$event{failed}', 'beyond repair', permit, 'the trace', false) FROM evq_acquire('$event{failed}');
-	SELECT evq_fail('$event{retried}', 'once more', permit, retry_in => '1 hour') FROM evq_acquire('$event{retried}');
-	SELECT evq_suspend('$event{suspended}', permit) FROM evq_acquire('$event{suspended}');
-	SELECT evq_cancel('$event{canceled}', 'not wanted')});
-my $permit = $node->safe_psql('old', "SELECT permit FROM evq_acquire('$event{held}', 'a worker')");
-$node->safe_psql('old', "SELECT evq_snooze('$event{awaiting}', permit, now() + interval '2 hours') FROM evq_acquire('$event{awaiting}')");
-poll_until('on-fail event', sub { $node->safe_psql('old', "SELECT state FROM evq.events WHERE event_type = 'rescue'") eq 'dispatched' });
+my ($permit, %event) = events_in_each_state($node, 'old');
 
 # All rows of all tables, but not what the new database adds by itself.
 my @tables = qw(flow event_type event event_payload event_history event_error idempotency schedule);

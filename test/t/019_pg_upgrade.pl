@@ -42,27 +42,13 @@ $old->safe_psql('shop', q{
 	SELECT evq_publish('blocked', NULL, 'case');
 	SELECT evq_schedule('nightly', '@daily', 'job', NULL, 'case', '{"n": 1}', make_job => false), evq_run_schedule('nightly');
 	SELECT evq.prepare_history(0, now() - make_interval(days => d)) FROM unnest('{1, 2}'::int[]) d});
-my %event = map { $_ => publish($old, 'shop', "jsonb_build_object('state', '$_', 'large', repeat('x', 1000)), idempotency_key => 'key of $_', headers => '{\"h\": 1}'") }
-  qw(awaiting dispatched held failed retried succeeded suspended canceled);
-for my $name (sort keys %event)
-{
-	wait_for_state($old, 'shop', $event{$name}, 'dispatched');
-}
-$old->safe_psql('shop', qq{
-	SELECT evq_succeed('$event{succeeded}', permit, '{"answer": 42}', '[{"event_type": "job", "run_at": "2100-01-01"}]') FROM evq_acquire('$event{succeeded}');
-	SELECT evq_fail('$event{failed}', 'beyond repair', permit, 'the trace', false) FROM evq_acquire('$event{failed}');
-	SELECT evq_fail('$event{retried}', 'once more', permit, retry_in => '1 hour') FROM evq_acquire('$event{retried}');
-	SELECT evq_suspend('$event{suspended}', permit) FROM evq_acquire('$event{suspended}');
-	SELECT evq_snooze('$event{awaiting}', permit, now() + interval '2 hours') FROM evq_acquire('$event{awaiting}');
-	SELECT evq_cancel('$event{canceled}', 'not wanted')});
+my ($permit, %event) = events_in_each_state($old, 'shop', q('large'), q(repeat('x', 1000)));
 for my $days (1, 2, 5)
 {
 	$old->safe_psql('shop', "SET evq.debug_clock_offset = " . -86400 * $days . "; SELECT evq_cancel(evq_publish('job', NULL, 'of $days days ago'), 'old')");
 }
 $old->safe_psql('shop', q{SET evq.debug_clock_offset = -172800; SELECT evq_publish('brief', NULL, 'case')});
 poll_until('expired event', sub { $old->safe_psql('shop', q{SELECT state FROM evq.events WHERE event_type = 'brief'}) eq 'expired' });
-my $permit = $old->safe_psql('shop', "SELECT permit FROM evq_acquire('$event{held}', 'a worker')");
-poll_until('on-fail event', sub { $old->safe_psql('shop', "SELECT state FROM evq.events WHERE event_type = 'rescue'") eq 'dispatched' });
 $old->safe_psql('paused', q{SELECT evq_pause('for the upgrade')});
 wait_for_no_dispatcher($old, 'paused');
 

@@ -118,7 +118,7 @@ sub test_wal
 		my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
 		ok(fill_until($node, $offset, 1, qr/PANIC:.*No space left on device/), "WAL, round $round: the server goes down for want of space");
 		$disk->make_space;
-		if (wait_until($patience, sub { !kill(0, $postmaster) || eval { $node->psql('postgres', 'SELECT', stderr => \my $error) == 0 } }) && !kill 0, $postmaster)
+		if (wait_until($patience, sub { !kill(0, $postmaster) || $node->psql('postgres', 'SELECT', stderr => \my $error) == 0 }) && !kill 0, $postmaster)
 		{
 			note('it did not come up by itself');
 			$node->kill9;

@@ -52,11 +52,9 @@ END { kill 'INT', $postmaster if $postmaster }
 sub answers
 {
 	my ($database, $sql) = @_;
-	my ($status, $rows);
+	my ($status, $rows) = $node->psql($database, $sql, stderr => \my $error);
 
-	# A psql that has no connection may be gone before it is told what to do.
-	eval { ($status, $rows) = $node->psql($database, $sql, stderr => \my $error) };
-	return defined $status && $status == 0 ? $rows : undef;
+	return $status == 0 ? $rows : undef;
 }
 
 ok(wait_until($patience, sub { defined answers('postgres', 'SELECT 1') }), 'the server starts') or BAIL_OUT('no server');

@@ -23,7 +23,7 @@ use Evq::Server ();
 our @EXPORT = qw(
   make_server make_database dispatcher_pid wait_for_dispatcher wait_for_no_dispatcher
   poll_until session end_session listen_to notifications wait_for_notifications
-  publish state_of wait_for_state is_dispatching run_workers wait_for_log log_end
+  publish state_of wait_for_state events_in_each_state is_dispatching run_workers wait_for_log log_end
 );
 
 # A running server where evq is preloaded and no database has it yet.  The sweep is so rare that what a test sees is not
@@ -176,6 +176,27 @@ sub wait_for_state
 	my ($node, $database, $event_id, $state, $seconds) = @_;
 
 	return poll_until("event $event_id $state", sub { state_of($node, $database, $event_id) eq $state }, $seconds);
+}
+
+# Publishes events of type "job", with keys and headers, and brings each into a state; "rescue" is what follows a failure.
+# more: further keys and values of the payloads, beside their "state". Returns the permit of the one that is held, then ids by what became of them.
+sub events_in_each_state
+{
+	my ($node, $database, @more) = @_;
+	my %event = map { $_ => publish($node, $database, "jsonb_build_object(@{[ join ', ', q('state'), qq('$_'), @more ]}), idempotency_key => 'key of $_', headers => '{\"h\": 1}'") }
+	  qw(awaiting dispatched held failed retried succeeded suspended canceled);
+
+	wait_for_state($node, $database, $event{$_}, 'dispatched') for sort keys %event;
+	$node->safe_psql($database, qq{
+		SELECT evq_succeed('$event{succeeded}', permit, '{"answer": 42}', '[{"event_type": "job", "run_at": "2100-01-01"}]') FROM evq_acquire('$event{succeeded}');
+		SELECT evq_fail('$event{failed}', 'beyond repair', permit, 'the trace', false) FROM evq_acquire('$event{failed}');
+		SELECT evq_fail('$event{retried}', 'once more', permit, retry_in => '1 hour') FROM evq_acquire('$event{retried}');
+		SELECT evq_suspend('$event{suspended}', permit) FROM evq_acquire('$event{suspended}');
+		SELECT evq_snooze('$event{awaiting}', permit, now() + interval '2 hours') FROM evq_acquire('$event{awaiting}');
+		SELECT evq_cancel('$event{canceled}', 'not wanted')});
+	my $permit = $node->safe_psql($database, "SELECT permit FROM evq_acquire('$event{held}', 'a worker')");
+	poll_until('on-fail event', sub { $node->safe_psql($database, "SELECT state FROM evq.events WHERE event_type = 'rescue'") eq 'dispatched' });
+	return ($permit, %event);
 }
 
 # Is an event published now dispatched soon?
