@@ -158,6 +158,7 @@ TAP = \
 	025_snapshot.pl \
 	026_concurrency.pl \
 	030_documentation.pl \
+	033_backlog.pl \
 	040_worker.pl \
 	050_gateway.pl \
 	051_gateway_checks.pl \

@@ -26,3 +26,15 @@ evq_clock_monotonic(void)
 	INSTR_TIME_SET_CURRENT(now);
 	return (int64) INSTR_TIME_GET_MICROSEC(now);
 }
+
+/* Has nothing been said for a minute? last: when something was, by the monotonic clock; 0 = never. */
+bool
+evq_clock_once_a_minute(int64 *last)
+{
+	int64 now = evq_clock_monotonic();
+
+	if (*last != 0 && now - *last < USECS_PER_MINUTE)
+		return false;
+	*last = now;
+	return true;
+}

@@ -1,6 +1,6 @@
 /*
  * clock.h
- *		The one clock of the engine.
+ *		The clocks of the engine.
  */
 #ifndef EVQ_CLOCK_H
 #define EVQ_CLOCK_H
@@ -9,5 +9,6 @@
 
 extern TimestampTz evq_clock_now(void);
 extern int64 evq_clock_monotonic(void);
+extern bool evq_clock_once_a_minute(int64 *last);
 
 #endif /* EVQ_CLOCK_H */

@@ -2,12 +2,6 @@
  * engine.c
  *		The turn: what is due is timed out, expired or dispatched.
  *
- * An engine knows of events in two ways: sessions tell it of each change
- * (absorb), and it reads the tables (pass). A pass goes over the due index,
- * flow by flow, a bounded number of rows in a turn; it finds whatever nobody
- * told. What was remembered decides only when to look: the row itself is read
- * before anything is done with it.
- *
  * Only one turn runs at a time in a database, whether in the dispatcher or in
  * evq_tick(): a transaction-level lock sees to that. So order within a flow_id
  * and the limits of a flow are kept by one.
@@ -16,18 +10,11 @@
 
 #include "access/xact.h"
 #include "catalog/pg_database.h"
-#include "catalog/pg_type.h"
 #include "commands/async.h"
-#include "executor/spi.h"
 #include "fmgr.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
-#include "utils/builtins.h"
-#include "utils/datetime.h"
 #include "utils/fmgroids.h"
-#include "utils/json.h"
-#include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
@@ -37,29 +24,10 @@
 #include "guc.h"
 #include "lifecycle.h"
 #include "message.h"
-#include "track.h"
-#include "transition.h"
+#include "pass.h"
 #include "uuid.h"
 #include "wake.h"
 #include "watch.h"
-
-/*
- * Rows that a pass reads in one turn; more only where they are scheduled for
- * the same instant. Few, once all is known, while there is work to offer: a
- * backlog may be long, and workers are not to wait for the pass over it.
- */
-#define PASS_BATCH 20000
-#define PASS_BATCH_BESIDE_WORK 500
-
-/*
- * A pass goes back at least so far before the last one: transactions that
- * commit late bring earlier events. A complete one is made once in a while.
- */
-#define PASS_MARGIN (10 * USECS_PER_SEC)
-#define COMPLETE_PASS_AFTER USECS_PER_MINUTE
-
-/* Events due within this time are remembered; later ones stay in the table. */
-#define HORIZON (60 * USECS_PER_SEC)
 
 /* How long to put off an event that cannot be processed, doubling from the one to the other, and to be careful after that. */
 #define FIRST_PUT_OFF USECS_PER_SEC
@@ -90,43 +58,15 @@
 /* The turn's lock is an advisory one of a class that SQL cannot take. */
 #define TURN_LOCK_CLASS 0xE5
 
-/* A flow_id of an ordered flow whose event in front has gone. */
-typedef struct Successor
-{
-	int32 flow_no;
-	char *flow_id;
-} Successor;
-
 struct EvqEngine
 {
 	MemoryContext context;
 	MemoryContext turn_context;
-	EvqPlace *place; /* NULL = no shared memory */
-	EvqTrack *track;
-	List *successors;
+	EvqLive *live;
+	EvqPass *pass;
 	EvqWatch *watch;
-	int64 careful_until;  /* by the monotonic clock; see carefully() */
-	uint32 first_flow;    /* where the last turn began to dispatch */
-	int offered_directly; /* by sessions, since the last turn */
-
-	/* the pass */
-	bool pass_wanted;
-	bool complete_wanted; /* ... one that does not stop where memory is full */
-	bool passing;
-	bool pass_complete;
-	int pass_flow;         /* index of the flow it is at */
-	TimestampTz pass_from; /* where in that flow */
-	bool pass_parked;      /* this pass left due events in the table */
-	bool pass_full;        /* ... for want of memory */
-	TimestampTz pass_future_at;
-
-	/* as of the last complete pass */
-	bool parked;
-	bool full;
-	int64 last_pass_at;     /* by the monotonic clock, as the next */
-	int64 last_complete_at; /* 0 = never: events on their way may be unknown */
-	TimestampTz future_at;  /* the earliest event beyond the horizon */
-	uint64 announcing_seen;
+	int64 careful_until; /* by the monotonic clock; see carefully() */
+	uint32 first_flow;   /* where the last turn began to dispatch */
 	uint64 configuration_seen;
 };
 
@@ -138,13 +78,9 @@ evq_engine_create(EvqPlace *place)
 
 	engine->context = context;
 	engine->turn_context = AllocSetContextCreate(context, "evq turn", ALLOCSET_DEFAULT_SIZES);
-	engine->place = place;
-	engine->track = evq_track_create(context);
+	engine->live = evq_live_create(context, place);
+	engine->pass = evq_pass_create(engine->live);
 	engine->watch = evq_watch_create(context);
-	engine->future_at = DT_NOEND;
-	evq_engine_want_pass(engine);
-	if (place != NULL && place->pid == MyProcPid)
-		evq_ready_clear(place->ready);
 	return engine;
 }
 
@@ -158,7 +94,7 @@ evq_engine_destroy(EvqEngine *engine)
 void
 evq_engine_want_pass(EvqEngine *engine)
 {
-	engine->pass_wanted = engine->complete_wanted = true;
+	evq_live_want_pass(engine->live);
 }
 
 /* The last turn failed: the next ones are to keep the events apart. */
@@ -172,408 +108,22 @@ evq_engine_be_careful(EvqEngine *engine)
 bool
 evq_engine_is_passing(const EvqEngine *engine)
 {
-	return engine->passing;
-}
-
-/* ---------- remembering ---------- */
-
-static bool
-is_memory_full(const EvqEngine *engine, int32 flow_no)
-{
-	return evq_track_is_full(engine->track, flow_no, evq_max_tracked);
-}
-
-/* A due event stays in the table: it must be looked for. full: for want of memory. */
-static void
-park(EvqEngine *engine, bool full)
-{
-	engine->parked = engine->pass_parked = true;
-	if (full)
-		engine->full = engine->pass_full = true;
-}
-
-static void
-note_future(EvqEngine *engine, TimestampTz at)
-{
-	engine->future_at = Min(engine->future_at, at);
-	engine->pass_future_at = Min(engine->pass_future_at, at);
-}
-
-/* Only the dispatcher keeps the offer for evq_acquire_next(). */
-static bool
-keeps_offer(const EvqEngine *engine)
-{
-	return engine->place != NULL && engine->place->pid == MyProcPid;
-}
-
-/* Puts an event on offer; false = its flow can have none. */
-static bool
-offer(EvqEngine *engine, const EvqWake *facts, bool *was_empty)
-{
-	*was_empty = false;
-	return keeps_offer(engine) &&
-		   evq_ready_push(engine->place->ready, facts->flow_no, facts->event_type_no, &facts->event_id,
-						  &facts->tid, EVQ_READY_NO_LIMIT, was_empty);
-}
-
-/* Takes an event off the offer that it will leave. */
-static void
-withdraw(EvqEngine *engine, const EvqTracked *tracked)
-{
-	if (keeps_offer(engine) &&
-		(tracked->state == EVQ_TRACK_OFFERED || tracked->state == EVQ_TRACK_DISPATCHED))
-		evq_ready_remove(engine->place->ready, &tracked->event_id);
-}
-
-/* An event has gone: the next one of its flow_id may come. */
-static void
-forget(EvqEngine *engine, EvqTracked *tracked)
-{
-	if (tracked->facts.ordered)
-	{
-		if (tracked->flow_id != NULL)
-		{
-			MemoryContext previous = MemoryContextSwitchTo(engine->context);
-			Successor *successor = palloc(sizeof(Successor));
-
-			successor->flow_no = tracked->facts.flow_no;
-			successor->flow_id = pstrdup(tracked->flow_id);
-			engine->successors = lappend(engine->successors, successor);
-			MemoryContextSwitchTo(previous);
-		}
-		else
-			evq_engine_want_pass(engine);
-	}
-	withdraw(engine, tracked);
-	evq_track_remove(engine->track, tracked);
-}
-
-/* Remembers the facts of an event that is live or was just finished. */
-static EvqTracked *
-remember(EvqEngine *engine, const EvqWake *facts, TimestampTz now)
-{
-	EvqTracked *tracked = evq_track_find(engine->track, &facts->event_id);
-
-	if (evq_transition_is_final((EvqState) facts->state))
-	{
-		if (tracked != NULL)
-			forget(engine, tracked);
-		else if (facts->ordered)
-			evq_engine_want_pass(engine);
-		return NULL;
-	}
-	if (tracked == NULL && facts->state == EVQ_STATE_AWAITING_PROCESSING)
-	{
-		if (facts->at > now + HORIZON)
-		{
-			note_future(engine, facts->at);
-			return NULL;
-		}
-		if (is_memory_full(engine, facts->flow_no))
-		{
-			park(engine, true);
-			return NULL;
-		}
-	}
-
-	if (tracked != NULL && facts->state != EVQ_STATE_DISPATCHED)
-		withdraw(engine, tracked);
-	return evq_track_put(engine->track, facts, now);
-}
-
-/* An event on offer was taken in vain. */
-static void
-take_back(EvqEngine *engine, EvqTracked *tracked)
-{
-	bool was_empty;
-
-	if (tracked->state == EVQ_TRACK_DISPATCHED)
-		offer(engine, &tracked->facts, &was_empty);
-	else if (tracked->state == EVQ_TRACK_OFFERED)
-		evq_track_set(engine->track, tracked, EVQ_TRACK_READY, tracked->facts.due_at);
-}
-
-/*
- * A session has published an event, and perhaps put it on offer. What is known
- * of it already is as young or younger: a pass met it, or a worker took it,
- * before we heard that it is new.
- */
-static void
-absorb_published(EvqEngine *engine, const EvqWake *facts, TimestampTz now)
-{
-	const EvqFlow *flow = evq_config_flow(facts->flow_no);
-	EvqTracked *tracked = evq_track_find(engine->track, &facts->event_id);
-
-	if (facts->was_empty)
-		evq_track_use_flow(engine->track, facts->flow_no)->tell_ready = true;
-	if (facts->is_offered)
-		engine->offered_directly++;
-	if (tracked != NULL)
-		return;
-	tracked = remember(engine, facts, now);
-	if (facts->is_offered && flow != NULL && tracked != NULL && tracked->state == EVQ_TRACK_READY)
-		evq_track_set(engine->track, tracked, EVQ_TRACK_OFFERED,
-					  Min(evq_retry_add(now, flow->dispatch_timeout), facts->due_at));
+	return evq_pass_is_under_way(engine->pass);
 }
 
 /* Takes in what sessions have told. */
 void
 evq_engine_absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampTz now)
 {
+	EvqLive *live = engine->live;
+
 	for (int i = 0; i < count; i++)
 	{
-		EvqTracked *tracked;
-
-		if (!wakes[i].given_back && keeps_offer(engine) && evq_shmem_is_watched(engine->place))
+		if (!wakes[i].given_back && evq_live_keeps_offer(live) && evq_shmem_is_watched(live->place))
 			evq_watch_note(engine->watch, &wakes[i]);
-		if (wakes[i].is_own)
-			continue;
-		if (wakes[i].is_new)
-			absorb_published(engine, &wakes[i], now);
-		else if (!wakes[i].given_back)
-			remember(engine, &wakes[i], now);
-		else if ((tracked = evq_track_find(engine->track, &wakes[i].event_id)) != NULL)
-			take_back(engine, tracked);
+		if (!wakes[i].is_own)
+			evq_live_absorb(live, &wakes[i], now);
 	}
-}
-
-/* ---------- passes ---------- */
-
-static bool
-is_type_suspended(int32 event_type_no)
-{
-	const EvqEventType *event_type = evq_config_event_type(event_type_no);
-
-	return event_type == NULL || event_type->is_suspended;
-}
-
-/* Has nothing been said for a minute? last: when something was, by the monotonic clock; 0 = never. */
-static bool
-once_a_minute(int64 *last)
-{
-	int64 now = evq_clock_monotonic();
-
-	if (*last != 0 && now - *last < USECS_PER_MINUTE)
-		return false;
-	*last = now;
-	return true;
-}
-
-/* Is the event put off, so that its timer brings it back, and has nothing become of it since? */
-static bool
-is_put_off(const EvqTracked *tracked, const EvqWake *facts)
-{
-	return tracked != NULL && tracked->put_offs > 0 && tracked->facts.state == facts->state &&
-		   tracked->facts.at == facts->at;
-}
-
-/* Looks at a live event that a pass came by. */
-static void
-see(EvqEngine *engine, const EvqEvent *event, TimestampTz now)
-{
-	EvqTracked *tracked = evq_track_find(engine->track, &event->event_id);
-	bool was_empty;
-	EvqWake facts;
-
-	if (tracked != NULL)
-		evq_track_mark_seen(engine->track, tracked);
-	if (event->state == EVQ_STATE_NONE)
-	{
-		static int64 logged_at;
-		char id[EVQ_UUID_TEXT_SIZE];
-
-		if (once_a_minute(&logged_at))
-			ereport(LOG, (errmsg("evq: event %s has an unknown state and is passed over",
-								 evq_uuid_text(&event->event_id, id)),
-						  errhint("Correct or delete its row in evq.event; there may be others.")));
-		return;
-	}
-
-	evq_wake_from_event(&facts, event);
-	if (is_put_off(tracked, &facts))
-		return;
-	if (event->state == EVQ_STATE_AWAITING_PROCESSING)
-	{
-		if (tracked != NULL && tracked->state == EVQ_TRACK_OFFERED)
-			offer(engine, &facts, &was_empty); /* it may have been lost */
-		if (tracked != NULL && (tracked->state == EVQ_TRACK_OFFERED || tracked->state == EVQ_TRACK_READY))
-			return;
-		if (event->due_at > now && tracked == NULL)
-		{
-			if (is_type_suspended(event->event_type_no) ||
-				(event->ordered &&
-				 evq_track_is_flow_id_busy(engine->track, event->flow_no, facts.flow_id_hash)))
-			{
-				park(engine, false);
-				return;
-			}
-			if (is_memory_full(engine, event->flow_no))
-			{
-				park(engine, true);
-				return;
-			}
-		}
-	}
-	tracked = remember(engine, &facts, now);
-	if (tracked != NULL && tracked->state == EVQ_TRACK_DISPATCHED)
-		offer(engine, &facts, &was_empty); /* as well */
-	if (tracked != NULL && event->ordered && event->state != EVQ_STATE_AWAITING_PROCESSING)
-		evq_track_set_flow_id(engine->track, tracked, event->flow_id);
-}
-
-/*
- * A prepared transaction may commit without a word: while there is one, passes
- * go on. It is asked before the pass takes its snapshot, which so sees the work
- * of all that are gone by then.
- */
-static void
-watch_prepared_transactions(EvqEngine *engine)
-{
-	if (engine->place == NULL || pg_atomic_exchange_u32(&engine->place->prepared, 0) == 0)
-		return;
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute("SELECT FROM pg_catalog.pg_prepared_xact() p JOIN pg_catalog.pg_database d"
-					" ON p.dbid OPERATOR(pg_catalog.=) d.oid"
-					" WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() LIMIT 1",
-					false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not look for prepared transactions");
-	if (SPI_processed > 0)
-		pg_atomic_write_u32(&engine->place->prepared, 1);
-	SPI_finish();
-}
-
-static void
-begin_pass(EvqEngine *engine)
-{
-	engine->pass_complete = engine->complete_wanted ||
-							evq_clock_monotonic() - engine->last_complete_at >= COMPLETE_PASS_AFTER;
-	engine->pass_wanted = engine->complete_wanted = false;
-	engine->passing = true;
-	engine->pass_flow = 0;
-	engine->pass_from = DT_NOBEGIN;
-	engine->pass_parked = engine->pass_full = false;
-	engine->pass_future_at = DT_NOEND;
-	if (engine->place != NULL)
-	{
-		/* While a transaction has yet to announce something, this pass is not the last one. */
-		uint64 announced = pg_atomic_read_u64(&engine->place->announced);
-
-		engine->announcing_seen = pg_atomic_read_u64(&engine->place->announcing);
-		if (engine->announcing_seen != announced)
-			engine->announcing_seen = PG_UINT64_MAX;
-	}
-	watch_prepared_transactions(engine);
-	evq_track_begin_pass(engine->track);
-}
-
-static void
-end_pass(EvqEngine *engine, TimestampTz now)
-{
-	engine->passing = false;
-	engine->last_pass_at = evq_clock_monotonic();
-	if (engine->pass_complete)
-		engine->last_complete_at = engine->last_pass_at;
-	engine->parked = engine->pass_parked;
-	engine->full = engine->pass_full;
-	engine->future_at = engine->pass_future_at;
-	evq_track_look_at_unseen(engine->track, now);
-}
-
-/*
- * Where a pass begins in a flow. Finished events leave dead index entries
- * behind, all of them early ones; only a complete pass goes over those again.
- */
-static TimestampTz
-pass_start(EvqEngine *engine, int32 flow_no)
-{
-	return engine->pass_complete ? DT_NOBEGIN : evq_track_use_flow(engine->track, flow_no)->first_live_at;
-}
-
-/* Notes what has been waiting longest, for a worker and for a worker's report. */
-static void
-note_oldest(EvqTrackedFlow *flow, const EvqEvent *event, TimestampTz now)
-{
-	if (event->state == EVQ_STATE_BEING_PROCESSED)
-		flow->permit_since = Min(flow->permit_since, event->state_since);
-	else if ((event->state == EVQ_STATE_AWAITING_PROCESSING || event->state == EVQ_STATE_DISPATCHED) &&
-			 event->attempt_scheduled_at <= now && event->attempt_scheduled_at < flow->due_since &&
-			 !is_type_suspended(event->event_type_no))
-		flow->due_since = event->attempt_scheduled_at;
-}
-
-static bool
-has_work(const EvqTrackedFlow *flow)
-{
-	return flow->count[EVQ_TRACK_READY] > 0 || flow->count[EVQ_TRACK_OFFERED] > 0;
-}
-
-static bool
-any_flow(const EvqEngine *engine, bool (*is_so)(const EvqTrackedFlow *))
-{
-	ListCell *cell;
-
-	foreach(cell, evq_track_flows(engine->track))
-	{
-		if (is_so(lfirst(cell)))
-			return true;
-	}
-	return false;
-}
-
-/* Goes on with the pass, a bounded number of rows. */
-static void
-continue_pass(EvqEngine *engine, EvqStore *store, TimestampTz now)
-{
-	int flow_count;
-	const EvqFlow *flows = evq_config_flows(&flow_count);
-	int batch = engine->last_complete_at != 0 && any_flow(engine, has_work) ? PASS_BATCH_BESIDE_WORK
-																			: PASS_BATCH;
-	int read = 0;
-
-	for (; engine->pass_flow < flow_count; engine->pass_flow++, engine->pass_from = DT_NOBEGIN)
-	{
-		int32 flow_no = flows[engine->pass_flow].flow_no;
-		EvqTrackedFlow *flow = evq_track_use_flow(engine->track, flow_no);
-		EvqEvent event;
-
-		if (TIMESTAMP_IS_NOBEGIN(engine->pass_from))
-		{
-			engine->pass_from = pass_start(engine, flow_no);
-			flow->first_live_at = now - PASS_MARGIN;
-			flow->due_since = flow->permit_since = DT_NOEND;
-		}
-		evq_store_walk_due(store, flow_no, engine->pass_from);
-		while (evq_store_walk_next(store, &event))
-		{
-			CHECK_FOR_INTERRUPTS();
-			if (event.attempt_scheduled_at > now + HORIZON)
-			{
-				note_future(engine, event.attempt_scheduled_at);
-				break;
-			}
-			if (read >= batch && event.attempt_scheduled_at > engine->pass_from)
-			{
-				engine->pass_from = event.attempt_scheduled_at;
-				evq_store_walk_end(store);
-				return;
-			}
-			engine->pass_from = event.attempt_scheduled_at;
-			flow->first_live_at = Min(flow->first_live_at, event.attempt_scheduled_at);
-			note_oldest(flow, &event, now);
-			see(engine, &event, now);
-			read++;
-			if (is_memory_full(engine, flow_no) && !engine->pass_complete)
-			{
-				park(engine, true);
-				break;
-			}
-		}
-		evq_store_walk_end(store);
-		if (engine->place != NULL)
-			evq_counters_set_oldest(engine->place->counters, flow_no, flow->due_since, flow->permit_since);
-	}
-	end_pass(engine, now);
 }
 
 /* ---------- one event ---------- */
@@ -602,7 +152,7 @@ put_off(Work *work, EvqTracked *tracked)
 	int64 pause = Min(FIRST_PUT_OFF << Min(tracked->put_offs, 10), LONGEST_PUT_OFF);
 
 	tracked->put_offs++;
-	evq_track_set(work->engine->track, tracked,
+	evq_track_set(work->engine->live->track, tracked,
 				  tracked->state == EVQ_TRACK_READY ? EVQ_TRACK_WAITING : tracked->state, work->now + pause);
 }
 
@@ -615,7 +165,7 @@ log_put_off(const pg_uuid_t *event_id, const char *message)
 	static int withheld;
 	char id[EVQ_UUID_TEXT_SIZE];
 
-	if (once_a_minute(&minute_began_at))
+	if (evq_clock_once_a_minute(&minute_began_at))
 		logged = 0;
 	if (logged++ >= LOGGED_A_MINUTE)
 	{
@@ -670,7 +220,7 @@ carefully(Work *work, EvqTracked *tracked, void (*act)(Work *, EvqTracked *))
 		log_put_off(&event_id, error->message);
 		FreeErrorData(error);
 		engine->careful_until = evq_clock_monotonic() + CAREFUL_TIME;
-		tracked = evq_track_find(engine->track, &event_id);
+		tracked = evq_track_find(engine->live->track, &event_id);
 		if (tracked != NULL)
 			put_off(work, tracked);
 	}
@@ -693,17 +243,17 @@ fire(Work *work, EvqTracked *tracked)
 
 	if (tracked->state == EVQ_TRACK_WAITING && tracked->facts.at <= now && tracked->facts.due_at > now)
 	{
-		evq_track_set(engine->track, tracked, EVQ_TRACK_READY, tracked->facts.due_at);
+		evq_track_set(engine->live->track, tracked, EVQ_TRACK_READY, tracked->facts.due_at);
 		return;
 	}
 
 	switch (evq_lifecycle_settle(work->store, now, &tracked->event_id, &event))
 	{
 		case EVQ_SETTLED_GONE:
-			forget(engine, tracked);
+			evq_live_forget(engine->live, tracked);
 			return;
 		case EVQ_SETTLED_BUSY:
-			evq_track_set(engine->track, tracked,
+			evq_track_set(engine->live->track, tracked,
 						  tracked->state == EVQ_TRACK_READY ? EVQ_TRACK_WAITING : tracked->state,
 						  now + BUSY_DELAY);
 			return;
@@ -719,13 +269,13 @@ fire(Work *work, EvqTracked *tracked)
 
 	if (event.state == EVQ_STATE_NONE)
 	{
-		evq_track_remove(engine->track, tracked);
+		evq_track_remove(engine->live->track, tracked);
 		return;
 	}
 	evq_wake_from_event(&facts, &event);
-	tracked = remember(engine, &facts, now);
+	tracked = evq_live_remember(engine->live, &facts, now);
 	if (tracked != NULL && tracked->timer_at <= now)
-		evq_track_set(engine->track, tracked, tracked->state, now + BUSY_DELAY);
+		evq_track_set(engine->live->track, tracked, tracked->state, now + BUSY_DELAY);
 }
 
 static void
@@ -733,7 +283,7 @@ fire_timers(Work *work)
 {
 	for (int i = 0; i < evq_dispatch_batch; i++)
 	{
-		EvqTracked *tracked = evq_track_first_timer(work->engine->track);
+		EvqTracked *tracked = evq_track_first_timer(work->engine->live->track);
 
 		CHECK_FOR_INTERRUPTS();
 		if (tracked == NULL || tracked->timer_at > work->now)
@@ -765,35 +315,35 @@ is_in_front(EvqEngine *engine, EvqStore *store, EvqTracked *tracked, const EvqEv
 {
 	EvqEvent front;
 
-	if (evq_track_is_flow_id_busy(engine->track, tracked->facts.flow_no, tracked->facts.flow_id_hash))
+	if (evq_track_is_flow_id_busy(engine->live->track, tracked->facts.flow_no, tracked->facts.flow_id_hash))
 	{
-		park(engine, false);
-		evq_track_remove(engine->track, tracked);
+		evq_live_park(engine->live);
+		evq_track_remove(engine->live->track, tracked);
 		return false;
 	}
 	if (!fetch_front(store, event->flow_no, event->flow_id, &front) ||
 		memcmp(&front.event_id, &event->event_id, sizeof(pg_uuid_t)) == 0)
 		return true;
-	park(engine, false);
-	evq_track_remove(engine->track, tracked);
-	see(engine, &front, now);
+	evq_live_park(engine->live);
+	evq_track_remove(engine->live->track, tracked);
+	evq_live_see(engine->live, &front, now);
 	return false;
 }
 
 static void
 follow_successors(EvqEngine *engine, EvqStore *store, TimestampTz now)
 {
-	List *successors = engine->successors;
+	List *successors = engine->live->successors;
 	ListCell *cell;
 
-	engine->successors = NIL;
+	engine->live->successors = NIL;
 	foreach(cell, successors)
 	{
-		Successor *successor = lfirst(cell);
+		EvqSuccessor *successor = lfirst(cell);
 		EvqEvent front;
 
 		if (fetch_front(store, successor->flow_no, successor->flow_id, &front))
-			see(engine, &front, now);
+			evq_live_see(engine->live, &front, now);
 		pfree(successor->flow_id);
 	}
 	list_free_deep(successors);
@@ -806,7 +356,7 @@ warn_not_notified(const char *problem, const char *hint)
 {
 	static int64 warned_at;
 
-	if (!once_a_minute(&warned_at))
+	if (!evq_clock_once_a_minute(&warned_at))
 		return;
 	ereport(WARNING,
 			(errmsg("evq: workers are not notified: %s", problem),
@@ -845,10 +395,10 @@ is_drained(Work *work, EvqTrackedFlow *tracked_flow, const EvqFlow *flow)
 {
 	uint64 taken;
 
-	if (flow->pull || evq_flow_is_regulated(flow) || !keeps_offer(work->engine) ||
+	if (flow->pull || evq_flow_is_regulated(flow) || !evq_live_keeps_offer(work->engine->live) ||
 		tracked_flow->count[EVQ_TRACK_READY] < DRAIN_BACKLOG)
 		return false;
-	taken = evq_ready_taken(work->engine->place->ready, flow->flow_no);
+	taken = evq_ready_taken(work->engine->live->place->ready, flow->flow_no);
 	if (taken != tracked_flow->taken)
 		tracked_flow->taken_at = work->now;
 	tracked_flow->taken = taken;
@@ -862,13 +412,13 @@ offer_ready(Work *work, EvqTracked *tracked, const EvqFlow *flow)
 	EvqEngine *engine = work->engine;
 	bool was_empty;
 
-	if (!offer(engine, &tracked->facts, &was_empty))
+	if (!evq_live_offer(engine->live, &tracked->facts, &was_empty))
 		return false;
 	/* One wake-up when work comes, and again when nobody came for it. */
 	if (flow->pull && (was_empty || tracked->offered_before))
-		evq_track_use_flow(engine->track, flow->flow_no)->tell_ready = true;
+		evq_track_use_flow(engine->live->track, flow->flow_no)->tell_ready = true;
 	tracked->offered_before = true;
-	evq_track_set(engine->track, tracked, EVQ_TRACK_OFFERED,
+	evq_track_set(engine->live->track, tracked, EVQ_TRACK_OFFERED,
 				  Min(evq_retry_add(work->now, flow->pull ? flow->dispatch_timeout : DRAIN_TIMEOUT),
 					  tracked->facts.due_at));
 	work->turn->dispatched++;
@@ -884,10 +434,10 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 	EvqEvent event;
 	EvqWake facts;
 
-	if (is_type_suspended(tracked->facts.event_type_no))
+	if (evq_live_is_type_suspended(tracked->facts.event_type_no))
 	{
-		park(engine, false);
-		evq_track_remove(engine->track, tracked);
+		evq_live_park(engine->live);
+		evq_track_remove(engine->live->track, tracked);
 		return;
 	}
 	if (!tracked->facts.ordered && !evq_flow_is_regulated(flow) &&
@@ -897,38 +447,38 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 	evq_store_hint(&tracked->event_id, &tracked->facts.tid);
 	if (!evq_store_fetch(work->store, &tracked->event_id, &event))
 	{
-		forget(engine, tracked);
+		evq_live_forget(engine->live, tracked);
 		return;
 	}
 	if (event.state == EVQ_STATE_NONE)
 	{
-		evq_track_remove(engine->track, tracked);
+		evq_track_remove(engine->live->track, tracked);
 		return;
 	}
 	if (event.state != EVQ_STATE_AWAITING_PROCESSING || event.attempt_scheduled_at > work->now ||
 		event.due_at <= work->now)
 	{
 		evq_wake_from_event(&facts, &event);
-		remember(engine, &facts, work->now);
+		evq_live_remember(engine->live, &facts, work->now);
 		if (event.due_at <= work->now)
-			evq_track_set(engine->track, tracked, EVQ_TRACK_WAITING, work->now);
+			evq_track_set(engine->live->track, tracked, EVQ_TRACK_WAITING, work->now);
 		return;
 	}
 	if (event.ordered)
 	{
 		if (!is_in_front(engine, work->store, tracked, &event, work->now))
 			return;
-		evq_track_set_flow_id(engine->track, tracked, event.flow_id);
+		evq_track_set_flow_id(engine->live->track, tracked, event.flow_id);
 	}
 
 	if (!evq_lifecycle_dispatch(work->store, work->now, &event, flow->dispatch_timeout))
 	{
-		evq_track_set(engine->track, tracked, EVQ_TRACK_WAITING, work->now + BUSY_DELAY);
+		evq_track_set(engine->live->track, tracked, EVQ_TRACK_WAITING, work->now + BUSY_DELAY);
 		return;
 	}
-	evq_track_set(engine->track, tracked, EVQ_TRACK_DISPATCHED, event.state_due_at);
-	if (flow->pull && keeps_offer(engine))
-		evq_track_use_flow(engine->track, flow->flow_no)->tell_ready = true;
+	evq_track_set(engine->live->track, tracked, EVQ_TRACK_DISPATCHED, event.state_due_at);
+	if (flow->pull && evq_live_keeps_offer(engine->live))
+		evq_track_use_flow(engine->live->track, flow->flow_no)->tell_ready = true;
 	else if (work->notify)
 		add_message(work, flow->channel, evq_message_dispatched(work->store, &event, work->now));
 	work->turn->dispatched++;
@@ -939,7 +489,7 @@ static void
 notify(EvqEngine *engine, List *messages)
 {
 	LOCKTAG tag;
-	bool locked = !keeps_offer(engine);
+	bool locked = !evq_live_keeps_offer(engine->live);
 	ListCell *cell;
 
 	/* Any session that waits for a synchronous standby in the commit of a NOTIFY keeps it: see async.c. */
@@ -972,7 +522,7 @@ static void
 dispatch_flows(Work *work)
 {
 	EvqEngine *engine = work->engine;
-	List *flows = evq_track_flows(engine->track);
+	List *flows = evq_track_flows(engine->live->track);
 	int with_ready = 0;
 	int share;
 
@@ -993,7 +543,7 @@ dispatch_flows(Work *work)
 		EvqTracked *tracked;
 
 		/* Before the first complete pass, order and limits cannot be kept. */
-		if (flow == NULL || (engine->last_complete_at == 0 && (flow->ordered || flow->max_processing > 0)))
+		if (flow == NULL || (!engine->live->all_seen && (flow->ordered || flow->max_processing > 0)))
 			continue;
 		tracked_flow->max_dispatched = flow->max_dispatched;
 		tracked_flow->max_processing = flow->max_processing;
@@ -1014,7 +564,7 @@ tell_ready(Work *work)
 {
 	ListCell *cell;
 
-	foreach(cell, evq_track_flows(work->engine->track))
+	foreach(cell, evq_track_flows(work->engine->live->track))
 	{
 		EvqTrackedFlow *tracked_flow = lfirst(cell);
 		const EvqFlow *flow = evq_config_flow(tracked_flow->flow_no);
@@ -1093,7 +643,7 @@ must_tell_ready(const EvqTrackedFlow *flow)
 bool
 evq_engine_is_blocked(const EvqEngine *engine)
 {
-	return any_flow(engine, is_blocked);
+	return evq_live_any_flow(engine->live, is_blocked);
 }
 
 /* The classes of flows in which it is so of every flow that counts. pull_only: only pull flows do. */
@@ -1109,7 +659,7 @@ classes_of_flows(const EvqEngine *engine, bool pull_only, bool (*is_so)(const Ev
 	{
 		if (pull_only && !flows[i].pull)
 			continue;
-		if (is_so(evq_track_use_flow(engine->track, flows[i].flow_no)))
+		if (is_so(evq_track_use_flow(engine->live->track, flows[i].flow_no)))
 			classes |= EVQ_FLOW_CLASS(flows[i].flow_no);
 		else
 			others |= EVQ_FLOW_CLASS(flows[i].flow_no);
@@ -1127,7 +677,7 @@ evq_engine_full_flows(const EvqEngine *engine)
 static bool
 has_none_ready(const EvqTrackedFlow *flow)
 {
-	return flow->count[EVQ_TRACK_READY] == 0;
+	return flow->count[EVQ_TRACK_READY] == 0 && !evq_track_is_unread(flow);
 }
 
 /*
@@ -1137,65 +687,31 @@ has_none_ready(const EvqTrackedFlow *flow)
 uint64
 evq_engine_direct_flows(const EvqEngine *engine)
 {
-	if (engine->last_complete_at == 0 || engine->full)
+	if (!engine->live->all_seen)
 		return 0;
 	return classes_of_flows(engine, true, has_none_ready);
-}
-
-/* Is there work that must be looked for although nobody tells of it? */
-static bool
-must_poll(const EvqEngine *engine)
-{
-	EvqPlace *place = engine->place;
-
-	if (engine->parked || evq_track_count(engine->track) > 0)
-		return true;
-	if (place == NULL)
-		return false;
-	return pg_atomic_read_u32(&place->prepared) != 0 ||
-		   pg_atomic_read_u64(&place->announcing) != engine->announcing_seen;
-}
-
-/* Microseconds until a pass is made whatever was told. */
-static int64
-time_to_poll(const EvqEngine *engine)
-{
-	return Max(engine->last_pass_at + (int64) evq_poll_interval * 1000 - evq_clock_monotonic(), 0);
 }
 
 /* Would a turn now do anything? */
 bool
 evq_engine_is_due(EvqEngine *engine, TimestampTz now)
 {
-	EvqTracked *first = evq_track_first_timer(engine->track);
+	EvqLive *live = engine->live;
+	EvqTracked *first = evq_track_first_timer(live->track);
 
-	if (engine->place != NULL && pg_atomic_exchange_u32(&engine->place->look_now, 0) != 0)
-		evq_engine_want_pass(engine);
-	if (must_poll(engine) && time_to_poll(engine) == 0)
-		engine->pass_wanted = true;
-	if (engine->full && evq_track_count_waiting(engine->track) < evq_max_tracked / 2)
-		engine->pass_wanted = true;
-	if (engine->future_at - HORIZON / 2 <= now)
-		engine->pass_wanted = true;
-
-	return engine->pass_wanted || engine->passing || engine->successors != NIL ||
-		   (first != NULL && first->timer_at <= now) || any_flow(engine, has_ready) ||
-		   any_flow(engine, must_tell_ready) || evq_watch_due_at(engine->watch) <= now;
+	return evq_pass_is_due(engine->pass, now) || evq_live_is_offer_missing(live) || live->successors != NIL ||
+		   (first != NULL && first->timer_at <= now) || evq_live_any_flow(live, has_ready) ||
+		   evq_live_any_flow(live, must_tell_ready) || evq_watch_due_at(engine->watch) <= now;
 }
 
 /* The time until which nothing is due, if nobody tells of anything. */
 TimestampTz
 evq_engine_next_at(const EvqEngine *engine, TimestampTz now)
 {
-	EvqTracked *first = evq_track_first_timer(engine->track);
-	TimestampTz next_at = now + (must_poll(engine) ? time_to_poll(engine) : (int64) evq_poll_interval * 1000);
+	EvqTracked *first = evq_track_first_timer(engine->live->track);
+	TimestampTz next_at = Min(evq_pass_next_at(engine->pass, now), evq_watch_due_at(engine->watch));
 
-	next_at = Min(next_at, evq_watch_due_at(engine->watch));
-	if (first != NULL)
-		next_at = Min(next_at, first->timer_at);
-	if (!TIMESTAMP_IS_NOEND(engine->future_at))
-		next_at = Min(next_at, engine->future_at - HORIZON / 2);
-	return next_at;
+	return first == NULL ? next_at : Min(next_at, first->timer_at);
 }
 
 /*
@@ -1213,8 +729,8 @@ evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn)
 	memset(turn, 0, sizeof(*turn));
 	if (!lock_turn())
 		return false;
-	turn->dispatched = engine->offered_directly;
-	engine->offered_directly = 0;
+	turn->dispatched = engine->live->offered_directly;
+	engine->live->offered_directly = 0;
 
 	configuration = evq_config_use();
 	if (evq_config_is_paused())
@@ -1225,22 +741,15 @@ evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn)
 		engine->configuration_seen = configuration;
 		evq_engine_want_pass(engine);
 	}
-	if (engine->pass_wanted && !engine->passing)
-		begin_pass(engine);
 
 	work.store = evq_store_open("evq_tick()");
-	if (engine->passing)
-	{
-		int64 began_at = evq_clock_monotonic();
-
-		continue_pass(engine, work.store, now);
-		if (engine->place != NULL)
-			evq_counters_add_sweep(engine->place->counters, evq_clock_monotonic() - began_at);
-	}
+	evq_pass_run(engine->pass, work.store, now);
+	evq_live_offer_missing(engine->live);
 	fire_timers(&work);
 	follow_successors(engine, work.store, now);
 	watch_due = evq_watch_due_at(engine->watch) <= now;
-	work.notify = (watch_due || any_flow(engine, has_ready) || any_flow(engine, must_tell_ready)) &&
+	work.notify = (watch_due || evq_live_any_flow(engine->live, has_ready) ||
+				   evq_live_any_flow(engine->live, must_tell_ready)) &&
 				  can_notify();
 	dispatch_flows(&work);
 	tell_ready(&work);

@@ -28,7 +28,7 @@ empty_all(EvqReady *ready)
 		ready->buckets[i] = EVQ_READY_NONE;
 	}
 	ready->free = 0;
-	ready->missing = false;
+	ready->missing = ready->asked = false;
 }
 
 void
@@ -227,7 +227,7 @@ evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type_nos, int e
 	return count;
 }
 
-/* Have offers been pushed out, and nobody has asked for them since? */
+/* A worker found nothing. Have offers been pushed out, which nobody has asked for since? Then he asks. */
 bool
 evq_ready_ask_for_missing(EvqReady *ready)
 {
@@ -237,9 +237,32 @@ evq_ready_ask_for_missing(EvqReady *ready)
 		return false;
 	LWLockAcquire(ready->lock, LW_EXCLUSIVE);
 	missing = ready->missing;
+	ready->asked |= missing;
 	ready->missing = false;
 	LWLockRelease(ready->lock);
 	return missing;
+}
+
+/* Has a worker asked for them? */
+bool
+evq_ready_is_asked(const EvqReady *ready)
+{
+	return ready->asked;
+}
+
+/* If so, they are offered now. */
+bool
+evq_ready_answer(EvqReady *ready)
+{
+	bool asked;
+
+	if (!ready->asked)
+		return false;
+	LWLockAcquire(ready->lock, LW_EXCLUSIVE);
+	asked = ready->asked;
+	ready->asked = false;
+	LWLockRelease(ready->lock);
+	return asked;
 }
 
 /* How many events workers have taken out of a flow's queue. */

@@ -51,6 +51,7 @@ typedef struct EvqReady
 	int32 size;
 	int32 free;     /* first free entry */
 	bool missing;   /* offers were pushed out, which may be wanted now that there is room */
+	bool asked;     /* ... and a worker who found nothing wants them */
 	int32 *buckets; /* "size" of them: first entry of each, by event id */
 	EvqReadyEntry *entries;
 	EvqReadyQueue queues[EVQ_READY_FLOWS];
@@ -66,6 +67,8 @@ extern int evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type
 						 EvqReadyTaken *taken, int max);
 
 extern bool evq_ready_ask_for_missing(EvqReady *ready);
+extern bool evq_ready_is_asked(const EvqReady *ready);
+extern bool evq_ready_answer(EvqReady *ready);
 extern uint64 evq_ready_taken(EvqReady *ready, int32 flow_no);
 
 #endif /* EVQ_READY_H */

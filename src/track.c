@@ -45,18 +45,22 @@ compare_timers(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 	return at_a < at_b ? 1 : at_a > at_b ? -1 : 0;
 }
 
-/* Highest priority first, then the longest due, then the oldest. */
+/* Which is offered first: -1 = a. Highest priority first, then the longest due, then the oldest. */
+int
+evq_track_compare(const EvqWake *a, const EvqWake *b)
+{
+	if (a->priority != b->priority)
+		return a->priority > b->priority ? -1 : 1;
+	if (a->at != b->at)
+		return a->at < b->at ? -1 : 1;
+	return memcmp(&a->event_id, &b->event_id, sizeof(pg_uuid_t));
+}
+
 static int
 compare_ready(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 {
-	const EvqWake *facts_a = &pairingheap_const_container(EvqTracked, ready_node, a)->facts;
-	const EvqWake *facts_b = &pairingheap_const_container(EvqTracked, ready_node, b)->facts;
-
-	if (facts_a->priority != facts_b->priority)
-		return facts_a->priority > facts_b->priority ? 1 : -1;
-	if (facts_a->at != facts_b->at)
-		return facts_a->at < facts_b->at ? 1 : -1;
-	return memcmp(&facts_b->event_id, &facts_a->event_id, sizeof(pg_uuid_t));
+	return evq_track_compare(&pairingheap_const_container(EvqTracked, ready_node, b)->facts,
+							 &pairingheap_const_container(EvqTracked, ready_node, a)->facts);
 }
 
 static HTAB *
@@ -89,23 +93,26 @@ evq_track_count(const EvqTrack *track)
 	return hash_get_num_entries(track->events);
 }
 
-/* Events that are not on their way. */
-int
-evq_track_count_waiting(const EvqTrack *track)
-{
-	return track->waiting;
-}
-
 /* Is there no memory for one more waiting event of the flow? Each flow has its share, whatever others take. */
 bool
-evq_track_is_full(const EvqTrack *track, int32 flow_no, int max_waiting)
+evq_track_is_full(const EvqTrack *track, const EvqTrackedFlow *flow, int64 max_waiting)
 {
-	const EvqTrackedFlow *flow = hash_search(track->flows, &flow_no, HASH_FIND, NULL);
+	return track->waiting >= max_waiting && flow->count[EVQ_TRACK_WAITING] + flow->count[EVQ_TRACK_READY] >=
+												max_waiting / Max(list_length(track->flow_list), 1);
+}
 
-	if (track->waiting < max_waiting || flow == NULL)
-		return false;
-	return flow->count[EVQ_TRACK_WAITING] + flow->count[EVQ_TRACK_READY] >=
-		   max_waiting / Max(list_length(track->flow_list), 1);
+/* An event of this time is not remembered. */
+void
+evq_track_leave_unread(EvqTrackedFlow *flow, TimestampTz at)
+{
+	flow->unread_from = Min(flow->unread_from, at);
+}
+
+/* May events of the flow that ought to be remembered be in the table alone? */
+bool
+evq_track_is_unread(const EvqTrackedFlow *flow)
+{
+	return flow->unread_from < DT_NOEND;
 }
 
 /* All flows that ever had an event here: a list of EvqTrackedFlow. */
@@ -129,6 +136,7 @@ evq_track_use_flow(EvqTrack *track, int32 flow_no)
 		memset((char *) flow + sizeof(flow->flow_no), 0, sizeof(*flow) - sizeof(flow->flow_no));
 		flow->ready = pairingheap_allocate(compare_ready, NULL);
 		flow->first_live_at = DT_NOBEGIN;
+		flow->unread_from = DT_NOEND;
 		track->flow_list = lappend(track->flow_list, flow);
 		MemoryContextSwitchTo(previous);
 	}
@@ -292,12 +300,31 @@ evq_track_remove(EvqTrack *track, EvqTracked *tracked)
 	hash_search(track->events, &tracked->event_id, HASH_REMOVE, NULL);
 }
 
+/* The remembered events of which it is so, in no order, in the current context. */
+EvqTracked **
+evq_track_collect(const EvqTrack *track, bool (*is_so)(const EvqTracked *), int *count)
+{
+	EvqTracked **found = palloc(evq_track_count(track) * sizeof(EvqTracked *));
+	HASH_SEQ_STATUS all;
+	EvqTracked *tracked;
+
+	*count = 0;
+	hash_seq_init(&all, track->events);
+	while ((tracked = hash_seq_search(&all)) != NULL)
+	{
+		if (is_so(tracked))
+			found[(*count)++] = tracked;
+	}
+	return found;
+}
+
 /* ---------- passes over the table ---------- */
 
-void
+/* Returns the number of the pass that begins. */
+uint32
 evq_track_begin_pass(EvqTrack *track)
 {
-	track->pass++;
+	return ++track->pass;
 }
 
 void

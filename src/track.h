@@ -43,11 +43,20 @@ typedef struct EvqTrackedFlow
 	int32 flow_no; /* hash key */
 	pairingheap *ready;
 	int count[EVQ_TRACK_STATES];
-	int max_dispatched;        /* the limits as last seen; 0 = not seen yet */
-	int max_processing;        /* 0 = none */
-	uint64 taken;              /* by workers, out of what is on offer */
-	TimestampTz taken_at;      /* when that was last seen to grow */
-	bool tell_ready;           /* events were put on offer: listeners are to be told */
+	int max_dispatched;   /* the limits as last seen; 0 = not seen yet */
+	int max_processing;   /* 0 = none */
+	uint64 taken;         /* by workers, out of what is on offer */
+	TimestampTz taken_at; /* when that was last seen to grow */
+	bool tell_ready;      /* events were put on offer: listeners are to be told */
+
+	/* From this time on, events may be in the table alone, for want of memory; infinity = from none. */
+	TimestampTz unread_from;
+	bool is_reading_on; /* ... and are being read, now that there is memory */
+
+	/* reading it */
+	uint32 entered_in_pass;    /* the last one that came to the flow */
+	uint32 done_in_pass;       /* ... and had all of it */
+	TimestampTz pass_from;     /* where that goes on */
 	TimestampTz first_live_at; /* the earliest scheduled event that the last pass met, less a margin */
 	TimestampTz due_since; /* of the longest waiting event that this pass met; infinity = none, as the next */
 	TimestampTz permit_since; /* ... of the oldest permit */
@@ -57,10 +66,11 @@ typedef struct EvqTrack EvqTrack;
 
 extern EvqTrack *evq_track_create(MemoryContext parent);
 extern long evq_track_count(const EvqTrack *track);
-extern int evq_track_count_waiting(const EvqTrack *track);
-extern bool evq_track_is_full(const EvqTrack *track, int32 flow_no, int max_waiting);
+extern bool evq_track_is_full(const EvqTrack *track, const EvqTrackedFlow *flow, int64 max_waiting);
 extern List *evq_track_flows(const EvqTrack *track);
 extern EvqTrackedFlow *evq_track_use_flow(EvqTrack *track, int32 flow_no);
+extern void evq_track_leave_unread(EvqTrackedFlow *flow, TimestampTz at);
+extern bool evq_track_is_unread(const EvqTrackedFlow *flow);
 
 extern EvqTracked *evq_track_find(EvqTrack *track, const pg_uuid_t *event_id);
 extern EvqTracked *evq_track_put(EvqTrack *track, const EvqWake *facts, TimestampTz now);
@@ -68,7 +78,10 @@ extern void evq_track_set(EvqTrack *track, EvqTracked *tracked, EvqTrackState st
 extern void evq_track_set_flow_id(EvqTrack *track, EvqTracked *tracked, const char *flow_id);
 extern void evq_track_remove(EvqTrack *track, EvqTracked *tracked);
 
-extern void evq_track_begin_pass(EvqTrack *track);
+extern int evq_track_compare(const EvqWake *a, const EvqWake *b);
+extern EvqTracked **evq_track_collect(const EvqTrack *track, bool (*is_so)(const EvqTracked *), int *count);
+
+extern uint32 evq_track_begin_pass(EvqTrack *track);
 extern void evq_track_mark_seen(const EvqTrack *track, EvqTracked *tracked);
 extern void evq_track_look_at_unseen(EvqTrack *track, TimestampTz now);
 

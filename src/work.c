@@ -131,7 +131,7 @@ acquire_offered(FunctionCallInfo fcinfo, EvqStore *store, EvqPlace *place, const
 		{
 			/* There may be room again for what had none. */
 			if (evq_ready_ask_for_missing(place->ready))
-				evq_shmem_look_now();
+				evq_shmem_wake_dispatcher(place);
 			break;
 		}
 		for (int i = 0; i < popped; i++)

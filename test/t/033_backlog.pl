@@ -1,0 +1,78 @@
+# A backlog of which the dispatcher remembers the beginning only: it reads on from there, in order, and what is urgent or
+# of another flow does not wait for its end.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Evq::Test;
+use Test::More;
+
+# The sweep is so rare that nothing here is its work.
+my $node = make_server('main', "evq.max_tracked = 100\nevq.poll_interval = '1h'");
+make_database($node, 'db');
+my $session = session($node, 'db');
+
+sub run { return $session->query_safe($_[0]) }
+
+# Acquires and finishes up to so many events of a flow; their flow_ids in the order of acquisition.
+sub work
+{
+	my ($flow, $count) = @_;
+
+	return split /\n/, run("SELECT flow_id FROM evq_acquire_next('$flow', $count) a, evq_succeed(a.event_id, a.permit)");
+}
+
+# Publishes so many events of a type, each scheduled a moment after the one before, numbered from 1 on.
+sub publish_line
+{
+	my ($event_type, $count) = @_;
+
+	run(qq{DO \$\$ BEGIN
+		FOR i IN 1 .. $count LOOP PERFORM evq_publish('$event_type', NULL, i::text); COMMIT; END LOOP;
+	END \$\$});
+}
+
+run(q{SELECT evq_configure_flow(flow, delivery => delivery, max_dispatched => 10)
+		FROM (VALUES ('PULL', 'pull'), ('PUSH', 'push'), ('OTHER', 'pull')) f (flow, delivery);
+	SELECT evq_configure(lower(flow), flow, attempt_delays => '{0}') FROM unnest('{PULL, PUSH, OTHER}'::text[]) flow});
+
+for my $flow (qw(PULL PUSH))
+{
+	my @done;
+
+	publish_line(lc $flow, 2000);
+	ok(poll_until("$flow is done", sub { push @done, work($flow, 10) for 1 .. 50; @done >= 2000 }), "$flow: a backlog is read to its end");
+	is(run("SELECT count(*) FROM evq.event"), 0, '... and nothing is left');
+	is_deeply(\@done, [ 1 .. 2000 ], '... in its order');
+}
+
+# Told while the memory is full, and in a transaction of which the dispatcher hears only that it should look.
+for my $told ('evq.max_pending_per_transaction = 10000', 'evq.max_pending_per_transaction = 0')
+{
+	my @done;
+
+	publish_line('pull', 2000);
+	poll_until('a part', sub { push @done, work('PULL', 10) for 1 .. 10; @done >= 300 });
+	run("SET $told");
+	run(q{SELECT evq_publish('pull', NULL, 'urgent', priority => 1::smallint), evq_publish('other', NULL, 'other')});
+	run('RESET evq.max_pending_per_transaction');
+	my $other_after;
+	ok(poll_until('the end', sub {
+		for (1 .. 50)
+		{
+			push @done, work('PULL', 10);
+			$other_after //= @done if work('OTHER', 1);
+		}
+		@done >= 2001;
+	}), "$told: a backlog is read to its end, although more is published");
+	my ($urgent_after) = grep { $done[$_] eq 'urgent' } 0 .. $#done;
+	cmp_ok($urgent_after, '<', 1000, '... the urgent event overtakes it');
+	cmp_ok($other_after, '<', 1000, '... and so does another flow');
+	is_deeply([ grep { $_ ne 'urgent' } @done ], [ 1 .. 2000 ], '... which stays in order');
+}
+
+end_session($session);
+$node->stop;
+done_testing();
