@@ -129,6 +129,15 @@ evq_counters_set_phase(EvqCounters *counters, EvqCountersPhase phase)
 	pg_atomic_exchange_u32(&counters->phase, (uint32) phase);
 }
 
+/* They can be read from now on, unless they were put away meanwhile. */
+void
+evq_counters_open(EvqCounters *counters)
+{
+	uint32 expected = EVQ_COUNTERS_UNCHECKED;
+
+	(void) pg_atomic_compare_exchange_u32(&counters->phase, &expected, EVQ_COUNTERS_OPEN);
+}
+
 void
 evq_counters_want_recount(EvqCounters *counters, bool wanted)
 {

@@ -45,11 +45,12 @@
 /* In a back-off, requests are looked at this often even if no latch is set for them. */
 #define LONGEST_WAIT_MS 1000
 
-/* How often to look for a moment when the live events can be counted. */
-#define RECOUNT_RETRY_MS 250
+/* The housekeeper is not started more often than this to count the live events. */
+#define HOUSE_RETRY USECS_PER_SEC
 
 static EvqPlace *place;
-static int64 house_due_at;                     /* by the clock that nobody turns back */
+static int64 house_due_at; /* by the clock that nobody turns back, as the next */
+static int64 house_started_at;
 static volatile sig_atomic_t is_interruptible; /* what runs can be canceled: its error is caught */
 
 /* Describes the worker for the launcher to register. */
@@ -327,50 +328,45 @@ sleep_until_due(EvqEngine *engine)
 	pg_atomic_write_u64(&place->sleeping_until, (uint64) next_at);
 	timeout = Min(timeout, evq_poll_interval);
 	if (evq_recount_is_wanted(place))
-		timeout = Min(timeout, RECOUNT_RETRY_MS);
+		timeout = Min(timeout, HOUSE_RETRY / 1000);
 	if (evq_ring_is_empty(place->ring))
 		wait_ms(timeout);
 	pg_atomic_write_u64(&place->sleeping_until, (uint64) DT_NOEND);
 }
 
-/* Takes the counters back and puts them right, where that is to be done and can be. */
+/* Takes the counters back, where that is to be done. */
 static void
-look_after_counters(void)
+take_counters_back(void)
 {
-	if (!evq_recount_is_due(place))
+	if (!evq_recount_is_take_back_due(place))
 		return;
 	PG_TRY();
 	{
-		bool taken;
-
 		set_interruptible(true);
-		evq_background_begin("evq recount");
-		taken = evq_recount_take_back(place);
+		evq_background_begin("evq counters");
+		evq_recount_take_back();
 		evq_background_end();
-		if (taken)
-			evq_recount_taken_back(place);
-		evq_background_begin("evq recount");
-		evq_recount_run(place);
-		evq_background_end();
+		evq_recount_taken_back(place);
 	}
 	PG_CATCH();
 	{
 		recover(false);
-		evq_recount_put_off();
+		evq_recount_put_off(place);
 	}
 	PG_END_TRY();
 	set_interruptible(false);
 }
 
-/* Starts the housekeeper at once, and then again and again. */
+/* Starts the housekeeper at once, then again and again, and when the live events are to be counted. */
 static void
 look_after_house(void)
 {
 	int64 now = evq_clock_monotonic();
 
 	house_due_at = Min(house_due_at, now + (int64) evq_housekeeping_interval * 1000);
-	if (now < house_due_at)
+	if (now < house_due_at && (!evq_recount_is_due(place) || now < house_started_at + HOUSE_RETRY))
 		return;
+	house_started_at = now;
 	house_due_at = now + (int64) evq_housekeeping_interval * 1000;
 	evq_housekeeper_start(MyDatabaseId, place - evq_shared->places);
 }
@@ -393,7 +389,7 @@ run(void)
 		guide_sessions(engine);
 		if (!evq_engine_is_due(engine, evq_clock_now()))
 		{
-			look_after_counters();
+			take_counters_back();
 			look_after_house();
 			sleep_until_due(engine);
 			continue;
@@ -430,7 +426,7 @@ run(void)
 		if (done)
 		{
 			count_turn(&turn);
-			look_after_counters();
+			take_counters_back();
 			look_after_house();
 		}
 		else

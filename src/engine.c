@@ -416,7 +416,7 @@ offer_ready(Work *work, EvqTracked *tracked, const EvqFlow *flow)
 		return false;
 	/* One wake-up when work comes, and again when nobody came for it. */
 	if (flow->pull && (was_empty || tracked->offered_before))
-		evq_track_use_flow(engine->live->track, flow->flow_no)->tell_ready = true;
+		tracked->flow->tell_ready = true;
 	tracked->offered_before = true;
 	evq_track_set(engine->live->track, tracked, EVQ_TRACK_OFFERED,
 				  Min(evq_retry_add(work->now, flow->pull ? flow->dispatch_timeout : DRAIN_TIMEOUT),
@@ -478,7 +478,7 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 	}
 	evq_track_set(engine->live->track, tracked, EVQ_TRACK_DISPATCHED, event.state_due_at);
 	if (flow->pull && evq_live_keeps_offer(engine->live))
-		evq_track_use_flow(engine->live->track, flow->flow_no)->tell_ready = true;
+		tracked->flow->tell_ready = true;
 	else if (work->notify)
 		add_message(work, flow->channel, evq_message_dispatched(work->store, &event, work->now));
 	work->turn->dispatched++;

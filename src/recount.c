@@ -30,23 +30,14 @@
 #include "tables.h"
 #include "transition.h"
 
-/* How long to wait for a moment when no transaction is at work, before counting all the same. */
-#define PATIENCE (10 * USECS_PER_SEC)
-
 /* Recounts take at most this part of the time. */
 #define TIME_SHARE 100
 
-/* After an error. */
+/* After one that could not be done. */
 #define PUT_OFF USECS_PER_MINUTE
 
 static EvqReading *taken; /* in TopMemoryContext */
 static int taken_count;
-
-/* by the monotonic clock */
-static int64 wanted_since; /* 0 = it is not */
-static int64 next_at;
-
-static bool counted_roughly; /* while something was changed: to be done again */
 
 /* ---------- the tables ---------- */
 
@@ -144,6 +135,52 @@ count_live(EvqLiveCount **counts)
 
 /* ---------- when, and how ---------- */
 
+static void
+put_off(EvqPlace *place, int64 pause)
+{
+	pg_atomic_write_u64(&place->recount_at, evq_clock_monotonic() + pause);
+}
+
+static bool
+is_put_off(EvqPlace *place)
+{
+	return evq_clock_monotonic() < (int64) pg_atomic_read_u64(&place->recount_at);
+}
+
+/* Is there anything left to do about the counters? */
+bool
+evq_recount_is_wanted(EvqPlace *place)
+{
+	return evq_counters_phase(place->counters) != EVQ_COUNTERS_OPEN ||
+		   evq_counters_is_recount_wanted(place->counters);
+}
+
+/* Are those that were put away to be taken back now? */
+bool
+evq_recount_is_take_back_due(EvqPlace *place)
+{
+	EvqCountersPhase phase = evq_counters_phase(place->counters);
+
+	return (phase == EVQ_COUNTERS_NEW || phase == EVQ_COUNTERS_PUT_AWAY) && !is_put_off(place);
+}
+
+/* Are the live events to be counted now? */
+bool
+evq_recount_is_due(EvqPlace *place)
+{
+	EvqCountersPhase phase = evq_counters_phase(place->counters);
+
+	return evq_recount_is_wanted(place) && (phase == EVQ_COUNTERS_OPEN || phase == EVQ_COUNTERS_UNCHECKED) &&
+		   !is_put_off(place);
+}
+
+/* Something failed, or could not be done: not again at once. */
+void
+evq_recount_put_off(EvqPlace *place)
+{
+	put_off(place, PUT_OFF);
+}
+
 /* Is there no transaction that has changed events and may yet be counted? announcing: as it was then. */
 static bool
 is_quiet(EvqPlace *place, uint64 *announcing)
@@ -155,58 +192,26 @@ is_quiet(EvqPlace *place, uint64 *announcing)
 	return *announcing == announced;
 }
 
-/* Is there anything left to do about the counters? */
+/* Is it a good moment to count the live events? */
 bool
-evq_recount_is_wanted(EvqPlace *place)
+evq_recount_is_quiet(EvqPlace *place)
 {
-	return evq_counters_phase(place->counters) != EVQ_COUNTERS_OPEN ||
-		   evq_counters_is_recount_wanted(place->counters);
-}
-
-/* ... and can it be done now? */
-bool
-evq_recount_is_due(EvqPlace *place)
-{
-	EvqCountersPhase phase = evq_counters_phase(place->counters);
-	int64 now = evq_clock_monotonic();
 	uint64 announcing;
 
-	if (!evq_recount_is_wanted(place))
-	{
-		wanted_since = 0;
-		return false;
-	}
-	if (wanted_since == 0)
-		wanted_since = now;
-	if (now < next_at)
-		return false;
-	if (phase == EVQ_COUNTERS_NEW || phase == EVQ_COUNTERS_PUT_AWAY)
-		return true;
-	return is_quiet(place, &announcing) || (!counted_roughly && now - wanted_since >= PATIENCE);
+	return is_quiet(place, &announcing);
 }
 
-/* It failed: not again at once. */
+/* Takes out of the table what was put away. */
 void
-evq_recount_put_off(void)
+evq_recount_take_back(void)
 {
-	next_at = evq_clock_monotonic() + PUT_OFF;
-}
+	MemoryContext previous = MemoryContextSwitchTo(TopMemoryContext);
 
-/* Takes out of the table what was put away; false = nothing of the kind is to be done. */
-bool
-evq_recount_take_back(EvqPlace *place)
-{
-	EvqCountersPhase phase = evq_counters_phase(place->counters);
-	MemoryContext previous;
-
-	if (phase != EVQ_COUNTERS_NEW && phase != EVQ_COUNTERS_PUT_AWAY)
-		return false;
-	previous = MemoryContextSwitchTo(TopMemoryContext);
 	taken_count = take_counters(&taken);
 	MemoryContextSwitchTo(previous);
-	return true;
 }
 
+/* ... and counts on from there, now that this has committed. */
 void
 evq_recount_taken_back(EvqPlace *place)
 {
@@ -218,6 +223,8 @@ evq_recount_taken_back(EvqPlace *place)
 	pfree(taken);
 	taken_count = 0;
 	evq_counters_set_phase(place->counters, EVQ_COUNTERS_UNCHECKED);
+	place->counted_roughly = false;
+	put_off(place, 0);
 }
 
 /*
@@ -225,7 +232,8 @@ evq_recount_taken_back(EvqPlace *place)
  *
  * Transactions count what they did before they say, in "announced", that they
  * are over. So while none is at work between two looks at "announcing", the
- * counters and a snapshot taken there tell of the same transactions.
+ * counters and a snapshot taken there tell of the same transactions. Otherwise
+ * the count is a rough one, made once, and to be made again.
  */
 void
 evq_recount_run(EvqPlace *place)
@@ -245,14 +253,16 @@ evq_recount_run(EvqPlace *place)
 	pg_memory_barrier();
 	quiet = quiet && pg_atomic_read_u64(&place->announcing) == announcing;
 
-	if (quiet || (!counted_roughly && began_at - wanted_since >= PATIENCE))
+	if (quiet || !place->counted_roughly)
 	{
 		count = count_live(&found);
 		evq_counters_correct_live(place->counters, copy, found, count);
-		evq_counters_set_phase(place->counters, EVQ_COUNTERS_OPEN);
-		counted_roughly = !quiet;
-		next_at = evq_clock_monotonic() + TIME_SHARE * (evq_clock_monotonic() - began_at);
+		evq_counters_open(place->counters);
+		place->counted_roughly = !quiet;
+		put_off(place, TIME_SHARE * (evq_clock_monotonic() - began_at));
 	}
+	else
+		put_off(place, PUT_OFF);
 	if (!quiet)
 		evq_counters_want_recount(place->counters, true);
 	PopActiveSnapshot();

@@ -8,13 +8,15 @@
 #include "shmem.h"
 
 extern bool evq_recount_is_wanted(EvqPlace *place);
+extern bool evq_recount_is_take_back_due(EvqPlace *place);
 extern bool evq_recount_is_due(EvqPlace *place);
-extern void evq_recount_put_off(void);
+extern bool evq_recount_is_quiet(EvqPlace *place);
+extern void evq_recount_put_off(EvqPlace *place);
 
-/* In a transaction each; the first one's answer: call evq_recount_taken_back() when it has committed. */
-extern bool evq_recount_take_back(EvqPlace *place);
-extern void evq_recount_run(EvqPlace *place);
+/* In a transaction each; the first is followed by evq_recount_taken_back() when it has committed. */
+extern void evq_recount_take_back(void);
 extern void evq_recount_put_away(EvqPlace *place);
+extern void evq_recount_run(EvqPlace *place);
 
 /* Outside of a transaction. */
 extern void evq_recount_taken_back(EvqPlace *place);

@@ -81,6 +81,7 @@ startup(void)
 			pg_atomic_init_u64(&place->full_flows, 0);
 			pg_atomic_init_u64(&place->direct_flows, 0);
 			pg_atomic_init_u64(&place->sleeping_until, 0);
+			pg_atomic_init_u64(&place->recount_at, 0);
 			pg_atomic_init_u64(&place->watched_until, 0);
 			place->ring = (EvqRing *) next;
 			next += MAXALIGN(evq_ring_bytes(evq_ring_size));
@@ -153,6 +154,8 @@ evq_shmem_find_or_make(Oid database)
 		pg_atomic_write_u32(&place->wants_changes, 0);
 		pg_atomic_write_u64(&place->full_flows, 0);
 		pg_atomic_write_u64(&place->direct_flows, 0);
+		place->counted_roughly = false;
+		pg_atomic_write_u64(&place->recount_at, 0);
 		pg_atomic_write_u64(&place->watched_until, 0);
 		evq_ring_clear(place->ring);
 		evq_ready_clear(place->ready);

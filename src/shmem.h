@@ -38,6 +38,7 @@ typedef struct EvqPlace
 	int pid;                /* lock; 0 = no dispatcher */
 	Latch *latch;           /* lock; the dispatcher's, NULL = none */
 	int housekeeper_pid;    /* lock; 0 = none */
+	bool counted_roughly;   /* see evq_recount_run(); who may run it may write this */
 	TimestampTz started_at; /* lock */
 	TimestampTz restart_at; /* launcher only */
 	int failures;           /* launcher only; starts in a row that did not last */
@@ -66,6 +67,7 @@ typedef struct EvqPlace
 
 	pg_atomic_uint64
 		direct_flows; /* EVQ_FLOW_CLASS() of pull flows whose new events sessions offer themselves */
+	pg_atomic_uint64 recount_at;    /* by the monotonic clock; the live events are not counted before */
 	pg_atomic_uint64 watched_until; /* TimestampTz; until then state changes are told on a channel */
 
 	EvqRing *ring;

@@ -213,7 +213,7 @@ is_waiting(EvqTrackState state)
 static void
 detach(EvqTrack *track, EvqTracked *tracked)
 {
-	EvqTrackedFlow *flow = evq_track_use_flow(track, tracked->facts.flow_no);
+	EvqTrackedFlow *flow = tracked->flow;
 
 	pairingheap_remove(track->timers, &tracked->timer_node);
 	if (tracked->state == EVQ_TRACK_READY)
@@ -226,7 +226,7 @@ detach(EvqTrack *track, EvqTracked *tracked)
 static void
 attach(EvqTrack *track, EvqTracked *tracked, EvqTrackState state, TimestampTz timer_at)
 {
-	EvqTrackedFlow *flow = evq_track_use_flow(track, tracked->facts.flow_no);
+	EvqTrackedFlow *flow = tracked->flow;
 
 	tracked->state = state;
 	tracked->timer_at = timer_at;
@@ -270,6 +270,8 @@ evq_track_put(EvqTrack *track, const EvqWake *facts, TimestampTz now)
 		tracked->flow_id = NULL;
 		tracked->offered_before = false;
 	}
+	if (!found || tracked->flow->flow_no != facts->flow_no)
+		tracked->flow = evq_track_use_flow(track, facts->flow_no);
 	tracked->put_offs = 0;
 	tracked->seen_in_pass = track->pass;
 	tracked->facts = *facts;

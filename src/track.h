@@ -29,6 +29,7 @@ typedef struct EvqTracked
 	pg_uuid_t event_id; /* hash key */
 	EvqTrackState state;
 	EvqWake facts;
+	struct EvqTrackedFlow *flow;
 	TimestampTz timer_at; /* when to look at it again */
 	pairingheap_node timer_node;
 	pairingheap_node ready_node;

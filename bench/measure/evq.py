@@ -27,6 +27,7 @@ class Evq(Contestant):
 
     def settle(self):
         super().settle()
+        database.wait_until("SELECT count(*) > 0 FROM evq.counters()", "the live events were not counted")
         before, now = None, -1
         while before != now:        # the dispatcher is at rest
             time.sleep(0.2)

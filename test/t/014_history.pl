@@ -25,6 +25,7 @@ sub finish
 	my $offset = -86400 * $days;
 
 	return run(qq{
+		SET evq.debug_lose_wakeups = on;
 		SET evq.debug_clock_offset = $offset;
 		SELECT evq_publish('$type', NULL, '$type $days', '{"text": "$large"}', idempotency_key => '$type $days') AS id \\gset
 		SELECT permit FROM evq_acquire(:'id') \\gset
