@@ -73,8 +73,8 @@ evq_guc_init(void)
 	DefineCustomIntVariable(
 		"evq.max_tracked",
 		"Waiting events that a dispatcher remembers; the others it reads from the tables when their turn comes.",
-		"Each takes about 200 bytes of its memory.", &evq_max_tracked, 100000, 100, 100000000, PGC_SIGHUP, 0,
-		NULL, NULL, NULL);
+		"Each takes about 200 bytes of its memory. As many again may be of a priority above 0.",
+		&evq_max_tracked, 100000, 100, 100000000, PGC_SIGHUP, 0, NULL, NULL, NULL);
 
 	DefineCustomIntVariable(
 		"evq.housekeeping_interval",
