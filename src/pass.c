@@ -4,8 +4,11 @@
  *
  * A pass goes over the due index of each flow, a bounded number of rows in a
  * turn, the flows taking turns: so a long backlog in one does not hide what is
- * in the others. While there is work to offer, passes leave most of the time to
- * it.
+ * in the others. It is made in two tours. The near one reads what ought to be
+ * remembered, and is repeated while there is work that nobody may tell of. The
+ * far one reads the rest, where something on its way, or urgent, may have gone
+ * unnoticed; once in a while is enough. While there is work to offer, both
+ * leave most of the time to it.
  *
  * Of a long backlog only the beginning is remembered. As that is worked off,
  * reading on brings the next part, from where the last one ended: so each row
@@ -23,35 +26,53 @@
 #include "pass.h"
 
 /*
- * Rows that a pass reads in one turn; more only where they are scheduled for
+ * Rows that a tour reads in one turn; more only where they are scheduled for
  * the same instant. Few while there is work to offer, once all was seen.
  */
-#define PASS_BATCH 20000
-#define PASS_BATCH_BESIDE_WORK 500
+#define TOUR_BATCH 20000
+#define TOUR_BATCH_BESIDE_WORK 500
 
-/* Beside work, a pass rests so many times as long as it took. */
+/* Beside work, they rest so many times as long as they took. */
 #define REST_BESIDE_WORK 9
+
+/*
+ * Of one flow, a near tour reads so many times as many rows as can be
+ * remembered, and those of the last moments: it is not to be held up by millions
+ * that cannot go, say because their event type is suspended.
+ */
+#define NEAR_ROWS_SHARE 2
 
 /* Reading on brings so many times more in a turn than can be dispatched in it. */
 #define READ_AHEAD 2
 
 /*
- * A pass goes back at least so far before the last one: transactions that
- * commit late bring earlier events. A complete one is made once in a while.
+ * A near tour goes back at least so far before the last one: transactions that
+ * commit late bring earlier events. Once in a while one begins at the very
+ * beginning, and is followed by a far one.
  */
-#define PASS_MARGIN (10 * USECS_PER_SEC)
-#define COMPLETE_PASS_AFTER USECS_PER_MINUTE
+#define TOUR_MARGIN (10 * USECS_PER_SEC)
+#define COMPLETE_AFTER USECS_PER_MINUTE
+
+typedef struct Tour
+{
+	bool under_way;
+	uint32 number;
+	uint32 first_flow; /* where its next turn begins */
+} Tour;
 
 struct EvqPass
 {
 	EvqLive *live;
-	bool under_way;
-	bool is_complete;       /* the present one reads all, not what ought to be remembered only */
-	uint32 number;          /* of the present one */
-	uint32 first_flow;      /* where its next turn begins */
+	Tour near;
+	Tour far;
+	bool is_complete;       /* the near tour began at the beginning, and a far one follows */
+	bool far_wanted;        /* ... when that is over, and the last far one too */
 	int64 rests_until;      /* by the monotonic clock, as the next */
-	int64 last_at;          /* when one ended */
-	int64 last_complete_at; /* ... one that read all */
+	int64 last_near_at;     /* when one began */
+	int64 last_near_took;   /* what it took, its rests included */
+	int64 last_complete_at; /* when a far one ended */
+	uint32 complete_pass;   /* see evq_track_begin_pass(): the last one that began at the beginning */
+	uint32 last_pass;       /* ... the last one */
 	uint64 announcing_seen;
 };
 
@@ -64,11 +85,23 @@ evq_pass_create(EvqLive *live)
 	return pass;
 }
 
+static bool
+is_near_due(const EvqPass *pass)
+{
+	return pass->near.under_way || pass->live->pass_wanted;
+}
+
+static bool
+is_far_due(const EvqPass *pass)
+{
+	return pass->far.under_way || pass->far_wanted;
+}
+
 /* Has a pass begun that needs further turns? */
 bool
 evq_pass_is_under_way(const EvqPass *pass)
 {
-	return pass->under_way;
+	return pass->near.under_way || is_far_due(pass);
 }
 
 /* ---------- reading a flow ---------- */
@@ -177,7 +210,7 @@ read_on(EvqPass *pass, EvqStore *store, TimestampTz now)
 	foreach(cell, evq_track_flows(live->track))
 	{
 		EvqTrackedFlow *flow = lfirst(cell);
-		int rows = Max(READ_AHEAD * evq_dispatch_batch, PASS_BATCH_BESIDE_WORK);
+		int rows = Max(READ_AHEAD * evq_dispatch_batch, TOUR_BATCH_BESIDE_WORK);
 		TimestampTz from = flow->unread_from;
 
 		flow->is_reading_on = wants_reading_on(pass, flow);
@@ -215,17 +248,18 @@ watch_prepared_transactions(EvqPlace *place)
 }
 
 static void
-begin_pass(EvqPass *pass)
+begin_near(EvqPass *pass)
 {
 	EvqLive *live = pass->live;
 	EvqPlace *place = live->place;
+	int64 now = evq_clock_monotonic();
 
 	pass->is_complete = live->complete_wanted ||
-						evq_clock_monotonic() - pass->last_complete_at >= COMPLETE_PASS_AFTER;
+						(!is_far_due(pass) && now - pass->last_complete_at >= COMPLETE_AFTER);
+	pass->last_near_at = now;
 	live->pass_wanted = live->complete_wanted = false;
 	live->parked_anew = false;
 	live->future_anew = DT_NOEND;
-	pass->under_way = true;
 	if (place != NULL)
 	{
 		/* While a transaction has yet to announce something, this pass is not the last one. */
@@ -236,82 +270,140 @@ begin_pass(EvqPass *pass)
 			pass->announcing_seen = PG_UINT64_MAX;
 	}
 	watch_prepared_transactions(place);
-	pass->number = evq_track_begin_pass(live->track);
-}
-
-static void
-end_pass(EvqPass *pass, TimestampTz now)
-{
-	EvqLive *live = pass->live;
-
-	pass->under_way = false;
-	pass->last_at = evq_clock_monotonic();
-	if (pass->is_complete)
-	{
-		pass->last_complete_at = pass->last_at;
-		live->all_seen = true;
-	}
-	live->parked = live->parked_anew;
-	live->future_at = live->future_anew;
-	evq_track_look_at_unseen(live->track, now);
+	pass->last_pass = evq_track_begin_pass(live->track);
+	if (pass->is_complete && !is_far_due(pass))
+		pass->complete_pass = pass->last_pass;
 }
 
 /*
- * The pass comes to a flow. Finished events leave dead index entries behind,
- * all of them early ones; only a complete pass goes over those again.
+ * Finished events leave dead index entries behind, all of them early ones; only
+ * a complete pass goes over those again.
  */
 static void
-enter_flow(EvqPass *pass, EvqTrackedFlow *flow, TimestampTz now)
+enter_near(EvqPass *pass, EvqTrackedFlow *flow, TimestampTz now)
 {
-	flow->entered_in_pass = pass->number;
-	flow->pass_from = pass->is_complete ? DT_NOBEGIN : Min(flow->first_live_at, flow->unread_from);
-	flow->first_live_at = now - PASS_MARGIN;
+	flow->near.from = pass->is_complete ? DT_NOBEGIN : Min(flow->first_live_at, flow->unread_from);
+	flow->left_out_from = DT_NOEND;
+	flow->first_live_at = now - TOUR_MARGIN;
 	flow->due_since = flow->permit_since = DT_NOEND;
 }
 
 static void
-leave_flow(EvqPass *pass, EvqTrackedFlow *flow)
+leave_near(EvqPass *pass, EvqTrackedFlow *flow)
 {
 	EvqPlace *place = pass->live->place;
 
-	flow->done_in_pass = pass->number;
+	flow->far_from = flow->left_out_from;
 	if (place != NULL)
 		evq_counters_set_oldest(place->counters, flow->flow_no, flow->due_since, flow->permit_since);
 }
 
-/* Goes on with the pass, a bounded number of rows. */
 static void
-go_on(EvqPass *pass, EvqStore *store, TimestampTz now)
+end_near(EvqPass *pass, TimestampTz now)
 {
 	EvqLive *live = pass->live;
+
+	pass->last_near_took = evq_clock_monotonic() - pass->last_near_at;
+	pass->far_wanted |= pass->is_complete;
+	live->parked = live->parked_anew;
+	live->future_at = live->future_anew;
+	evq_track_look_at_unseen(live->track, pass->last_pass, false, now);
+}
+
+static void
+end_far(EvqPass *pass, TimestampTz now)
+{
+	pass->last_complete_at = evq_clock_monotonic();
+	pass->live->all_seen = true;
+	evq_track_look_at_unseen(pass->live->track, pass->complete_pass, true, now);
+}
+
+/* The near tour has read much of the flow: it leaves out what comes before the last moments. */
+static void
+leave_out(EvqTrackedFlow *flow, TimestampTz now)
+{
+	if (flow->near.rows < NEAR_ROWS_SHARE * (int64) evq_max_tracked || flow->near.from >= now - TOUR_MARGIN)
+		return;
+	flow->left_out_from = flow->near.from;
+	flow->near.from = now - TOUR_MARGIN;
+}
+
+/* Enters the flow, if this is the tour's first turn there, and reads some of its rows; true = it has had all of it. */
+static bool
+visit(EvqPass *pass, Tour *tour, EvqTrackedFlow *flow, EvqStore *store, int *rows, TimestampTz now)
+{
+	bool is_near = tour == &pass->near;
+	EvqTrackedTour *here = is_near ? &flow->near : &flow->far;
+	int before = *rows;
+
+	if (here->entered != tour->number)
+	{
+		here->entered = tour->number;
+		here->rows = 0;
+		if (is_near)
+			enter_near(pass, flow, now);
+		else
+			here->from = Min(flow->unread_from, flow->far_from);
+	}
+	if (read_flow(pass->live, store, flow, &here->from, rows, is_near ? UNTIL_UNREAD : ALL, now))
+	{
+		here->done = tour->number;
+		if (is_near)
+			leave_near(pass, flow);
+		return true;
+	}
+	here->rows += before - *rows;
+	if (is_near)
+		leave_out(flow, now);
+	return false;
+}
+
+/* Goes on with a tour, a bounded number of rows; true = it has been everywhere. */
+static bool
+go_on(EvqPass *pass, Tour *tour, EvqStore *store, TimestampTz now)
+{
 	int flow_count;
 	const EvqFlow *flows = evq_config_flows(&flow_count);
-	int rows = is_beside_work(pass) ? PASS_BATCH_BESIDE_WORK : PASS_BATCH;
+	int rows = is_beside_work(pass) ? TOUR_BATCH_BESIDE_WORK : TOUR_BATCH;
 	bool is_over = true;
 
 	for (int i = 0; i < flow_count; i++)
 	{
-		EvqTrackedFlow *flow = evq_track_use_flow(live->track,
-												  flows[(pass->first_flow + i) % flow_count].flow_no);
+		int32 flow_no = flows[(tour->first_flow + i) % flow_count].flow_no;
+		EvqTrackedFlow *flow = evq_track_use_flow(pass->live->track, flow_no);
 
-		if (flow->done_in_pass == pass->number)
+		if ((tour == &pass->near ? flow->near : flow->far).done == tour->number)
 			continue;
-		if (rows <= 0)
-		{
-			is_over = false;
-			break;
-		}
-		if (flow->entered_in_pass != pass->number)
-			enter_flow(pass, flow, now);
-		if (read_flow(live, store, flow, &flow->pass_from, &rows, pass->is_complete ? ALL : UNTIL_UNREAD,
-					  now))
-			leave_flow(pass, flow);
-		else
-			is_over = false;
+		is_over &= rows > 0 && visit(pass, tour, flow, store, &rows, now);
 	}
-	pass->first_flow++;
-	if (is_over)
-		end_pass(pass, now);
+	tour->first_flow++;
+	return is_over;
+}
+
+static void
+run_near(EvqPass *pass, EvqStore *store, TimestampTz now)
+{
+	if (!pass->near.under_way)
+	{
+		begin_near(pass);
+		pass->near.number++;
+	}
+	pass->near.under_way = !go_on(pass, &pass->near, store, now);
+	if (!pass->near.under_way)
+		end_near(pass, now);
+}
+
+static void
+run_far(EvqPass *pass, EvqStore *store, TimestampTz now)
+{
+	if (!pass->far.under_way)
+	{
+		pass->far_wanted = false;
+		pass->far.number++;
+	}
+	pass->far.under_way = !go_on(pass, &pass->far, store, now);
+	if (!pass->far.under_way)
+		end_far(pass, now);
 }
 
 static bool
@@ -324,20 +416,21 @@ is_resting(const EvqPass *pass)
 void
 evq_pass_run(EvqPass *pass, EvqStore *store, TimestampTz now)
 {
-	EvqLive *live = pass->live;
+	EvqPlace *place = pass->live->place;
 	int64 began_at = evq_clock_monotonic();
 	int64 took;
 
 	read_on(pass, store, now);
-	if (is_resting(pass) || (!pass->under_way && !live->pass_wanted))
+	if (is_resting(pass) || (!is_near_due(pass) && !is_far_due(pass)))
 		return;
-	if (!pass->under_way)
-		begin_pass(pass);
-	go_on(pass, store, now);
+	if (is_near_due(pass))
+		run_near(pass, store, now);
+	if (is_far_due(pass))
+		run_far(pass, store, now);
 	took = evq_clock_monotonic() - began_at;
 	pass->rests_until = began_at + (1 + REST_BESIDE_WORK) * took;
-	if (live->place != NULL)
-		evq_counters_add_sweep(live->place->counters, took);
+	if (place != NULL)
+		evq_counters_add_sweep(place->counters, took);
 }
 
 /* ---------- when ---------- */
@@ -356,11 +449,13 @@ must_poll(const EvqPass *pass)
 		   pg_atomic_read_u64(&place->announcing) != pass->announcing_seen;
 }
 
-/* Microseconds until a pass is made whatever was told. */
+/* Microseconds until a near tour is made whatever was told. At most half of the time is spent on them. */
 static int64
 time_to_poll(const EvqPass *pass)
 {
-	return Max(pass->last_at + (int64) evq_poll_interval * 1000 - evq_clock_monotonic(), 0);
+	int64 interval = Max((int64) evq_poll_interval * 1000, 2 * pass->last_near_took);
+
+	return Max(pass->last_near_at + interval - evq_clock_monotonic(), 0);
 }
 
 /* Is something to be read now? */
@@ -371,10 +466,10 @@ evq_pass_is_due(EvqPass *pass, TimestampTz now)
 
 	if (live->place != NULL && pg_atomic_exchange_u32(&live->place->look_now, 0) != 0)
 		evq_live_want_pass(live);
-	if (!pass->under_way &&
+	if (!pass->near.under_way &&
 		((must_poll(pass) && time_to_poll(pass) == 0) || live->future_at - EVQ_LIVE_HORIZON / 2 <= now))
 		live->pass_wanted = true;
-	return any_wants_reading_on(pass) || ((pass->under_way || live->pass_wanted) && !is_resting(pass));
+	return any_wants_reading_on(pass) || ((is_near_due(pass) || is_far_due(pass)) && !is_resting(pass));
 }
 
 /* The time until which nothing is to be read, if nobody tells of anything. */
@@ -384,7 +479,7 @@ evq_pass_next_at(const EvqPass *pass, TimestampTz now)
 	const EvqLive *live = pass->live;
 	TimestampTz next_at = now + (must_poll(pass) ? time_to_poll(pass) : (int64) evq_poll_interval * 1000);
 
-	if (pass->under_way || live->pass_wanted)
+	if (is_near_due(pass) || is_far_due(pass))
 		next_at = now + Max(pass->rests_until - evq_clock_monotonic(), 0);
 	if (!TIMESTAMP_IS_NOEND(live->future_at))
 		next_at = Min(next_at, live->future_at - EVQ_LIVE_HORIZON / 2);

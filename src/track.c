@@ -136,7 +136,7 @@ evq_track_use_flow(EvqTrack *track, int32 flow_no)
 		memset((char *) flow + sizeof(flow->flow_no), 0, sizeof(*flow) - sizeof(flow->flow_no));
 		flow->ready = pairingheap_allocate(compare_ready, NULL);
 		flow->first_live_at = DT_NOBEGIN;
-		flow->unread_from = DT_NOEND;
+		flow->unread_from = flow->left_out_from = flow->far_from = DT_NOEND;
 		track->flow_list = lappend(track->flow_list, flow);
 		MemoryContextSwitchTo(previous);
 	}
@@ -336,12 +336,13 @@ evq_track_mark_seen(const EvqTrack *track, EvqTracked *tracked)
 }
 
 /*
- * After a pass: an event on its way that the pass did not come by may have
- * been finished without a word. Its timer is set to now, so that its row is
- * looked at; until then it would count as on its way, and hold up others.
+ * After a pass: an event on its way that none came by since a certain one, and
+ * nobody told of, may have been finished without a word. Its timer is set to
+ * now, so that its row is looked at; until then it would count as on its way,
+ * and hold up others. suspended: of such events, else of all others.
  */
 void
-evq_track_look_at_unseen(EvqTrack *track, TimestampTz now)
+evq_track_look_at_unseen(EvqTrack *track, uint32 since, bool suspended, TimestampTz now)
 {
 	HASH_SEQ_STATUS all;
 	EvqTracked *tracked;
@@ -349,8 +350,8 @@ evq_track_look_at_unseen(EvqTrack *track, TimestampTz now)
 	hash_seq_init(&all, track->events);
 	while ((tracked = hash_seq_search(&all)) != NULL)
 	{
-		if (tracked->state >= EVQ_TRACK_OFFERED && tracked->seen_in_pass != track->pass &&
-			tracked->timer_at > now)
+		if (tracked->state >= EVQ_TRACK_OFFERED && (tracked->state == EVQ_TRACK_SUSPENDED) == suspended &&
+			(int32) (tracked->seen_in_pass - since) < 0 && tracked->timer_at > now)
 			evq_track_set(track, tracked, tracked->state, now);
 	}
 }

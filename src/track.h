@@ -39,6 +39,15 @@ typedef struct EvqTracked
 	char *flow_id;       /* of an ordered event that was dispatched from here; NULL = unknown */
 } EvqTracked;
 
+/* Where a tour over the flows stands in one of them; see pass.c. */
+typedef struct EvqTrackedTour
+{
+	uint32 entered;   /* number of the last tour that came here */
+	uint32 done;      /* ... and had all of it */
+	TimestampTz from; /* where that goes on */
+	int64 rows;       /* that it has read here */
+} EvqTrackedTour;
+
 typedef struct EvqTrackedFlow
 {
 	int32 flow_no; /* hash key */
@@ -55,9 +64,10 @@ typedef struct EvqTrackedFlow
 	bool is_reading_on; /* ... and are being read, now that there is memory */
 
 	/* reading it */
-	uint32 entered_in_pass;    /* the last one that came to the flow */
-	uint32 done_in_pass;       /* ... and had all of it */
-	TimestampTz pass_from;     /* where that goes on */
+	EvqTrackedTour near;
+	EvqTrackedTour far;
+	TimestampTz left_out_from; /* where the near tour left rows out; infinity = nowhere */
+	TimestampTz far_from;      /* ... the last one that had all else */
 	TimestampTz first_live_at; /* the earliest scheduled event that the last pass met, less a margin */
 	TimestampTz due_since; /* of the longest waiting event that this pass met; infinity = none, as the next */
 	TimestampTz permit_since; /* ... of the oldest permit */
@@ -84,7 +94,7 @@ extern EvqTracked **evq_track_collect(const EvqTrack *track, bool (*is_so)(const
 
 extern uint32 evq_track_begin_pass(EvqTrack *track);
 extern void evq_track_mark_seen(const EvqTrack *track, EvqTracked *tracked);
-extern void evq_track_look_at_unseen(EvqTrack *track, TimestampTz now);
+extern void evq_track_look_at_unseen(EvqTrack *track, uint32 since, bool suspended, TimestampTz now);
 
 extern EvqTracked *evq_track_first_timer(const EvqTrack *track);
 extern EvqTracked *evq_track_first_ready(const EvqTrackedFlow *flow);

@@ -18,7 +18,7 @@ my $end_of_block = 'end of a block';
 my $wait_for_dispatcher = <<'SQL';
 DO $$ BEGIN
 	FOR n IN 1 .. 600 LOOP
-		EXIT WHEN (evq_status()).running;
+		EXIT WHEN (evq_status()).running AND EXISTS (SELECT FROM evq.counters());
 		PERFORM pg_sleep(0.1);
 	END LOOP;
 END $$;

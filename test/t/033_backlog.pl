@@ -73,6 +73,28 @@ for my $told ('evq.max_pending_per_transaction = 10000', 'evq.max_pending_per_tr
 	is_deeply([ grep { $_ ne 'urgent' } @done ], [ 1 .. 2000 ], '... which stays in order');
 }
 
+# ---------- a backlog that cannot go ----------
+
+# More events of a suspended type than a pass over the near ones reads, a minute old, so that what is new is not among them.
+$node->append_conf('postgresql.conf', "evq.poll_interval = '100ms'");
+$node->reload;
+run(q{SELECT evq_configure('late', 'PULL', attempt_delays => '{0}'), evq_suspend_event_type('pull');
+	SET evq.debug_clock_offset = -60});
+publish_line('pull', 2000);
+run('RESET evq.debug_clock_offset');
+is(scalar(work('PULL', 10)), 0, 'what is of a suspended type cannot be had');
+run('SET evq.debug_lose_wakeups = on');
+run(q{SELECT evq_publish('late', NULL, 'late')});
+run('RESET evq.debug_lose_wakeups');
+my @late;
+ok(poll_until('the event behind them', sub { @late = work('PULL', 10) }), 'an event behind them, of which nobody told, is found');
+is_deeply(\@late, ['late'], '... and no other');
+
+my @freed;
+run(q{SELECT evq_unsuspend_event_type('pull')});
+ok(poll_until('all of them', sub { push @freed, work('PULL', 10) for 1 .. 50; @freed >= 2000 }), 'all come when their type may go on');
+is_deeply(\@freed, [ 1 .. 2000 ], '... in order');
+
 end_session($session);
 $node->stop;
 done_testing();
