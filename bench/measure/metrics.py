@@ -194,11 +194,24 @@ def wait_for_quiet():
             return
 
 
+@contextlib.contextmanager
+def without_autovacuum():
+    """It analyzes the catalogs of a new database, which writes WAL."""
+    value("ALTER SYSTEM SET autovacuum = off")
+    value("SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        value("ALTER SYSTEM RESET autovacuum")
+        value("SELECT pg_reload_conf()")
+
+
 def idle(contestant, _):
     contestant.create()
     pid = value("SELECT dispatcher_pid FROM evq_status()")
-    wait_for_quiet()
-    before = 1000 * process_seconds(pid), wal_position()
-    time.sleep(IDLE)
-    after = 1000 * process_seconds(pid), wal_position()
+    with without_autovacuum():
+        wait_for_quiet()
+        before = 1000 * process_seconds(pid), wal_position()
+        time.sleep(IDLE)
+        after = 1000 * process_seconds(pid), wal_position()
     return [float(end - start) * 60 / IDLE for start, end in zip(before, after)]
