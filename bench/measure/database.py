@@ -46,6 +46,10 @@ def drop(name="bench"):
     value(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", database="postgres")
 
 
+def rename(old, new):
+    value(f"ALTER DATABASE {old} RENAME TO {new}", database="postgres")
+
+
 def wait_until(statement, complaint, seconds=30):
     end = time.monotonic() + seconds
     while not value(statement):

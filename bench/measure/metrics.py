@@ -5,11 +5,12 @@ Where one run gives the figures of all variants, they stand for nothing, and it 
 import contextlib
 import time
 
+import database
 import server
 from cpu import process_seconds
 from database import connect, row, value, wal_position
 from listeners import Listeners
-from settings import BACKLOG, BACKLOG1, DURATION, HELD, IDLE, SCHEDULED, SIZE, WORKERS
+from settings import BACKLOG, BACKLOG1, DURATION, HELD, HISTORY, IDLE, SCHEDULED, SIZE, WORKERS
 
 
 def publish(contestant, clients, batch):
@@ -112,11 +113,17 @@ def backlog(contestant, waiting):
 
 
 def history(contestant, finished):
-    """A backlog drained by 100 beside so many events that were finished before."""
+    """A backlog drained by 100 beside so many events that were finished before; 0 = those are another database's, which fills the server's cache alike."""
     contestant.create()
-    if finished:
-        contestant.remember(finished)
-    return work_off(contestant, contestant.preload(BACKLOG, 100), 100)
+    contestant.remember(HISTORY)
+    if not finished:
+        database.rename("bench", "beside")
+        contestant.create()
+    value("CHECKPOINT")         # or what was loaded would be written while the backlog is drained
+    try:
+        return work_off(contestant, contestant.preload(BACKLOG, 100), 100)
+    finally:
+        database.drop("beside")
 
 
 def scheduled(contestant, _):
