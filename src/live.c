@@ -143,13 +143,14 @@ evq_live_note_future(EvqLive *live, TimestampTz at)
 /*
  * An event that waits is to be remembered. Is there no memory for it, or does
  * it come after others for which there was none? Then reading on will meet it.
- * One of a priority above the usual does not stand in that line.
+ * One of a priority above the usual does not stand in that line, nor does one
+ * whose lifespan is over.
  */
 static bool
-leave_unread(EvqLive *live, const EvqWake *facts)
+leave_unread(EvqLive *live, const EvqWake *facts, TimestampTz now)
 {
 	EvqTrackedFlow *flow = evq_track_use_flow(live->track, facts->flow_no);
-	bool is_urgent = facts->priority > 0;
+	bool is_urgent = facts->priority > 0 || facts->due_at <= now;
 
 	if (!evq_track_is_full(live->track, flow, is_urgent ? 2 * (int64) evq_max_tracked : evq_max_tracked) &&
 		(is_urgent || facts->at <= flow->unread_from))
@@ -204,7 +205,7 @@ evq_live_remember(EvqLive *live, const EvqWake *facts, TimestampTz now)
 			evq_live_note_future(live, facts->at);
 			return NULL;
 		}
-		if (leave_unread(live, facts))
+		if (leave_unread(live, facts, now))
 			return NULL;
 	}
 

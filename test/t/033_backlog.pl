@@ -73,6 +73,18 @@ for my $told ('evq.max_pending_per_transaction = 10000', 'evq.max_pending_per_tr
 	is_deeply([ grep { $_ ne 'urgent' } @done ], [ 1 .. 2000 ], '... which stays in order');
 }
 
+# Behind a backlog for which nobody comes, a lifespan ends all the same.
+publish_line('pull', 2000);
+run(q{SELECT evq_configure('brief', 'PULL', lifespan => '1 second', attempt_delays => '{0}')});
+my $brief = run(q{SELECT evq_publish('brief', NULL, 'brief')});
+ok(poll_until('the end of a lifespan', sub {
+	run(q{SELECT evq_configure('other', 'OTHER', attempt_delays => '{0}')});    # then all events are looked at
+	run("SELECT state FROM evq.events WHERE event_id = '$brief'") eq 'expired';
+}), 'a lifespan ends in the middle of a backlog');
+my @without;
+poll_until('the end', sub { push @without, work('PULL', 10) for 1 .. 50; @without >= 2000 });
+is_deeply(\@without, [ 1 .. 2000 ], '... which loses nothing else');
+
 # ---------- a backlog that cannot go ----------
 
 # More events of a suspended type than a pass over the near ones reads, a minute old, so that what is new is not among them.
