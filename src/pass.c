@@ -26,7 +26,7 @@
 #include "pass.h"
 
 /*
- * Rows that a tour reads in one turn; more only where they are scheduled for
+ * Rows that a tour, or reading on, takes in one turn; more only where they are scheduled for
  * the same instant. Few while there is work to offer, once all was seen.
  */
 #define TOUR_BATCH 20000
@@ -41,9 +41,6 @@
  * that cannot go, say because their event type is suspended.
  */
 #define NEAR_ROWS_SHARE 2
-
-/* Reading on brings so many times more in a turn than can be dispatched in it. */
-#define READ_AHEAD 2
 
 /*
  * A near tour goes back at least so far before the last one: transactions that
@@ -210,7 +207,7 @@ read_on(EvqPass *pass, EvqStore *store, TimestampTz now)
 	foreach(cell, evq_track_flows(live->track))
 	{
 		EvqTrackedFlow *flow = lfirst(cell);
-		int rows = Max(READ_AHEAD * evq_dispatch_batch, TOUR_BATCH_BESIDE_WORK);
+		int rows = is_beside_work(pass) ? TOUR_BATCH_BESIDE_WORK : TOUR_BATCH;
 		TimestampTz from = flow->unread_from;
 
 		flow->is_reading_on = wants_reading_on(pass, flow);
