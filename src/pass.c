@@ -185,30 +185,31 @@ wants_reading_on(const EvqPass *pass, const EvqTrackedFlow *flow)
 							  flow->is_reading_on ? evq_max_tracked : evq_max_tracked / 2);
 }
 
-static bool
-any_wants_reading_on(const EvqPass *pass)
+static int
+count_wanting_reading_on(const EvqPass *pass)
 {
+	int count = 0;
 	ListCell *cell;
 
 	foreach(cell, evq_track_flows(pass->live->track))
-	{
-		if (wants_reading_on(pass, lfirst(cell)))
-			return true;
-	}
-	return false;
+		count += wants_reading_on(pass, lfirst(cell));
+	return count;
 }
 
+/* Each flow has its share of what is read in a turn. */
 static void
 read_on(EvqPass *pass, EvqStore *store, TimestampTz now)
 {
 	EvqLive *live = pass->live;
+	int flow_count = count_wanting_reading_on(pass);
+	int batch = is_beside_work(pass) ? TOUR_BATCH_BESIDE_WORK : TOUR_BATCH;
 	ListCell *cell;
 
 	foreach(cell, evq_track_flows(live->track))
 	{
 		EvqTrackedFlow *flow = lfirst(cell);
-		int rows = is_beside_work(pass) ? TOUR_BATCH_BESIDE_WORK : TOUR_BATCH;
 		TimestampTz from = flow->unread_from;
+		int rows = Max(batch / Max(flow_count, 1), 1);
 
 		flow->is_reading_on = wants_reading_on(pass, flow);
 		if (!flow->is_reading_on)
@@ -466,7 +467,8 @@ evq_pass_is_due(EvqPass *pass, TimestampTz now)
 	if (!pass->near.under_way &&
 		((must_poll(pass) && time_to_poll(pass) == 0) || live->future_at - EVQ_LIVE_HORIZON / 2 <= now))
 		live->pass_wanted = true;
-	return any_wants_reading_on(pass) || ((is_near_due(pass) || is_far_due(pass)) && !is_resting(pass));
+	return count_wanting_reading_on(pass) > 0 ||
+		   ((is_near_due(pass) || is_far_due(pass)) && !is_resting(pass));
 }
 
 /* The time until which nothing is to be read, if nobody tells of anything. */

@@ -48,6 +48,17 @@ for my $flow (qw(PULL PUSH))
 	is_deeply(\@done, [ 1 .. 2000 ], '... in its order');
 }
 
+# Many flows share the memory: none is forgotten.
+run(q{SELECT evq_configure_flow('MANY_' || n, delivery => 'pull', max_dispatched => 10) FROM generate_series(1, 20) n;
+	SELECT evq_configure('many_' || n, 'MANY_' || n, attempt_delays => '{0}') FROM generate_series(1, 20) n});
+publish_line("many_$_", 100) for 1 .. 20;
+my %done_of = map { $_ => [] } 1 .. 20;
+ok(poll_until('the end', sub {
+	for my $flow (1 .. 20) { push @{ $done_of{$flow} }, work("MANY_$flow", 10) }
+	!grep { @$_ < 100 } values %done_of;
+}), 'the backlogs of many flows are read to their ends');
+is_deeply([ grep { "@{ $done_of{$_} }" ne join ' ', 1 .. 100 } 1 .. 20 ], [], '... in their order');
+
 # Told while the memory is full, and in a transaction of which the dispatcher hears only that it should look.
 for my $told ('evq.max_pending_per_transaction = 10000', 'evq.max_pending_per_transaction = 0')
 {
