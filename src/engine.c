@@ -459,8 +459,8 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 		event.due_at <= work->now)
 	{
 		evq_wake_from_event(&facts, &event);
-		evq_live_remember(engine->live, &facts, work->now);
-		if (event.due_at <= work->now)
+		tracked = evq_live_remember(engine->live, &facts, work->now);
+		if (tracked != NULL && event.due_at <= work->now)
 			evq_track_set(engine->live->track, tracked, EVQ_TRACK_WAITING, work->now);
 		return;
 	}

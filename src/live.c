@@ -18,6 +18,9 @@
 #include "uuid.h"
 #include "wake.h"
 
+/* Suspended events that are to time out within this time are remembered: several times what a pass takes. */
+#define SUSPENDED_HORIZON (10 * USECS_PER_MINUTE)
+
 EvqLive *
 evq_live_create(MemoryContext context, EvqPlace *place)
 {
@@ -196,6 +199,14 @@ evq_live_remember(EvqLive *live, const EvqWake *facts, TimestampTz now)
 			evq_live_forget(live, tracked);
 		else if (facts->ordered)
 			evq_live_want_pass(live);
+		return NULL;
+	}
+	if (facts->state == EVQ_STATE_SUSPENDED && !facts->ordered &&
+		Min(facts->at, facts->due_at) > now + SUSPENDED_HORIZON)
+	{
+		if (tracked != NULL)
+			evq_live_forget(live, tracked);
+		evq_live_park(live);
 		return NULL;
 	}
 	if (tracked == NULL && facts->state == EVQ_STATE_AWAITING_PROCESSING)

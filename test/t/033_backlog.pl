@@ -118,6 +118,32 @@ run(q{SELECT evq_unsuspend_event_type('pull')});
 ok(poll_until('all of them', sub { push @freed, work('PULL', 10) for 1 .. 50; @freed >= 2000 }), 'all come when their type may go on');
 is_deeply(\@freed, [ 1 .. 2000 ], '... in order');
 
+# ---------- what sleeps for long ----------
+
+# Bytes that the dispatcher has for what it remembers of events.
+sub remembered
+{
+	my $offset = log_end($node);
+
+	run("SELECT pg_log_backend_memory_contexts(dispatcher_pid) FROM evq_status()");
+	wait_for_log($node, qr/evq tracked events: \d+ total/, $offset);
+	my ($bytes) = PostgreSQL::Test::Utils::slurp_file($node->logfile, $offset) =~ /evq tracked events: (\d+) total/;
+	return $bytes;
+}
+
+my $before = remembered();
+run(q{SELECT evq_configure('job', 'FLOW', lifespan => '1 day', attempt_timeout => '1 hour', attempt_delays => '{0}')});
+for (1 .. 60)
+{
+	run(q{SELECT count(*) FROM evq_publish_many('job', NULL, array_fill('case'::text, ARRAY[50]), array_fill('{}'::jsonb, ARRAY[50]))});
+	poll_until('suspended ones', sub { run(q{SELECT count(evq_suspend(event_id, permit)) FROM evq_acquire_next('FLOW', 50)}) == 50 });
+}
+is(run(q{SELECT count(*) FROM evq.event WHERE state = 'u'}), 3000, 'many are suspended for a day');
+cmp_ok(remembered() - $before, '<', 3000 * 100, '... and not remembered meanwhile');
+my $one = run(q{SELECT event_id FROM evq.event LIMIT 1});
+run("SELECT evq_activate('$one')");
+ok(poll_until('its offer', sub { run("SELECT event_id FROM evq_acquire_next('FLOW')") eq $one }), '... but offered when they are activated');
+
 end_session($session);
 $node->stop;
 done_testing();

@@ -90,5 +90,14 @@ is(finish($again, $third), 'succeeded', 'the last one is good');
 ok(is_dispatching($node, 'db'), 'new events are dispatched');
 is(run(q{SELECT count(*), count(DISTINCT event_id) FROM evq.event_history WHERE state = 'succeeded'}), '2|2', 'each has succeeded once');
 
+# ---------- far ahead ----------
+
+# One that sleeps so long that the dispatcher does not remember it.
+my $asleep = run(q{SELECT evq_publish('again', 'FLOW', 'case')});
+run("SELECT evq_suspend('$asleep', @{[ acquire($asleep, '1 hour') ]}, '2 hours')");
+set_clock(3 * 60 * 60);
+run(q{SELECT evq_configure_flow('FLOW')});    # all are looked at
+ok(wait_for_state($node, 'db', $asleep, 'expired'), 'a long suspension times out when its time has come');
+
 $node->stop;
 done_testing();
