@@ -69,7 +69,6 @@ struct EvqPass
 	int64 last_near_took;   /* what it took, its rests included */
 	int64 last_complete_at; /* when a far one ended */
 	uint32 complete_pass;   /* see evq_track_begin_pass(): the last one that began at the beginning */
-	uint32 last_pass;       /* ... the last one */
 	uint64 announcing_seen;
 };
 
@@ -268,9 +267,9 @@ begin_near(EvqPass *pass)
 			pass->announcing_seen = PG_UINT64_MAX;
 	}
 	watch_prepared_transactions(place);
-	pass->last_pass = evq_track_begin_pass(live->track);
+	pass->near.number = evq_track_begin_pass(live->track);
 	if (pass->is_complete && !is_far_due(pass))
-		pass->complete_pass = pass->last_pass;
+		pass->complete_pass = pass->near.number;
 }
 
 /*
@@ -305,7 +304,7 @@ end_near(EvqPass *pass, TimestampTz now)
 	pass->far_wanted |= pass->is_complete;
 	live->parked = live->parked_anew;
 	live->future_at = live->future_anew;
-	evq_track_look_at_unseen(live->track, pass->last_pass, false, now);
+	evq_track_look_at_unseen(live->track, pass->near.number, false, now);
 }
 
 static void
@@ -382,10 +381,7 @@ static void
 run_near(EvqPass *pass, EvqStore *store, TimestampTz now)
 {
 	if (!pass->near.under_way)
-	{
 		begin_near(pass);
-		pass->near.number++;
-	}
 	pass->near.under_way = !go_on(pass, &pass->near, store, now);
 	if (!pass->near.under_way)
 		end_near(pass, now);

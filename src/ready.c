@@ -227,20 +227,28 @@ evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type_nos, int e
 	return count;
 }
 
+/* Was the flag set? It is no longer then, but the next one is, if there is one. */
+static bool
+take_flag(EvqReady *ready, bool *flag, bool *next)
+{
+	bool was_set;
+
+	if (!*flag)
+		return false;
+	LWLockAcquire(ready->lock, LW_EXCLUSIVE);
+	was_set = *flag;
+	*flag = false;
+	if (next != NULL)
+		*next |= was_set;
+	LWLockRelease(ready->lock);
+	return was_set;
+}
+
 /* A worker found nothing. Have offers been pushed out, which nobody has asked for since? Then he asks. */
 bool
 evq_ready_ask_for_missing(EvqReady *ready)
 {
-	bool missing;
-
-	if (!ready->missing)
-		return false;
-	LWLockAcquire(ready->lock, LW_EXCLUSIVE);
-	missing = ready->missing;
-	ready->asked |= missing;
-	ready->missing = false;
-	LWLockRelease(ready->lock);
-	return missing;
+	return take_flag(ready, &ready->missing, &ready->asked);
 }
 
 /* Has a worker asked for them? */
@@ -254,15 +262,7 @@ evq_ready_is_asked(const EvqReady *ready)
 bool
 evq_ready_answer(EvqReady *ready)
 {
-	bool asked;
-
-	if (!ready->asked)
-		return false;
-	LWLockAcquire(ready->lock, LW_EXCLUSIVE);
-	asked = ready->asked;
-	ready->asked = false;
-	LWLockRelease(ready->lock);
-	return asked;
+	return take_flag(ready, &ready->asked, NULL);
 }
 
 /* How many events workers have taken out of a flow's queue. */
