@@ -82,8 +82,10 @@ class Contestant:
         value("VACUUM")
 
     def settle(self):
-        """After preloading: statistics, and no vacuum left to do."""
+        """After preloading: statistics, and no vacuum left to do or being done."""
         value("VACUUM ANALYZE")
+        database.wait_until("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'autovacuum worker')",
+                            "autovacuum does not end", 300)
 
     def busy(self):
         """What must run beside publishers and workers."""

@@ -20,6 +20,8 @@ class Evq(Contestant):
         self.remembered = 0
         super().install(workers)
         database.wait_until("SELECT running FROM evq_status()", "the dispatcher does not run")
+        # while there are none, which takes no time and need not be done again
+        database.wait_until("SELECT count(*) > 0 FROM evq.counters()", "the live events were not counted")
 
     def expect(self, batch):
         if batch >= 1000:           # a window of more than the 1,000 events of the default
@@ -27,7 +29,6 @@ class Evq(Contestant):
 
     def settle(self):
         super().settle()
-        database.wait_until("SELECT count(*) > 0 FROM evq.counters()", "the live events were not counted")
         before, now = None, -1
         while before != now:        # the dispatcher is at rest
             time.sleep(0.2)

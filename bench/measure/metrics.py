@@ -107,6 +107,7 @@ def backlog(contestant, waiting):
     contestant.create()
     events = contestant.preload(waiting + BACKLOG, 100)
     contestant.settle()
+    value("CHECKPOINT")         # or what was loaded would be written while the first of it is drained
     all_published()
     contestant.work(100, until="share", share=BACKLOG // WORKERS).result()
     return contestant.check_worked(events) / seconds_marked()
