@@ -19,7 +19,8 @@ $node->safe_psql('postgres', q{SELECT evq_configure('RIDE', 'FLOW_MCP')});
 
 my ($gateway, $reader) = (Evq::Gateway->new_ready($node, '--mcp-write'), Evq::Gateway->new_ready($node));
 my @urls = map { "http://127.0.0.1:$_->{port}/mcp" } $gateway, $reader;
-my @stdio = ('evq-gateway', '--mcp-stdio', '--mcp-write', $node->connstr('postgres'));
+# The inspector gives its child no PGUSER.
+my @stdio = ('evq-gateway', '--mcp-stdio', '--mcp-write', $node->connstr('postgres') . ' user=postgres');
 my $said = '';
 my $client = IPC::Run::start([ "$clients/node_modules/.bin/node", "$FindBin::Bin/../mcp/clients.mjs", @urls, @stdio ],
 	'<', '/dev/null', '>', \$said, '2>&1', IPC::Run::timeout(300));

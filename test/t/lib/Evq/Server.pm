@@ -18,6 +18,19 @@ use Time::HiRes qw(sleep time);
 our @EXPORT_OK = qw(dump_engine kill_for_good kill_process kill_server make_server make_standby
   process_id sqlstate start_again wait_for_dispatcher wait_for_result wait_until);
 
+# The superuser, as whom all connect that name no other role, is the same whoever runs the tests.
+$ENV{PGUSER} = 'postgres';
+{
+	no warnings 'redefine';
+	my $init = \&PostgreSQL::Test::Cluster::init;
+
+	*PostgreSQL::Test::Cluster::init = sub {
+		my ($node, %options) = @_;
+
+		return $init->($node, %options, extra => [ '--username=postgres', @{ $options{extra} // [] } ]);
+	};
+}
+
 # A psql that finds no server may be gone before it is told what to do, and IPC::Run would end the test for that: then it
 # has failed like any other that has no connection.
 {
