@@ -20,7 +20,7 @@ class Evq(Contestant):
         self.remembered = 0
         super().install(workers)
         database.wait_until("SELECT running FROM evq_status()", "the dispatcher does not run")
-        # while there are none, which takes no time and need not be done again
+        # while there are none, which takes no time; the first acquire, which begins an epoch, has it done once more
         database.wait_until("SELECT count(*) > 0 FROM evq.counters()", "the live events were not counted")
 
     def expect(self, batch):
