@@ -32,8 +32,9 @@
 #define TOUR_BATCH 20000
 #define TOUR_BATCH_BESIDE_WORK 500
 
-/* Beside work, they rest so many times as long as they took. */
-#define REST_BESIDE_WORK 9
+/* Beside work, they rest so many times as long as they took. A far tour finds little, in much. */
+#define NEAR_REST_BESIDE_WORK 9
+#define FAR_REST_BESIDE_WORK 39
 
 /*
  * Of one flow, a near tour reads so many times as many rows as can be
@@ -55,6 +56,7 @@ typedef struct Tour
 	bool under_way;
 	uint32 number;
 	uint32 first_flow; /* where its next turn begins */
+	int64 rests_until; /* by the monotonic clock */
 } Tour;
 
 struct EvqPass
@@ -64,8 +66,7 @@ struct EvqPass
 	Tour far;
 	bool is_complete;       /* the near tour began at the beginning, and a far one follows */
 	bool far_wanted;        /* ... when that is over, and the last far one too */
-	int64 rests_until;      /* by the monotonic clock, as the next */
-	int64 last_near_at;     /* when one began */
+	int64 last_near_at;     /* when one began, by the monotonic clock, as the next */
 	int64 last_near_took;   /* what it took, its rests included */
 	int64 last_complete_at; /* when a far one ended */
 	uint32 complete_pass;   /* see evq_track_begin_pass(): the last one that began at the beginning */
@@ -377,19 +378,53 @@ go_on(EvqPass *pass, Tour *tour, EvqStore *store, TimestampTz now)
 	return is_over;
 }
 
+static bool
+is_resting(const EvqPass *pass, const Tour *tour)
+{
+	return is_beside_work(pass) && evq_clock_monotonic() < tour->rests_until;
+}
+
+static bool
+may_run_near(const EvqPass *pass)
+{
+	return is_near_due(pass) && !is_resting(pass, &pass->near);
+}
+
+static bool
+may_run_far(const EvqPass *pass)
+{
+	return is_far_due(pass) && !is_resting(pass, &pass->far);
+}
+
+/* Notes how long a turn of a tour took, and when the next one may be. */
+static void
+end_turn(EvqPass *pass, Tour *tour, int64 began_at, int rest)
+{
+	int64 took = evq_clock_monotonic() - began_at;
+
+	tour->rests_until = began_at + (1 + rest) * took;
+	if (pass->live->place != NULL)
+		evq_counters_add_sweep(pass->live->place->counters, took);
+}
+
 static void
 run_near(EvqPass *pass, EvqStore *store, TimestampTz now)
 {
+	int64 began_at = evq_clock_monotonic();
+
 	if (!pass->near.under_way)
 		begin_near(pass);
 	pass->near.under_way = !go_on(pass, &pass->near, store, now);
 	if (!pass->near.under_way)
 		end_near(pass, now);
+	end_turn(pass, &pass->near, began_at, NEAR_REST_BESIDE_WORK);
 }
 
 static void
 run_far(EvqPass *pass, EvqStore *store, TimestampTz now)
 {
+	int64 began_at = evq_clock_monotonic();
+
 	if (!pass->far.under_way)
 	{
 		pass->far_wanted = false;
@@ -398,33 +433,18 @@ run_far(EvqPass *pass, EvqStore *store, TimestampTz now)
 	pass->far.under_way = !go_on(pass, &pass->far, store, now);
 	if (!pass->far.under_way)
 		end_far(pass, now);
-}
-
-static bool
-is_resting(const EvqPass *pass)
-{
-	return is_beside_work(pass) && evq_clock_monotonic() < pass->rests_until;
+	end_turn(pass, &pass->far, began_at, FAR_REST_BESIDE_WORK);
 }
 
 /* Reads what is to be read in this turn. */
 void
 evq_pass_run(EvqPass *pass, EvqStore *store, TimestampTz now)
 {
-	EvqPlace *place = pass->live->place;
-	int64 began_at = evq_clock_monotonic();
-	int64 took;
-
 	read_on(pass, store, now);
-	if (is_resting(pass) || (!is_near_due(pass) && !is_far_due(pass)))
-		return;
-	if (is_near_due(pass))
+	if (may_run_near(pass))
 		run_near(pass, store, now);
-	if (is_far_due(pass))
+	if (may_run_far(pass))
 		run_far(pass, store, now);
-	took = evq_clock_monotonic() - began_at;
-	pass->rests_until = began_at + (1 + REST_BESIDE_WORK) * took;
-	if (place != NULL)
-		evq_counters_add_sweep(place->counters, took);
 }
 
 /* ---------- when ---------- */
@@ -452,6 +472,13 @@ time_to_poll(const EvqPass *pass)
 	return Max(pass->last_near_at + interval - evq_clock_monotonic(), 0);
 }
 
+/* Microseconds until it may be gone on with. */
+static int64
+time_to_rest(const Tour *tour)
+{
+	return Max(tour->rests_until - evq_clock_monotonic(), 0);
+}
+
 /* Is something to be read now? */
 bool
 evq_pass_is_due(EvqPass *pass, TimestampTz now)
@@ -463,8 +490,7 @@ evq_pass_is_due(EvqPass *pass, TimestampTz now)
 	if (!pass->near.under_way &&
 		((must_poll(pass) && time_to_poll(pass) == 0) || live->future_at - EVQ_LIVE_HORIZON / 2 <= now))
 		live->pass_wanted = true;
-	return count_wanting_reading_on(pass) > 0 ||
-		   ((is_near_due(pass) || is_far_due(pass)) && !is_resting(pass));
+	return count_wanting_reading_on(pass) > 0 || may_run_near(pass) || may_run_far(pass);
 }
 
 /* The time until which nothing is to be read, if nobody tells of anything. */
@@ -474,8 +500,10 @@ evq_pass_next_at(const EvqPass *pass, TimestampTz now)
 	const EvqLive *live = pass->live;
 	TimestampTz next_at = now + (must_poll(pass) ? time_to_poll(pass) : (int64) evq_poll_interval * 1000);
 
-	if (is_near_due(pass) || is_far_due(pass))
-		next_at = now + Max(pass->rests_until - evq_clock_monotonic(), 0);
+	if (is_near_due(pass))
+		next_at = now + time_to_rest(&pass->near);
+	if (is_far_due(pass))
+		next_at = Min(next_at, now + time_to_rest(&pass->far));
 	if (!TIMESTAMP_IS_NOEND(live->future_at))
 		next_at = Min(next_at, live->future_at - EVQ_LIVE_HORIZON / 2);
 	return next_at;

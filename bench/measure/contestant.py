@@ -82,10 +82,11 @@ class Contestant:
         value("VACUUM")
 
     def settle(self):
-        """After preloading: statistics, and no vacuum left to do or being done."""
+        """After preloading: statistics, no vacuum left to do or being done, and the tables in the system's cache."""
         value("VACUUM ANALYZE")
         database.wait_until("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'autovacuum worker')",
                             "autovacuum does not end", 300)
+        database.read_files()
 
     def busy(self):
         """What must run beside publishers and workers."""
