@@ -34,7 +34,7 @@
 
 /* Beside work, they rest so many times as long as they took. A far tour finds little, in much. */
 #define NEAR_REST_BESIDE_WORK 9
-#define FAR_REST_BESIDE_WORK 39
+#define FAR_REST_BESIDE_WORK 19
 
 /*
  * Of one flow, a near tour reads so many times as many rows as can be
