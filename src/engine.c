@@ -190,7 +190,7 @@ carefully(Work *work, EvqTracked *tracked, void (*act)(Work *, EvqTracked *))
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	EvqStore *store = work->store;
-	pg_uuid_t event_id = tracked->facts.event_id;
+	pg_uuid_t event_id = tracked->event_id;
 
 	if (evq_clock_monotonic() >= engine->careful_until)
 	{
@@ -247,7 +247,7 @@ fire(Work *work, EvqTracked *tracked)
 		return;
 	}
 
-	switch (evq_lifecycle_settle(work->store, now, &tracked->facts.event_id, &event))
+	switch (evq_lifecycle_settle(work->store, now, &tracked->event_id, &event))
 	{
 		case EVQ_SETTLED_GONE:
 			evq_live_forget(engine->live, tracked);
@@ -444,8 +444,8 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 		(flow->pull || (work->drained && !tracked->offered_before)) && offer_ready(work, tracked, flow))
 		return;
 
-	evq_store_hint(&tracked->facts.event_id, &tracked->facts.tid);
-	if (!evq_store_fetch(work->store, &tracked->facts.event_id, &event))
+	evq_store_hint(&tracked->event_id, &tracked->facts.tid);
+	if (!evq_store_fetch(work->store, &tracked->event_id, &event))
 	{
 		evq_live_forget(engine->live, tracked);
 		return;

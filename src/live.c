@@ -94,7 +94,7 @@ static void
 withdraw(EvqLive *live, const EvqTracked *tracked)
 {
 	if (evq_live_keeps_offer(live) && is_on_offer(tracked))
-		evq_ready_remove(live->place->ready, &tracked->facts.event_id);
+		evq_ready_remove(live->place->ready, &tracked->event_id);
 }
 
 static int
@@ -187,13 +187,12 @@ evq_live_forget(EvqLive *live, EvqTracked *tracked)
 	evq_track_remove(live->track, tracked);
 }
 
-/*
- * Remembers the facts of an event that is live or was just finished; NULL = it
- * is not remembered. tracked: what is remembered of it already, or NULL.
- */
-static EvqTracked *
-remember(EvqLive *live, EvqTracked *tracked, const EvqWake *facts, TimestampTz now)
+/* Remembers the facts of an event that is live or was just finished; NULL = it is not remembered. */
+EvqTracked *
+evq_live_remember(EvqLive *live, const EvqWake *facts, TimestampTz now)
 {
+	EvqTracked *tracked = evq_track_find(live->track, &facts->event_id);
+
 	if (evq_transition_is_final((EvqState) facts->state))
 	{
 		if (tracked != NULL)
@@ -223,14 +222,7 @@ remember(EvqLive *live, EvqTracked *tracked, const EvqWake *facts, TimestampTz n
 
 	if (tracked != NULL && facts->state != EVQ_STATE_DISPATCHED)
 		withdraw(live, tracked);
-	return evq_track_put(live->track, tracked, facts, now);
-}
-
-/* The same, of an event that may be remembered already. */
-EvqTracked *
-evq_live_remember(EvqLive *live, const EvqWake *facts, TimestampTz now)
-{
-	return remember(live, evq_track_find(live->track, &facts->event_id), facts, now);
+	return evq_track_put(live->track, facts, now);
 }
 
 /* ---------- what sessions tell ---------- */
@@ -264,7 +256,7 @@ absorb_published(EvqLive *live, const EvqWake *facts, TimestampTz now)
 		live->offered_directly++;
 	if (tracked != NULL)
 		return;
-	tracked = remember(live, NULL, facts, now);
+	tracked = evq_live_remember(live, facts, now);
 	if (facts->is_offered && flow != NULL && tracked != NULL && tracked->state == EVQ_TRACK_READY)
 		evq_track_set(live->track, tracked, EVQ_TRACK_OFFERED,
 					  Min(evq_retry_add(now, flow->dispatch_timeout), facts->due_at));
@@ -339,7 +331,7 @@ evq_live_see(EvqLive *live, const EvqEvent *event, TimestampTz now)
 			return;
 		}
 	}
-	tracked = remember(live, tracked, &facts, now);
+	tracked = evq_live_remember(live, &facts, now);
 	if (tracked != NULL && tracked->state == EVQ_TRACK_DISPATCHED)
 		evq_live_offer(live, &facts, &was_empty); /* as well */
 	if (tracked != NULL && event->ordered && event->state != EVQ_STATE_AWAITING_PROCESSING)

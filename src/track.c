@@ -4,38 +4,11 @@
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "track.h"
 #include "transition.h"
-
-/*
- * The remembered events by id. There are many, in no order, so that what a
- * search costs is the memory it looks at: here a place in the table, which has
- * the hash, and the event.
- */
-typedef struct EventPlace
-{
-	EvqTracked *tracked;
-	const pg_uuid_t *event_id; /* in its facts */
-	uint32 hash;
-	char status;
-} EventPlace;
-
-#define SH_PREFIX events
-#define SH_ELEMENT_TYPE EventPlace
-#define SH_KEY_TYPE const pg_uuid_t *
-#define SH_KEY event_id
-#define SH_HASH_KEY(table, key) hash_bytes((key)->data, UUID_LEN)
-#define SH_EQUAL(table, a, b) (memcmp((a)->data, (b)->data, UUID_LEN) == 0)
-#define SH_STORE_HASH
-#define SH_GET_HASH(table, place) (place)->hash
-#define SH_SCOPE static inline
-#define SH_DECLARE
-#define SH_DEFINE
-#include "lib/simplehash.h"
 
 typedef struct FlowIdKey
 {
@@ -53,8 +26,7 @@ typedef struct BusyFlowId
 struct EvqTrack
 {
 	MemoryContext context;
-	MemoryContext tracked_context; /* of EvqTracked alone */
-	events_hash *events;
+	HTAB *events;
 	HTAB *flows;
 	HTAB *busy;
 	List *flow_list;
@@ -107,9 +79,7 @@ evq_track_create(MemoryContext parent)
 	EvqTrack *track = palloc0(sizeof(EvqTrack));
 
 	track->context = context;
-	track->tracked_context = SlabContextCreate(context, "evq tracked events", SLAB_DEFAULT_BLOCK_SIZE,
-											   sizeof(EvqTracked));
-	track->events = events_create(context, 256, NULL);
+	track->events = make_hash("evq tracked events", sizeof(pg_uuid_t), sizeof(EvqTracked), context);
 	track->flows = make_hash("evq tracked flows", sizeof(int32), sizeof(EvqTrackedFlow), context);
 	track->busy = make_hash("evq busy flow ids", sizeof(FlowIdKey), sizeof(BusyFlowId), context);
 	track->timers = pairingheap_allocate(compare_timers, NULL);
@@ -120,7 +90,7 @@ evq_track_create(MemoryContext parent)
 long
 evq_track_count(const EvqTrack *track)
 {
-	return track->events->members;
+	return hash_get_num_entries(track->events);
 }
 
 /* Is there no memory for one more waiting event of the flow? Each flow has its share, whatever others take. */
@@ -230,9 +200,7 @@ evq_track_is_flow_id_busy(const EvqTrack *track, int32 flow_no, uint64 flow_id_h
 EvqTracked *
 evq_track_find(EvqTrack *track, const pg_uuid_t *event_id)
 {
-	EventPlace *place = events_lookup(track->events, event_id);
-
-	return place == NULL ? NULL : place->tracked;
+	return hash_search(track->events, event_id, HASH_FIND, NULL);
 }
 
 static bool
@@ -287,34 +255,22 @@ state_from_facts(const EvqWake *facts, TimestampTz now)
 	}
 }
 
-static EvqTracked *
-add_tracked(EvqTrack *track, const EvqWake *facts)
-{
-	EvqTracked *tracked = MemoryContextAllocZero(track->tracked_context, sizeof(EvqTracked));
-	EventPlace *place;
-	bool found;
-
-	tracked->facts.event_id = facts->event_id;
-	place = events_insert(track->events, &tracked->facts.event_id, &found);
-	Assert(!found);
-	place->tracked = tracked;
-	return tracked;
-}
-
-/*
- * Remembers a live event as the facts say, whatever was remembered of it
- * before. tracked: what evq_track_find() has of it; NULL = nothing.
- */
+/* Remembers a live event as the facts say, whatever was remembered of it before. */
 EvqTracked *
-evq_track_put(EvqTrack *track, EvqTracked *tracked, const EvqWake *facts, TimestampTz now)
+evq_track_put(EvqTrack *track, const EvqWake *facts, TimestampTz now)
 {
+	bool found;
+	EvqTracked *tracked = hash_search(track->events, &facts->event_id, HASH_ENTER, &found);
 	EvqTrackState state = state_from_facts(facts, now);
 
-	if (tracked != NULL)
+	if (found)
 		detach(track, tracked);
 	else
-		tracked = add_tracked(track, facts);
-	if (tracked->flow == NULL || tracked->flow->flow_no != facts->flow_no)
+	{
+		tracked->flow_id = NULL;
+		tracked->offered_before = false;
+	}
+	if (!found || tracked->flow->flow_no != facts->flow_no)
 		tracked->flow = evq_track_use_flow(track, facts->flow_no);
 	tracked->put_offs = 0;
 	tracked->seen_in_pass = track->pass;
@@ -343,8 +299,7 @@ evq_track_remove(EvqTrack *track, EvqTracked *tracked)
 	detach(track, tracked);
 	if (tracked->flow_id != NULL)
 		pfree(tracked->flow_id);
-	events_delete(track->events, &tracked->facts.event_id);
-	pfree(tracked);
+	hash_search(track->events, &tracked->event_id, HASH_REMOVE, NULL);
 }
 
 /* The remembered events of which it is so, in no order, in the current context. */
@@ -352,15 +307,15 @@ EvqTracked **
 evq_track_collect(const EvqTrack *track, bool (*is_so)(const EvqTracked *), int *count)
 {
 	EvqTracked **found = palloc(evq_track_count(track) * sizeof(EvqTracked *));
-	events_iterator all;
-	EventPlace *place;
+	HASH_SEQ_STATUS all;
+	EvqTracked *tracked;
 
 	*count = 0;
-	events_start_iterate(track->events, &all);
-	while ((place = events_iterate(track->events, &all)) != NULL)
+	hash_seq_init(&all, track->events);
+	while ((tracked = hash_seq_search(&all)) != NULL)
 	{
-		if (is_so(place->tracked))
-			found[(*count)++] = place->tracked;
+		if (is_so(tracked))
+			found[(*count)++] = tracked;
 	}
 	return found;
 }
@@ -389,14 +344,12 @@ evq_track_mark_seen(const EvqTrack *track, EvqTracked *tracked)
 void
 evq_track_look_at_unseen(EvqTrack *track, uint32 since, bool suspended, TimestampTz now)
 {
-	events_iterator all;
-	EventPlace *place;
+	HASH_SEQ_STATUS all;
+	EvqTracked *tracked;
 
-	events_start_iterate(track->events, &all);
-	while ((place = events_iterate(track->events, &all)) != NULL)
+	hash_seq_init(&all, track->events);
+	while ((tracked = hash_seq_search(&all)) != NULL)
 	{
-		EvqTracked *tracked = place->tracked;
-
 		if (tracked->state >= EVQ_TRACK_OFFERED && (tracked->state == EVQ_TRACK_SUSPENDED) == suspended &&
 			(int32) (tracked->seen_in_pass - since) < 0 && tracked->timer_at > now)
 			evq_track_set(track, tracked, tracked->state, now);

@@ -26,6 +26,7 @@ typedef enum EvqTrackState
 
 typedef struct EvqTracked
 {
+	pg_uuid_t event_id; /* hash key */
 	EvqTrackState state;
 	EvqWake facts;
 	struct EvqTrackedFlow *flow;
@@ -83,7 +84,7 @@ extern void evq_track_leave_unread(EvqTrackedFlow *flow, TimestampTz at);
 extern bool evq_track_is_unread(const EvqTrackedFlow *flow);
 
 extern EvqTracked *evq_track_find(EvqTrack *track, const pg_uuid_t *event_id);
-extern EvqTracked *evq_track_put(EvqTrack *track, EvqTracked *tracked, const EvqWake *facts, TimestampTz now);
+extern EvqTracked *evq_track_put(EvqTrack *track, const EvqWake *facts, TimestampTz now);
 extern void evq_track_set(EvqTrack *track, EvqTracked *tracked, EvqTrackState state, TimestampTz timer_at);
 extern void evq_track_set_flow_id(EvqTrack *track, EvqTracked *tracked, const char *flow_id);
 extern void evq_track_remove(EvqTrack *track, EvqTracked *tracked);
