@@ -152,9 +152,26 @@ restart_time(EvqPlace *place, TimestampTz now)
 	return place->restart_at;
 }
 
-/* Starts what is to be started now; returns when to look again. freed: set when a place became free. */
+/* The databases that have a place. */
+static List *
+placed_databases(MemoryContext context)
+{
+	MemoryContext previous = MemoryContextSwitchTo(context);
+	List *placed = NIL;
+
+	for (int i = 0; i < evq_shared->place_count; i++)
+		placed = lappend_oid(placed, evq_shared->places[i].database);
+	MemoryContextSwitchTo(previous);
+	return placed;
+}
+
+/*
+ * Starts what is to be started now; returns when to look again. placed: those
+ * that had a place when the databases began to be read, for one that got it
+ * later may be younger than they. freed: set when a place became free.
+ */
 static TimestampTz
-start_dispatchers(List *databases, bool *freed)
+start_dispatchers(List *databases, List *placed, bool *freed)
 {
 	TimestampTz next_at = DT_NOEND;
 
@@ -169,7 +186,9 @@ start_dispatchers(List *databases, bool *freed)
 		database = OidIsValid(place->database) ? find_database(databases, place->database) : NULL;
 		if (OidIsValid(place->database) && place->holds == 0 && place->pid == 0)
 		{
-			if (database == NULL)
+			if (database == NULL && !list_member_oid(placed, place->database))
+				next_at = DT_NOBEGIN; /* perhaps created just now */
+			else if (database == NULL)
 			{
 				/* dropped, or turned into a template */
 				place->database = InvalidOid;
@@ -208,7 +227,7 @@ start_dispatchers(List *databases, bool *freed)
 
 /* Wants a dispatcher in every database that might have the extension; false = some got no place. */
 static bool
-want_all(List *databases)
+want_all(List *databases, List *placed)
 {
 	ListCell *cell;
 	bool freed;
@@ -228,7 +247,7 @@ want_all(List *databases)
 		/* One after the other: a place without the extension serves the next database. */
 		if (place != NULL)
 		{
-			(void) start_dispatchers(databases, &freed);
+			(void) start_dispatchers(databases, placed, &freed);
 			for (int i = 0; i < 100 && place->state == EVQ_PLACE_STARTING; i++)
 			{
 				CHECK_FOR_INTERRUPTS();
@@ -279,6 +298,7 @@ evq_launcher_main(Datum main_arg)
 		bool was_enabled = evq_enabled;
 		bool freed = false;
 		TimestampTz next_at;
+		List *placed;
 		List *databases;
 		long timeout = -1;
 
@@ -291,15 +311,16 @@ evq_launcher_main(Datum main_arg)
 		}
 
 		MemoryContextReset(context);
+		placed = placed_databases(context);
 		databases = read_databases(context);
 		MemoryContextSwitchTo(context);
 		if (try_all && evq_enabled)
 		{
-			short_of_places = !want_all(databases);
+			short_of_places = !want_all(databases, placed);
 			try_all = false;
 			continue; /* it waited on our latch too */
 		}
-		next_at = start_dispatchers(databases, &freed);
+		next_at = start_dispatchers(databases, placed, &freed);
 		if (freed && short_of_places)
 		{
 			try_all = true;
