@@ -157,6 +157,7 @@ TAP = \
 	024_exactly_once.pl \
 	025_snapshot.pl \
 	026_concurrency.pl \
+	027_launcher.pl \
 	030_documentation.pl \
 	033_backlog.pl \
 	040_worker.pl \

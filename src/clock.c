@@ -27,6 +27,16 @@ evq_clock_monotonic(void)
 	return (int64) INSTR_TIME_GET_MICROSEC(now);
 }
 
+/*
+ * Milliseconds until a time; 0 when that is over. -infinity is over too, where
+ * TimestampDifferenceMilliseconds() of PostgreSQL 15 overflows.
+ */
+long
+evq_clock_ms_until(TimestampTz now, TimestampTz at)
+{
+	return at <= now ? 0 : TimestampDifferenceMilliseconds(now, at);
+}
+
 /* Has nothing been said for a minute? last: when something was, by the monotonic clock; 0 = never. */
 bool
 evq_clock_once_a_minute(int64 *last)

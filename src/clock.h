@@ -9,6 +9,7 @@
 
 extern TimestampTz evq_clock_now(void);
 extern int64 evq_clock_monotonic(void);
+extern long evq_clock_ms_until(TimestampTz now, TimestampTz at);
 extern bool evq_clock_once_a_minute(int64 *last);
 
 #endif /* EVQ_CLOCK_H */

@@ -323,7 +323,7 @@ sleep_until_due(EvqEngine *engine)
 {
 	TimestampTz now = evq_clock_now();
 	TimestampTz next_at = evq_engine_next_at(engine, now);
-	long timeout = TimestampDifferenceMilliseconds(now, next_at);
+	long timeout = evq_clock_ms_until(now, next_at);
 
 	pg_atomic_write_u64(&place->sleeping_until, (uint64) next_at);
 	timeout = Min(timeout, evq_poll_interval);

@@ -189,6 +189,7 @@ run_in_emptied(Oid database, PlannedStmt *planned, const char *query, bool read_
 			   ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
 			   DestReceiver *receiver, QueryCompletion *completion)
 {
+	int held_before = list_length(held);
 	EvqPlace *place = hold_database(database);
 
 	PG_TRY();
@@ -199,8 +200,8 @@ run_in_emptied(Oid database, PlannedStmt *planned, const char *query, bool read_
 	}
 	PG_CATCH();
 	{
-		if (place != NULL)
-			release_databases(list_length(held) - 1);
+		/* A command that commits on its way has let it back before. */
+		release_databases(held_before);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

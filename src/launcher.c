@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "background.h"
+#include "clock.h"
 #include "dispatcher.h"
 #include "guc.h"
 #include "launcher.h"
@@ -44,6 +45,13 @@ typedef struct Database
 	NameData name;
 } Database;
 
+/* What there was at a moment. */
+typedef struct Survey
+{
+	List *databases; /* those that can have a dispatcher: they take connections and are no templates */
+	List *placed;    /* OIDs of those that had a place before: one that got it later may be younger */
+} Survey;
+
 /* Registers the launcher, unless this is no place for one. */
 void
 evq_launcher_init(void)
@@ -57,7 +65,6 @@ evq_launcher_init(void)
 	RegisterBackgroundWorker(&worker);
 }
 
-/* The databases that can have a dispatcher: those that take connections and are no templates. */
 static List *
 read_databases(MemoryContext context)
 {
@@ -94,6 +101,30 @@ read_databases(MemoryContext context)
 	table_close(rel, AccessShareLock);
 	CommitTransactionCommand();
 	return databases;
+}
+
+static List *
+read_places(MemoryContext context)
+{
+	MemoryContext previous = MemoryContextSwitchTo(context);
+	List *placed = NIL;
+
+	for (int i = 0; i < evq_shared->place_count; i++)
+		placed = lappend_oid(placed, evq_shared->places[i].database);
+	MemoryContextSwitchTo(previous);
+	return placed;
+}
+
+/* What this returns is in the context, which is emptied before. */
+static Survey
+take_survey(MemoryContext context)
+{
+	Survey survey;
+
+	MemoryContextReset(context);
+	survey.placed = read_places(context);
+	survey.databases = read_databases(context);
+	return survey;
 }
 
 static const Database *
@@ -152,26 +183,9 @@ restart_time(EvqPlace *place, TimestampTz now)
 	return place->restart_at;
 }
 
-/* The databases that have a place. */
-static List *
-placed_databases(MemoryContext context)
-{
-	MemoryContext previous = MemoryContextSwitchTo(context);
-	List *placed = NIL;
-
-	for (int i = 0; i < evq_shared->place_count; i++)
-		placed = lappend_oid(placed, evq_shared->places[i].database);
-	MemoryContextSwitchTo(previous);
-	return placed;
-}
-
-/*
- * Starts what is to be started now; returns when to look again. placed: those
- * that had a place when the databases began to be read, for one that got it
- * later may be younger than they. freed: set when a place became free.
- */
+/* Starts what is to be started now; returns when to look again. freed: set when a place became free. */
 static TimestampTz
-start_dispatchers(List *databases, List *placed, bool *freed)
+start_dispatchers(const Survey *survey, bool *freed)
 {
 	TimestampTz next_at = DT_NOEND;
 
@@ -183,10 +197,10 @@ start_dispatchers(List *databases, List *placed, bool *freed)
 		bool start = false;
 
 		LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-		database = OidIsValid(place->database) ? find_database(databases, place->database) : NULL;
+		database = OidIsValid(place->database) ? find_database(survey->databases, place->database) : NULL;
 		if (OidIsValid(place->database) && place->holds == 0 && place->pid == 0)
 		{
-			if (database == NULL && !list_member_oid(placed, place->database))
+			if (database == NULL && !list_member_oid(survey->placed, place->database))
 				next_at = DT_NOBEGIN; /* perhaps created just now */
 			else if (database == NULL)
 			{
@@ -227,13 +241,13 @@ start_dispatchers(List *databases, List *placed, bool *freed)
 
 /* Wants a dispatcher in every database that might have the extension; false = some got no place. */
 static bool
-want_all(List *databases, List *placed)
+want_all(const Survey *survey)
 {
 	ListCell *cell;
 	bool freed;
 	bool complete = true;
 
-	foreach(cell, databases)
+	foreach(cell, survey->databases)
 	{
 		const Database *database = lfirst(cell);
 		EvqPlace *place;
@@ -247,7 +261,7 @@ want_all(List *databases, List *placed)
 		/* One after the other: a place without the extension serves the next database. */
 		if (place != NULL)
 		{
-			(void) start_dispatchers(databases, placed, &freed);
+			(void) start_dispatchers(survey, &freed);
 			for (int i = 0; i < 100 && place->state == EVQ_PLACE_STARTING; i++)
 			{
 				CHECK_FOR_INTERRUPTS();
@@ -298,8 +312,7 @@ evq_launcher_main(Datum main_arg)
 		bool was_enabled = evq_enabled;
 		bool freed = false;
 		TimestampTz next_at;
-		List *placed;
-		List *databases;
+		Survey survey;
 		long timeout = -1;
 
 		CHECK_FOR_INTERRUPTS();
@@ -310,24 +323,22 @@ evq_launcher_main(Datum main_arg)
 			try_all = try_all || (evq_enabled && !was_enabled);
 		}
 
-		MemoryContextReset(context);
-		placed = placed_databases(context);
-		databases = read_databases(context);
+		survey = take_survey(context);
 		MemoryContextSwitchTo(context);
 		if (try_all && evq_enabled)
 		{
-			short_of_places = !want_all(databases, placed);
+			short_of_places = !want_all(&survey);
 			try_all = false;
 			continue; /* it waited on our latch too */
 		}
-		next_at = start_dispatchers(databases, placed, &freed);
+		next_at = start_dispatchers(&survey, &freed);
 		if (freed && short_of_places)
 		{
 			try_all = true;
 			next_at = DT_NOBEGIN;
 		}
 		if (!TIMESTAMP_IS_NOEND(next_at))
-			timeout = Max(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next_at), 1);
+			timeout = Max(evq_clock_ms_until(GetCurrentTimestamp(), next_at), 1);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout >= 0 ? WL_TIMEOUT : 0),
 						 timeout, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
