@@ -7,6 +7,7 @@
 #include "access/xact.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
+#include "storage/lwlock.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
 
@@ -96,10 +97,11 @@ evq_background_end(void)
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
-/* Ends the transaction after an error that has been reported. */
+/* Ends the transaction, if any, after an error that has been reported. */
 void
 evq_background_abort(void)
 {
+	LWLockReleaseAll();
 	AbortCurrentTransaction();
 	FlushErrorState();
 	pgstat_report_activity(STATE_IDLE, NULL);

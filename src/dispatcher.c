@@ -143,13 +143,13 @@ require_extension(void)
 	proc_exit(0);
 }
 
-/* Reports the error and ends its transaction; one that comes of being told to end is none. */
+/* Reports the error and ends its transaction, if any; one that comes of being told to end is none. */
 static void
 recover(bool in_turn)
 {
-	MemoryContext previous = MemoryContextSwitchTo(TopMemoryContext);
 	ErrorData *error;
 
+	MemoryContextSwitchTo(TopMemoryContext);
 	HOLD_INTERRUPTS();
 	error = CopyErrorData();
 	if (error->sqlerrcode != ERRCODE_QUERY_CANCELED || !ShutdownRequestPending)
@@ -164,7 +164,7 @@ recover(bool in_turn)
 	evq_background_abort();
 	FreeErrorData(error);
 	RESUME_INTERRUPTS();
-	MemoryContextSwitchTo(previous);
+	MemoryContextSwitchTo(TopMemoryContext);
 }
 
 /* Puts the counters away and ends the process, as told. */
@@ -371,6 +371,49 @@ look_after_house(void)
 	evq_housekeeper_start(MyDatabaseId, place - evq_shared->places);
 }
 
+/* Hears what sessions have to tell; is a turn due? */
+static bool
+hear_sessions(EvqEngine *engine, TimestampTz last_turn_at)
+{
+	drain_ring(engine);
+	guide_sessions(engine);
+	if (!evq_engine_is_due(engine, evq_clock_now()))
+		return false;
+	coalesce(last_turn_at);
+	drain_ring(engine);
+	return true;
+}
+
+typedef enum Outcome
+{
+	NOT_DUE,
+	DONE,
+	REFUSED, /* another turn is under way */
+	FAILED
+} Outcome;
+
+static Outcome
+hear_and_run(EvqEngine *engine, TimestampTz last_turn_at, EvqTurn *turn)
+{
+	volatile Outcome outcome = NOT_DUE;
+
+	PG_TRY();
+	{
+		if (hear_sessions(engine, last_turn_at))
+		{
+			set_interruptible(true);
+			outcome = run_turn(engine, turn) ? DONE : REFUSED;
+		}
+	}
+	PG_CATCH();
+	{
+		outcome = FAILED;
+	}
+	PG_END_TRY();
+	set_interruptible(false);
+	return outcome;
+}
+
 static void
 run(void)
 {
@@ -381,60 +424,47 @@ run(void)
 	for (;;)
 	{
 		EvqTurn turn = {0};
-		bool failed = false;
-		bool done = true;
+		Outcome outcome;
 
 		heed_requests();
-		drain_ring(engine);
-		guide_sessions(engine);
-		if (!evq_engine_is_due(engine, evq_clock_now()))
-		{
-			take_counters_back();
-			look_after_house();
-			sleep_until_due(engine);
-			continue;
-		}
+		outcome = hear_and_run(engine, last_turn_at, &turn);
+		if (outcome != NOT_DUE)
+			last_turn_at = GetCurrentTimestamp();
 
-		coalesce(last_turn_at);
-		drain_ring(engine);
-		PG_TRY();
+		switch (outcome)
 		{
-			set_interruptible(true);
-			done = run_turn(engine, &turn);
-		}
-		PG_CATCH();
-		{
-			failed = true;
-		}
-		PG_END_TRY();
-		set_interruptible(false);
-		last_turn_at = GetCurrentTimestamp();
+			case NOT_DUE:
+				take_counters_back();
+				look_after_house();
+				sleep_until_due(engine);
+				break;
 
-		if (failed)
-		{
-			recover(true);
-			heed_requests();
-			evq_engine_destroy(engine);
-			engine = evq_engine_create(place);
-			evq_engine_be_careful(engine);
-			require_extension();
-			back_off(Min((long) FIRST_BACKOFF_MS << Min(errors, 10), LONGEST_BACKOFF_MS));
-			errors++;
-			continue;
+			case DONE:
+				errors = 0;
+				count_turn(&turn);
+				take_counters_back();
+				look_after_house();
+				note_refused_turn(false);
+				break;
+
+			case REFUSED:
+				errors = 0;
+				require_extension();
+				back_off(FIRST_BACKOFF_MS);
+				note_refused_turn(true);
+				break;
+
+			case FAILED:
+				recover(true);
+				heed_requests();
+				evq_engine_destroy(engine);
+				engine = evq_engine_create(place);
+				evq_engine_be_careful(engine);
+				require_extension();
+				back_off(Min((long) FIRST_BACKOFF_MS << Min(errors, 10), LONGEST_BACKOFF_MS));
+				errors++;
+				break;
 		}
-		errors = 0;
-		if (done)
-		{
-			count_turn(&turn);
-			take_counters_back();
-			look_after_house();
-		}
-		else
-		{
-			require_extension();
-			back_off(FIRST_BACKOFF_MS);
-		}
-		note_refused_turn(!done);
 	}
 }
 

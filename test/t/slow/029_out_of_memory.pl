@@ -116,6 +116,7 @@ sub test_dispatcher
 			$node->safe_psql('db', q{SELECT count(evq_succeed(event_id, permit)) FROM evq_acquire_next('FLOW', 1000, permit_for => '1 hour')});
 			return live() eq '0';
 		}), "dispatcher, $countdown allocations and then " . ($lasts ? 'none' : 'one not') . ': all events come to their end');
+	is(dispatcher_pid($node, 'db'), $pid, '... and the process goes on') unless $lasts;
 	return $met;
 }
 
