@@ -32,6 +32,7 @@ SQL_PARTS = \
 	086_check \
 	088_metrics \
 	090_engine \
+	090_engine \
 	091_http_values \
 	092_http_work \
 	093_http_read \
@@ -63,8 +64,10 @@ UPGRADE_PARTS = \
 	085_check_work \
 	086_check \
 	088_metrics \
+	090_engine \
 	093_http_flow \
 	093_http_schedules \
+	096_mcp_operator_tools \
 	100_privileges
 
 # Every test, by kind; the runner's name for it is its path below test/.
@@ -94,6 +97,7 @@ REGRESS = \
 	publish_many \
 	read_only \
 	restrictions \
+	retention \
 	retry \
 	savepoint \
 	succeed \

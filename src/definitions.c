@@ -60,6 +60,7 @@ read_event_type(TupleTableSlot *slot, void *row)
 	event_type->max_payload_bytes = nulls[TYPE_MAX_PAYLOAD_BYTES]
 										? 0
 										: DatumGetInt32(values[TYPE_MAX_PAYLOAD_BYTES]);
+	event_type->retention = interval_usec(values[TYPE_RETENTION]);
 	event_type->dropped = DatumGetBool(values[TYPE_DROPPED]);
 }
 

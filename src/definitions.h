@@ -24,6 +24,7 @@ typedef struct EvqEventType
 	char on_fail_event_type[NAMEDATALEN]; /* "" = none */
 	int16 priority;
 	int max_payload_bytes; /* 0 = the setting */
+	int64 retention;       /* 0 = an event that succeeds leaves nothing */
 	bool dropped;
 } EvqEventType;
 

@@ -416,6 +416,17 @@ evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 
 /* ---------- reports ---------- */
 
+/* Ends an event, already moved to succeeded; of a type without retention it leaves nothing. */
+static EvqStoreResult
+finish_well(EvqStore *store, const EvqEvent *event, const EvqOutcome *outcome)
+{
+	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
+
+	if (event_type != NULL && event_type->retention == 0)
+		return evq_store_delete(store, event);
+	return evq_store_finish(store, event, outcome, true);
+}
+
 /*
  * Success, with its spinoffs, which go on in the event's flow. Their ids are
  * returned, those of the first report where this one repeats it.
@@ -481,7 +492,7 @@ evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 		event->attempts_used++;
 		written.spinoff_ids = ids;
 		written.spinoff_count = spinoff_count;
-		if (evq_store_finish(store, event, &written, true) == EVQ_STORE_DONE)
+		if (finish_well(store, event, &written) == EVQ_STORE_DONE)
 			break;
 	}
 

@@ -30,7 +30,7 @@ append_time(StringInfo message, const char *key, TimestampTz at)
 	appendStringInfo(message, ",\"%s\":\"%s\"", key, text);
 }
 
-/* What every message about an event says of it. Names of types and flows need no escapes. */
+/* What every message about an event says of it, of one that is gone without its flow_id. Names of types and flows need no escapes. */
 static void
 append_event(StringInfo message, const EvqEvent *event)
 {
@@ -38,9 +38,12 @@ append_event(StringInfo message, const EvqEvent *event)
 	const EvqFlow *flow = evq_config_flow(event->flow_no);
 	char id[EVQ_UUID_TEXT_SIZE];
 
-	appendStringInfo(message, "\"event_id\":\"%s\",\"event_type\":\"%s\",\"flow_type\":\"%s\",\"flow_id\":",
+	appendStringInfo(message, "\"event_id\":\"%s\",\"event_type\":\"%s\",\"flow_type\":\"%s\"",
 					 evq_uuid_text(&event->event_id, id), event_type == NULL ? "" : event_type->event_type,
 					 flow == NULL ? "" : flow->flow_type);
+	if (event->flow_id == NULL)
+		return;
+	appendStringInfoString(message, ",\"flow_id\":");
 	escape_json(message, event->flow_id);
 }
 

@@ -28,6 +28,7 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -42,6 +43,12 @@
 #define DUE_INDEX "event_flow_no_attempt_scheduled_at_idx"
 #define FLOW_ID_INDEX "event_flow_no_flow_id_event_id_idx"
 
+/* The indexes of tables whose primary key does not begin with the event's id. */
+static const char *const event_id_indexes[EVQ_TABLE_COUNT] = {
+	[EVQ_TABLE_ERROR] = "event_error_event_id_idx",
+	[EVQ_TABLE_IDEMPOTENCY] = "idempotency_event_id_idx",
+};
+
 /* Rows that one call of the table access method inserts. */
 #define INSERT_BATCH 50
 
@@ -54,15 +61,17 @@
 /* A table of an open store. */
 typedef struct Table
 {
+	EvqTableNo no;
 	Relation rel;         /* NULL = not opened yet, as with all below */
 	TupleTableSlot *slot; /* the row fetched last */
 	TupleTableSlot *new_slot;
 	ResultRelInfo *info;    /* with all indexes: to add entries to them */
 	TupleTableSlot **batch; /* of INSERT_BATCH rows to insert */
-	Relation key;           /* the primary key's index */
+	Relation key;           /* the index by which an event's rows are found */
 	IndexScanDesc by_key;
 	IndexFetchTableData *by_hint;
 	BlockNumber blocks; /* so many there were when by_hint was begun */
+	bool is_empty;      /* see delete_rows_of() */
 } Table;
 
 /* Where the session saw the row of a live event last. */
@@ -173,10 +182,12 @@ evq_store_refresh(EvqStore *store)
 }
 
 static void
-take_table(EvqStore *store, Table *table, Relation rel)
+take_table(EvqStore *store, EvqTableNo no, Relation rel)
 {
 	MemoryContext previous = MemoryContextSwitchTo(store->context);
+	Table *table = &store->tables[no];
 
+	table->no = no;
 	table->rel = rel;
 	table->slot = table_slot_create(rel, NULL);
 	table->new_slot = table_slot_create(rel, NULL);
@@ -189,7 +200,7 @@ use_table(EvqStore *store, EvqTableNo no)
 	Table *table = &store->tables[no];
 
 	if (table->rel == NULL)
-		take_table(store, table, evq_tables_open(no, RowExclusiveLock));
+		take_table(store, no, evq_tables_open(no, RowExclusiveLock));
 	return table;
 }
 
@@ -215,11 +226,14 @@ use_key(Table *table)
 {
 	if (table->key == NULL)
 	{
-		Oid key = EVQ_PRIMARY_KEY_INDEX(table->rel);
+		const char *name = event_id_indexes[table->no];
+		Oid key = name == NULL ? EVQ_PRIMARY_KEY_INDEX(table->rel)
+							   : get_relname_relid(name, RelationGetNamespace(table->rel));
 
 		if (!OidIsValid(key))
 			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-							errmsg("table evq.%s has no primary key", RelationGetRelationName(table->rel)),
+							errmsg("table evq.%s has no %s", RelationGetRelationName(table->rel),
+								   name == NULL ? "primary key" : psprintf("index %s", name)),
 							errhint("Create it again as the extension did.")));
 		table->key = index_open(key, RowExclusiveLock);
 	}
@@ -249,7 +263,7 @@ next_row(IndexScanDesc scan, TupleTableSlot *slot, ItemPointerData *root)
 	return false;
 }
 
-/* Finds the visible row with a uuid as its primary key; root may be NULL. */
+/* Finds a visible row with the id of an event; root may be NULL. */
 static bool
 fetch_by_id(EvqStore *store, Table *table, const pg_uuid_t *event_id, ItemPointerData *root)
 {
@@ -263,6 +277,18 @@ fetch_by_id(EvqStore *store, Table *table, const pg_uuid_t *event_id, ItemPointe
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(event_id));
 	index_rescan(table->by_key, &key, 1, NULL, 0);
 	found = next_row(table->by_key, table->slot, root == NULL ? &ignored : root);
+	MemoryContextSwitchTo(previous);
+	return found;
+}
+
+/* Finds the next one. */
+static bool
+fetch_next(EvqStore *store, Table *table)
+{
+	MemoryContext previous = MemoryContextSwitchTo(store->context);
+	ItemPointerData ignored;
+	bool found = next_row(table->by_key, table->slot, &ignored);
+
 	MemoryContextSwitchTo(previous);
 	return found;
 }
@@ -752,7 +778,7 @@ use_partition(EvqStore *store, Oid relid)
 		return NULL;
 	}
 	evq_tables_check(EVQ_TABLE_HISTORY, rel);
-	take_table(store, table, rel);
+	take_table(store, EVQ_TABLE_HISTORY, rel);
 	return table;
 }
 
@@ -835,6 +861,49 @@ evq_store_finish(EvqStore *store, const EvqEvent *event, const EvqOutcome *outco
 		collect_finished(store, history, values, nulls);
 	else
 		insert_row(store, history, values, nulls);
+	after_write();
+	return EVQ_STORE_DONE;
+}
+
+/* Deletes an event's rows of another table. */
+static void
+delete_rows_of(EvqStore *store, EvqTableNo no, const pg_uuid_t *event_id)
+{
+	Table *table = use_table(store, no);
+	bool found;
+
+	/* What belongs to an event was written by a statement before: asking once is enough. */
+	if (!table->is_empty && table->by_key == NULL)
+		table->is_empty = RelationGetNumberOfBlocks(table->rel) == 0;
+	if (table->is_empty)
+		return;
+	found = fetch_by_id(store, table, event_id, NULL);
+	while (found)
+	{
+		if (delete_row(store, table, true) == EVQ_STORE_DONE)
+			found = fetch_next(store, table);
+		else
+		{
+			after_write();
+			found = fetch_by_id(store, table, event_id, NULL);
+		}
+	}
+}
+
+/* Deletes the live event fetched last and all that is its. */
+EvqStoreResult
+evq_store_delete(EvqStore *store, const EvqEvent *event)
+{
+	Table *table = use_table(store, EVQ_TABLE_EVENT);
+	bool is_inline = !table->slot->tts_isnull[EVENT_PAYLOAD];
+	EvqStoreResult result = delete_row(store, table, true);
+
+	if (result != EVQ_STORE_DONE)
+		return result;
+	if (!is_inline)
+		delete_rows_of(store, EVQ_TABLE_PAYLOAD, &event->event_id);
+	delete_rows_of(store, EVQ_TABLE_ERROR, &event->event_id);
+	delete_rows_of(store, EVQ_TABLE_IDEMPOTENCY, &event->event_id);
 	after_write();
 	return EVQ_STORE_DONE;
 }
@@ -1087,24 +1156,14 @@ evq_store_walk_end(EvqStore *store)
 	store->walk_index = NULL;
 }
 
-/*
- * Claims an idempotency key for an event. False = the key is taken; then the
- * first event's id and content hash are returned. A key that another
- * transaction is claiming is waited for.
- */
-bool
-evq_store_claim_key(EvqStore *store, int32 event_type_no, const char *key, const pg_uuid_t *event_id,
-					int64 content_hash, pg_uuid_t *first_id, int64 *first_hash)
+/* Enters an idempotency key, unless it is there. */
+static bool
+insert_key(const Datum *values)
 {
 	static SPIPlanPtr plan;
 	Oid types[KEY_COLUMNS] = {INT4OID, TEXTOID, UUIDOID, INT8OID};
-	Datum values[KEY_COLUMNS] = {Int32GetDatum(event_type_no), CStringGetTextDatum(key),
-								 UUIDPGetDatum(event_id), Int64GetDatum(content_hash)};
-	Table *table = use_table(store, EVQ_TABLE_IDEMPOTENCY);
-	ScanKeyData keys[2];
-	IndexScanDesc scan;
 	EvqIdentity previous;
-	bool claimed;
+	bool inserted;
 
 	evq_tables_become_owner(&previous);
 	if (plan == NULL)
@@ -1116,29 +1175,66 @@ evq_store_claim_key(EvqStore *store, int32 event_type_no, const char *key, const
 			elog(ERROR, "could not prepare the claim of an idempotency key");
 		plan = fresh;
 	}
-	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_INSERT)
+	if (SPI_execute_plan(plan, unconstify(Datum *, values), NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not claim an idempotency key");
-	claimed = SPI_processed == 1;
+	inserted = SPI_processed == 1;
 	evq_tables_become_oneself(&previous);
 	UpdateActiveSnapshotCommandId();
-	if (claimed)
-		return true;
+	return inserted;
+}
 
-	if (!IsolationUsesXactSnapshot())
-		evq_store_refresh(store);
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, values[0]);
-	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, values[1]);
+/* Reads the row of an idempotency key; false = there is none. */
+static bool
+fetch_key(EvqStore *store, Datum event_type_no, Datum key, pg_uuid_t *event_id, int64 *content_hash)
+{
+	Table *table = use_table(store, EVQ_TABLE_IDEMPOTENCY);
+	Relation index = index_open(EVQ_PRIMARY_KEY_INDEX(table->rel), RowExclusiveLock);
+	ScanKeyData keys[2];
+	IndexScanDesc scan;
+	bool found;
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, event_type_no);
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, key);
 	keys[1].sk_collation = DEFAULT_COLLATION_OID;
-	scan = EVQ_INDEX_BEGINSCAN(table->rel, use_key(table), GetActiveSnapshot(), 2);
+	scan = EVQ_INDEX_BEGINSCAN(table->rel, index, GetActiveSnapshot(), 2);
 	index_rescan(scan, keys, 2, NULL, 0);
-	if (!index_getnext_slot(scan, ForwardScanDirection, table->slot))
-		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("could not serialize access to idempotency key \"%s\"", key),
-						errhint("Retry the transaction.")));
-	slot_getallattrs(table->slot);
-	*first_id = *DatumGetUUIDP(table->slot->tts_values[KEY_EVENT_ID]);
-	*first_hash = DatumGetInt64(table->slot->tts_values[KEY_CONTENT_HASH]);
+	found = index_getnext_slot(scan, ForwardScanDirection, table->slot);
+	if (found)
+	{
+		slot_getallattrs(table->slot);
+		*event_id = *DatumGetUUIDP(table->slot->tts_values[KEY_EVENT_ID]);
+		*content_hash = DatumGetInt64(table->slot->tts_values[KEY_CONTENT_HASH]);
+	}
 	ExecClearTuple(table->slot);
 	index_endscan(scan);
-	return false;
+	index_close(index, NoLock);
+	return found;
+}
+
+/*
+ * Claims an idempotency key for an event. False = the key is taken; then the
+ * first event's id and content hash are returned. A key that another
+ * transaction is claiming, or deleting with its event, is waited for.
+ */
+bool
+evq_store_claim_key(EvqStore *store, int32 event_type_no, const char *key, const pg_uuid_t *event_id,
+					int64 content_hash, pg_uuid_t *first_id, int64 *first_hash)
+{
+	Datum values[KEY_COLUMNS] = {Int32GetDatum(event_type_no), CStringGetTextDatum(key),
+								 UUIDPGetDatum(event_id), Int64GetDatum(content_hash)};
+
+	for (;;)
+	{
+		if (insert_key(values))
+			return true;
+		if (!IsolationUsesXactSnapshot())
+			evq_store_refresh(store);
+		if (fetch_key(store, values[0], values[1], first_id, first_hash))
+			return false;
+		/* It is gone again, or our snapshot is too old to see it. */
+		if (IsolationUsesXactSnapshot())
+			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+							errmsg("could not serialize access to idempotency key \"%s\"", key),
+							errhint("Retry the transaction.")));
+	}
 }

@@ -44,6 +44,7 @@ evq_store_insert(EvqStore *store, EvqEvent *events, const Datum *payloads, const
 extern EvqStoreResult evq_store_update(EvqStore *store, EvqEvent *event, bool wait);
 extern EvqStoreResult
 evq_store_finish(EvqStore *store, const EvqEvent *event, const EvqOutcome *outcome, bool wait);
+extern EvqStoreResult evq_store_delete(EvqStore *store, const EvqEvent *event);
 
 /* finished events */
 extern void evq_store_begin_batch(EvqStore *store);

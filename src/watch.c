@@ -60,7 +60,7 @@ next_sequence(void)
 	return psprintf(INT64_FORMAT "-" UINT64_FORMAT, MyStartTimestamp, ++last);
 }
 
-/* The message of a change; NULL = the event is no longer there. */
+/* The message of a change. */
 static char *
 tell_change(EvqStore *store, const EvqWake *change)
 {
@@ -69,7 +69,13 @@ tell_change(EvqStore *store, const EvqWake *change)
 
 	if (!evq_store_fetch(store, &change->event_id, &event) &&
 		!evq_store_fetch_finished(store, &change->event_id, &event, &outcome))
-		return NULL;
+	{
+		/* It succeeded and left nothing. */
+		memset(&event, 0, sizeof(event));
+		event.event_id = change->event_id;
+		event.event_type_no = change->event_type_no;
+		event.flow_no = change->flow_no;
+	}
 	/* It may have moved on since: that is another message. */
 	event.state = (EvqState) change->state;
 	event.state_since = change->state_since;
@@ -85,11 +91,8 @@ evq_watch_tell(EvqWatch *watch, EvqStore *store, TimestampTz now)
 
 	for (int i = 0; i < watch->count; i++)
 	{
-		char *message = tell_change(store, &watch->changes[i]);
-
 		CHECK_FOR_INTERRUPTS();
-		if (message != NULL)
-			messages = lappend(messages, message);
+		messages = lappend(messages, tell_change(store, &watch->changes[i]));
 	}
 	if (watch->skipped > 0)
 		messages = lappend(messages, evq_message_skipped(next_sequence(), watch->skipped));

@@ -20,7 +20,8 @@ TEXTBOOK, PGQ, GRAPHILE_WORKER, PG_BOSS = PEERS = [Textbook(), Pgq(), GraphileWo
 EVQ = Evq("evq")
 PUSH = Evq("evq push")
 PULL_FUSED = Evq("evq pull, fused", turn="turn_fused", delivery="pull")
-EVQ_WORKERS = [PUSH, Evq("evq push, fused", turn="turn_fused"), PULL_FUSED]
+BRIEF = Evq("evq pull, fused, retention 0", turn="turn_fused", delivery="pull", retention="0")
+EVQ_WORKERS = [PUSH, Evq("evq push, fused", turn="turn_fused"), PULL_FUSED, BRIEF]
 
 
 class Metric(NamedTuple):
@@ -82,7 +83,7 @@ METRICS = {
                         dict.fromkeys(("published, events/s", "due ones drained, 10 a turn, events/s",
                                        "restarted server to first dispatch, ms")), [GRAPHILE_WORKER, PG_BOSS, PUSH], LONG_ROUNDS),
     "size": Metric(f"On disk after {SIZE:,} events are done", "MB", metrics.size,
-                   dict.fromkeys(("as it stands", "after vacuum or rotation")), [*PEERS, PUSH, PULL_FUSED], LONG_ROUNDS),
+                   dict.fromkeys(("as it stands", "after vacuum or rotation")), [*PEERS, PUSH, PULL_FUSED, BRIEF], LONG_ROUNDS),
     "flows": Metric(f"{BACKLOG:,} events drained, 10 a turn, in so many flows", "events/s", metrics.flows,
                     several("flow", 1, 10, 100), [PUSH, PULL_FUSED], LONG_ROUNDS),
     "listeners": Metric("mixed by 1, while so many sessions listen", "events/s", metrics.listeners,

@@ -58,7 +58,7 @@ COMMENT ON COLUMN evq.event_type.on_suspend_timeout IS 'What becomes of a suspen
 COMMENT ON COLUMN evq.event_type.on_fail_event_type IS 'Published in the same flow when an event of this type fails for good or expires';
 COMMENT ON COLUMN evq.event_type.priority IS 'Higher is offered earlier';
 COMMENT ON COLUMN evq.event_type.max_payload_bytes IS 'Largest payload, as jsonb bytes; NULL = the setting evq.max_payload';
-COMMENT ON COLUMN evq.event_type.retention IS 'How long a finished event is kept';
+COMMENT ON COLUMN evq.event_type.retention IS 'How long a finished event is kept; 0 = one that succeeds leaves nothing, neither payload nor errors nor idempotency key';
 COMMENT ON COLUMN evq.event_type.dropped IS 'Kept only to name old events';
 
 SELECT pg_catalog.pg_extension_config_dump('evq.flow', '');

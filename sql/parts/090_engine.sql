@@ -20,7 +20,8 @@ AS 'MODULE_PATHNAME', 'evq_sql_watch' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.evq_watch(interval) IS
 $$Has the dispatcher notify each change of an event's state on the channel evq_events for so long; call it again before that is
 over. Returns until when. A message is {"seq", "event_id", "event_type", "flow_type", "flow_id", "status", "attempts_used",
-"state_since"}; changes within 20 ms come together, and where they are more than can be followed, the rest as {"seq", "skipped": n}.
+"state_since"}, without flow_id where the event has left nothing (see retention); changes within 20 ms come together, and where
+they are more than can be followed, the rest as {"seq", "skipped": n}.
 Errors: EQ006 longer than an hour, 55000 no dispatcher serves the database.$$;
 
 CREATE FUNCTION @extschema@.evq_version() RETURNS text

@@ -55,7 +55,7 @@ $${
     "on_fail_event_type": {"type": "string", "description": "Published when an event fails for good or expires; empty = none"},
     "priority": {"type": "integer", "minimum": -32768, "maximum": 32767, "description": "Higher is offered earlier"},
     "max_payload_bytes": {"type": "integer", "minimum": 2, "maximum": 268435455},
-    "retention": {"type": "string", "pattern": "^P([0-9]+[YMWD])*(T([0-9.]+[HMS])+)?$", "description": "How long a finished event is kept"}
+    "retention": {"type": "string", "pattern": "^P([0-9]+[YMWD])*(T([0-9.]+[HMS])+)?$", "description": "How long a finished event is kept; with PT0S one that succeeds leaves nothing"}
   },
   "required": ["event_type"],
   "additionalProperties": false

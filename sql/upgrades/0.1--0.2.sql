@@ -16,11 +16,9 @@ COMMENT ON COLUMN evq.event_history_default.attempt_started_at IS NULL;
 COMMENT ON COLUMN evq.event_history_default.payload IS NULL;
 COMMENT ON COLUMN evq.event_history_default.reason IS NULL;
 
+COMMENT ON COLUMN evq.event_type.retention IS 'How long a finished event is kept; 0 = one that succeeds leaves nothing, neither payload nor errors nor idempotency key';
+
 CREATE OR REPLACE VIEW evq.payloads AS
 	SELECT event_id, payload, NULL::jsonb AS headers FROM evq.event WHERE payload IS NOT NULL
 	UNION ALL SELECT event_id, payload, NULL FROM evq.event_history WHERE payload IS NOT NULL
 	UNION ALL SELECT event_id, payload, headers FROM evq.event_payload;
-
--- The dispatcher looks at what has changed, and has partitions made.
-SELECT evq.announce_extension();
-

@@ -79,6 +79,18 @@ ok(poll_until('expired', sub {
 			&& told(q{m ->> 'status'}, q{m ->> 'event_type' = 'job' AND m ->> 'flow_id' = 'expires'}, @messages) eq "AWAITING_PROCESSING\nDISPATCHED";
 	}), 'what the engine expires is told, and its on-fail event');
 
+# ---------- an event that leaves nothing ----------
+
+run(q{SELECT evq_configure('fleeting', 'FLOW', retention => '0 s')});
+my $fleeting = run(q{SELECT evq_publish('fleeting', NULL, 'gone')});
+run(qq{SELECT evq_succeed('$fleeting', permit) FROM evq_acquire('$fleeting')});
+ok(poll_until('succeeded', sub {
+		@messages = map { $_->[1] } notifications($listener);
+		return told(q{m ->> 'status'}, qq{m ->> 'event_id' = '$fleeting'}, @messages) =~ /\bSUCCEEDED\b/;
+	}), 'the success of an event without retention is told');
+is(told(q{m ->> 'event_type', m ->> 'flow_type', m ->> 'attempts_used', m ? 'flow_id'}, qq{m ->> 'event_id' = '$fleeting' AND m ->> 'status' = 'SUCCEEDED'}, @messages),
+	'fleeting|FLOW|1|f', 'without its flow_id');
+
 # ---------- more than can be followed ----------
 
 my $before = @messages;

@@ -30,7 +30,7 @@ const FIELDS = [
   { name: 'on_fail_event_type', label: 'On-fail event', hint: 'Published when it fails for good or expires', ...asText, empty: '' },
   { name: 'priority', label: 'Priority', hint: 'Higher is offered earlier', ...asNumber, type: 'number', min: -32768, max: 32767 },
   { name: 'max_payload_bytes', label: 'Largest payload, bytes', ...asNumber, type: 'number', min: 1, placeholder: 'evq.max_payload' },
-  { name: 'retention', label: 'Retention', hint: 'How long a finished event is kept', ...asSpan },
+  { name: 'retention', label: 'Retention', hint: 'How long a finished event is kept; with 0 a success leaves nothing', ...asSpan },
 ];
 
 function ruleOf(texts) {

@@ -121,7 +121,7 @@ function Branch({ event, childrenOf, first }) {
 }
 
 function Case({ flowId }) {
-  const list = usePages('/api/events', { flow_id: flowId, limit: 200 }, 'events', ({ flow_id }) => flow_id === flowId);
+  const list = usePages('/api/events', { flow_id: flowId, limit: 200 }, 'events', ({ flow_id }) => flow_id === flowId || flow_id === undefined);
   const events = [...list.items].reverse();
   const ids = new Set(events.map(({ event_id }) => event_id));
   const childrenOf = new Map();
