@@ -162,6 +162,7 @@ TAP = \
 	025_snapshot.pl \
 	026_concurrency.pl \
 	027_launcher.pl \
+	028_no_retention.pl \
 	030_documentation.pl \
 	033_backlog.pl \
 	040_worker.pl \

@@ -67,7 +67,7 @@ typedef struct Table
 	TupleTableSlot *new_slot;
 	ResultRelInfo *info;    /* with all indexes: to add entries to them */
 	TupleTableSlot **batch; /* of INSERT_BATCH rows to insert */
-	Relation key;           /* the index by which an event's rows are found */
+	Relation key;           /* see use_key() */
 	IndexScanDesc by_key;
 	IndexFetchTableData *by_hint;
 	BlockNumber blocks; /* so many there were when by_hint was begun */
@@ -221,22 +221,27 @@ use_indexes(EvqStore *store, Table *table)
 	MemoryContextSwitchTo(previous);
 }
 
+/* Opens an index of a table; NULL = its primary key. */
+static Relation
+open_index(Relation rel, const char *name)
+{
+	Oid index = name == NULL ? EVQ_PRIMARY_KEY_INDEX(rel)
+							 : get_relname_relid(name, RelationGetNamespace(rel));
+
+	if (!OidIsValid(index))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table evq.%s has no %s", RelationGetRelationName(rel),
+							   name == NULL ? "primary key" : psprintf("index %s", name)),
+						errhint("Create it again as the extension did.")));
+	return index_open(index, RowExclusiveLock);
+}
+
+/* The index by which the rows of an event are found. */
 static Relation
 use_key(Table *table)
 {
 	if (table->key == NULL)
-	{
-		const char *name = event_id_indexes[table->no];
-		Oid key = name == NULL ? EVQ_PRIMARY_KEY_INDEX(table->rel)
-							   : get_relname_relid(name, RelationGetNamespace(table->rel));
-
-		if (!OidIsValid(key))
-			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-							errmsg("table evq.%s has no %s", RelationGetRelationName(table->rel),
-								   name == NULL ? "primary key" : psprintf("index %s", name)),
-							errhint("Create it again as the extension did.")));
-		table->key = index_open(key, RowExclusiveLock);
-	}
+		table->key = open_index(table->rel, event_id_indexes[table->no]);
 	return table->key;
 }
 
@@ -1188,7 +1193,7 @@ static bool
 fetch_key(EvqStore *store, Datum event_type_no, Datum key, pg_uuid_t *event_id, int64 *content_hash)
 {
 	Table *table = use_table(store, EVQ_TABLE_IDEMPOTENCY);
-	Relation index = index_open(EVQ_PRIMARY_KEY_INDEX(table->rel), RowExclusiveLock);
+	Relation index = open_index(table->rel, NULL);
 	ScanKeyData keys[2];
 	IndexScanDesc scan;
 	bool found;
