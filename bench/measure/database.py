@@ -1,4 +1,5 @@
 """The database of a run, and its server."""
+import contextlib
 import os
 import subprocess
 import time
@@ -62,7 +63,7 @@ def read_files():
     """Has all of the database in the system's cache: some systems give up what nobody read for a minute."""
     folder = os.path.join(DATA, "base", str(value("SELECT oid FROM pg_database WHERE datname = current_database()")))
     for name in os.listdir(folder):
-        with open(os.path.join(folder, name), "rb", buffering=0) as file:
+        with contextlib.suppress(FileNotFoundError), open(os.path.join(folder, name), "rb", buffering=0) as file:
             while file.read(1 << 20):
                 pass
 
