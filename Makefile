@@ -32,7 +32,6 @@ SQL_PARTS = \
 	086_check \
 	088_metrics \
 	090_engine \
-	090_engine \
 	091_http_values \
 	092_http_work \
 	093_http_read \

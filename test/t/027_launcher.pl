@@ -6,8 +6,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use Evq::Server qw(postmaster_pid);
 use Evq::Test;
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = make_server('main');
@@ -29,7 +29,7 @@ sub pause
 sub while_it_waits
 {
 	my ($database, $run) = @_;
-	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	my $postmaster = postmaster_pid($node);
 
 	kill 'STOP', $postmaster;
 	$session{$database}->query_safe('SELECT evq_resume()');

@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 use Evq::Load;
-use Evq::Server qw(make_server start_again wait_for_dispatcher wait_for_result wait_until);
+use Evq::Server qw(make_server postmaster_pid start_again wait_for_dispatcher wait_for_result wait_until);
 use Evq::SmallDisk;
 
 my $disk = Evq::SmallDisk->mine(128) or plan skip_all => 'the kernel does not let this user mount a disk of its own';
@@ -115,7 +115,7 @@ sub test_wal
 	{
 		wait_for_progress($node, $load);
 		my $offset = -s $node->logfile;
-		my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+		my $postmaster = postmaster_pid($node);
 		ok(fill_until($node, $offset, 1, qr/PANIC:.*No space left on device/), "WAL, round $round: the server goes down for want of space");
 		$disk->make_space;
 		if (wait_until($patience, sub { !kill(0, $postmaster) || $node->psql('postgres', 'SELECT', stderr => \my $error) == 0 }) && !kill 0, $postmaster)

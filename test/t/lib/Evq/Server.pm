@@ -16,7 +16,7 @@ use Test::More ();
 use Time::HiRes qw(sleep time);
 
 our @EXPORT_OK = qw(dump_engine kill_for_good kill_process kill_server make_server make_standby
-  process_id sqlstate start_again wait_for_dispatcher wait_for_result wait_until);
+  postmaster_pid process_id sqlstate start_again wait_for_dispatcher wait_for_result wait_until);
 
 # The superuser, as whom all connect that name no other role, is the same whoever runs the tests.
 $ENV{PGUSER} = 'postgres';
@@ -207,11 +207,19 @@ sub kill_server
 	return;
 }
 
+sub postmaster_pid
+{
+	my ($node) = @_;
+	my ($pid) = split /\n/, PostgreSQL::Test::Utils::slurp_file($node->data_dir . '/postmaster.pid');
+
+	return $pid;
+}
+
 # kill -9 of the postmaster.
 sub kill_for_good
 {
 	my ($node) = @_;
-	my ($pid) = split /\n/, PostgreSQL::Test::Utils::slurp_file($node->data_dir . '/postmaster.pid');
+	my $pid = postmaster_pid($node);
 
 	$node->kill9;
 	wait_until($come_back_seconds, sub { return !kill 0, $pid })
