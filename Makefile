@@ -11,16 +11,21 @@ EVQ_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" evq.control
 # The parts of the install script, in order.
 SQL_PARTS = \
 	010_schema \
+	015_row_types \
 	020_configuration \
 	030_storage \
+	032_housekeeping \
+	034_pause \
+	036_restriction \
+	038_schedule \
 	040_publish \
 	050_work \
 	060_operate \
 	064_history \
-	065_pause \
+	065_pause_verbs \
 	070_configure \
 	072_restrict \
-	075_schedule \
+	075_schedule_times \
 	076_schedule_job \
 	077_schedule_run \
 	078_schedule_verbs \
@@ -45,29 +50,19 @@ SQL_PARTS = \
 	099_mcp \
 	100_privileges
 
-# What an upgrade from the release before adds to sql/upgrades/: parts that are new, and those whose functions and
-# views take the place of the old ones.
-UPGRADE_FROM = 0.1
-UPGRADE_PARTS = \
-	064_history \
-	065_pause \
-	072_restrict \
-	075_schedule \
-	076_schedule_job \
-	077_schedule_run \
-	078_schedule_verbs \
-	080_inspect \
-	082_schedules \
-	083_check_objects \
-	084_check_server \
-	085_check_work \
-	086_check \
-	088_metrics \
-	090_engine \
-	093_http_flow \
-	093_http_schedules \
-	096_mcp_operator_tools \
-	100_privileges
+# What an upgrade from the release before adds to sql/upgrades/: all parts, whose functions and views take the place of
+# the old ones, but for those that hold what users have stored.  What changes in these is written by hand there.
+UPGRADE_FROM = 0.2
+STORED_PARTS = \
+	010_schema \
+	015_row_types \
+	020_configuration \
+	030_storage \
+	032_housekeeping \
+	034_pause \
+	036_restriction \
+	038_schedule
+UPGRADE_PARTS = $(filter-out $(STORED_PARTS),$(SQL_PARTS))
 
 # Every test, by kind; the runner's name for it is its path below test/.
 REGRESS = \

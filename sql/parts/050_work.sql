@@ -1,12 +1,5 @@
 -- What a worker calls.
 
-CREATE TYPE evq.acquired AS (
-	event_id uuid, permit bigint, event_type text, flow_type text, flow_id text,
-	attempt int, attempts_left int, payload jsonb, headers jsonb,
-	attempt_due_at timestamptz, due_at timestamptz);
-COMMENT ON TYPE evq.acquired IS
-	'An event handed to a worker: permit is the fencing token for its report, attempt_due_at the time it holds until';
-
 CREATE FUNCTION @extschema@.evq_acquire(event_id uuid, worker text DEFAULT NULL, permit_for interval DEFAULT NULL)
 RETURNS SETOF evq.acquired AS 'MODULE_PATHNAME', 'evq_sql_acquire' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1;
 COMMENT ON FUNCTION @extschema@.evq_acquire(uuid, text, interval) IS

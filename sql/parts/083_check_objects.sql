@@ -1,8 +1,5 @@
 -- What evq_check() finds about evq's own objects: who else may touch them, and what was done to them.
 
-CREATE TYPE evq.finding AS (severity text, subject text, finding text, advice text);
-COMMENT ON TYPE evq.finding IS 'A row of evq_check()';
-
 CREATE FUNCTION evq.check_privileges() RETURNS SETOF evq.finding
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp ROWS 10
 AS $$

@@ -1,10 +1,4 @@
--- Model Context Protocol: what a tool is, and those that publish and work.
-
-CREATE TYPE evq.mcp_tool AS (
-	name text, title text, description text, writes boolean, destructive boolean, idempotent boolean,
-	input_schema json, output_schema json, statement text);
-COMMENT ON TYPE evq.mcp_tool IS
-	'A tool of evq_mcp(): statement is the SQL that answers a call, by the function of the HTTP route that does the same; $1 are the arguments, checked against input_schema';
+-- Model Context Protocol: tools that publish and work.
 
 CREATE FUNCTION evq.mcp_worker_tools() RETURNS SETOF evq.mcp_tool
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp ROWS 4

@@ -1,4 +1,4 @@
--- Pausing a whole database.
+-- Whether a database is paused, see 065_pause_verbs.
 
 -- Not dumped: a restored database is paused by its own CREATE EXTENSION, see below.
 CREATE TABLE evq.pause (
@@ -14,19 +14,6 @@ COMMENT ON FUNCTION evq.pause_changed() IS
 	'Trigger: tells every session, and the dispatcher or who starts it, at commit';
 CREATE TRIGGER pause_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON evq.pause
 	FOR EACH STATEMENT EXECUTE FUNCTION evq.pause_changed();
-
-CREATE FUNCTION @extschema@.evq_pause(reason text DEFAULT NULL)
-RETURNS void LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$ INSERT INTO evq.pause VALUES (clock_timestamp(), $1) ON CONFLICT DO NOTHING $$;
-COMMENT ON FUNCTION @extschema@.evq_pause(text) IS
-$$Pauses this database at commit: nothing is dispatched, acquired, timed out or expired until evq_resume(). Events can be published,
-and what is in processing can be reported. A database that is paused already stays so, with its first reason. Errors: none of its own.$$;
-
-CREATE FUNCTION @extschema@.evq_resume()
-RETURNS boolean LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$ WITH gone AS (DELETE FROM evq.pause RETURNING 1) SELECT count(*) > 0 FROM gone $$;
-COMMENT ON FUNCTION @extschema@.evq_resume() IS
-	'Lets a paused database go on at commit, after evq_pause() or after a restore; false = it was not paused';
 
 -- What pg_dump writes begins with SET row_security = off, which no other session has a reason for.
 DO $$

@@ -1,0 +1,17 @@
+-- Types of rows that functions return.
+
+CREATE TYPE evq.acquired AS (
+	event_id uuid, permit bigint, event_type text, flow_type text, flow_id text,
+	attempt int, attempts_left int, payload jsonb, headers jsonb,
+	attempt_due_at timestamptz, due_at timestamptz);
+COMMENT ON TYPE evq.acquired IS
+	'An event handed to a worker: permit is the fencing token for its report, attempt_due_at the time it holds until';
+
+CREATE TYPE evq.finding AS (severity text, subject text, finding text, advice text);
+COMMENT ON TYPE evq.finding IS 'A row of evq_check()';
+
+CREATE TYPE evq.mcp_tool AS (
+	name text, title text, description text, writes boolean, destructive boolean, idempotent boolean,
+	input_schema json, output_schema json, statement text);
+COMMENT ON TYPE evq.mcp_tool IS
+	'A tool of evq_mcp(): statement is the SQL that answers a call, by the function of the HTTP route that does the same; $1 are the arguments, checked against input_schema';
