@@ -8,47 +8,8 @@
 EXTENSION = evq
 EVQ_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" evq.control)
 
-# The parts of the install script, in order.
-SQL_PARTS = \
-	010_schema \
-	015_row_types \
-	020_configuration \
-	030_storage \
-	032_housekeeping \
-	034_pause \
-	036_restriction \
-	038_schedule \
-	040_publish \
-	050_work \
-	060_operate \
-	064_history \
-	065_pause_verbs \
-	070_configure \
-	072_restrict \
-	075_schedule_times \
-	076_schedule_job \
-	077_schedule_run \
-	078_schedule_verbs \
-	080_inspect \
-	082_schedules \
-	083_check_objects \
-	084_check_server \
-	085_check_work \
-	086_check \
-	088_metrics \
-	090_engine \
-	091_http_values \
-	092_http_work \
-	093_http_read \
-	093_http_flow \
-	093_http_schedules \
-	094_mcp_checks \
-	095_mcp_worker_tools \
-	096_mcp_operator_tools \
-	097_mcp_reading_tools \
-	098_mcp_methods \
-	099_mcp \
-	100_privileges
+# The parts of the install script, in the order of their numbers.
+SQL_PARTS := $(sort $(basename $(notdir $(wildcard sql/parts/*.sql))))
 
 # What an upgrade from the release before adds to sql/upgrades/: all parts, whose functions and views take the place of
 # the old ones, but for those that hold what users have stored.  What changes in these is written by hand there.
@@ -65,124 +26,11 @@ STORED_PARTS = \
 UPGRADE_PARTS = $(filter-out $(STORED_PARTS),$(SQL_PARTS))
 
 # Every test, by kind; the runner's name for it is its path below test/.
-REGRESS = \
-	acquire \
-	acquire_next \
-	bad_arguments \
-	blocked_flows \
-	cancel \
-	configure \
-	configure_flow \
-	cron \
-	drop_event_type \
-	fail \
-	fail_many \
-	give_back \
-	heartbeat \
-	idempotency \
-	isolation \
-	moved_rows \
-	on_fail \
-	ordered \
-	pause \
-	payload \
-	prepared \
-	publish \
-	publish_many \
-	read_only \
-	restrictions \
-	retention \
-	retry \
-	savepoint \
-	succeed \
-	succeed_many \
-	suspend \
-	suspend_event_type \
-	tick \
-	timeouts \
-	transition \
-	views \
-	windows
-ISOLATION = \
-	race_acquire \
-	race_configure \
-	race_fail_cancel \
-	race_finish \
-	race_idempotency \
-	race_ordered \
-	race_repeatable_read \
-	race_report \
-	race_retry \
-	race_serializable \
-	race_suspend_activate \
-	race_tick
-PGTAP = \
-	check.sql \
-	comments.sql \
-	http.sql \
-	install.sql \
-	mcp.sql \
-	mcp_fuzz.sql \
-	metrics.sql \
-	privileges.sql \
-	schedules.sql \
-	schema.sql \
-	search_path.sql
-TAP = \
-	001_start.pl \
-	002_dispatch.pl \
-	003_transactions.pl \
-	004_databases.pl \
-	005_no_preload.pl \
-	006_hostile.pl \
-	007_idle.pl \
-	008_pgbouncer.pl \
-	009_backup.pl \
-	010_watch.pl \
-	011_hand_over.pl \
-	012_metrics.pl \
-	013_schedule.pl \
-	014_history.pl \
-	015_check.pl \
-	016_upgrade.pl \
-	017_point_in_time.pl \
-	018_drain.pl \
-	019_pg_upgrade.pl \
-	020_crash.pl \
-	021_restart.pl \
-	022_promotion.pl \
-	023_chains.pl \
-	024_exactly_once.pl \
-	025_snapshot.pl \
-	026_concurrency.pl \
-	027_launcher.pl \
-	028_no_retention.pl \
-	030_documentation.pl \
-	033_backlog.pl \
-	040_worker.pl \
-	050_gateway.pl \
-	051_gateway_checks.pl \
-	052_gateway_database.pl \
-	053_gateway_stream.pl \
-	054_gateway_tls.pl \
-	055_mcp.pl \
-	056_gateway_documentation.pl \
-	057_gateway_fuzz.pl \
-	058_ui.pl \
-	060_scale_out.pl \
-	061_read_replica.pl \
-	070_model.pl \
-	071_clock.pl
-TAP_SLOW = \
-	020_crash_full.pl \
-	027_disk_full.pl \
-	028_notification_queue.pl \
-	029_out_of_memory.pl \
-	031_sqlsmith.pl \
-	032_valgrind.pl \
-	040_worker_sanitized.pl \
-	050_gateway_sanitized.pl \
-	057_gateway_fuzz_long.pl
+REGRESS := $(sort $(basename $(notdir $(wildcard test/sql/*.sql))))
+ISOLATION := $(sort $(basename $(notdir $(wildcard test/specs/*.spec))))
+PGTAP := $(sort $(notdir $(wildcard test/pgtap/*.sql)))
+TAP := $(sort $(notdir $(wildcard test/t/*.pl)))
+TAP_SLOW := $(sort $(notdir $(wildcard test/t/slow/*.pl)))
 
 QUICK_TESTS = $(REGRESS:%=sql/%) $(ISOLATION:%=specs/%) $(PGTAP:%=pgtap/%) $(TAP:%=t/%)
 SLOW_TESTS = $(TAP_SLOW:%=t/slow/%)
@@ -247,7 +95,7 @@ bench: dependencies
 	+@bench/run
 
 lint:
-	@SQL_PARTS='$(SQL_PARTS)' TESTS='$(QUICK_TESTS) $(SLOW_TESTS)' VERSION='$(EVQ_VERSION)' scripts/lint
+	@TESTS='$(QUICK_TESTS) $(SLOW_TESTS)' VERSION='$(EVQ_VERSION)' scripts/lint
 
 format:
 	@scripts/format
