@@ -50,7 +50,7 @@ evq_guc_init(void)
 	{
 		DefineCustomIntVariable(
 			"evq.max_databases", "Databases of this server that may have a dispatcher.",
-			"Each takes shared memory of about ring_size * 80 + ready_size * 48 bytes + 100 kB.",
+			"Each takes shared memory of about ring_size * 96 + ready_size * 96 bytes + 100 kB.",
 			&evq_max_databases, 8, 1, 1024, PGC_POSTMASTER, 0, NULL, NULL, NULL);
 		DefineCustomIntVariable("evq.ring_size", "State changes that fit between sessions and a dispatcher.",
 								"When it overflows, the dispatcher reads the tables instead.", &evq_ring_size,

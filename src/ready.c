@@ -1,13 +1,15 @@
 /*
  * ready.c
  *		Events on offer: one linked list a flow, in one pool of entries in shared memory,
- *		which a hash finds by event id.
+ *		which a hash finds by event id, and another hash the list by flow.
  *
- * Nothing here can fail: entries are pushed right after a commit.
+ * Nothing here can fail: entries are pushed right after a commit. And nothing
+ * takes longer the more flows or offers there are.
  */
 #include "postgres.h"
 
 #include "common/hashfn.h"
+#include "port/pg_bitutils.h"
 
 #include "ready.h"
 
@@ -15,19 +17,22 @@ Size
 evq_ready_bytes(int size)
 {
 	return MAXALIGN(sizeof(EvqReady)) + MAXALIGN((Size) size * sizeof(EvqReadyEntry)) +
-		   (Size) size * sizeof(int32);
+		   MAXALIGN((Size) size * sizeof(EvqReadyQueue)) + 2 * (Size) size * sizeof(int32);
 }
 
 static void
 empty_all(EvqReady *ready)
 {
-	memset(ready->queues, 0, sizeof(ready->queues));
 	for (int i = 0; i < ready->size; i++)
 	{
 		ready->entries[i].next = i + 1 < ready->size ? i + 1 : EVQ_READY_NONE;
-		ready->buckets[i] = EVQ_READY_NONE;
+		ready->buckets[i] = ready->queue_buckets[i] = EVQ_READY_NONE;
 	}
+	for (int i = 0; i < EVQ_READY_LENGTHS; i++)
+		ready->by_length[i] = EVQ_READY_NONE;
 	ready->free = 0;
+	ready->queues_used = 0;
+	ready->last_empty = EVQ_READY_NONE;
 	ready->missing = ready->asked = false;
 }
 
@@ -39,7 +44,11 @@ evq_ready_init(EvqReady *ready, int size, LWLock *lock)
 	ready->lock = lock;
 	ready->size = size;
 	ready->entries = (EvqReadyEntry *) after;
-	ready->buckets = (int32 *) (after + MAXALIGN((Size) size * sizeof(EvqReadyEntry)));
+	after += MAXALIGN((Size) size * sizeof(EvqReadyEntry));
+	ready->queues = (EvqReadyQueue *) after;
+	after += MAXALIGN((Size) size * sizeof(EvqReadyQueue));
+	ready->buckets = (int32 *) after;
+	ready->queue_buckets = ready->buckets + size;
 	empty_all(ready);
 }
 
@@ -51,19 +60,97 @@ evq_ready_clear(EvqReady *ready)
 	LWLockRelease(ready->lock);
 }
 
-/* The queue of a flow, or an unused one to become it; NULL = all are other flows'. */
-static EvqReadyQueue *
-find_queue(EvqReady *ready, int32 flow_no)
-{
-	for (int i = 0; i < EVQ_READY_FLOWS; i++)
-	{
-		EvqReadyQueue *queue = &ready->queues[(flow_no + i) % EVQ_READY_FLOWS];
+/* ---------- queues ---------- */
 
-		if (queue->flow_no == flow_no || queue->flow_no == 0)
-			return queue;
-	}
-	return NULL;
+/* The link that leads, or would lead, to the flow's queue. */
+static int32 *
+find_queue_link(EvqReady *ready, int32 flow_no)
+{
+	int32 *link = &ready->queue_buckets[hash_bytes_uint32(flow_no) % ready->size];
+
+	while (*link != EVQ_READY_NONE && ready->queues[*link].flow_no != flow_no)
+		link = &ready->queues[*link].next_in_bucket;
+	return link;
 }
+
+/* The list in which queues of this length are. */
+static int
+length_list(int32 count)
+{
+	return count == 0 ? 0 : 1 + pg_leftmost_one_pos32(count);
+}
+
+static void
+leave_length_list(EvqReady *ready, EvqReadyQueue *queue)
+{
+	if (queue->previous == EVQ_READY_NONE)
+		ready->by_length[length_list(queue->count)] = queue->next;
+	else
+		ready->queues[queue->previous].next = queue->next;
+	if (queue->next != EVQ_READY_NONE)
+		ready->queues[queue->next].previous = queue->previous;
+	else if (queue->count == 0)
+		ready->last_empty = queue->previous;
+}
+
+static void
+enter_length_list(EvqReady *ready, EvqReadyQueue *queue)
+{
+	int32 *first = &ready->by_length[length_list(queue->count)];
+	int32 index = queue - ready->queues;
+
+	queue->previous = EVQ_READY_NONE;
+	queue->next = *first;
+	if (*first != EVQ_READY_NONE)
+		ready->queues[*first].previous = index;
+	else if (queue->count == 0)
+		ready->last_empty = index;
+	*first = index;
+}
+
+static void
+set_count(EvqReady *ready, EvqReadyQueue *queue, int32 count)
+{
+	if (length_list(count) == length_list(queue->count))
+	{
+		queue->count = count;
+		return;
+	}
+	leave_length_list(ready, queue);
+	queue->count = count;
+	enter_length_list(ready, queue);
+}
+
+/*
+ * The queue of a flow, made if it has none: one never used, or the one that has
+ * been empty for longest. There is one while an entry is free: not all have one.
+ */
+static EvqReadyQueue *
+use_queue(EvqReady *ready, int32 flow_no)
+{
+	int32 *link = find_queue_link(ready, flow_no);
+	EvqReadyQueue *queue;
+
+	if (*link != EVQ_READY_NONE)
+		return &ready->queues[*link];
+	if (ready->queues_used < ready->size)
+		queue = &ready->queues[ready->queues_used++];
+	else
+	{
+		queue = &ready->queues[ready->last_empty];
+		leave_length_list(ready, queue);
+		*find_queue_link(ready, queue->flow_no) = queue->next_in_bucket;
+	}
+	memset(queue, 0, sizeof(*queue));
+	queue->flow_no = flow_no;
+	queue->first = queue->last = queue->next_in_bucket = EVQ_READY_NONE;
+	link = find_queue_link(ready, flow_no);
+	*link = queue - ready->queues;
+	enter_length_list(ready, queue);
+	return queue;
+}
+
+/* ---------- entries ---------- */
 
 /* The link that leads, or would lead, to the event's entry. */
 static int32 *
@@ -81,7 +168,7 @@ static void
 remove_entry(EvqReady *ready, int32 index)
 {
 	EvqReadyEntry *entry = &ready->entries[index];
-	EvqReadyQueue *queue = find_queue(ready, entry->flow_no);
+	EvqReadyQueue *queue = &ready->queues[*find_queue_link(ready, entry->flow_no)];
 
 	*find_link(ready, &entry->event_id) = entry->next_in_bucket;
 	if (entry->previous == EVQ_READY_NONE)
@@ -92,74 +179,72 @@ remove_entry(EvqReady *ready, int32 index)
 		queue->last = entry->previous;
 	else
 		ready->entries[entry->next].previous = entry->previous;
-	queue->count--;
+	set_count(ready, queue, queue->count - 1);
 	entry->next = ready->free;
 	ready->free = index;
 }
 
-/* Takes the oldest entry of the longest queue out: its flow can best do without a hint. */
+/* Takes the oldest entry of one of the longest queues out: its flow can best do without a hint. */
 static void
 make_room(EvqReady *ready)
 {
-	EvqReadyQueue *longest = &ready->queues[0];
+	int list = EVQ_READY_LENGTHS - 1;
 
-	for (int i = 1; i < EVQ_READY_FLOWS; i++)
-	{
-		if (ready->queues[i].count > longest->count)
-			longest = &ready->queues[i];
-	}
-	remove_entry(ready, longest->first);
+	while (ready->by_length[list] == EVQ_READY_NONE)
+		list--;
+	remove_entry(ready, ready->queues[ready->by_length[list]].first);
 	ready->missing = true;
+}
+
+static void
+append_entry(EvqReady *ready, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
+			 const ItemPointerData *tid, bool *was_empty)
+{
+	EvqReadyQueue *queue;
+	EvqReadyEntry *entry;
+	int32 index;
+
+	if (ready->free == EVQ_READY_NONE)
+		make_room(ready);
+	queue = use_queue(ready, flow_no);
+	index = ready->free;
+	entry = &ready->entries[index];
+	ready->free = entry->next;
+
+	*was_empty = queue->count == 0;
+	entry->event_id = *event_id;
+	entry->tid = *tid;
+	entry->event_type_no = event_type_no;
+	entry->flow_no = flow_no;
+	entry->next = EVQ_READY_NONE;
+	entry->previous = queue->last;
+	entry->next_in_bucket = EVQ_READY_NONE;
+	*find_link(ready, event_id) = index;
+	if (queue->last == EVQ_READY_NONE)
+		queue->first = index;
+	else
+		ready->entries[queue->last].next = index;
+	queue->last = index;
+	set_count(ready, queue, queue->count + 1);
 }
 
 /*
  * Puts an event at the end of its flow's queue, unless it is there already;
- * false when the queue has as many as the limit, or the flow can have none,
- * since others have them all.
+ * false when the queue has as many as the limit.
  */
 bool
 evq_ready_push(EvqReady *ready, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
 			   const ItemPointerData *tid, int32 limit, bool *was_empty)
 {
-	EvqReadyQueue *queue;
+	int32 queue;
 	bool has_room;
 
 	*was_empty = false;
 	LWLockAcquire(ready->lock, LW_EXCLUSIVE);
-	queue = find_queue(ready, flow_no);
-	has_room = queue != NULL && queue->count < limit;
+	queue = *find_queue_link(ready, flow_no);
+	has_room = queue == EVQ_READY_NONE || ready->queues[queue].count < limit;
 	if (has_room && *find_link(ready, event_id) == EVQ_READY_NONE)
-	{
-		EvqReadyEntry *entry;
-		int32 index;
-
-		if (ready->free == EVQ_READY_NONE)
-			make_room(ready);
-		index = ready->free;
-		entry = &ready->entries[index];
-		ready->free = entry->next;
-
-		if (queue->flow_no == 0)
-		{
-			queue->flow_no = flow_no;
-			queue->first = queue->last = EVQ_READY_NONE;
-		}
-		*was_empty = queue->count == 0;
-		entry->event_id = *event_id;
-		entry->tid = *tid;
-		entry->event_type_no = event_type_no;
-		entry->flow_no = flow_no;
-		entry->next = EVQ_READY_NONE;
-		entry->previous = queue->last;
-		entry->next_in_bucket = EVQ_READY_NONE;
-		*find_link(ready, event_id) = index;
-		if (queue->last == EVQ_READY_NONE)
-			queue->first = index;
-		else
-			ready->entries[queue->last].next = index;
-		queue->last = index;
-		queue->count++;
-	}
+		append_entry(ready, flow_no, event_type_no, event_id, tid, was_empty);
 	LWLockRelease(ready->lock);
 	return has_room;
 }
@@ -188,24 +273,19 @@ is_wanted(int32 event_type_no, const int32 *event_type_nos, int event_type_count
 	return event_type_count == 0;
 }
 
-/*
- * Takes up to max events out of a flow's queue, first come first; -1 = the flow
- * can have no queue. event_type_count 0 = of all types.
- */
+/* Takes up to max events out of a flow's queue, first come first. event_type_count 0 = of all types. */
 int
 evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type_nos, int event_type_count,
 			  EvqReadyTaken *taken, int max)
 {
-	EvqReadyQueue *queue;
+	int32 queue;
 	int count = 0;
 
 	LWLockAcquire(ready->lock, LW_EXCLUSIVE);
-	queue = find_queue(ready, flow_no);
-	if (queue == NULL)
-		count = -1;
-	else if (queue->flow_no == flow_no)
+	queue = *find_queue_link(ready, flow_no);
+	if (queue != EVQ_READY_NONE)
 	{
-		int32 index = queue->first;
+		int32 index = ready->queues[queue].first;
 
 		while (index != EVQ_READY_NONE && count < max)
 		{
@@ -221,7 +301,7 @@ evq_ready_pop(EvqReady *ready, int32 flow_no, const int32 *event_type_nos, int e
 			}
 			index = next;
 		}
-		queue->taken += count;
+		ready->queues[queue].taken += count;
 	}
 	LWLockRelease(ready->lock);
 	return count;
@@ -269,12 +349,12 @@ evq_ready_answer(EvqReady *ready)
 uint64
 evq_ready_taken(EvqReady *ready, int32 flow_no)
 {
-	EvqReadyQueue *queue;
+	int32 queue;
 	uint64 taken;
 
 	LWLockAcquire(ready->lock, LW_SHARED);
-	queue = find_queue(ready, flow_no);
-	taken = queue == NULL || queue->flow_no != flow_no ? 0 : queue->taken;
+	queue = *find_queue_link(ready, flow_no);
+	taken = queue == EVQ_READY_NONE ? 0 : ready->queues[queue].taken;
 	LWLockRelease(ready->lock);
 	return taken;
 }

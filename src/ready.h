@@ -11,8 +11,6 @@
 
 #include "types.h"
 
-#define EVQ_READY_FLOWS 256
-
 #define EVQ_READY_NONE (-1)
 
 #define EVQ_READY_NO_LIMIT PG_INT32_MAX
@@ -36,14 +34,21 @@ typedef struct EvqReadyTaken
 	int32 event_type_no;
 } EvqReadyTaken;
 
+/* The offers of one flow. An empty queue may become another flow's. Links are indexes of queues, or EVQ_READY_NONE. */
 typedef struct EvqReadyQueue
 {
-	int32 flow_no; /* 0 = unused */
+	int32 flow_no;
 	int32 first;
 	int32 last;
 	int32 count;
+	int32 next_in_bucket;
+	int32 next; /* in the list of its length, see EvqReady */
+	int32 previous;
 	uint64 taken; /* by workers, since the queue is this flow's */
 } EvqReadyQueue;
+
+/* Queues by length: 0, 1, 2 to 3, 4 to 7 and so on. */
+#define EVQ_READY_LENGTHS 32
 
 typedef struct EvqReady
 {
@@ -54,7 +59,13 @@ typedef struct EvqReady
 	bool asked;     /* ... and a worker who found nothing wants them */
 	int32 *buckets; /* "size" of them: first entry of each, by event id */
 	EvqReadyEntry *entries;
-	EvqReadyQueue queues[EVQ_READY_FLOWS];
+
+	/* As many queues as entries: each flow with an offer has one. */
+	EvqReadyQueue *queues;
+	int32 queues_used;
+	int32 *queue_buckets;               /* "size" of them: first queue of each, by flow */
+	int32 by_length[EVQ_READY_LENGTHS]; /* first queue of each list */
+	int32 last_empty;                   /* the one that has been empty for longest */
 } EvqReady;
 
 extern Size evq_ready_bytes(int size);

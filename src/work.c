@@ -108,11 +108,10 @@ acquire(FunctionCallInfo fcinfo, EvqStore *store, TimestampTz now, const pg_uuid
 }
 
 /*
- * Takes from what the dispatcher put on offer; false = it cannot put this flow
- * on offer. What cannot be had just now is given back at the end, so that it is
- * not met again in the same call.
+ * Takes from what the dispatcher put on offer. What cannot be had just now is
+ * given back at the end, so that it is not met again in the same call.
  */
-static bool
+static void
 acquire_offered(FunctionCallInfo fcinfo, EvqStore *store, EvqPlace *place, const Wanted *wanted)
 {
 	EvqReadyTaken *taken = palloc(wanted->max_events * sizeof(EvqReadyTaken));
@@ -125,8 +124,6 @@ acquire_offered(FunctionCallInfo fcinfo, EvqStore *store, EvqPlace *place, const
 		int popped = evq_ready_pop(place->ready, wanted->flow->flow_no, wanted->event_type_nos,
 								   wanted->event_type_count, taken, wanted->max_events - acquired);
 
-		if (popped < 0)
-			return false;
 		if (popped == 0)
 		{
 			/* There may be room again for what had none. */
@@ -160,7 +157,6 @@ acquire_offered(FunctionCallInfo fcinfo, EvqStore *store, EvqPlace *place, const
 	}
 	foreach(cell, later)
 		evq_wake_give_back(place, wanted->flow->flow_no, lfirst(cell));
-	return true;
 }
 
 static bool
@@ -239,9 +235,10 @@ acquire_next(FunctionCallInfo fcinfo, EvqStore *store, const Wanted *wanted)
 	if (evq_config_is_paused())
 		return;
 	/* What is on offer is younger than the snapshot of a transaction that keeps one. */
-	if (place == NULL || place->pid == 0 || IsolationUsesXactSnapshot() ||
-		!acquire_offered(fcinfo, store, place, wanted))
+	if (place == NULL || place->pid == 0 || IsolationUsesXactSnapshot())
 		acquire_searched(fcinfo, store, wanted);
+	else
+		acquire_offered(fcinfo, store, place, wanted);
 }
 
 static int64
