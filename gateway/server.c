@@ -33,6 +33,7 @@
 #define SWEEP_EVERY 500
 #define SPARE_DESCRIPTORS 64
 #define BEARER "bearer"
+#define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 static struct MHD_Daemon *daemon_handle;
 static Watch daemon_watch = {.fd = -1};
@@ -573,6 +574,7 @@ server_start(void)
 	unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG;
 	static struct MHD_OptionItem tls[] = {{MHD_OPTION_END, 0, NULL},
 										  {MHD_OPTION_END, 0, NULL},
+										  {MHD_OPTION_END, 0, NULL},
 										  {MHD_OPTION_END, 0, NULL}};
 
 	listen_at(&address);
@@ -583,6 +585,7 @@ server_start(void)
 		flags |= MHD_USE_TLS;
 		tls[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, read_pem(options.tls_certificate)};
 		tls[1] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, read_pem(options.tls_key)};
+		tls[2] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, (void *) TLS_PRIORITIES};
 	}
 	daemon_handle = MHD_start_daemon(flags, 0, NULL, NULL, on_request, NULL, MHD_OPTION_EXTERNAL_LOGGER,
 									 log_message, NULL, MHD_OPTION_SOCK_ADDR, &address,

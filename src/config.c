@@ -20,7 +20,6 @@
 #include "utils/syscache.h"
 
 #include "config.h"
-#include "uuid.h"
 
 typedef struct Lookup
 {
@@ -54,6 +53,8 @@ static Lookup flow_lookup;
 static EvqRestriction *restrictions;
 static int restriction_count;
 static Oid judged_role; /* whom their "applies" is about; InvalidOid = nobody */
+static int
+	judged_rights; /* EVQ_RIGHT_*: what that role has in flows that a restriction names, and in no others */
 
 static void
 mark_stale(Datum arg, Oid relid)
@@ -251,6 +252,9 @@ has_privileges_of_named(Oid role, const char *name)
  * A restriction is found by the role's name, which a dump carries, and by its
  * oid, so that renaming it does not set it free. Operators may read and change
  * every event anyway; superusers have the privileges of every role.
+ *
+ * Memberships are the server's, restrictions the database's: who came to a
+ * right by a grant of some flows has it, where no restriction is, in none.
  */
 static void
 judge(Oid role)
@@ -259,69 +263,73 @@ judge(Oid role)
 
 	/* A change that comes while we look makes the next call judge anew; an error leaves the role restricted. */
 	judged_role = role;
+	judged_rights = EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK;
 	for (int i = 0; i < restriction_count; i++)
 		restrictions[i].applies = true;
+	if (is_free || !has_privileges_of_named(role, "evq_restricted_publisher"))
+		judged_rights &= ~EVQ_RIGHT_PUBLISH;
+	if (is_free || !has_privileges_of_named(role, "evq_restricted_worker"))
+		judged_rights &= ~EVQ_RIGHT_WORK;
 	for (int i = 0; i < restriction_count; i++)
 	{
 		EvqRestriction *restriction = &restrictions[i];
 
 		restriction->applies = !is_free && (has_privileges_of_named(role, restriction->role_name) ||
 											has_privs_of_role(role, restriction->role));
+		if (restriction->applies)
+			judged_rights |= restriction->right;
 	}
+}
+
+/* Is the role held to some flows, or none, in one of the rights? */
+bool
+evq_config_is_restricted(Oid role, int rights)
+{
+	if (role != judged_role)
+		judge(role);
+	return (judged_rights & rights) != 0;
 }
 
 /*
  * May the role do this in a flow? rights: one or both of EVQ_RIGHT_*; of both,
- * what one of them allows. It may where no restriction applies to it.
+ * what one of them allows. It may where it is not restricted.
  */
 bool
 evq_config_may(Oid role, int rights, int32 flow_no)
 {
-	bool is_restricted = false;
-
-	if (restriction_count == 0)
+	if (!evq_config_is_restricted(role, rights))
 		return true;
-	if (role != judged_role)
-		judge(role);
 	for (int i = 0; i < restriction_count; i++)
 	{
 		const EvqRestriction *restriction = &restrictions[i];
 
 		if (!restriction->applies || !(restriction->right & rights))
 			continue;
-		is_restricted = true;
 		for (int j = 0; j < restriction->flow_count; j++)
 		{
-			if (restriction->flow_nos[j] == flow_no)
+			if (restriction->flow_nos[j] == flow_no || restriction->flow_nos[j] == EVQ_EVERY_FLOW)
 				return true;
 		}
 	}
-	return !is_restricted;
+	return false;
 }
 
 /*
  * The same for the current user, who is also the one whose right to call the
- * function was checked; raises an error. event_id: what was asked for, of which
- * the error tells nothing; NULL = the flow itself.
+ * function was checked; raises an error.
  */
 void
-evq_config_require(int rights, int32 flow_no, const pg_uuid_t *event_id)
+evq_config_require(int rights, int32 flow_no)
 {
 	const EvqFlow *flow;
-	char id[EVQ_UUID_TEXT_SIZE];
-	const char *user;
 
 	if (evq_config_may(GetUserId(), rights, flow_no))
 		return;
-	user = GetUserNameFromId(GetUserId(), false);
-	if (event_id != NULL)
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("permission denied for event %s", evq_uuid_text(event_id, id)),
-						errhint("Role \"%s\" is restricted to other flows; see evq.restrictions.", user)));
 	flow = evq_config_flow(flow_no);
 	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					errmsg("permission denied for flow \"%s\"", flow == NULL ? "" : flow->flow_type),
-					errhint("Role \"%s\" is restricted to other flows; %s() adds one.", user,
+					errhint("Role \"%s\" is restricted to other flows; %s() adds one.",
+							GetUserNameFromId(GetUserId(), false),
 							rights == EVQ_RIGHT_PUBLISH ? "evq_grant_publisher" : "evq_grant_worker")));
 }
 

@@ -57,6 +57,9 @@ evq_flow_is_regulated(const EvqFlow *flow)
 #define EVQ_RIGHT_PUBLISH 1
 #define EVQ_RIGHT_WORK 2
 
+/* In place of a flow's number. */
+#define EVQ_EVERY_FLOW 0
+
 /* A row of evq.restriction: a role, and whoever has its privileges, may do this in these flows only. */
 typedef struct EvqRestriction
 {

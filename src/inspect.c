@@ -269,6 +269,11 @@ evq_sql_watch(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || duration > USECS_PER_HOUR)
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("duration is out of range"),
 						errhint("Pass up to an hour, and call again before it is over.")));
+	evq_config_use();
+	if (evq_config_is_restricted(GetUserId(), EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to watch"),
+						errhint("Watching tells of all flows, and role \"%s\" is restricted to some.",
+								GetUserNameFromId(GetUserId(), false))));
 	if (place == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("no dispatcher serves this database"), errhint("evq_status() says why.")));

@@ -14,6 +14,7 @@
 #include "common/hashfn.h"
 #include "common/pg_prng.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
@@ -236,7 +237,7 @@ evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *reques
 		const EvqPublish *request = &requests[i];
 
 		position.index = i;
-		evq_config_require(EVQ_RIGHT_PUBLISH, request->event_type->flow_no, NULL);
+		evq_config_require(EVQ_RIGHT_PUBLISH, request->event_type->flow_no);
 		check_request(request);
 		make_event(&events[i], request, EVQ_ORIGIN_API, NULL, now);
 		ids[i] = events[i].event_id;
@@ -279,13 +280,19 @@ current_epoch(void)
 	return epoch;
 }
 
+/* To a caller who may not have it, an event is one that does not exist: nothing tells it from that. */
+static bool
+caller_may(int rights, const EvqEvent *event)
+{
+	return evq_config_may(GetUserId(), rights, event->flow_no);
+}
+
 static EvqVerdict
 judge_finished(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, EvqEvent *event,
 			   EvqOutcome *outcome)
 {
-	if (!evq_store_fetch_finished(store, event_id, event, outcome))
+	if (!evq_store_fetch_finished(store, event_id, event, outcome) || !caller_may(EVQ_RIGHT_WORK, event))
 		return EVQ_NO_SUCH_EVENT;
-	evq_config_require(EVQ_RIGHT_WORK, event->flow_no, event_id);
 	if (!permit.given)
 		return EVQ_WRONG_STATE;
 	if (permit.value != event->permit || event->state != EVQ_STATE_SUCCEEDED)
@@ -299,7 +306,8 @@ fetch_held(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, EvqEven
 {
 	if (!evq_store_fetch(store, event_id, event))
 		return judge_finished(store, event_id, permit, event, outcome);
-	evq_config_require(EVQ_RIGHT_WORK, event->flow_no, event_id);
+	if (!caller_may(EVQ_RIGHT_WORK, event))
+		return EVQ_NO_SUCH_EVENT;
 	if (!permit.given)
 		return event->state == EVQ_STATE_BEING_PROCESSED ? EVQ_ACCEPTED : EVQ_WRONG_STATE;
 	if (permit.value != event->permit || event->state != EVQ_STATE_BEING_PROCESSED ||
@@ -378,9 +386,8 @@ evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 {
 	for (;;)
 	{
-		if (!evq_store_fetch(store, event_id, event))
+		if (!evq_store_fetch(store, event_id, event) || !caller_may(EVQ_RIGHT_WORK, event))
 			return EVQ_GRANT_REFUSED;
-		evq_config_require(EVQ_RIGHT_WORK, event->flow_no, event_id);
 		if (!evq_lifecycle_may_acquire(event, now))
 		{
 			const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
@@ -798,10 +805,10 @@ must_fetch(EvqStore *store, const pg_uuid_t *event_id, EvqVerb verb, const char 
 {
 	EvqOutcome outcome;
 
-	if (!evq_store_fetch(store, event_id, event) &&
-		!evq_store_fetch_finished(store, event_id, event, &outcome))
+	if ((!evq_store_fetch(store, event_id, event) &&
+		 !evq_store_fetch_finished(store, event_id, event, &outcome)) ||
+		!caller_may(EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK, event))
 		evq_lifecycle_refuse(EVQ_NO_SUCH_EVENT, event_id, NULL);
-	evq_config_require(EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK, event->flow_no, event_id);
 	if (!evq_transition_can(event->state, verb))
 		refuse_verb(event_id, event->state, verb, hint);
 }
@@ -864,12 +871,13 @@ evq_lifecycle_must_cancel(EvqStore *store, TimestampTz now, const pg_uuid_t *eve
 		if (!evq_store_fetch(store, event_id, &event))
 		{
 			if (evq_store_fetch_finished(store, event_id, &event, &found) &&
-				event.state == EVQ_STATE_CANCELED)
+				event.state == EVQ_STATE_CANCELED && caller_may(EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK, &event))
 				return;
 			must_fetch(store, event_id, EVQ_VERB_CANCEL, "A finished event stays as it is.", &event);
 			elog(ERROR, "evq: a finished event can be canceled");
 		}
-		evq_config_require(EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK, event.flow_no, event_id);
+		if (!caller_may(EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK, &event))
+			evq_lifecycle_refuse(EVQ_NO_SUCH_EVENT, event_id, NULL);
 		if (!evq_transition_can(event.state, EVQ_VERB_CANCEL))
 			refuse_verb(event_id, event.state, EVQ_VERB_CANCEL,
 						"Its row was not written by evq: correct or delete it.");

@@ -270,7 +270,7 @@ static void
 read_wanted(FunctionCallInfo fcinfo, int argno, Wanted *wanted)
 {
 	wanted->flow = evq_argument_flow(evq_argument_required_text(fcinfo, 0, "flow_type"));
-	evq_config_require(EVQ_RIGHT_WORK, wanted->flow->flow_no, NULL);
+	evq_config_require(EVQ_RIGHT_WORK, wanted->flow->flow_no);
 	wanted->max_events = evq_argument_max_events(fcinfo, argno);
 	wanted->event_type_nos = evq_argument_event_type_nos(fcinfo, argno + 1, &wanted->event_type_count);
 	wanted->worker = evq_argument_worker(fcinfo, argno + 2);
@@ -486,10 +486,11 @@ evq_sql_heartbeat(PG_FUNCTION_ARGS)
 	for (int i = 0; i < reports.count; i++)
 	{
 		EvqEvent event = {.state = EVQ_STATE_NONE};
-		bool held = evq_lifecycle_extend(store, now, &reports.event_ids[i], reports.permits[i], extend_by,
-										 &event) == EVQ_ACCEPTED;
-		Datum values[4] = {UUIDPGetDatum(&reports.event_ids[i]), BoolGetDatum(held),
-						   BoolGetDatum(event.state == EVQ_STATE_CANCELED),
+		EvqVerdict verdict = evq_lifecycle_extend(store, now, &reports.event_ids[i], reports.permits[i],
+												  extend_by, &event);
+		bool held = verdict == EVQ_ACCEPTED;
+		bool canceled = verdict != EVQ_NO_SUCH_EVENT && event.state == EVQ_STATE_CANCELED;
+		Datum values[4] = {UUIDPGetDatum(&reports.event_ids[i]), BoolGetDatum(held), BoolGetDatum(canceled),
 						   TimestampTzGetDatum(event.state_due_at)};
 		bool nulls[4] = {false, false, false, !held};
 

@@ -9,7 +9,7 @@ CREATE TABLE evq.restriction (
 	CONSTRAINT restriction_pkey PRIMARY KEY (role_name, may)
 );
 COMMENT ON TABLE evq.restriction IS 'Roles that may publish into, or work on, some flows only; read it through evq.restrictions';
-COMMENT ON COLUMN evq.restriction.flow_nos IS 'These flows; empty = none';
+COMMENT ON COLUMN evq.restriction.flow_nos IS 'These flows; empty = none, 0 = every one';
 
 CREATE TRIGGER restriction_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON evq.restriction
 	FOR EACH STATEMENT EXECUTE FUNCTION evq.configuration_changed();

@@ -26,7 +26,10 @@ acl AS (
 	-- Newer versions list the row and array types of members as members too: they show nothing that a table does not.
 	FROM pg_type t JOIN member m ON m.classid = 'pg_type'::regclass AND m.objid = t.oid LEFT JOIN pg_class c ON c.oid = t.typrelid
 	CROSS JOIN aclexplode(coalesce(t.typacl, acldefault('T', t.typowner))) a
-	WHERE t.typcategory <> 'A' AND coalesce(c.relkind, 'c') = 'c')
+	WHERE t.typcategory <> 'A' AND coalesce(c.relkind, 'c') = 'c'),
+group_role AS (
+	SELECT o.oid, v.* FROM (VALUES ('work', 'evq_worker'::name, 'evq_restricted_worker'::name), ('publish', 'evq_publisher', 'evq_restricted_publisher')) v(may, free, restricted)
+	JOIN pg_roles o ON o.rolname = v.restricted)
 
 SELECT 'error', 'privileges',
 	format('%s has %s on %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
@@ -51,6 +54,24 @@ SELECT 'warning', 'privileges', format('a restriction of role %I is left, which 
 	'Make it anew with evq_grant_worker() or evq_grant_publisher() for the role it is meant for, and end this one with evq_revoke_*().'
 FROM evq.restriction r LEFT JOIN pg_roles o ON o.oid = r.role_oid
 WHERE NOT EXISTS (SELECT FROM pg_roles n WHERE n.rolname = r.role_name)
+UNION ALL
+SELECT 'error', 'privileges', format('role %I, which is restricted, is a member of %s as well: by SET ROLE it could use every flow', o.rolname, g.free),
+	format('REVOKE %s FROM %I, or from the role through which it has it, when every database of the server has evq 0.3 or later.', g.free, o.rolname)
+FROM group_role g JOIN pg_roles o ON o.oid IN (SELECT r.role_oid FROM evq.restriction r WHERE r.may = g.may UNION SELECT m.member FROM pg_auth_members m WHERE m.roleid = g.oid)
+WHERE NOT o.rolsuper AND NOT pg_has_role(o.oid, 'evq_operator', 'MEMBER') AND pg_has_role(o.oid, g.free, 'MEMBER')
+UNION ALL
+SELECT 'error', 'privileges', format('role %I is restricted here, and not in other databases of the server', o.rolname),
+	format('GRANT %s TO %I: then it may do nothing where no flow was granted to it.', g.restricted, o.rolname)
+FROM group_role g JOIN evq.restriction r ON r.may = g.may JOIN pg_roles o ON o.oid = r.role_oid
+WHERE NOT o.rolsuper AND NOT pg_has_role(o.oid, g.oid, 'MEMBER')
+UNION ALL
+SELECT 'warning', 'privileges', format('role %I is restricted, and has no flow in this database: it may %s nothing here', o.rolname,
+		CASE g.may WHEN 'work' THEN 'work on' ELSE 'publish' END),
+	format('Give it one with evq_grant_%s(); if it has no business here, keep it out: REVOKE CONNECT ON DATABASE %I FROM PUBLIC.',
+		   CASE g.may WHEN 'work' THEN 'worker' ELSE 'publisher' END, current_database())
+FROM group_role g JOIN pg_auth_members m ON m.roleid = g.oid JOIN pg_roles o ON o.oid = m.member
+WHERE NOT o.rolsuper AND has_database_privilege(o.oid, current_database(), 'CONNECT')
+	AND NOT EXISTS (SELECT FROM evq.restriction r WHERE r.may = g.may AND (pg_has_role(o.oid, r.role_oid, 'USAGE') OR r.role_name = o.rolname))
 $$;
 COMMENT ON FUNCTION evq.check_privileges() IS 'Findings: who has rights on evq''s objects that nobody should have';
 

@@ -173,3 +173,46 @@ GRANT EXECUTE ON FUNCTION
 	evq.mcp_violation(jsonb, jsonb, text),
 	evq.mcp_queues()
 TO evq_publisher, evq_worker, evq_operator, evq_monitor;
+
+-- A schema that was made for evq may be closed to PUBLIC, and so may public.
+DO $$
+DECLARE
+	role_name name;
+BEGIN
+	FOREACH role_name IN ARRAY ARRAY['evq_publisher', 'evq_worker', 'evq_operator', 'evq_monitor', 'evq_restricted_publisher', 'evq_restricted_worker']
+	LOOP
+		IF NOT pg_catalog.has_schema_privilege(role_name, '@extschema@', 'USAGE') THEN
+			GRANT USAGE ON SCHEMA @extschema@ TO evq_publisher, evq_worker, evq_operator, evq_monitor, evq_restricted_publisher, evq_restricted_worker;
+		END IF;
+	END LOOP;
+END
+$$;
+
+-- Restricted roles, see 072_restrict, may call what others may; on which events is judged there.
+DO $$
+DECLARE
+	restricted record;
+	target text;
+BEGIN
+	FOR restricted IN SELECT * FROM (VALUES ('evq_publisher', 'evq_restricted_publisher'), ('evq_worker', 'evq_restricted_worker')) r(free, restricted)
+	LOOP
+		FOR target IN
+			SELECT CASE d.classid WHEN 'pg_catalog.pg_proc'::regclass THEN 'EXECUTE ON FUNCTION ' || d.objid::regprocedure
+				WHEN 'pg_catalog.pg_type'::regclass THEN 'USAGE ON TYPE ' || d.objid::regtype
+				WHEN 'pg_catalog.pg_namespace'::regclass THEN 'USAGE ON SCHEMA ' || d.objid::regnamespace
+				ELSE 'SELECT ON ' || d.objid::regclass END
+			FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension x ON x.oid = d.refobjid AND x.extname = 'evq'
+			WHERE d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e' AND EXISTS (
+				SELECT FROM pg_catalog.aclexplode(CASE d.classid
+					WHEN 'pg_catalog.pg_proc'::regclass THEN (SELECT p.proacl FROM pg_catalog.pg_proc p WHERE p.oid = d.objid)
+					WHEN 'pg_catalog.pg_type'::regclass THEN (SELECT t.typacl FROM pg_catalog.pg_type t WHERE t.oid = d.objid)
+					WHEN 'pg_catalog.pg_namespace'::regclass THEN (SELECT n.nspacl FROM pg_catalog.pg_namespace n WHERE n.oid = d.objid)
+					WHEN 'pg_catalog.pg_class'::regclass THEN (SELECT c.relacl FROM pg_catalog.pg_class c WHERE c.oid = d.objid) END) a
+				WHERE a.grantee = restricted.free::regrole)
+		LOOP
+			EXECUTE pg_catalog.format('GRANT %s TO %I', target, restricted.restricted);
+		END LOOP;
+	END LOOP;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION @extschema@.evq_watch(interval) FROM evq_restricted_worker;

@@ -2,3 +2,26 @@
 -- functions and views take the place of the old ones. A function whose arguments or result change is dropped here first.
 
 SET LOCAL search_path = pg_catalog, pg_temp;
+
+-- Restricted roles are members of roles of their own, in place of evq_publisher and evq_worker. Those of before stay what they
+-- were as well: other databases of the server may not know the new roles yet.
+DO $$
+DECLARE
+	role_name text;
+	restricted record;
+BEGIN
+	FOREACH role_name IN ARRAY ARRAY['evq_restricted_publisher', 'evq_restricted_worker']
+	LOOP
+		IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role_name) THEN
+			EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', role_name);
+		END IF;
+	END LOOP;
+	FOR restricted IN
+		SELECT o.rolname, r.may FROM evq.restriction r JOIN pg_catalog.pg_roles o ON o.oid = r.role_oid OR o.rolname = r.role_name
+	LOOP
+		EXECUTE pg_catalog.format('GRANT %s TO %I',
+			CASE restricted.may WHEN 'work' THEN 'evq_restricted_worker' ELSE 'evq_restricted_publisher' END, restricted.rolname);
+	END LOOP;
+END
+$$;
+COMMENT ON COLUMN evq.restriction.flow_nos IS 'These flows; empty = none, 0 = every one';

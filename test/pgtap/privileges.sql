@@ -208,9 +208,13 @@ SELECT is(
 	 has_function_privilege('evq_operator', oid, 'EXECUTE'), has_function_privilege('evq_monitor', oid, 'EXECUTE')),
 	(publisher, worker, operator, monitor), signature || ': publisher, worker, operator, monitor')
 FROM functions JOIN granted USING (proname) ORDER BY signature;
+SELECT is(
+	(has_function_privilege('evq_restricted_publisher', oid, 'EXECUTE'), has_function_privilege('evq_restricted_worker', oid, 'EXECUTE')),
+	(publisher, worker AND proname <> 'evq_watch'), signature || ': restricted publisher, restricted worker')
+FROM functions JOIN granted USING (proname) ORDER BY signature;
 SELECT is_empty(
 	$$SELECT signature FROM functions JOIN pg_proc USING (oid), aclexplode(proacl) a
-	  WHERE a.grantee <> proowner AND (a.is_grantable OR a.grantee::regrole::text NOT IN ('evq_publisher', 'evq_worker', 'evq_operator', 'evq_monitor'))$$,
+	  WHERE a.grantee <> proowner AND (a.is_grantable OR a.grantee::regrole::text NOT IN ('evq_publisher', 'evq_worker', 'evq_operator', 'evq_monitor', 'evq_restricted_publisher', 'evq_restricted_worker'))$$,
 	'functions are granted to nobody else, and not to be granted on');
 
 -- Tables and sequences: nobody but the owner; views: by list.
@@ -224,6 +228,8 @@ SELECT set_eq(
 	ARRAY['evq.flows evq_publisher SELECT', 'evq.flows evq_worker SELECT', 'evq.flows evq_operator SELECT', 'evq.flows evq_monitor SELECT',
 		  'evq.event_types evq_publisher SELECT', 'evq.event_types evq_worker SELECT', 'evq.event_types evq_operator SELECT',
 		  'evq.event_types evq_monitor SELECT',
+		  'evq.flows evq_restricted_publisher SELECT', 'evq.flows evq_restricted_worker SELECT',
+		  'evq.event_types evq_restricted_publisher SELECT', 'evq.event_types evq_restricted_worker SELECT',
 		  'evq.events evq_operator SELECT', 'evq.payloads evq_operator SELECT', 'evq.errors evq_operator SELECT',
 		  'evq.transition evq_operator SELECT', 'evq.transition evq_monitor SELECT',
 		  'evq.queue evq_operator SELECT', 'evq.queue evq_monitor SELECT',
@@ -233,7 +239,7 @@ SELECT set_eq(
 		  'evq.blocked_flows evq_operator SELECT', 'evq.blocked_flows evq_monitor SELECT'],
 	'views');
 SELECT is_empty(
-	$$SELECT r FROM unnest('{evq_publisher, evq_worker, evq_operator, evq_monitor}'::name[]) r
+	$$SELECT r FROM unnest('{evq_publisher, evq_worker, evq_operator, evq_monitor, evq_restricted_publisher, evq_restricted_worker}'::name[]) r
 	  WHERE has_schema_privilege(r, 'evq', 'CREATE') OR NOT has_schema_privilege(r, 'evq', 'USAGE')$$,
 	'the roles may look into schema evq, not create there');
 

@@ -56,6 +56,12 @@ SELECT count(*) > 0 AS pending FROM evq_pending('RED');
 SELECT DISTINCT flow_type FROM evq_counts();
 RESET ROLE;
 
+-- Nor by a role that it could set.
+SELECT pg_has_role('evq_test_red', r, 'MEMBER') AS may_set, r FROM unnest('{evq_worker, evq_publisher, evq_restricted_worker}'::name[]) r;
+SET LOCAL ROLE evq_restricted_worker;
+CALL refused($$SELECT evq_acquire_next('RED')$$);
+RESET ROLE;
+
 -- Another one: every verb is refused, whatever the event's state and the permit.
 SELECT evq_acquire_next('BLUE', 4) \g /dev/null
 SELECT evq_succeed(ev('b2'), permit('b2')) \g /dev/null
@@ -95,12 +101,35 @@ INSERT INTO lab.verbs VALUES
 	('SELECT * FROM evq_pending(''BLUE'')'),
 	('SELECT * FROM evq_http_acquire_next(''BLUE'', NULL, NULL, NULL)'),
 	('SELECT * FROM evq_http_pending(''BLUE'', NULL, NULL, NULL)');
-SELECT checksum() AS before \gset
+SET client_min_messages = error;
+CREATE VIEW lab.blue AS SELECT md5(string_agg(e::text, ',' ORDER BY event_id)) AS checksum FROM evq.events e WHERE flow_type = 'BLUE';
+SELECT checksum AS before FROM blue \gset
 SELECT verb, array_agg(DISTINCT as_role('evq_test_red', format(verb, ev(flow_id), permit(flow_id)))) AS of_b1_to_b5
 FROM verbs, unnest('{b1, b2, b3, b4, b5}'::text[]) flow_id GROUP BY verb ORDER BY verb COLLATE "C";
-SELECT checksum() = :'before' AS nothing_changed;
--- An event that does not exist is told from one of another flow by its error, and by nothing else.
+-- Its events cannot be told from events that do not exist.
+CREATE FUNCTION lab.outcome(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	message text;
+	hint text;
+	found text;
+BEGIN
+	SET LOCAL ROLE evq_test_red;
+	EXECUTE format('SELECT string_agg(to_jsonb(x)::text, '','') FROM (%s) x', statement) INTO found;
+	RESET ROLE;
+	RETURN coalesce(lab.masked(found), 'no row');
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
+	RETURN lab.masked(concat_ws(' | ', SQLSTATE, message, hint));
+END
+$$;
+SELECT verb, outcome(format(verb, ev(flow_id), permit(flow_id))) AS of_blue, outcome(format(verb, unknown, permit(flow_id))) AS of_none
+FROM verbs, unnest('{b1, b2, b3, b4, b5}'::text[]) flow_id, (SELECT '01900000-0000-7000-8000-000000000000' AS unknown) n
+WHERE verb ~ '%1' AND outcome(format(verb, ev(flow_id), permit(flow_id))) IS DISTINCT FROM outcome(format(verb, unknown, permit(flow_id)));
+SELECT checksum = :'before' AS nothing_changed FROM blue;
+RESET client_min_messages;
 SELECT as_role('evq_test_red', 'SELECT evq_succeed(gen_random_uuid())');
+CALL refused('SELECT evq_watch(interval ''1 s'') FROM (SELECT set_config(''role'', ''evq_test_red'', true) OFFSET 0) r');
+RESET ROLE;
 CREATE FUNCTION lab.refused_as(role name, statement text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE format('SET LOCAL ROLE %I', role);
@@ -108,7 +137,6 @@ BEGIN
 	RESET ROLE;
 END
 $$;
-SELECT refused_as('evq_test_red', format('SELECT evq_acquire(%L)', ev('b5')));
 SELECT refused_as('evq_test_red', $$SELECT evq_acquire_next('BLUE')$$);
 SELECT refused_as('evq_test_red', $$SELECT evq_pending('BLUE')$$);
 
@@ -141,6 +169,32 @@ SELECT role, as_role(role, $$SELECT evq_acquire_next('BLUE')$$) AS blue, as_role
 FROM unnest('{evq_test_crimson, evq_test_red}'::name[]) role;
 DROP ROLE evq_test_red;
 ALTER ROLE evq_test_crimson RENAME TO evq_test_red;
+
+-- Every flow, also one that is configured later.
+SELECT evq_grant_worker('evq_test Blue', '*');
+SELECT evq_configure('G', 'GREEN') \gset
+SELECT as_role('evq_test Blue', format('SELECT evq_acquire_next(%L)', f)) FROM unnest('{RED, BLUE, GREEN}'::text[]) f;
+SELECT role_name, may, flow_types FROM evq.restrictions ORDER BY 1, 2;
+SELECT evq_revoke_worker('evq_test Blue', '*');
+SELECT as_role('evq_test Blue', format('SELECT evq_acquire_next(%L)', f)) FROM unnest('{RED, BLUE, GREEN}'::text[]) f;
+
+-- A membership alone, as in another database, is for no flow; evq_check() says so.
+CREATE ROLE evq_test_elsewhere IN ROLE evq_restricted_worker, evq_restricted_publisher;
+CREATE ROLE evq_test_heir IN ROLE evq_test_elsewhere;
+SELECT role, as_role(role, statement) FROM unnest('{evq_test_elsewhere, evq_test_heir}'::name[]) role, unnest(ARRAY[
+	$$SELECT evq_acquire_next('RED')$$, $$SELECT evq_publish('R', NULL, 'r')$$, $$SELECT evq_pending('RED')$$,
+	format('SELECT evq_activate(%L)', ev('r1')), format('SELECT evq_succeed(%L)', ev('r1')), $$SELECT evq_watch()$$]) statement;
+SET LOCAL ROLE evq_test_elsewhere;
+SELECT count(*) FROM evq_counts();
+RESET ROLE;
+SELECT severity, finding, advice FROM evq_check() WHERE subject = 'privileges' AND finding ~ 'elsewhere|red' ORDER BY finding;
+-- One of before 0.3 gets what binds it.
+CREATE ROLE evq_test_old IN ROLE evq_worker;
+INSERT INTO evq.restriction SELECT 'evq_test_old', 'work', 'evq_test_old'::regrole, ARRAY[flow_no] FROM evq.flow WHERE flow_type = 'RED';
+SELECT severity, finding, advice FROM evq_check() WHERE subject = 'privileges' AND finding ~ 'old' ORDER BY finding;
+SELECT evq_grant_worker('evq_test_old', 'RED');
+SELECT severity, finding, advice FROM evq_check() WHERE subject = 'privileges' AND finding ~ 'old' ORDER BY finding;
+SELECT as_role('evq_test_old', format('SELECT evq_acquire_next(%L)', f)) FROM unnest('{RED, BLUE}'::text[]) f;
 
 -- Without its last flow it may work on nothing.
 SELECT evq_grant_worker('evq_test_red', 'BLUE');

@@ -39,6 +39,7 @@ my $permit = run("SELECT permit FROM evq_acquire('$event{held}', 'a worker')");
 is(run("SELECT state FROM evq.events WHERE event_id = '$event{done}'"), 'succeeded', 'works');
 is(run("SELECT evq_succeed('$event{done}', permit) FROM evq.events WHERE event_id = '$event{done}'"), '{}', 'and knows what is done');
 is(run("SELECT problem FROM evq_status()"), '', 'without complaint');
+run(q{DROP ROLE IF EXISTS tenant; CREATE ROLE tenant; SELECT evq_grant_worker('tenant', 'LOAD')}) if $release ne '0.1';
 my $before = run('SELECT event_id, event_type, flow_id, state, published_at, finished_at, result FROM evq.events ORDER BY 1');
 my $payloads = run('SELECT * FROM evq.payloads ORDER BY 1');
 
@@ -67,6 +68,20 @@ ok(poll_until('events', sub { run("SELECT count(evq_succeed(event_id, permit)) F
 is(run("SELECT count(*), count(DISTINCT event_id) FROM evq.events WHERE event_type = 'load' AND state = 'succeeded'"), '3000|3000', 'each succeeded once');
 end_session($upgrade);
 $_->quit for @stress;
+
+# ---------- a restricted role of before ----------
+
+if ($release ne '0.1')
+{
+	my $may = sub { my (undef, undef, $error) = $node->psql($_[0], "SET ROLE tenant; SELECT evq_acquire_next('$_[1]', 1)"); return $error =~ /permission denied for flow/ ? 'no' : $error ? $error : 'yes' };
+
+	is($may->($old, 'LOAD'), 'yes', 'has its flow');
+	is($may->($old, 'FLOW'), 'no', 'and no other');
+	is($may->('fresh', 'FLOW'), 'no', 'nor one of another database');
+	like(run(q{SELECT string_agg(advice, ' ') FROM evq_check() WHERE subject = 'privileges'}), qr/REVOKE evq_worker FROM tenant/, 'evq_check() tells what is to do');
+	run('REVOKE evq_worker FROM tenant');
+	is($may->($old, 'LOAD'), 'yes', 'which takes nothing from it');
+}
 
 # ---------- what was there ----------
 

@@ -43,7 +43,10 @@ like(curl(@json, '--data', "\@$folder/large.json", "$url/api/events"), qr/"event
 cmp_ok(length curl("$url/api/events?limit=500"), '>', 500, 'a list');
 like(curl('--header', 'Origin: https://evil.example', "$url/api/flows"), qr/"status":403/, 'another origin');
 like(curl('--header', "Origin: $url", "$url/api/flows"), qr/"flows"/, 'our own');
-like(curl('--tls-max', '1.1', "$url/health"), qr/^curl: /, 'TLS 1.1 is refused');
+# By the server: this client would speak it.
+like(curl('--ciphers', 'DEFAULT@SECLEVEL=0', '--tlsv1.0', '--tls-max', $_, "$url/health"), qr/SSL_ERROR_SYSCALL|alert protocol version|unexpected eof/, "TLS $_ is refused") for qw(1.0 1.1);
+is(curl('--tls-max', '1.2', "$url/health") =~ /"status": "ok"/, 1, 'TLS 1.2 is not');
+is(curl('--tlsv1.3', "$url/health") =~ /"status": "ok"/, 1, 'nor is TLS 1.3');
 like(curl("http://localhost:$gateway->{port}/health"), qr/^curl: /, 'plain HTTP is not spoken');
 like($gateway->raw("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")->{bytes}, qr/^(?!HTTP)/, '... not even to say so');
 
