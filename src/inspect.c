@@ -10,9 +10,11 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
+#include "utils/uuid.h"
 
 #include "arguments.h"
 #include "clock.h"
@@ -21,6 +23,7 @@
 #include "errors.h"
 #include "guc.h"
 #include "partitions.h"
+#include "store.h"
 #include "tables.h"
 #include "transition.h"
 #include "wake.h"
@@ -30,6 +33,7 @@ PG_FUNCTION_INFO_V1(evq_sql_tick);
 PG_FUNCTION_INFO_V1(evq_sql_status);
 PG_FUNCTION_INFO_V1(evq_sql_counters);
 PG_FUNCTION_INFO_V1(evq_sql_history_partitions);
+PG_FUNCTION_INFO_V1(evq_sql_finished_events);
 PG_FUNCTION_INFO_V1(evq_sql_watch);
 PG_FUNCTION_INFO_V1(evq_sql_caller_may_work);
 PG_FUNCTION_INFO_V1(evq_sql_library_version);
@@ -254,6 +258,47 @@ evq_sql_history_partitions(PG_FUNCTION_ARGS)
 
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
+	return (Datum) 0;
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	return memcmp(DatumGetUUIDP(*(const Datum *) a), DatumGetUUIDP(*(const Datum *) b), UUID_LEN);
+}
+
+/* The rows of finished events, by their ids, each once. */
+Datum
+evq_sql_finished_events(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum *ids;
+	bool *nulls;
+	int count;
+	int given = 0;
+	EvqStore *store;
+
+	InitMaterializedSRF(fcinfo, 0);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, &nulls,
+					  &count);
+	for (int i = 0; i < count; i++)
+	{
+		if (!nulls[i])
+			ids[given++] = ids[i];
+	}
+	/* In the order of time: from one event to the next the partition seldom changes. */
+	qsort(ids, given, sizeof(Datum), compare_ids);
+	store = evq_store_open_to_read();
+	for (int i = 0; i < given; i++)
+	{
+		TupleTableSlot *row = NULL;
+
+		if (i == 0 || compare_ids(&ids[i - 1], &ids[i]) != 0)
+			row = evq_store_fetch_finished_row(store, DatumGetUUIDP(ids[i]));
+		if (row != NULL)
+			tuplestore_puttupleslot(result->setResult, row);
+	}
+	evq_store_close(store);
 	return (Datum) 0;
 }
 

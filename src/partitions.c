@@ -121,6 +121,17 @@ evq_partitions(Oid parent, int *count)
 	return partitions;
 }
 
+/* The same, in the current memory context: it stays. */
+EvqPartition *
+evq_partitions_copy(Oid parent, int *count)
+{
+	const EvqPartition *known = evq_partitions(parent, count);
+	EvqPartition *copy = palloc(Max(*count, 1) * sizeof(EvqPartition));
+
+	memcpy(copy, known, *count * sizeof(EvqPartition));
+	return copy;
+}
+
 /* The partition for a time; InvalidOid = there is none. */
 Oid
 evq_partition_at(Oid parent, TimestampTz at)

@@ -18,6 +18,7 @@ typedef struct EvqPartition
 
 extern void evq_partitions_init(void);
 extern const EvqPartition *evq_partitions(Oid parent, int *count);
+extern EvqPartition *evq_partitions_copy(Oid parent, int *count);
 extern Oid evq_partition_at(Oid parent, TimestampTz at);
 
 #endif /* EVQ_PARTITIONS_H */

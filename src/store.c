@@ -88,6 +88,7 @@ static Hint *hints; /* HINTS of them, NULL = none yet */
 struct EvqStore
 {
 	MemoryContext context; /* of all below: the caller may free what it reads, row by row */
+	LOCKMODE lock;         /* of the tables: what a verb needs to write, or a reader to read */
 	EState *estate;
 	Table tables[EVQ_TABLE_COUNT];
 	Relation walk_index;
@@ -116,7 +117,20 @@ evq_store_open(const char *function)
 	PreventCommandIfReadOnly(function);
 	PreventCommandIfParallelMode(function);
 	store->context = CurrentMemoryContext;
+	store->lock = RowExclusiveLock;
 	push_snapshot();
+	return store;
+}
+
+/* Opens the store for a query that sees what the statement around it sees; it may be on a standby or in a parallel worker. */
+EvqStore *
+evq_store_open_to_read(void)
+{
+	EvqStore *store = palloc0(sizeof(EvqStore));
+
+	store->context = CurrentMemoryContext;
+	store->lock = AccessShareLock;
+	PushActiveSnapshot(GetActiveSnapshot());
 	return store;
 }
 
@@ -139,9 +153,9 @@ end_scans(EvqStore *store)
 		end_scan(&store->tables[i]);
 }
 
-/* Its lock stays until the end of the transaction. */
+/* lock: to give back; NoLock = it stays until the end of the transaction. */
 static void
-close_table(Table *table)
+close_table(Table *table, LOCKMODE lock)
 {
 	if (table->rel == NULL)
 		return;
@@ -153,8 +167,8 @@ close_table(Table *table)
 	if (table->info != NULL)
 		ExecCloseIndices(table->info);
 	if (table->key != NULL)
-		index_close(table->key, NoLock);
-	table_close(table->rel, NoLock);
+		index_close(table->key, lock);
+	table_close(table->rel, lock);
 	memset(table, 0, sizeof(*table));
 }
 
@@ -163,7 +177,7 @@ evq_store_close(EvqStore *store)
 {
 	end_scans(store);
 	for (int i = 0; i < EVQ_TABLE_COUNT; i++)
-		close_table(&store->tables[i]);
+		close_table(&store->tables[i], NoLock);
 	if (store->walk_slot != NULL)
 		ExecDropSingleTupleTableSlot(store->walk_slot);
 	if (store->estate != NULL)
@@ -200,7 +214,7 @@ use_table(EvqStore *store, EvqTableNo no)
 	Table *table = &store->tables[no];
 
 	if (table->rel == NULL)
-		take_table(store, no, evq_tables_open(no, RowExclusiveLock));
+		take_table(store, no, evq_tables_open(no, store->lock));
 	return table;
 }
 
@@ -223,7 +237,7 @@ use_indexes(EvqStore *store, Table *table)
 
 /* Opens an index of a table; NULL = its primary key. */
 static Relation
-open_index(Relation rel, const char *name)
+open_index(Relation rel, const char *name, LOCKMODE lock)
 {
 	Oid index = name == NULL ? EVQ_PRIMARY_KEY_INDEX(rel)
 							 : get_relname_relid(name, RelationGetNamespace(rel));
@@ -233,15 +247,15 @@ open_index(Relation rel, const char *name)
 						errmsg("table evq.%s has no %s", RelationGetRelationName(rel),
 							   name == NULL ? "primary key" : psprintf("index %s", name)),
 						errhint("Create it again as the extension did.")));
-	return index_open(index, RowExclusiveLock);
+	return index_open(index, lock);
 }
 
 /* The index by which the rows of an event are found. */
 static Relation
-use_key(Table *table)
+use_key(const EvqStore *store, Table *table)
 {
 	if (table->key == NULL)
-		table->key = open_index(table->rel, event_id_indexes[table->no]);
+		table->key = open_index(table->rel, event_id_indexes[table->no], store->lock);
 	return table->key;
 }
 
@@ -278,7 +292,7 @@ fetch_by_id(EvqStore *store, Table *table, const pg_uuid_t *event_id, ItemPointe
 	bool found;
 
 	if (table->by_key == NULL)
-		table->by_key = EVQ_INDEX_BEGINSCAN(table->rel, use_key(table), GetActiveSnapshot(), 1);
+		table->by_key = EVQ_INDEX_BEGINSCAN(table->rel, use_key(store, table), GetActiveSnapshot(), 1);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(event_id));
 	index_rescan(table->by_key, &key, 1, NULL, 0);
 	found = next_row(table->by_key, table->slot, root == NULL ? &ignored : root);
@@ -773,13 +787,13 @@ use_partition(EvqStore *store, Oid relid)
 	if (table->rel != NULL && RelationGetRelid(table->rel) == relid)
 		return table;
 	insert_collected(store);
-	close_table(table);
-	rel = try_table_open(relid, RowExclusiveLock);
+	close_table(table, NoLock);
+	rel = try_table_open(relid, store->lock);
 	if (rel == NULL)
 		return NULL;
 	if (!rel->rd_rel->relispartition && relid != evq_tables_relid(EVQ_TABLE_HISTORY, false))
 	{
-		table_close(rel, RowExclusiveLock);
+		table_close(rel, store->lock);
 		return NULL;
 	}
 	evq_tables_check(EVQ_TABLE_HISTORY, rel);
@@ -927,36 +941,59 @@ read_spinoff_ids(Datum value, EvqOutcome *outcome)
 	outcome->spinoff_ids = ids;
 }
 
-/*
- * Finds the finished event. An event finishes after its id was made, most often
- * soon after; a clock that was set back may make it otherwise.
- */
-static Table *
-fetch_from_history(EvqStore *store, const pg_uuid_t *event_id)
+/* Finds the finished event in a partition. One that was opened for this, in vain, is not kept locked. */
+static bool
+fetch_from_partition(EvqStore *store, Oid relid, const pg_uuid_t *event_id)
 {
-	TimestampTz made_at = evq_uuid_time(event_id);
-	int count;
-	const EvqPartition *partitions = evq_partitions(evq_tables_relid(EVQ_TABLE_HISTORY, false), &count);
+	Table *table = &store->tables[EVQ_TABLE_HISTORY];
+	bool was_open = table->rel != NULL && RelationGetRelid(table->rel) == relid;
 
-	for (int round = 0; round < 2; round++)
-	{
-		for (int i = 0; i < count; i++)
-		{
-			bool is_likely = partitions[i].is_default || partitions[i].to > made_at;
-			Table *table = is_likely == (round == 0) ? use_partition(store, partitions[i].relid) : NULL;
-
-			if (table != NULL && fetch_by_id(store, table, event_id, NULL))
-				return table;
-		}
-	}
-	return NULL;
+	if (use_partition(store, relid) == NULL)
+		return false;
+	if (fetch_by_id(store, table, event_id, NULL))
+		return true;
+	if (!was_open)
+		close_table(table, store->lock);
+	return false;
 }
 
-/* Reads a finished event; its result is left out. False = there is none. */
-bool
-evq_store_fetch_finished(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event, EvqOutcome *outcome)
+/*
+ * Finds the finished event, one partition after the other, so that never more
+ * than one is locked for it. It finished between since and now, unless the
+ * clock was set back: where everywhere, the other partitions come last.
+ */
+static bool
+fetch_from_history(EvqStore *store, const pg_uuid_t *event_id, TimestampTz since, bool everywhere)
 {
-	Table *table;
+	TimestampTz now = GetCurrentTimestamp();
+	Oid parent = evq_tables_relid(EVQ_TABLE_HISTORY, false);
+	EvqPartition *partitions;
+	bool found = false;
+	int count;
+
+	/* To open one may have the session's copy of them renewed. */
+	partitions = evq_partitions_copy(parent, &count);
+	for (int round = 0; round < (everywhere ? 2 : 1) && !found; round++)
+	{
+		for (int i = 0; i < count && !found; i++)
+		{
+			const EvqPartition *one = &partitions[i];
+			bool is_likely = one->is_default || (one->to > since && one->from <= now);
+
+			CHECK_FOR_INTERRUPTS();
+			if (is_likely == (round == 0))
+				found = fetch_from_partition(store, one->relid, event_id);
+		}
+	}
+	pfree(partitions);
+	return found;
+}
+
+static bool
+fetch_finished(EvqStore *store, const pg_uuid_t *event_id, TimestampTz since, bool everywhere,
+			   EvqEvent *event, EvqOutcome *outcome)
+{
+	const Table *table = &store->tables[EVQ_TABLE_HISTORY];
 	const Datum *values;
 	const bool *nulls;
 
@@ -965,8 +1002,7 @@ evq_store_fetch_finished(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *e
 		insert_collected(store);
 		after_write();
 	}
-	table = fetch_from_history(store, event_id);
-	if (table == NULL)
+	if (!fetch_from_history(store, event_id, since, everywhere))
 		return false;
 	values = table->slot->tts_values;
 	nulls = table->slot->tts_isnull;
@@ -977,6 +1013,30 @@ evq_store_fetch_finished(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *e
 	if (!nulls[HISTORY_SPINOFF_IDS])
 		read_spinoff_ids(values[HISTORY_SPINOFF_IDS], outcome);
 	return true;
+}
+
+/* Reads a finished event; its result is left out. False = there is none. */
+bool
+evq_store_fetch_finished(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event, EvqOutcome *outcome)
+{
+	return fetch_finished(store, event_id, evq_uuid_time(event_id), true, event, outcome);
+}
+
+/* The same of an event that finished at this time or later, if it is there: the rest of the history is not looked at. */
+bool
+evq_store_fetch_finished_since(EvqStore *store, const pg_uuid_t *event_id, TimestampTz since, EvqEvent *event,
+							   EvqOutcome *outcome)
+{
+	return fetch_finished(store, event_id, since, false, event, outcome);
+}
+
+/* The row of a finished event, until the next one is fetched; NULL = there is none. */
+TupleTableSlot *
+evq_store_fetch_finished_row(EvqStore *store, const pg_uuid_t *event_id)
+{
+	return fetch_from_history(store, event_id, evq_uuid_time(event_id), true)
+			   ? store->tables[EVQ_TABLE_HISTORY].slot
+			   : NULL;
 }
 
 /* Moves the finished event fetched last back to the live ones. */
@@ -1193,7 +1253,7 @@ static bool
 fetch_key(EvqStore *store, Datum event_type_no, Datum key, pg_uuid_t *event_id, int64 *content_hash)
 {
 	Table *table = use_table(store, EVQ_TABLE_IDEMPOTENCY);
-	Relation index = open_index(table->rel, NULL);
+	Relation index = open_index(table->rel, NULL, store->lock);
 	ScanKeyData keys[2];
 	IndexScanDesc scan;
 	bool found;

@@ -9,6 +9,8 @@
 #ifndef EVQ_STORE_H
 #define EVQ_STORE_H
 
+#include "executor/tuptable.h"
+
 #include "types.h"
 
 typedef struct EvqStore EvqStore;
@@ -33,6 +35,7 @@ typedef struct EvqFailure
 } EvqFailure;
 
 extern EvqStore *evq_store_open(const char *function);
+extern EvqStore *evq_store_open_to_read(void);
 extern void evq_store_close(EvqStore *store);
 extern void evq_store_refresh(EvqStore *store);
 
@@ -51,6 +54,9 @@ extern void evq_store_begin_batch(EvqStore *store);
 extern void evq_store_end_batch(EvqStore *store);
 extern bool
 evq_store_fetch_finished(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event, EvqOutcome *outcome);
+extern bool evq_store_fetch_finished_since(EvqStore *store, const pg_uuid_t *event_id, TimestampTz since,
+										   EvqEvent *event, EvqOutcome *outcome);
+extern TupleTableSlot *evq_store_fetch_finished_row(EvqStore *store, const pg_uuid_t *event_id);
 extern EvqStoreResult evq_store_revive(EvqStore *store, const EvqEvent *event);
 
 /* payloads and errors */

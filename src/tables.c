@@ -9,6 +9,7 @@
 
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -139,7 +140,9 @@ evq_tables_read_all(EvqTableNo no, EvqReadRow read_row, Size row_size, void **ro
 {
 	Relation rel = evq_tables_open(no, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	/* In parallel mode this is the one that shows what is committed by now. */
+	Snapshot snapshot = RegisterSnapshot(IsInParallelMode() ? GetCatalogSnapshot(RelationGetRelid(rel))
+															: GetLatestSnapshot());
 	TableScanDesc scan;
 	int count = 0;
 	int room = 16;

@@ -68,9 +68,9 @@ tell_change(EvqStore *store, const EvqWake *change)
 	EvqEvent event;
 
 	if (!evq_store_fetch(store, &change->event_id, &event) &&
-		!evq_store_fetch_finished(store, &change->event_id, &event, &outcome))
+		!evq_store_fetch_finished_since(store, &change->event_id, change->state_since, &event, &outcome))
 	{
-		/* It succeeded and left nothing. */
+		/* It succeeded and left nothing, or the clock was set back since. */
 		memset(&event, 0, sizeof(event));
 		event.event_id = change->event_id;
 		event.event_type_no = change->event_type_no;

@@ -44,6 +44,36 @@ JOIN evq.flow f ON f.flow_no = h.flow_no
 LEFT JOIN evq.event_type o ON o.event_type_no = h.on_fail_event_type_no;
 COMMENT ON VIEW evq.events IS 'All events, live and finished, one row each; the payload is in evq_event(event_id)';
 
+-- By id: the id tells when an event was published, so the partitions of the history are looked at one by one from there
+-- on, each locked by itself. A query of the whole view would look at, and lock, all of them.
+CREATE FUNCTION evq.finished_events(event_ids uuid[]) RETURNS SETOF evq.event_history
+AS 'MODULE_PATHNAME', 'evq_sql_finished_events' LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 1;
+COMMENT ON FUNCTION evq.finished_events(uuid[]) IS 'The rows of the history with these ids';
+
+-- They read what the views say, from the events with these ids. One plan serves a session, whatever is in the tables by then.
+DO $do$
+DECLARE
+	what record;
+BEGIN
+	FOR what IN
+		SELECT v.relid, v.name, replace(replace(pg_get_viewdef(v.relid), 'evq.event_history h', 'evq.finished_events($1) h'),
+			'evq.event_history', 'evq.finished_events($1) event_history') AS query
+		FROM (VALUES ('evq.events'::regclass, 'events_by_id'), ('evq.payloads', 'payloads_by_id')) v(relid, name)
+	LOOP
+		ASSERT what.query LIKE '%finished_events%';
+		EXECUTE format($function$
+			CREATE OR REPLACE FUNCTION evq.%1$I(event_ids uuid[]) RETURNS SETOF %2$s
+			LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 1
+			SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off
+			AS %3$L$function$,
+			what.name, what.relid,
+			format(E'#variable_conflict use_column\nBEGIN\nRETURN QUERY SELECT * FROM (%s) b WHERE b.event_id = ANY ($1);\nEND', rtrim(what.query, ';')));
+		EXECUTE format('COMMENT ON FUNCTION evq.%I(uuid[]) IS %L', what.name,
+			format('The rows of %s with these ids, whose cost does not grow with the number of events or of partitions', what.relid));
+	END LOOP;
+END
+$do$;
+
 CREATE VIEW evq.queue AS
 SELECT f.flow_type, t.event_type, evq.state_name(e.state) AS state, pg_catalog.count(*) AS events,
 	pg_catalog.count(*) FILTER (WHERE e.state = 'a' AND e.attempt_scheduled_at <= pg_catalog.clock_timestamp()) AS due,
@@ -59,7 +89,7 @@ CREATE VIEW evq.errors AS
 SELECT r.event_id, b.event_type, b.flow_type, b.flow_id, b.state, r.attempt::int, r.failed_at, r.outcome,
 	r.error_message, r.stack_trace, r.worker
 FROM evq.event_error r
-JOIN evq.events b USING (event_id);
+CROSS JOIN LATERAL evq.events_by_id(ARRAY[r.event_id]) b;
 COMMENT ON VIEW evq.errors IS 'Failed attempts, one row each, with the event they belong to';
 
 CREATE VIEW evq.workers AS
@@ -153,9 +183,12 @@ COMMENT ON FUNCTION @extschema@.evq_counts(text) IS
 	'How many live events each event type has in each state; NULL = of all flows, or of those that the caller is restricted to';
 
 CREATE FUNCTION evq.timeline(event_id uuid) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-	WITH event AS MATERIALIZED (SELECT * FROM evq.events e WHERE e.event_id = $1),
+#variable_conflict use_column
+BEGIN
+	RETURN (
+	WITH event AS MATERIALIZED (SELECT * FROM evq.events_by_id(ARRAY[$1]) e),
 	step AS (
 		SELECT e.published_at AS at, 1 AS rank, 'published' AS what, concat_ws(', ', e.event_type || ' in ' || e.flow_type, 'from ' || e.parent_id) AS detail FROM event e
 		UNION ALL
@@ -173,8 +206,9 @@ AS $$
 		UNION ALL
 		SELECT e.finished_at, 5, e.state::text, e.reason FROM event e WHERE e.finished_at IS NOT NULL
 		UNION ALL
-		SELECT c.published_at, 6, 'child published', c.event_type || ' ' || c.event_id FROM event e JOIN evq.events c ON c.event_id = ANY (e.spinoff_ids))
-	SELECT coalesce(jsonb_agg(jsonb_build_object('at', s.at, 'what', s.what, 'detail', s.detail) ORDER BY s.at, s.rank), '[]') FROM step s
+		SELECT c.published_at, 6, 'child published', c.event_type || ' ' || c.event_id FROM event e CROSS JOIN LATERAL evq.events_by_id(e.spinoff_ids) c)
+	SELECT coalesce(jsonb_agg(jsonb_build_object('at', s.at, 'what', s.what, 'detail', s.detail) ORDER BY s.at, s.rank), '[]') FROM step s);
+END
 $$;
 COMMENT ON FUNCTION evq.timeline(uuid) IS 'What happened to an event and is on record, in order; a step in the future is planned';
 
@@ -192,10 +226,9 @@ BEGIN
 				   FROM evq.event_error r WHERE r.event_id = b.event_id),
 		'children', (SELECT coalesce(jsonb_agg(jsonb_build_object('event_id', c.event_id, 'event_type', c.event_type, 'state', c.state)
 											   ORDER BY c.event_id), '[]')
-					 FROM evq.events c WHERE c.event_id = ANY (b.spinoff_ids)))
+					 FROM evq.events_by_id(b.spinoff_ids) c))
 	INTO answer
-	FROM evq.events b LEFT JOIN evq.payloads p USING (event_id)
-	WHERE b.event_id = evq_event.event_id;
+	FROM evq.events_by_id(ARRAY[evq_event.event_id]) b LEFT JOIN evq.payloads_by_id(ARRAY[evq_event.event_id]) p ON true;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'no event %', coalesce(event_id::text, 'NULL')
 			USING ERRCODE = 'EQ002', HINT = 'Look for it in evq.events; finished events are kept for their type''s retention.';
