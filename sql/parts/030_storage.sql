@@ -81,6 +81,9 @@ CREATE TABLE evq.event_history_default PARTITION OF evq.event_history (
 ) DEFAULT;
 CREATE INDEX event_history_default_finished_at_idx ON evq.event_history_default USING brin (finished_at);
 COMMENT ON TABLE evq.event_history_default IS 'Finished events that no other partition of evq.event_history is for';
+-- A publication may publish the history through its root, which has no key of its own.
+ALTER TABLE evq.event_history REPLICA IDENTITY FULL;
+ALTER TABLE evq.event_history_default REPLICA IDENTITY FULL;
 
 CREATE VIEW evq.payloads AS
 	SELECT event_id, payload, NULL::jsonb AS headers FROM evq.event WHERE payload IS NOT NULL
@@ -99,6 +102,7 @@ CREATE TABLE evq.event_error (
 );
 CREATE INDEX event_error_event_id_idx ON evq.event_error (event_id);
 CREATE INDEX event_error_failed_at_idx ON evq.event_error USING brin (failed_at);
+ALTER TABLE evq.event_error REPLICA IDENTITY FULL;
 COMMENT ON TABLE evq.event_error IS 'One row a failed attempt; append-only';
 COMMENT ON COLUMN evq.event_error.outcome IS 'What came of it: retry, failed, or the engine''s note';
 
@@ -121,6 +125,7 @@ CREATE TABLE evq.epoch (
 	timeline int NOT NULL,
 	began_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
+ALTER TABLE evq.epoch REPLICA IDENTITY FULL;
 COMMENT ON TABLE evq.epoch IS
 	'A new row for each server, database, installation and timeline that granted permits; permits of older epochs are void';
 

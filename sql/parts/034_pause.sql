@@ -6,6 +6,7 @@ CREATE TABLE evq.pause (
 	reason text
 );
 CREATE UNIQUE INDEX pause_one_row_idx ON evq.pause ((true));
+ALTER TABLE evq.pause REPLICA IDENTITY FULL;
 COMMENT ON TABLE evq.pause IS 'Has a row while this database is paused: nothing is dispatched, acquired, timed out or expired';
 
 CREATE FUNCTION evq.pause_changed() RETURNS trigger

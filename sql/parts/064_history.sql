@@ -46,6 +46,7 @@ BEGIN
 		EXECUTE format('CREATE TABLE evq.%I PARTITION OF evq.event_history (PRIMARY KEY (event_id)) FOR VALUES FROM (%L) TO (%L)',
 			name, first_at, end_at);
 		EXECUTE format('CREATE INDEX ON evq.%I USING brin (finished_at)', name);
+		EXECUTE format('ALTER TABLE evq.%I REPLICA IDENTITY FULL', name);
 		made := made + 1;
 	END LOOP;
 	RETURN made;

@@ -96,6 +96,30 @@ SELECT 'warning', 'tables', 'the history has no partition for now: events finish
 	'SELECT evq_purge() makes it; the server''s log says why the engine''s housekeeping does not.'
 WHERE NOT EXISTS (SELECT FROM evq.history_partitions() p WHERE p.from_at <= clock_timestamp() AND p.to_at > clock_timestamp())
 UNION ALL
+SELECT 'error', 'tables', format('%s has no replica identity: where a publication publishes updates or deletes of it, they fail', r.oid::regclass),
+	format('ALTER TABLE %s REPLICA IDENTITY FULL.', r.oid::regclass)
+FROM relation r
+WHERE (r.relispartition OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = r.oid AND d.objsubid = 0 AND d.deptype = 'e'))
+	AND CASE r.relreplident WHEN 'f' THEN false WHEN 'n' THEN true
+	  ELSE NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = r.oid AND i.indisvalid
+						   AND CASE r.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END) END
+UNION ALL
+SELECT 'warning', 'tables', format('publication %I publishes the history through its root, and the replica identity of %s is not FULL', p.pubname, r.oid::regclass),
+	format('ALTER TABLE %s REPLICA IDENTITY FULL: until then subscribers do not find the rows to delete.', r.oid::regclass)
+FROM pg_publication p, relation r
+WHERE p.pubviaroot AND (p.pubupdate OR p.pubdelete) AND r.relispartition AND r.relreplident <> 'f'
+	AND EXISTS (SELECT FROM pg_publication_tables t WHERE t.pubname = p.pubname AND t.schemaname = 'evq' AND t.tablename = 'event_history')
+UNION ALL
+SELECT 'warning', 'tables', format('publication %I has a row filter or a column list for %s', p.pubname, r.oid::regclass),
+	'Publish the whole table: evq changes rows by its own code, which does not heed them, and its SQL may fail.'
+FROM pg_publication p JOIN pg_publication_rel l ON l.prpubid = p.oid JOIN relation r ON r.oid = l.prrelid
+WHERE (p.pubupdate OR p.pubdelete) AND (l.prqual IS NOT NULL OR l.prattrs IS NOT NULL)
+UNION ALL
+SELECT 'error', 'tables', format('subscription %I writes %s while this database is not paused: two engines work on the same events', s.subname, l.srrelid::regclass),
+	'SELECT evq_pause() here until the publisher''s engine has ended and the subscription is dropped; see doc/operations.md.'
+FROM pg_subscription_rel l JOIN pg_subscription s ON s.oid = l.srsubid
+WHERE l.srrelid = 'evq.event'::regclass AND s.subenabled AND NOT EXISTS (SELECT FROM evq.pause)
+UNION ALL
 SELECT 'error', 'tables', format('%s is not logged: it is empty after a crash', r.oid::regclass), format('ALTER TABLE %s SET LOGGED.', r.oid::regclass)
 FROM relation r WHERE r.relpersistence <> 'p'
 UNION ALL

@@ -25,3 +25,17 @@ BEGIN
 END
 $$;
 COMMENT ON COLUMN evq.restriction.flow_nos IS 'These flows; empty = none, 0 = every one';
+-- Under a publication of updates or deletes a table without a replica identity cannot be changed.
+ALTER TABLE evq.pause REPLICA IDENTITY FULL;
+ALTER TABLE evq.epoch REPLICA IDENTITY FULL;
+ALTER TABLE evq.event_error REPLICA IDENTITY FULL;
+ALTER TABLE evq.event_history REPLICA IDENTITY FULL;
+DO $$
+DECLARE
+	partition regclass;
+BEGIN
+	FOR partition IN SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = 'evq.event_history'::regclass LOOP
+		EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', partition);
+	END LOOP;
+END
+$$;

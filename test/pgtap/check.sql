@@ -58,6 +58,14 @@ SELECT pg_temp.comes_and_goes('privileges', 'DROP ROLE evq_test_other',
 	'warning: a restriction of role evq_test_other is left, which does not exist', $$SELECT evq_revoke_worker('evq_test_other')$$);
 
 -- Tables.
+SELECT pg_temp.comes_and_goes('tables', come, looks_like, go) FROM (VALUES
+	('ALTER TABLE evq.event REPLICA IDENTITY NOTHING', 'error: evq.event has no replica identity', 'ALTER TABLE evq.event REPLICA IDENTITY DEFAULT'),
+	('ALTER TABLE evq.pause REPLICA IDENTITY DEFAULT', 'error: evq.pause has no replica identity', 'ALTER TABLE evq.pause REPLICA IDENTITY FULL'),
+	($$SET client_min_messages = error; CREATE PUBLICATION parts FOR TABLE evq.event WHERE (state = 'a'), evq.flow (flow_no, flow_type)$$,
+		'warning: publication parts has a row filter or a column list for evq.event; warning: publication parts has a row filter or a column list for evq.flow', 'DROP PUBLICATION parts'),
+	('ALTER TABLE evq.event_history_default REPLICA IDENTITY DEFAULT; CREATE PUBLICATION whole FOR ALL TABLES WITH (publish_via_partition_root)',
+		'warning: publication whole publishes the history through its root, and the replica identity of evq.event_history_default is not FULL',
+		'ALTER TABLE evq.event_history_default REPLICA IDENTITY FULL; DROP PUBLICATION whole')) v(come, looks_like, go);
 CREATE FUNCTION public.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 SELECT pg_temp.comes_and_goes('tables', come, looks_like, go) FROM (VALUES
 	('CREATE TRIGGER mine AFTER INSERT ON evq.event EXECUTE FUNCTION public.nothing()', '^error: evq.event has a trigger, mine$', 'DROP TRIGGER mine ON evq.event'),

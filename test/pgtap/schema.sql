@@ -130,6 +130,10 @@ SELECT is_empty(
 	$$SELECT signature FROM functions WHERE proparallel = 's' AND provolatile = 'v'$$, 'nothing volatile is PARALLEL SAFE');
 
 -- Tables.
+SELECT is_empty(
+	$$SELECT oid::regclass FROM pg_class c WHERE relnamespace = 'evq'::regnamespace AND relkind IN ('r', 'p') AND relreplident <> 'f'
+		AND NOT (relreplident = 'd' AND NOT relispartition AND EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary AND indisvalid))$$,
+	'every table has a primary key, or all columns, as its replica identity; partitions of the history, which may be published through their root, all columns');
 SELECT set_eq(
 	$$SELECT oid::regclass::text FROM pg_class JOIN members ON classid = 'pg_class'::regclass AND objid = oid WHERE relkind IN ('r', 'p', 'S')$$,
 	$$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'evq' UNION ALL SELECT unnest('{evq.counter, evq.housekeeping, evq.pause, evq.event_history}'::text[])$$,
