@@ -26,12 +26,12 @@ AS $$
 DECLARE
 	violated text;
 BEGIN
-	IF flow_type IS NULL OR flow_type !~ '^[A-Za-z][A-Za-z0-9_]{0,58}$' THEN
+	IF flow_type IS NULL OR flow_type COLLATE "C" !~ '^[A-Za-z][A-Za-z0-9_]{0,58}$' THEN
 		RAISE EXCEPTION 'flow type % is not a valid name', coalesce(quote_literal(flow_type), 'NULL')
 			USING ERRCODE = 'EQ006', HINT = 'Use a letter, then letters, digits and underscores, 59 bytes at most.';
 	END IF;
 	channel := coalesce(channel, (SELECT f.channel FROM evq.flow f WHERE f.flow_type = evq_configure_flow.flow_type),
-						'evq_' || lower(flow_type));
+						'evq_' || lower(flow_type COLLATE "C"));
 	IF channel = 'evq_events'
 		OR EXISTS (SELECT FROM evq.flow f WHERE f.channel = evq_configure_flow.channel
 										 AND f.flow_type <> evq_configure_flow.flow_type) THEN
@@ -73,7 +73,7 @@ DECLARE
 	wanted_flow_no int;
 	violated text;
 BEGIN
-	IF event_type IS NULL OR event_type !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}$' THEN
+	IF event_type IS NULL OR event_type COLLATE "C" !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}$' THEN
 		RAISE EXCEPTION 'event type % is not a valid name', coalesce(quote_literal(event_type), 'NULL')
 			USING ERRCODE = 'EQ006', HINT = 'Use letters, digits, and any of _ . : - after the first, 63 bytes at most.';
 	END IF;

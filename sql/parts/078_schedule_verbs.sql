@@ -8,7 +8,7 @@ DECLARE
 	wanted evq.schedule;
 	fields text := evq.cron_fields(cron);
 BEGIN
-	IF name IS NULL OR name !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}$' THEN
+	IF name IS NULL OR name COLLATE "C" !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}$' THEN
 		RAISE EXCEPTION 'schedule % is not a valid name', coalesce(quote_literal(left(name, 100)), 'NULL')
 			USING ERRCODE = 'EQ006', HINT = 'Use letters, digits, and any of _ . : - after the first, 63 bytes at most.';
 	ELSIF cron IS NULL THEN

@@ -36,7 +36,7 @@ counted_type AS (
 	FROM event_type t JOIN flow f USING (flow_no), free WHERE t.counted OR free.event_types > 0),
 counted_flow AS (SELECT f.flow_no, f.labels FROM flow f, free WHERE f.counted OR free.flows > 0),
 live AS (
-	SELECT t.flow || ',' || evq.label('status', upper(s.state)) AS labels, sum(coalesce(c.value, 0)) AS events
+	SELECT t.flow || ',' || evq.label('status', upper(s.state COLLATE "C")) AS labels, sum(coalesce(c.value, 0)) AS events
 	FROM counted_type t
 	CROSS JOIN unnest('{awaiting_processing, dispatched, being_processed, suspended}'::text[]) s(state)
 	LEFT JOIN counter c ON c.no = t.event_type_no AND c.what = 'live' AND c.origin = s.state
@@ -78,7 +78,7 @@ CROSS JOIN unnest('{succeed, fail, permit_timeout, suspend, snooze, release, can
 LEFT JOIN counter c ON c.no = t.event_type_no AND c.what = o.verb AND c.origin = 'being_processed'
 GROUP BY t.labels, o.outcome
 UNION ALL
-SELECT 'evq_events_ended_total', '', t.labels || ',' || evq.label('status', upper(s.state)), sum(coalesce(c.value, 0)), 0
+SELECT 'evq_events_ended_total', '', t.labels || ',' || evq.label('status', upper(s.state COLLATE "C")), sum(coalesce(c.value, 0)), 0
 FROM counted_type t
 CROSS JOIN unnest('{succeeded, failed, expired, canceled}'::text[]) s(state)
 LEFT JOIN counter c ON c.no = t.event_type_no AND c.target = s.state

@@ -156,7 +156,7 @@ CREATE FUNCTION evq.http_id(given text, key text DEFAULT 'the event id') RETURNS
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF given !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
+	IF given COLLATE "C" !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
 		PERFORM evq.http_refuse(key, 'a UUID');
 	END IF;
 	RETURN given::uuid;
@@ -172,10 +172,10 @@ COMMENT ON FUNCTION evq.http_limit(jsonb) IS 'Length of a page: 1 to 500, by def
 -- In HTTP a state is called status and written in upper case.
 CREATE FUNCTION evq.http_status(state evq.event_state) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
-RETURN upper(state::text);
+RETURN upper(state::text COLLATE "C");
 COMMENT ON FUNCTION evq.http_status(evq.event_state) IS 'A state as HTTP writes it';
 
 CREATE FUNCTION evq.http_row(given jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN (given - 'state'::text) || jsonb_build_object('status', upper(given ->> 'state'));
+RETURN (given - 'state'::text) || jsonb_build_object('status', upper((given ->> 'state') COLLATE "C"));
 COMMENT ON FUNCTION evq.http_row(jsonb) IS 'A row with its state called status';

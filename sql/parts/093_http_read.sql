@@ -54,11 +54,11 @@ AS $$
 DECLARE
 	states evq.event_state[];
 BEGIN
-	states := lower(statuses::text);
+	states := lower(statuses::text COLLATE "C");
 	RETURN ARRAY(SELECT chr(n)::"char" FROM generate_series(97, 122) n WHERE evq.state_name(chr(n)::"char") = ANY (states));
 EXCEPTION WHEN data_exception THEN
 	RAISE EXCEPTION 'unknown status in %', array_to_string(statuses, ',')
-		USING ERRCODE = 'EQ006', HINT = format('Known are: %s.', upper(array_to_string(enum_range(NULL::evq.event_state), ', ')));
+		USING ERRCODE = 'EQ006', HINT = format('Known are: %s.', upper(array_to_string(enum_range(NULL::evq.event_state), ', ') COLLATE "C"));
 END
 $$;
 COMMENT ON FUNCTION evq.http_states(text[]) IS 'Stored codes of states by the names that HTTP gives them; EQ006 for another name';
@@ -82,7 +82,7 @@ DECLARE
 				AND ($4 IS NULL OR e.state = ANY ($4)) AND ($5 IS NULL OR e.state = ANY ($5))
 				AND ($6 IS NULL OR e.flow_id = $6)
 				AND ($7 IS NULL OR NOT EXISTS (
-					SELECT FROM unnest($7) id WHERE e.event_id::text <> lower(id) AND e.flow_id <> id
+					SELECT FROM unnest($7) id WHERE e.event_id::text <> lower(id COLLATE "C") AND e.flow_id <> id
 						AND NOT (right(id, 1) = '*' AND starts_with(e.flow_id, rtrim(id, '*')))))
 			ORDER BY e.event_id DESC
 			LIMIT %s$filter$, examine);

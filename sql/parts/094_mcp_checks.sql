@@ -48,7 +48,7 @@ BEGIN
 		('Mcp-Method', method),
 		('Mcp-Name', CASE method WHEN 'tools/call' THEN params ->> 'name' WHEN 'resources/read' THEN params ->> 'uri' END)
 	LOOP
-		sent := headers ->> lower(header);
+		sent := headers ->> lower(header COLLATE "C");
 		IF sent IS NULL AND wanted IS NOT NULL THEN
 			RETURN evq.mcp_error(id, -32020, format('Header mismatch: %s is missing', header));
 		ELSIF sent LIKE '=?base64?%?=' AND header = 'Mcp-Name' THEN
@@ -95,9 +95,9 @@ BEGIN
 	WHEN 'string' THEN
 		IF length(content) < (schema -> 'minLength')::int OR length(content) > (schema -> 'maxLength')::int THEN
 			RETURN format('%s must have %s to %s characters', subject, schema -> 'minLength', schema -> 'maxLength');
-		ELSIF content !~ (schema ->> 'pattern') THEN
+		ELSIF content COLLATE "C" !~ (schema ->> 'pattern') THEN
 			RETURN format('%s must match the pattern %s', subject, schema ->> 'pattern');
-		ELSIF content !~* (CASE schema ->> 'format'
+		ELSIF content COLLATE "C" !~* (CASE schema ->> 'format'
 			WHEN 'uuid' THEN '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
 			WHEN 'date-time' THEN '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[-+]\d\d:\d\d)$' END) THEN
 			RETURN format('%s must have the format %s', subject, schema ->> 'format');

@@ -6,7 +6,7 @@ AS $$
 SELECT jsonb_build_object(
 	'engine', (SELECT jsonb_strip_nulls(to_jsonb(s)) FROM @extschema@.evq_status() s),
 	'queues', (
-		SELECT coalesce(jsonb_agg(jsonb_build_object('flow_type', q.flow_type, 'event_type', q.event_type, 'status', upper(q.state::text),
+		SELECT coalesce(jsonb_agg(jsonb_build_object('flow_type', q.flow_type, 'event_type', q.event_type, 'status', upper(q.state::text COLLATE "C"),
 				'events', q.events, 'due', q.due, 'longest_in_state_seconds', extract(epoch FROM q.longest_in_state),
 				'oldest_seconds', extract(epoch FROM q.oldest)) ORDER BY q.flow_type, q.event_type, q.state), '[]')
 		FROM evq.queue q))

@@ -105,11 +105,11 @@ DECLARE
 BEGIN
 	IF uri = 'metrics://queues' THEN
 		content := evq.mcp_queues();
-	ELSIF uri ~ '^events://pending/.' THEN
+	ELSIF uri COLLATE "C" ~ '^events://pending/.' THEN
 		content := @extschema@.evq_http_pending(name, '{"limit": 100}', NULL, NULL);
-	ELSIF uri ~ '^config://[^/]+$' THEN
+	ELSIF uri COLLATE "C" ~ '^config://[^/]+$' THEN
 		content := evq.http_configured(name);
-	ELSIF uri ~* '^event://[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
+	ELSIF uri COLLATE "C" ~* '^event://[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
 		content := @extschema@.evq_http_event(name, NULL, NULL, NULL);
 	END IF;
 	IF content IS NULL THEN

@@ -135,7 +135,7 @@ BEGIN
 		RAISE EXCEPTION 'headers must be an object or NULL'
 			USING ERRCODE = 'EQ006', HINT = 'Pass the HTTP headers by name, or NULL for a message that came by other means.';
 	ELSIF headers IS NOT NULL THEN
-		lower_headers := (SELECT coalesce(jsonb_object_agg(lower(key), value), '{}') FROM jsonb_each(headers));
+		lower_headers := (SELECT coalesce(jsonb_object_agg(lower(key COLLATE "C"), value), '{}') FROM jsonb_each(headers));
 	END IF;
 	BEGIN
 		message := body::jsonb;
