@@ -52,13 +52,13 @@ CREATE FUNCTION evq.http_states(statuses text[]) RETURNS "char"[]
 LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	states evq.event_state[];
+	states text[] := lower(statuses::text COLLATE "C");
 BEGIN
-	states := lower(statuses::text COLLATE "C");
-	RETURN ARRAY(SELECT chr(n)::"char" FROM generate_series(97, 122) n WHERE evq.state_name(chr(n)::"char") = ANY (states));
-EXCEPTION WHEN data_exception THEN
-	RAISE EXCEPTION 'unknown status in %', array_to_string(statuses, ',')
-		USING ERRCODE = 'EQ006', HINT = format('Known are: %s.', upper(array_to_string(enum_range(NULL::evq.event_state), ', ') COLLATE "C"));
+	IF NOT states <@ enum_range(NULL::evq.event_state)::text[] THEN
+		RAISE EXCEPTION 'unknown status in %', array_to_string(statuses, ',')
+			USING ERRCODE = 'EQ006', HINT = format('Known are: %s.', upper(array_to_string(enum_range(NULL::evq.event_state), ', ') COLLATE "C"));
+	END IF;
+	RETURN ARRAY(SELECT chr(n)::"char" FROM generate_series(97, 122) n WHERE evq.state_name(chr(n)::"char")::text = ANY (states));
 END
 $$;
 COMMENT ON FUNCTION evq.http_states(text[]) IS 'Stored codes of states by the names that HTTP gives them; EQ006 for another name';
@@ -116,7 +116,7 @@ $$GET /api/events: events, newest first; flow_type, event_type, status (several 
 With a filter on payloads a page may be short and yet have a next one. Errors: EQ006 bad argument.$$;
 
 CREATE FUNCTION @extschema@.evq_http_pending(target text, query jsonb, headers jsonb, body jsonb)
-RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	page int := evq.http_limit(evq.http_object(query, '{limit}'));
@@ -129,7 +129,7 @@ COMMENT ON FUNCTION @extschema@.evq_http_pending(text, jsonb, jsonb, jsonb) IS
 'GET /api/events/pending/{flow}: the events that have been due the longest; limit. Errors: EQ001 unknown flow, EQ006 bad argument';
 
 CREATE FUNCTION @extschema@.evq_http_counts(target text, query jsonb, headers jsonb, body jsonb)
-RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	given jsonb := evq.http_object(query, '{flow_type}');

@@ -1,0 +1,92 @@
+-- What a function says of itself to parallel queries is so: what it calls says no less, and called in one it answers as ever.
+BEGIN;
+SELECT * FROM no_plan();
+SET LOCAL client_min_messages = warning;
+
+SELECT evq_configure('PARALLEL', 'FLOW_PARALLEL', attempt_delays => '{0}') \g /dev/null
+CREATE TEMP TABLE made AS
+SELECT evq_publish('PARALLEL', 'FLOW_PARALLEL', 'one', '{"n": 1}', idempotency_key => 'key') AS live,
+	evq_publish('PARALLEL', 'FLOW_PARALLEL', 'two', '{"n": 2}') AS finished;
+SELECT evq_fail(event_id, 'no', permit, retryable => false) FROM made, evq_acquire(finished) \g /dev/null
+SELECT evq_schedule('parallel', '@hourly', 'PARALLEL', NULL, 'three', make_job => false) \g /dev/null
+SELECT live, finished FROM made \gset
+
+-- Without what it only writes about.
+CREATE TEMP TABLE functions AS
+SELECT p.oid, p.proname::text AS name, p.proparallel AS label, l.lanname,
+	regexp_replace(p.prosrc || coalesce(pg_get_function_sqlbody(p.oid), ''), $$'[^']*'$$, '', 'g') AS source
+FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'evq';
+-- What a source may name: functions, views by what they call, and what PostgreSQL brings.
+CREATE TEMP TABLE callable AS
+SELECT name || '(' AS text, max(CASE label WHEN 's' THEN 0 WHEN 'r' THEN 1 ELSE 2 END) AS rank FROM functions GROUP BY name
+UNION ALL
+SELECT proname || '(', min(CASE proparallel WHEN 's' THEN 0 WHEN 'r' THEN 1 ELSE 2 END) FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace GROUP BY proname
+HAVING min(CASE proparallel WHEN 's' THEN 0 WHEN 'r' THEN 1 ELSE 2 END) > 0;
+INSERT INTO callable
+SELECT 'evq.' || c.relname, max(f.rank) FROM pg_class c JOIN callable f ON pg_get_viewdef(c.oid) ~ ('\m' || replace(f.text, '(', '\('))
+WHERE c.relnamespace = 'evq'::regnamespace AND c.relkind = 'v' GROUP BY c.relname;
+SELECT is_empty(
+	$$SELECT format('%s calls %s', f.oid::regprocedure, c.text) FROM functions f JOIN callable c ON f.source ~ ('\m' || replace(replace(c.text, '.', '\.'), '(', '\s*\('))
+	  WHERE f.lanname <> 'c' AND f.name !~ '^mcp_.*_tools$' AND c.rank > CASE f.label WHEN 's' THEN 0 WHEN 'r' THEN 1 ELSE 2 END$$, 'no function says more than what it calls');
+SELECT isnt_empty($$SELECT FROM functions f JOIN callable c ON strpos(f.source, c.text) > 0 WHERE c.rank > 0$$, '... and some call what is not safe');
+SELECT is_empty($$SELECT oid::regprocedure FROM functions WHERE label <> 'u' AND lanname = 'plpgsql' AND source ~ '\mEXCEPTION\s+WHEN\M'$$,
+	'none begins a subtransaction that says it may be called there');
+SELECT is_empty($$SELECT oid::regprocedure FROM functions WHERE label <> 'u' AND source ~ '\m(INSERT INTO|UPDATE evq|DELETE FROM|LOCK TABLE|FOR UPDATE|FOR SHARE|TRUNCATE)\M' AND name !~ '^mcp_'$$,
+	'... nor writes');
+
+-- Each is called by a parallel worker, or beside one where it must not leave the leader, in a session that has loaded nothing of evq yet.
+CREATE TEMP TABLE calls (name text, call text);
+INSERT INTO calls VALUES
+	('caller_may_work', $$evq.caller_may_work('FLOW_PARALLEL')$$), ('evq_pending', $$(SELECT count(*) FROM evq_pending('FLOW_PARALLEL'))$$),
+	('evq_counts', $$(SELECT sum(events) FROM evq_counts('FLOW_PARALLEL'))$$), ('cron_previous', $$evq.cron_previous('@hourly', '2030-01-01')$$),
+	('cron_next', $$evq.cron_next('@hourly', '2030-01-01')$$), ('cron_fields', $$evq.cron_fields('@hourly')$$),
+	('cron_count', $$evq.cron_count('@hourly', '2030-01-01', '2030-01-02')$$), ('finished_events', format($$(SELECT array_agg(h.event_id) FROM evq.finished_events('{%s}') h)$$, :'finished')),
+	('transitions', $$(SELECT count(*) FROM evq.transitions())$$), ('http_states', $$evq.http_states('{FAILED}')$$), ('timeline', format($$evq.timeline(%L)$$, :'finished')),
+	('evq_event', format($$evq_event(%L)$$, :'finished')), ('events_by_id', format($$(SELECT string_agg(e::text, '') FROM evq.events_by_id('{%s, %s}') e)$$, :'live', :'finished')),
+	('payloads_by_id', format($$(SELECT string_agg(e::text, '') FROM evq.payloads_by_id('{%s, %s}') e)$$, :'live', :'finished')),
+	('evq_http_event', format($$evq_http_event(%L, NULL, NULL, NULL)$$, :'live')), ('evq_http_events', $$evq_http_events('', '{"flow_type": "FLOW_PARALLEL", "q": "payload.n:1", "status": "DISPATCHED,FAILED,AWAITING_PROCESSING"}', NULL, NULL)$$),
+	('evq_http_errors', $$evq_http_errors('', '{"flow_type": "FLOW_PARALLEL"}', NULL, NULL)$$), ('http_refuse', $$(SELECT count(*) FROM evq.http_refuse('a', 'b') WHERE false)$$),
+	('http_object', $$evq.http_object('{"a": 1}', '{a}')$$), ('http_text', $$evq.http_text('{"a": "1"}', 'a')$$), ('http_texts', $$evq.http_texts('{"a": ["1"]}', 'a')$$),
+	('http_integer', $$evq.http_integer('{"a": 1}', 'a', 0, 2)$$), ('http_number', $$evq.http_number('{"a": 1.5}', 'a')$$), ('http_boolean', $$evq.http_boolean('{"a": true}', 'a')$$),
+	('http_id', $$evq.http_id('00000000-0000-0000-0000-000000000000')$$), ('evq_http_pending', $$evq_http_pending('FLOW_PARALLEL', '{}', NULL, NULL)$$),
+	('http_search', $$evq.http_search('flow:F payload.a:1 b')$$), ('evq_http_counts', $$evq_http_counts('', '{"flow_type": "FLOW_PARALLEL"}', NULL, NULL)$$),
+	('evq_http_flows', $$evq_http_flows('', '{"after": "FLOW_PA"}', NULL, NULL)$$), ('evq_http_event_types', $$evq_http_event_types('', '{"flow_type": "FLOW_PARALLEL"}', NULL, NULL)$$),
+	('mcp_modern_refusal', $$evq.mcp_modern_refusal('1', 'tools/list', '{}', '{}')$$), ('mcp_violation', $$evq.mcp_violation('1', '{"type": "string"}', 'it')$$),
+	('http_configured', $$evq.http_configured('PARALLEL')$$), ('mcp_versions', $$evq.mcp_versions()$$), ('mcp_error', $$evq.mcp_error('1', 1, 'a', NULL)$$),
+	('mcp_unsupported_version', $$evq.mcp_unsupported_version('1', 'a')$$), ('mcp_resources_list', $$evq.mcp_resources_list(NULL)$$),
+	('check_privileges', $$(SELECT count(*) FROM evq.check_privileges())$$), ('label', $$evq.label('a', 'b')$$), ('mcp_resource_templates_list', $$evq.mcp_resource_templates_list()$$),
+	('http_limit', $$evq.http_limit('{}')$$), ('http_status', $$evq.http_status('failed')$$), ('conninfo', $$evq.conninfo('a')$$), ('dblink_function', $$evq.dblink_function()$$),
+	('job_removal_call', $$evq.job_removal_call('a')$$), ('job_call', $$evq.job_call('a', 'b')$$), ('http_row', $$evq.http_row('{"state": "failed"}')$$),
+	('mcp_worker_tools', $$(SELECT count(*) FROM evq.mcp_worker_tools())$$), ('http_acknowledged', $$evq.http_acknowledged('failed')$$),
+	('http_schedule', $$(SELECT evq.http_schedule(s) FROM evq.schedules s WHERE s.name = 'parallel' OFFSET 0)$$), ('state_name', $$evq.state_name('f')$$),
+	('mcp_operator_tools', $$(SELECT count(*) FROM evq.mcp_operator_tools())$$), ('job_name', $$evq.job_name('a')$$), ('history_partition_name', $$evq.history_partition_name('2030-01-01')$$),
+	('first_id', $$evq.first_id('2030-01-01')$$), ('evq_version', $$evq_version()$$), ('cron_database', $$evq.cron_database()$$), ('mcp_reading_tools', $$(SELECT count(*) FROM evq.mcp_reading_tools())$$),
+	('mcp_tools', $$(SELECT count(*) FROM evq.mcp_tools(true))$$), ('mcp_tools_list', $$evq.mcp_tools_list(true)$$), ('http_permit', $$evq.http_permit('{"permit": 1}')$$),
+	('the view events', $$(SELECT count(*) FROM evq.events WHERE flow_type = 'FLOW_PARALLEL')$$), ('the view errors', $$(SELECT count(*) FROM evq.errors WHERE flow_type = 'FLOW_PARALLEL')$$),
+	('the view payloads', $$(SELECT count(*) FROM evq.payloads WHERE event_id IN (SELECT e.event_id FROM evq.events e WHERE flow_type = 'FLOW_PARALLEL'))$$),
+	('the view queue', $$(SELECT sum(events) FROM evq.queue WHERE flow_type = 'FLOW_PARALLEL')$$), ('the view workers', $$(SELECT count(*) FROM evq.workers)$$),
+	('the view blocked_flows', $$(SELECT count(*) FROM evq.blocked_flows)$$);
+SELECT bag_eq($$SELECT DISTINCT name FROM functions WHERE label <> 'u'$$, $$SELECT name FROM calls WHERE name !~ ' '$$, 'the list below names every function that may be called there');
+
+CREATE FUNCTION pg_temp.answer(call text, forced boolean) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	setting text := (SELECT name FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query'));
+	answer text;
+BEGIN
+	PERFORM set_config(setting, CASE WHEN forced THEN 'regress' ELSE 'off' END, true);
+	EXECUTE format('SELECT (%s)::text FROM (SELECT count(*) FROM evq.event_type) beside', call) INTO answer;
+	PERFORM set_config(setting, 'off', true);
+	RETURN answer;
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLERRM;
+END
+$$;
+SET LOCAL parallel_setup_cost = 0;
+SET LOCAL parallel_tuple_cost = 0;
+SET LOCAL min_parallel_table_scan_size = 0;
+SELECT is(pg_temp.answer(call, true), pg_temp.answer(call, false), name) FROM calls;
+
+SELECT * FROM finish();
+ROLLBACK;
