@@ -20,6 +20,7 @@
 #include "utils/syscache.h"
 
 #include "config.h"
+#include "home.h"
 
 typedef struct Lookup
 {
@@ -150,6 +151,7 @@ evq_config_use(void)
 	{
 		MemoryContext old_copy = copy_context;
 
+		evq_home_settle();
 		copy_relid = evq_definitions_relid();
 		copy_is_valid = true; /* an invalidation that comes while we read sets it back */
 		copy_context = AllocSetContextCreate(TopMemoryContext, "evq configuration", ALLOCSET_SMALL_SIZES);

@@ -29,6 +29,7 @@
 #include "dispatcher.h"
 #include "engine.h"
 #include "guc.h"
+#include "home.h"
 #include "housekeeper.h"
 #include "recount.h"
 #include "tables.h"
@@ -132,7 +133,12 @@ require_extension(void)
 	bool wanted;
 
 	evq_background_begin("evq start");
-	wanted = evq_tables_exist() && !evq_definitions_is_paused();
+	wanted = evq_tables_exist();
+	if (wanted)
+	{
+		evq_home_settle();
+		wanted = !evq_definitions_is_paused();
+	}
 	evq_background_end();
 	if (wanted)
 		return;

@@ -10,6 +10,7 @@
 #include "engine.h"
 #include "epoch.h"
 #include "guc.h"
+#include "home.h"
 #include "hooks.h"
 #include "launcher.h"
 #include "partitions.h"
@@ -29,6 +30,7 @@ _PG_init(void)
 	evq_partitions_init();
 	evq_tables_init();
 	evq_epoch_init();
+	evq_home_init();
 	evq_config_init();
 	evq_wake_init();
 	evq_engine_init();

@@ -25,6 +25,7 @@
 #include "errors.h"
 #include "guc.h"
 #include "lifecycle.h"
+#include "random.h"
 #include "transition.h"
 #include "uuid.h"
 #include "wake.h"
@@ -287,6 +288,18 @@ caller_may(int rights, const EvqEvent *event)
 	return evq_config_may(GetUserId(), rights, event->flow_no);
 }
 
+/* A permit that differs from the last one of the event. */
+static int64
+draw_permit(int64 last)
+{
+	int64 permit;
+
+	do
+		permit = EVQ_PERMIT_MAKE(current_epoch(), evq_random());
+	while (permit == last);
+	return permit;
+}
+
 static EvqVerdict
 judge_finished(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, EvqEvent *event,
 			   EvqOutcome *outcome)
@@ -404,7 +417,7 @@ evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 			permit_for = evq_config_event_type(event->event_type_no)->attempt_timeout;
 		move(event, EVQ_VERB_ACQUIRE, EVQ_STATE_BEING_PROCESSED, now);
 		event->state_due_at = Min(evq_retry_add(now, permit_for), event->due_at);
-		event->permit = EVQ_PERMIT_MAKE(current_epoch(), (uint32) event->permit + 1);
+		event->permit = draw_permit(event->permit);
 		event->worker = worker;
 		switch (evq_store_update(store, event, false))
 		{

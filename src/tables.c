@@ -36,6 +36,7 @@ static const struct
 	[EVQ_TABLE_FLOW] = {"flow", FLOW_COLUMNS},
 	[EVQ_TABLE_PAUSE] = {"pause", PAUSE_COLUMNS},
 	[EVQ_TABLE_RESTRICTION] = {"restriction", RESTRICTION_COLUMNS},
+	[EVQ_TABLE_HOME] = {"home", HOME_COLUMNS},
 };
 
 /* Filled when first needed, emptied when one of the tables or the schema changes. */

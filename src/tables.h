@@ -3,7 +3,7 @@
  *		The tables and their columns, and what to do with a table as a whole; sql/parts/020 and 030 say the same.
  *
  * The columns are for the rooms that read and write rows: store, definitions,
- * epoch.
+ * epoch, home.
  */
 #ifndef EVQ_TABLES_H
 #define EVQ_TABLES_H
@@ -24,6 +24,7 @@ typedef enum EvqTableNo
 	EVQ_TABLE_FLOW,
 	EVQ_TABLE_PAUSE,
 	EVQ_TABLE_RESTRICTION,
+	EVQ_TABLE_HOME,
 	EVQ_TABLE_COUNT
 } EvqTableNo;
 
@@ -152,6 +153,14 @@ enum
 	RESTRICTION_ROLE_OID,
 	RESTRICTION_FLOW_NOS,
 	RESTRICTION_COLUMNS
+};
+
+enum
+{
+	HOME_IS_ONLY,
+	HOME_DATABASE_OID,
+	HOME_BACKUP_LABEL,
+	HOME_COLUMNS
 };
 
 /* Reads one row of a table into an element of an array. */

@@ -80,9 +80,12 @@ typedef struct EvqOutcome
 	int spinoff_count;
 } EvqOutcome;
 
-/* A permit is an epoch, changed at promotion and restore, and a version within it. */
+/*
+ * A permit is an epoch, changed at promotion and restore, and a number drawn at
+ * random: a server whose data was set back, unseen, does not grant it again.
+ */
 #define EVQ_PERMIT_EPOCH(permit) ((int32) ((permit) >> 32))
-#define EVQ_PERMIT_MAKE(epoch, version) (((int64) (epoch) << 32) | (int64) (uint32) (version))
+#define EVQ_PERMIT_MAKE(epoch, number) (((int64) (epoch) << 32) | (int64) (uint32) (number))
 
 /* Error texts are cut to these lengths, in bytes. */
 #define EVQ_MAX_ERROR_MESSAGE 8192

@@ -11,28 +11,10 @@
 
 #include "utils/timestamp.h"
 
+#include "random.h"
 #include "uuid.h"
 
-#define RANDOM_BYTES_PER_ID 8
-#define RANDOM_POOL_SIZE (64 * RANDOM_BYTES_PER_ID)
-
 static uint64 last_stamp; /* milliseconds << 12 | fraction */
-static uint8 random_pool[RANDOM_POOL_SIZE];
-static int random_left;
-
-/* Asking the kernel for each id on its own would cost more than the id. */
-static const uint8 *
-take_random(void)
-{
-	if (random_left == 0)
-	{
-		if (!pg_strong_random(random_pool, RANDOM_POOL_SIZE))
-			ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
-		random_left = RANDOM_POOL_SIZE;
-	}
-	random_left -= RANDOM_BYTES_PER_ID;
-	return &random_pool[random_left];
-}
 
 pg_uuid_t
 evq_uuid_make(TimestampTz now)
@@ -40,6 +22,7 @@ evq_uuid_make(TimestampTz now)
 	uint64 unix_us = (uint64) (now + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
 	uint64 stamp = (unix_us / 1000) << 12 | ((unix_us % 1000) * 4096 / 1000);
 	uint64 milliseconds;
+	uint64 random = evq_random();
 	pg_uuid_t id;
 
 	if (stamp <= last_stamp)
@@ -51,7 +34,7 @@ evq_uuid_make(TimestampTz now)
 		id.data[i] = (uint8) (milliseconds >> (40 - 8 * i));
 	id.data[6] = 0x70 | (uint8) ((stamp >> 8) & 0x0f);
 	id.data[7] = (uint8) stamp;
-	memcpy(&id.data[8], take_random(), RANDOM_BYTES_PER_ID);
+	memcpy(&id.data[8], &random, sizeof(random));
 	id.data[8] = 0x80 | (id.data[8] & 0x3f);
 	return id;
 }

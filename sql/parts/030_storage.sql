@@ -32,7 +32,7 @@ COMMENT ON COLUMN evq.event.attempt_scheduled_at IS 'When the next attempt may s
 COMMENT ON COLUMN evq.event.due_at IS 'End of the lifespan';
 COMMENT ON COLUMN evq.event.state_due_at IS 'When the present state times out: dispatch, permit or suspension; infinity while awaiting';
 COMMENT ON COLUMN evq.event.attempts_used IS 'Attempts that ended in failure or timeout';
-COMMENT ON COLUMN evq.event.permit IS 'The last permit granted: epoch (high 32 bits) and version (low 32 bits)';
+COMMENT ON COLUMN evq.event.permit IS 'The last permit granted: epoch (high 32 bits) and a random number (low 32 bits)';
 COMMENT ON COLUMN evq.event.payload IS 'What the publisher wrote; NULL = it is in evq.event_payload';
 
 CREATE TABLE evq.event_payload (

@@ -39,3 +39,4 @@ BEGIN
 	END LOOP;
 END
 $$;
+COMMENT ON COLUMN evq.event.permit IS 'The last permit granted: epoch (high 32 bits) and a random number (low 32 bits)';

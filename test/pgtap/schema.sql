@@ -12,7 +12,7 @@ JOIN pg_language l ON l.oid = p.prolang;
 -- Relations and types.
 SELECT set_eq($$SELECT relname::text FROM pg_class JOIN members ON classid = 'pg_class'::regclass AND objid = oid WHERE relkind IN ('r', 'p')$$,
 	ARRAY['flow', 'event_type', 'event', 'event_payload', 'event_history', 'event_history_default', 'event_error', 'idempotency', 'epoch', 'counter',
-		  'pause', 'housekeeping', 'schedule', 'restriction'], 'tables');
+		  'pause', 'housekeeping', 'schedule', 'restriction', 'home'], 'tables');
 SELECT is_empty(
 	$$SELECT oid::regclass FROM pg_class c WHERE relnamespace = 'evq'::regnamespace AND relkind IN ('r', 'p')
 		AND oid NOT IN (SELECT objid FROM members WHERE classid = 'pg_class'::regclass)
@@ -136,7 +136,7 @@ SELECT is_empty(
 	'every table has a primary key, or all columns, as its replica identity; partitions of the history, which may be published through their root, all columns');
 SELECT set_eq(
 	$$SELECT oid::regclass::text FROM pg_class JOIN members ON classid = 'pg_class'::regclass AND objid = oid WHERE relkind IN ('r', 'p', 'S')$$,
-	$$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'evq' UNION ALL SELECT unnest('{evq.counter, evq.housekeeping, evq.pause, evq.event_history}'::text[])$$,
+	$$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'evq' UNION ALL SELECT unnest('{evq.counter, evq.home, evq.housekeeping, evq.pause, evq.event_history}'::text[])$$,
 	'every table and sequence is dumped with its rows, but those that tell of this server, and the parent of the history''s partitions');
 SELECT is_empty($$SELECT FROM pg_extension, unnest(extcondition) c WHERE extname = 'evq' AND c <> ''$$, '... all of them');
 SELECT is_empty($$SELECT FROM pg_class WHERE relnamespace = 'evq'::regnamespace AND relkind IN ('r', 'p') AND (relrowsecurity OR relhasrules OR relpersistence <> 'p')$$,

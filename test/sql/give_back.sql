@@ -11,7 +11,7 @@ SELECT attempt FROM evq_acquire(ev('a'), 'w');
 SELECT permit('a') AS first \gset
 SELECT evq_release(ev('a'), :first);
 SELECT state, attempts_used, seconds(attempt_scheduled_at - state_since) AS next_in, state_due_at FROM evq.events;
-SELECT attempt, permit > :first AS new_permit FROM evq_acquire(ev('a'));
+SELECT attempt, permit <> :first AS new_permit FROM evq_acquire(ev('a'));
 
 -- Snooze: not before run_at.
 SELECT evq_snooze(ev('a'), permit('a'), clock_timestamp() + interval '10 min');

@@ -6,7 +6,7 @@
 SELECT evq_configure('A', 'F', 2, '1 hour', '{5 s}') \gset
 SELECT evq_configure('B', 'F') \gset
 
--- A failed event: due now, fresh attempts and lifespan; permits go on counting, so an old one stays void.
+-- A failed event: due now, fresh attempts and lifespan; an old permit stays void.
 SELECT evq_publish('A', NULL, 'failed', '{"n": 1}', idempotency_key => 'k') \gset
 SET evq.debug_clock_offset = 6;
 SELECT count(*) FROM evq_acquire(ev('failed'), 'w');
@@ -15,7 +15,7 @@ SELECT evq_fail(ev('failed'), 'no', retryable => false);
 SET evq.debug_clock_offset = 1000;
 SELECT evq_retry(ev('failed'));
 SELECT state, attempts_used, seconds(attempt_scheduled_at - state_since) AS next_in, seconds(due_at - state_since) AS lifespan, worker, reason, finished_at FROM evq.events;
-SELECT attempt, attempts_left, payload, permit > :old AS new_permit FROM evq_acquire(ev('failed'));
+SELECT attempt, attempts_left, payload, permit <> :old AS new_permit FROM evq_acquire(ev('failed'));
 SELECT set_config('lab.old', :'old', false) \g /dev/null
 CALL refused($$SELECT evq_succeed(ev('failed'), current_setting('lab.old')::bigint)$$);
 SELECT evq_fail(ev('failed'), 'no again');

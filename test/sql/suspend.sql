@@ -32,7 +32,7 @@ SELECT checksum() = :'before' AS unchanged;
 -- Activated with a patch: its keys replace and add; no attempt was used up.
 SELECT evq_activate(ev('a'), '{"n": 2, "answer": {"x": 1}}');
 SELECT state, attempts_used, seconds(attempt_scheduled_at - state_since) AS next_in, state_due_at FROM evq.events;
-SELECT attempt, payload, headers, permit > :first AS new_permit FROM evq_acquire(ev('a'));
+SELECT attempt, payload, headers, permit <> :first AS new_permit FROM evq_acquire(ev('a'));
 CALL refused($$SELECT evq_activate(ev('a'))$$);
 
 -- Without a patch, and with an empty one.

@@ -94,7 +94,8 @@ ok(poll_until('load', sub { $node->safe_psql('made', 'SELECT events_dispatched >
 	'a busy dispatcher');
 soon('busy: CREATE DATABASE ... TEMPLATE', 'CREATE DATABASE second TEMPLATE made');
 soon('busy: ALTER DATABASE ... RENAME', 'ALTER DATABASE second RENAME TO third');
-ok(wait_for_dispatcher($node, 'third'), 'the dispatcher is there');
+is($node->safe_psql('third', 'SELECT evq_resume()'), 't', 'a copy with events is paused');
+ok(wait_for_dispatcher($node, 'third'), 'its dispatcher starts when it is resumed');
 soon('busy: ALTER DATABASE ... SET TABLESPACE', 'ALTER DATABASE third SET TABLESPACE place');
 soon('busy: DROP DATABASE', 'DROP DATABASE third');
 soon('busy: DROP DATABASE', 'DROP DATABASE made');

@@ -48,6 +48,7 @@ sub essence
 	{
 		s/\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/ID/g;
 		s/\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?[-+]\d\d(:\d\d)?/TIME/g;
+		s/\b\d{10,11}\b/PERMIT/g;	# an epoch below 24 and a random number
 		s/\bPID \d+/PID/g;
 		s/^psql:<stdin>:\d+: //mg;
 		s/$notification//g;
