@@ -101,7 +101,7 @@ CREATE TABLE evq.event_error (
 	worker text
 );
 CREATE INDEX event_error_event_id_idx ON evq.event_error (event_id);
-CREATE INDEX event_error_failed_at_idx ON evq.event_error USING brin (failed_at);
+CREATE INDEX event_error_failed_at_idx ON evq.event_error (failed_at);
 ALTER TABLE evq.event_error REPLICA IDENTITY FULL;
 COMMENT ON TABLE evq.event_error IS 'One row a failed attempt; append-only';
 COMMENT ON COLUMN evq.event_error.outcome IS 'What came of it: retry, failed, or the engine''s note';

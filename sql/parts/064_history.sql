@@ -14,6 +14,11 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN (lpad(to_hex(greatest(floor(extract(epoch FROM at) * 1000), 0)::bigint), 12, '0') || '00000000000000000000')::uuid;
 COMMENT ON FUNCTION evq.first_id(timestamptz) IS 'The least id that an event published at a time can have';
 
+CREATE FUNCTION evq.id_time(id uuid) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN timestamptz 'epoch' + ('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint * interval '1 millisecond';
+COMMENT ON FUNCTION evq.id_time(uuid) IS 'When an event with this id was published, to the millisecond';
+
 CREATE FUNCTION evq.history_partition_name(from_at timestamptz) RETURNS name
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN 'event_history_' || CASE WHEN date_trunc('day', from_at AT TIME ZONE 'UTC') = from_at AT TIME ZONE 'UTC'

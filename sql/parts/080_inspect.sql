@@ -141,6 +141,7 @@ COMMENT ON VIEW evq.blocked_flows IS
 
 CREATE FUNCTION @extschema@.evq_pending(flow_type text, max_events int DEFAULT 100)
 RETURNS SETOF evq.pending_event LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 100
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 AS $$
 DECLARE
 	wanted_no int;
@@ -165,7 +166,7 @@ BEGIN
 	FROM evq.event e JOIN evq.event_type t USING (event_type_no)
 	WHERE e.flow_no = wanted_no AND e.state IN ('a', 'd') AND NOT t.is_suspended
 		AND e.attempt_scheduled_at <= clock_timestamp()
-	ORDER BY e.attempt_scheduled_at, e.event_id
+	ORDER BY e.attempt_scheduled_at
 	LIMIT max_events;
 END
 $$;

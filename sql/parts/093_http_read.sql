@@ -63,57 +63,109 @@ END
 $$;
 COMMENT ON FUNCTION evq.http_states(text[]) IS 'Stored codes of states by the names that HTTP gives them; EQ006 for another name';
 
--- evq.events cannot be read in the order of its ids, but each of its two tables can; so the ids are found there. Whoever
--- may call this may read evq.events and evq_event(), and it tells nothing else. OFFSET 0 makes each id look up its row.
--- A filter on payloads reads the payload of every event that passes the others, so one page examines a bounded number.
+-- evq.events cannot be read in the order of its ids, but the tables behind it can; so the ids are found there. Whoever may
+-- call this may read evq.events and evq_event(), and it tells nothing else.
+CREATE FUNCTION evq.named_events() RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 'SELECT e.event_id, e.flow_no, e.event_type_no, e.state, e.flow_id, e.payload FROM evq.event e WHERE e.event_id = ANY ($9)
+	UNION ALL SELECT e.event_id, e.flow_no, e.event_type_no, e.state, e.flow_id, e.payload FROM evq.finished_events($9) e';
+COMMENT ON FUNCTION evq.named_events() IS 'SQL for the events with the ids $9, as evq.stream_of_events() has for all';
+
+CREATE FUNCTION evq.stream_of_events(has_flow_id boolean, most int) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+WITH partition AS (
+	SELECT n.inhrelid AS relid, EXISTS (
+		SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+		WHERE i.indrelid = n.inhrelid AND i.indisvalid AND i.indpred IS NULL AND a.attname = 'flow_id') AS has_index
+	FROM pg_inherits n WHERE n.inhparent = 'evq.event_history'::regclass),
+source AS (
+	SELECT 'evq.event' AS name, false AS has_index
+	UNION ALL SELECT 'evq.event_history', false WHERE NOT has_flow_id
+	UNION ALL SELECT p.relid::regclass::text, p.has_index FROM partition p WHERE has_flow_id)
+SELECT string_agg(format('(SELECT e.event_id, e.flow_no, e.event_type_no, e.state, e.flow_id, e.payload FROM %s e WHERE ($1 IS NULL OR e.event_id < $1) %s)',
+		s.name, CASE WHEN s.has_index THEN 'AND e.flow_id = ANY ($7) OFFSET 0' ELSE format('ORDER BY e.event_id DESC LIMIT %s', most) END), E'\nUNION ALL ')
+FROM source s
+$$;
+COMMENT ON FUNCTION evq.stream_of_events(boolean, int) IS
+$$SQL for the events with ids below $1, at least the so many newest, to be read in the order of their ids as far as needed. Where only those of the flow_ids $7 are
+wanted, the partitions with an index on it give these alone.$$;
+
+CREATE FUNCTION evq.has_values(payload jsonb, paths text[], path_values text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN NOT EXISTS (
+	SELECT FROM unnest(paths, path_values) wanted (path, value)
+	WHERE payload #>> string_to_array(wanted.path, '.') IS DISTINCT FROM wanted.value);
+COMMENT ON FUNCTION evq.has_values(jsonb, text[], text[]) IS 'Has a payload each of these values at its path?';
+
+-- What passes no filter is read too, so a page looks at a bounded number of events, and of payloads, and not for long.
 CREATE FUNCTION @extschema@.evq_http_events(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
 DECLARE
+	most_events CONSTANT int := 10000;
+	most_payloads CONSTANT int := 2000;
+	until CONSTANT timestamptz := clock_timestamp() + interval '1 second';
 	given jsonb := evq.http_object(query, '{flow_type, event_type, status, flow_id, q, after, limit}');
 	page int := evq.http_limit(given);
+	after_id uuid := evq.http_id(given ->> 'after', 'after');
 	search record := evq.http_search(given ->> 'q');
-	examine int := CASE WHEN search.paths IS NULL THEN page ELSE 2000 END;
-	filter text := format($filter$
-			SELECT e.event_id FROM %%s e
-			WHERE ($1 IS NULL OR e.event_id < $1)
-				AND ($2 = '{}' OR e.flow_no IN (SELECT f.flow_no FROM evq.flow f WHERE f.flow_type = ALL ($2)))
-				AND ($3 = '{}' OR e.event_type_no IN (SELECT t.event_type_no FROM evq.event_type t WHERE t.event_type = ALL ($3)))
-				AND ($4 IS NULL OR e.state = ANY ($4)) AND ($5 IS NULL OR e.state = ANY ($5))
-				AND ($6 IS NULL OR e.flow_id = $6)
-				AND ($7 IS NULL OR NOT EXISTS (
-					SELECT FROM unnest($7) id WHERE e.event_id::text <> lower(id COLLATE "C") AND e.flow_id <> id
-						AND NOT (right(id, 1) = '*' AND starts_with(e.flow_id, rtrim(id, '*')))))
-			ORDER BY e.event_id DESC
-			LIMIT %s$filter$, examine);
-	answer jsonb;
+	flow_types text[] := array_remove(search.flow_types || (given ->> 'flow_type'), NULL);
+	event_types text[] := array_remove(search.event_types || (given ->> 'event_type'), NULL);
+	flow_ids text[] := CASE WHEN given ? 'flow_id' THEN ARRAY[given ->> 'flow_id']
+							WHEN search.ids IS NOT NULL AND NOT EXISTS (SELECT FROM unnest(search.ids) id WHERE right(id, 1) = '*') THEN search.ids END;
+	-- Events that have a word of the search as their id come first, wherever they are in the list.
+	named uuid[] := ARRAY(SELECT id::uuid FROM unnest(search.ids) id WHERE id COLLATE "C" ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$');
+	source text;
+	one record;
+	found uuid[] := '{}';
+	last_id uuid;
+	events int := 0;
+	payloads int := 0;
+	more boolean := false;
 BEGIN
-	EXECUTE format($events$
-		WITH examined AS MATERIALIZED (
-			(%s) UNION ALL (%s) ORDER BY event_id DESC LIMIT %s),
-		found AS MATERIALIZED (
-			SELECT x.event_id FROM examined x
-			WHERE $8 IS NULL OR NOT EXISTS (
-				SELECT FROM unnest($8, $9) wanted (path, value)
-				WHERE @extschema@.evq_event(x.event_id) -> 'payload' #>> string_to_array(wanted.path, '.') IS DISTINCT FROM wanted.value)
-			ORDER BY x.event_id DESC
-			LIMIT $10)
-		SELECT jsonb_build_object(
-			'events', (SELECT coalesce(jsonb_agg(b.event ORDER BY f.event_id DESC), '[]') FROM found f,
-					   LATERAL (SELECT evq.http_row(to_jsonb(e)) AS event FROM evq.events e WHERE e.event_id = f.event_id OFFSET 0) b),
-			'next', CASE WHEN (SELECT count(*) FROM found) = $10 THEN (SELECT f.event_id FROM found f ORDER BY f.event_id LIMIT 1)
-						 WHEN (SELECT count(*) FROM examined) = %3$s THEN (SELECT x.event_id FROM examined x ORDER BY x.event_id LIMIT 1) END)
-		$events$, format(filter, 'evq.event'), format(filter, 'evq.event_history'), examine)
-	INTO answer
-	USING evq.http_id(given ->> 'after', 'after'), array_remove(search.flow_types || (given ->> 'flow_type'), NULL),
-		array_remove(search.event_types || (given ->> 'event_type'), NULL), evq.http_states(string_to_array(given ->> 'status', ',')),
-		evq.http_states(search.statuses), given ->> 'flow_id', search.ids, search.paths, search.path_values, page;
-	RETURN answer;
+	FOREACH source IN ARRAY CASE WHEN named <> '{}' AND after_id IS NULL THEN ARRAY[evq.named_events()] END || evq.stream_of_events(flow_ids IS NOT NULL, most_events + 1) LOOP
+		page := page + cardinality(found);
+		more := false;
+		FOR one IN EXECUTE format($events$
+			SELECT s.event_id, s.payload,
+				($2 = '{}' OR s.flow_no IN (SELECT f.flow_no FROM evq.flow f WHERE f.flow_type = ALL ($2)))
+					AND ($3 = '{}' OR s.event_type_no IN (SELECT t.event_type_no FROM evq.event_type t WHERE t.event_type = ALL ($3)))
+					AND ($4 IS NULL OR s.state = ANY ($4)) AND ($5 IS NULL OR s.state = ANY ($5))
+					AND ($6 IS NULL OR s.flow_id = $6)
+					AND ($8 IS NULL OR NOT EXISTS (
+						SELECT FROM unnest($8) id WHERE s.event_id::text <> lower(id COLLATE "C") AND s.flow_id <> id
+							AND NOT (right(id, 1) = '*' AND starts_with(s.flow_id, rtrim(id, '*'))))) AS passes
+			FROM (%s) s ORDER BY s.event_id DESC LIMIT %s
+			$events$, source, most_events + 1)
+		USING after_id, flow_types, event_types, evq.http_states(string_to_array(given ->> 'status', ',')), evq.http_states(search.statuses),
+			given ->> 'flow_id', flow_ids, search.ids, named
+		LOOP
+			more := cardinality(found) >= page OR events >= most_events OR payloads >= most_payloads OR clock_timestamp() > until;
+			EXIT WHEN more;
+			events := events + 1;
+			last_id := one.event_id;
+			CONTINUE WHEN NOT one.passes OR one.event_id = ANY (found);
+			IF search.paths IS NOT NULL THEN
+				payloads := payloads + 1;
+				CONTINUE WHEN NOT evq.has_values(coalesce(one.payload, (SELECT p.payload FROM evq.event_payload p WHERE p.event_id = one.event_id)),
+												 search.paths, search.path_values);
+			END IF;
+			CONTINUE WHEN after_id IS NOT NULL AND one.event_id = ANY (named);
+			found := found || one.event_id;
+		END LOOP;
+	END LOOP;
+	RETURN jsonb_build_object(
+		'events', (SELECT coalesce(jsonb_agg(evq.http_row(to_jsonb(e)) ORDER BY array_position(found, e.event_id)), '[]') FROM evq.events_by_id(found) e),
+		'next', CASE WHEN more THEN last_id END,
+		'searched', jsonb_build_object('events', events, 'back_to', CASE WHEN more THEN evq.id_time(last_id) END));
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_http_events(text, jsonb, jsonb, jsonb) IS
 $$GET /api/events: events, newest first; flow_type, event_type, status (several with commas), flow_id, q, after, limit.
-With a filter on payloads a page may be short and yet have a next one. Errors: EQ006 bad argument.$$;
+A page looks at 10,000 events, or at the payloads of 2,000, or for a second, at most: it may be short and yet have a next one.
+searched: how many events it looked at, and back to which time; null = to the end. Errors: EQ006 bad argument.$$;
 
 CREATE FUNCTION @extschema@.evq_http_pending(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
@@ -201,7 +253,7 @@ BEGIN
 		found AS MATERIALIZED (
 			SELECT x.failed_at, x.event_id, x.attempt, evq.http_row(
 				jsonb_build_object('event_type', b.event_type, 'flow_type', b.flow_type, 'flow_id', b.flow_id, 'state', b.state) || to_jsonb(x)) AS error
-			FROM examined x, LATERAL (SELECT e.* FROM evq.events e WHERE e.event_id = x.event_id OFFSET 0) b
+			FROM examined x JOIN evq.events_by_id(ARRAY(SELECT i.event_id FROM examined i)) b USING (event_id)
 			WHERE ($5 IS NULL OR b.flow_type = $5) AND ($6 IS NULL OR b.event_type = $6)
 			ORDER BY x.failed_at DESC, x.event_id DESC, x.attempt DESC
 			LIMIT $7),

@@ -48,7 +48,7 @@ $${
 $$SELECT @extschema@.evq_http_event($1 ->> 'event_id', NULL, NULL, NULL)$$),
 
 ('list_events', 'List events',
-	'Lists events, live and finished, the newest first, without payloads. next, passed as after, gives the next page.',
+	'Lists events, live and finished, the newest first, without payloads. next, passed as after, gives the next page; with filters a page may be empty and yet have a next one.',
 	false, false, true,
 $${
   "type": "object",
@@ -84,7 +84,14 @@ $${
         "required": ["event_id", "event_type", "flow_type", "flow_id", "status", "published_at", "attempt_scheduled_at", "due_at", "attempts_used", "max_attempts"]
       }
     },
-    "next": {"description": "Id to pass as after; null at the end"}
+    "next": {"description": "Id to pass as after; null at the end"},
+    "searched": {
+      "type": "object",
+      "properties": {
+        "events": {"type": "integer", "description": "So many were looked at for this page"},
+        "back_to": {"description": "Those published since then; null when there are no more"}
+      }
+    }
   },
   "required": ["events", "next"]
 }$$,

@@ -40,3 +40,7 @@ BEGIN
 END
 $$;
 COMMENT ON COLUMN evq.event.permit IS 'The last permit granted: epoch (high 32 bits) and a random number (low 32 bits)';
+
+-- The newest errors are read first.
+DROP INDEX evq.event_error_failed_at_idx;
+CREATE INDEX event_error_failed_at_idx ON evq.event_error (failed_at);

@@ -1,0 +1,163 @@
+# What reading costs does not grow with the history, nor, where only some events are asked for, with the backlog: pages read are
+# counted, beside few events and beside many.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Evq::Test;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = make_server('main', 'autovacuum = off', 'synchronous_commit = off');
+make_database($node, 'db');
+sub run { return $node->safe_psql('db', @_) }
+run(q{
+	SELECT evq_configure_flow('PULL', delivery => 'pull'), evq_configure('T', 'PULL', lifespan => '30 days', max_attempts => 1), evq_configure('S', 'PULL', lifespan => '30 days');
+	SELECT evq.prepare_history(0, now() - interval '3 days')});
+
+# Finished events, one in 100 of them failed, the rest canceled.
+sub add_history
+{
+	my ($count) = @_;
+
+	run(qq{
+		SELECT count(*) FROM evq_publish_many('T', 'PULL', (SELECT array_agg('case ' || n % 50) FROM generate_series(1, $count) AS n), array_fill('{"a": 1}'::jsonb, ARRAY[$count]));
+		SELECT count(evq_fail(event_id, 'no', permit, 'trace')) FROM evq_acquire_next('PULL', $count / 100);
+		SELECT count(evq_cancel(event_id)) FROM evq.event WHERE flow_no = (SELECT flow_no FROM evq.flow WHERE flow_type = 'PULL')});
+}
+sub add_backlog
+{
+	my ($count) = @_;
+
+	run("SELECT count(*) FROM evq_publish_many('T', 'PULL', array_fill('waiting'::text, ARRAY[$count]), array_fill('{\"a\": 1}'::jsonb, ARRAY[$count]))");
+}
+
+# Pages that a statement reads, in a session that has called it before.
+sub pages
+{
+	my ($statement) = @_;
+	my $plan = run("$statement;\nEXPLAIN (ANALYZE, BUFFERS, TIMING OFF, COSTS OFF) $statement");
+	my ($line) = $plan =~ /^\s*Buffers: (.*)$/m;
+	my $pages = 0;
+
+	$pages += $1 while ($line // '') =~ /=(\d+)/g;
+	return $pages;
+}
+
+add_history(1000);
+run('VACUUM ANALYZE');
+my $finished = run(q{SELECT event_id FROM evq.event_history WHERE state = 'f' LIMIT 1});
+my $parent = run(q{SELECT evq_publish('S', 'PULL', 'parent')});
+run(qq{SELECT evq_succeed('$parent', permit, NULL, '[{"event_type": "S", "run_at": "2100-01-01"}, {"event_type": "S", "run_at": "2100-01-01"}]') FROM evq_acquire('$parent')});
+my $live = run(qq{SELECT event_id FROM evq.event WHERE flow_id = 'parent' LIMIT 1});
+
+my %reads;
+for (['a finished event', $finished], ['a parent', $parent], ['a live event', $live])
+{
+	my ($which, $id) = @$_;
+
+	$reads{"evq_event() of $which"} = "SELECT evq_event('$id')";
+	$reads{"GET /api/events/{id} of $which"} = "SELECT evq_http_event('$id', NULL, NULL, NULL)";
+	$reads{"evq.events by id of $which"} = "SELECT * FROM evq.events WHERE event_id = '$id'";
+	$reads{"evq.payloads by id of $which"} = "SELECT * FROM evq.payloads WHERE event_id = '$id'";
+	$reads{"evq.errors of $which"} = "SELECT * FROM evq.errors WHERE event_id = '$id'";
+	$reads{"a search for the id of $which"} = "SELECT evq_http_events('', '{\"q\": \"$id\", \"limit\": 1, \"flow_type\": \"PULL\"}', NULL, NULL)";
+	$reads{"get_event of $which by MCP"} = qq{SELECT evq_mcp(NULL, '{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "get_event", "arguments": {"event_id": "$id"}}}', false)};
+}
+$reads{'the newest errors'} = 'SELECT * FROM evq.errors ORDER BY failed_at DESC LIMIT 5';
+$reads{'GET /api/errors'} = "SELECT evq_http_errors('', '{\"limit\": 5}', NULL, NULL)";
+$reads{'GET /api/events'} = "SELECT evq_http_events('', '{\"limit\": 20}', NULL, NULL)";
+$reads{'list_events by MCP'} = q{SELECT evq_mcp(NULL, '{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list_events", "arguments": {"limit": 20}}}', false)};
+$reads{'evq_pending()'} = "SELECT count(*) FROM evq_pending('PULL', 20)";
+$reads{'GET /api/events/pending/{flow}'} = "SELECT evq_http_pending('PULL', '{\"limit\": 20}', NULL, NULL)";
+$reads{'evq_metrics()'} = 'SELECT length(evq_metrics())';
+$reads{'evq_check()'} = 'SELECT count(*) FROM evq_check()';
+$reads{'evq_status()'} = 'SELECT * FROM evq_status()';
+$reads{"GET $_"} = "SELECT evq_http_$_('', '{}', NULL, NULL)" for qw(flows event_types schedules health);
+# These count the live events: they grow with the backlog alone.
+my %counts = map { ("evq.$_" => "SELECT * FROM evq.$_") } qw(queue workers blocked_flows);
+$counts{'evq_counts()'} = 'SELECT * FROM evq_counts()';
+$counts{'GET /api/counts'} = "SELECT evq_http_counts('', '{}', NULL, NULL)";
+$counts{'queue_status by MCP'} = 'SELECT evq.mcp_queues()';
+
+my %all = (%reads, %counts);
+sub compare
+{
+	my ($what, %statements) = @_;
+	my %few = map { $_ => pages($statements{$_}) } keys %statements;
+
+	return sub {
+		for my $name (sort keys %statements)
+		{
+			my $many = pages($statements{$name});
+			# A search goes on until it has looked at 10,000 events.
+			cmp_ok($many, '<', 2 * $few{$name} + ($name =~ /search/ ? 500 : 50), "$name: $many pages beside $what, $few{$name} before");
+		}
+	};
+}
+
+add_backlog(200);
+run('VACUUM ANALYZE');
+my $beside_history = compare('30,000 finished events', %all);
+add_history(10_000) for 1 .. 3;
+add_backlog(200);
+run('VACUUM ANALYZE');
+$beside_history->();
+
+my $beside_backlog = compare('20,000 waiting events', %reads);
+add_backlog(20_000);
+run('VACUUM ANALYZE');
+$beside_backlog->();
+
+# ---------- searches that find nothing, or late ----------
+
+sub search { return run("SELECT $_[0] FROM evq_http_events('', '$_[1]', NULL, NULL) AS a") }
+my $told = q{jsonb_array_length(a -> 'events') || ' ' || (a -> 'next' <> 'null') || ' ' || (a #>> '{searched,events}') || ' ' || ((a #>> '{searched,back_to}')::timestamptz < now())};
+like(search($told, '{"q": "payload.none:3"}'), qr/^0 true [1-9]\d* true$/, 'a search in payloads that finds nothing says how far it looked, and where to go on');
+cmp_ok(search("a #>> '{searched,events}'", '{"q": "payload.none:3"}'), '<=', 2000, '... after 2,000 events at most');
+like(search($told, '{"status": "SUSPENDED"}'), qr/^0 true [1-9]\d* true$/, 'so does one by a status that none has');
+cmp_ok(search("a #>> '{searched,events}'", '{"status": "SUSPENDED"}'), '<=', 10_000, '... after 10,000 at most');
+
+# It goes on from there, to the end.
+my ($events, $pages, $after) = (0, 0, '');
+do
+{
+	my ($found, $next) = split /\|/, run("SELECT jsonb_array_length(a -> 'events'), a ->> 'next' FROM evq_http_events('', jsonb_build_object('flow_type', 'PULL', 'status', 'FAILED', 'limit', 500$after), NULL, NULL) a");
+	$events += $found;
+	$pages++;
+	$after = $next ? ", 'after', '$next'" : '';
+} while ($after && $pages < 1000);
+is($events, run(q{SELECT count(*) FROM evq.event_history WHERE state = 'f'}), 'page by page it finds all that is there');
+like(run("SELECT a -> 'next', a #> '{searched,back_to}', a #>> '{searched,events}' FROM evq_http_events('', '{\"after\": \"00000000-0000-0000-0000-000000000001\"}', NULL, NULL) a"),
+	qr/^null\|null\|0$/, 'at the end it says so');
+
+# Stopped, it stops.
+like(($node->psql('db', "SET statement_timeout = '1ms'; SELECT evq_http_events('', '{\"q\": \"payload.none:3\"}', NULL, NULL)"))[2], qr/canceling statement/, 'it can be stopped');
+
+# A flow_id whose events are old: partitions that get no more events have an index, and the search goes there at once.
+my $old = run(q{
+	SET evq.debug_lose_wakeups = on;
+	SELECT extract(epoch FROM clock_timestamp() - from_at) - 43200 AS ago FROM evq.history_partitions() WHERE to_at < now() ORDER BY from_at DESC LIMIT 1 \gset
+	SELECT -:ago AS offset \gset
+	SET evq.debug_clock_offset = :offset;
+	SELECT evq_publish('T', NULL, 'old case') AS id \gset
+	SELECT evq_cancel(:'id') \gset
+	SELECT :'id'});
+run('SELECT count(*) FROM evq_purge()');
+is(run(q{SELECT count(*) FROM pg_class WHERE relname LIKE 'event_history_%_flow_id_idx'}), 1, 'a partition of before is indexed');
+for my $query ('{"flow_id": "old case"}', '{"q": "old"}')
+{
+	my ($found, $next);
+	($pages, $after) = (0, '');
+	do
+	{
+		($found, $next) = split /\|/, run("SELECT a #>> '{events,0,event_id}', a ->> 'next' FROM evq_http_events('', '$query'::jsonb$after, NULL, NULL) a");
+		$pages++;
+		$after = " || jsonb_build_object('after', '$next')" if $next;
+	} until $found || !$next || $pages > 100;
+	is($found // '', $query =~ /flow_id/ ? $old : '', "$query finds it by its flow_id, and nothing by a part of it, after $pages pages");
+}
+
+done_testing();
