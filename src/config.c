@@ -40,22 +40,28 @@ typedef struct NameEntry
 	const void *row;
 } NameEntry;
 
-static MemoryContext copy_context;
+/* What was read, all in a context of its own. */
+typedef struct Copy
+{
+	MemoryContext context;
+	Lookup event_types;
+	Lookup flows_by;
+	EvqFlow *flows;
+	int flow_count;
+	bool paused;
+	EvqRestriction *restrictions;
+	int restriction_count;
+} Copy;
+
+/* So often the tables are read in one call if they go on changing: what comes later the next call sees. */
+#define READS_A_CALL 3
+
+static Copy *copy; /* NULL = none yet; always a whole one */
 static bool copy_is_valid;
 static Oid copy_relid;
 static uint64 generation;
-
-static EvqFlow *flows;
-static int flow_count;
-static bool paused;
-static Lookup event_type_lookup;
-static Lookup flow_lookup;
-
-static EvqRestriction *restrictions;
-static int restriction_count;
-static Oid judged_role; /* whom their "applies" is about; InvalidOid = nobody */
-static int
-	judged_rights; /* EVQ_RIGHT_*: what that role has in flows that a restriction names, and in no others */
+static Oid judged_role; /* whom "applies" of the restrictions is about; InvalidOid = nobody */
+static int judged_rights; /* EVQ_RIGHT_*: what that role has in flows that a restriction names, and in no others */
 
 static void
 mark_stale(Datum arg, Oid relid)
@@ -89,10 +95,10 @@ evq_config_invalidate(void)
 }
 
 static void
-make_lookup(Lookup *lookup, int count)
+make_lookup(Lookup *lookup, int count, MemoryContext context)
 {
-	HASHCTL by_no = {.keysize = sizeof(int32), .entrysize = sizeof(NoEntry), .hcxt = copy_context};
-	HASHCTL by_name = {.keysize = NAMEDATALEN, .entrysize = sizeof(NameEntry), .hcxt = copy_context};
+	HASHCTL by_no = {.keysize = sizeof(int32), .entrysize = sizeof(NoEntry), .hcxt = context};
+	HASHCTL by_name = {.keysize = NAMEDATALEN, .entrysize = sizeof(NameEntry), .hcxt = context};
 
 	lookup->by_no = hash_create("evq numbers", Max(count, 16), &by_no, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	lookup->by_name = hash_create("evq names", Max(count, 16), &by_name,
@@ -113,30 +119,60 @@ add_to_lookup(Lookup *lookup, int32 no, const char *name, bool dropped, const vo
 	}
 }
 
-/* Fills copy_context, which is empty. */
-static void
+/* Makes a copy in the current memory context. */
+static Copy *
 read_copy(void)
 {
-	MemoryContext previous = MemoryContextSwitchTo(copy_context);
+	Copy *fresh = palloc0(sizeof(Copy));
 	EvqEventType *event_types;
 	int event_type_count;
 
+	fresh->context = CurrentMemoryContext;
 	event_type_count = evq_definitions_event_types(&event_types);
-	flow_count = evq_definitions_flows(&flows);
-	paused = evq_definitions_is_paused();
-	restriction_count = evq_definitions_restrictions(&restrictions);
-	judged_role = InvalidOid;
+	fresh->flow_count = evq_definitions_flows(&fresh->flows);
+	fresh->paused = evq_definitions_is_paused();
+	fresh->restriction_count = evq_definitions_restrictions(&fresh->restrictions);
 
-	make_lookup(&event_type_lookup, event_type_count);
+	make_lookup(&fresh->event_types, event_type_count, fresh->context);
 	for (int i = 0; i < event_type_count; i++)
-		add_to_lookup(&event_type_lookup, event_types[i].event_type_no, event_types[i].event_type,
+		add_to_lookup(&fresh->event_types, event_types[i].event_type_no, event_types[i].event_type,
 					  event_types[i].dropped, &event_types[i]);
 
-	make_lookup(&flow_lookup, flow_count);
-	for (int i = 0; i < flow_count; i++)
-		add_to_lookup(&flow_lookup, flows[i].flow_no, flows[i].flow_type, false, &flows[i]);
+	make_lookup(&fresh->flows_by, fresh->flow_count, fresh->context);
+	for (int i = 0; i < fresh->flow_count; i++)
+		add_to_lookup(&fresh->flows_by, fresh->flows[i].flow_no, fresh->flows[i].flow_type, false,
+					  &fresh->flows[i]);
+	return fresh;
+}
 
-	MemoryContextSwitchTo(previous);
+/* Replaces the copy by a fresh one; an error leaves what was there, stale, and whole. */
+static void
+renew_copy(void)
+{
+	MemoryContext previous = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "evq configuration",
+												  ALLOCSET_SMALL_SIZES);
+	Copy *fresh;
+
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(context);
+		fresh = read_copy();
+		MemoryContextSwitchTo(previous);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(previous);
+		MemoryContextDelete(context);
+		copy_is_valid = false;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (copy != NULL)
+		MemoryContextDelete(copy->context);
+	copy = fresh;
+	judged_role = InvalidOid;
+	generation++;
 }
 
 /*
@@ -147,31 +183,13 @@ uint64
 evq_config_use(void)
 {
 	AcceptInvalidationMessages();
-	while (!copy_is_valid)
+	for (int i = 0; !copy_is_valid && i < READS_A_CALL; i++)
 	{
-		MemoryContext old_copy = copy_context;
-
+		CHECK_FOR_INTERRUPTS();
 		evq_home_settle();
 		copy_relid = evq_definitions_relid();
 		copy_is_valid = true; /* an invalidation that comes while we read sets it back */
-		copy_context = AllocSetContextCreate(TopMemoryContext, "evq configuration", ALLOCSET_SMALL_SIZES);
-		PG_TRY();
-		{
-			read_copy();
-		}
-		PG_CATCH();
-		{
-			/* What the lookups point to is gone: the next use must read anew. */
-			copy_is_valid = false;
-			restriction_count = 0;
-			MemoryContextDelete(copy_context);
-			copy_context = old_copy;
-			PG_RE_THROW();
-		}
-		PG_END_TRY();
-		if (old_copy != NULL)
-			MemoryContextDelete(old_copy);
-		generation++;
+		renew_copy();
 	}
 	return generation;
 }
@@ -179,12 +197,8 @@ evq_config_use(void)
 static const void *
 find_no(const Lookup *lookup, int32 no)
 {
-	const NoEntry *entry;
+	const NoEntry *entry = hash_search(lookup->by_no, &no, HASH_FIND, NULL);
 
-	/* A dispatcher is told of events before its first turn reads the configuration. */
-	if (lookup->by_no == NULL)
-		return NULL;
-	entry = hash_search(lookup->by_no, &no, HASH_FIND, NULL);
 	return entry == NULL ? NULL : entry->row;
 }
 
@@ -199,45 +213,50 @@ find_name(const Lookup *lookup, const char *name)
 	return entry == NULL ? NULL : entry->row;
 }
 
+/*
+ * Before the first evq_config_use() nothing is found: a dispatcher is told of
+ * events before its first turn reads the configuration.
+ */
+
 /* The event type of a number, dropped ones included; NULL = none. */
 const EvqEventType *
 evq_config_event_type(int32 event_type_no)
 {
-	return find_no(&event_type_lookup, event_type_no);
+	return copy == NULL ? NULL : find_no(&copy->event_types, event_type_no);
 }
 
 /* The event type of a name, without dropped ones; NULL = none. */
 const EvqEventType *
 evq_config_find_event_type(const char *name)
 {
-	return find_name(&event_type_lookup, name);
+	return copy == NULL ? NULL : find_name(&copy->event_types, name);
 }
 
 const EvqFlow *
 evq_config_flow(int32 flow_no)
 {
-	return find_no(&flow_lookup, flow_no);
+	return copy == NULL ? NULL : find_no(&copy->flows_by, flow_no);
 }
 
 const EvqFlow *
 evq_config_find_flow(const char *name)
 {
-	return find_name(&flow_lookup, name);
+	return copy == NULL ? NULL : find_name(&copy->flows_by, name);
 }
 
 /* All flows. */
 const EvqFlow *
 evq_config_flows(int *count)
 {
-	*count = flow_count;
-	return flows;
+	*count = copy == NULL ? 0 : copy->flow_count;
+	return copy == NULL ? NULL : copy->flows;
 }
 
 /* Is nothing of this database to be dispatched or acquired? */
 bool
 evq_config_is_paused(void)
 {
-	return paused;
+	return copy != NULL && copy->paused;
 }
 
 /* ---------- restrictions ---------- */
@@ -266,15 +285,15 @@ judge(Oid role)
 	/* A change that comes while we look makes the next call judge anew; an error leaves the role restricted. */
 	judged_role = role;
 	judged_rights = EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK;
-	for (int i = 0; i < restriction_count; i++)
-		restrictions[i].applies = true;
+	for (int i = 0; i < copy->restriction_count; i++)
+		copy->restrictions[i].applies = true;
 	if (is_free || !has_privileges_of_named(role, "evq_restricted_publisher"))
 		judged_rights &= ~EVQ_RIGHT_PUBLISH;
 	if (is_free || !has_privileges_of_named(role, "evq_restricted_worker"))
 		judged_rights &= ~EVQ_RIGHT_WORK;
-	for (int i = 0; i < restriction_count; i++)
+	for (int i = 0; i < copy->restriction_count; i++)
 	{
-		EvqRestriction *restriction = &restrictions[i];
+		EvqRestriction *restriction = &copy->restrictions[i];
 
 		restriction->applies = !is_free && (has_privileges_of_named(role, restriction->role_name) ||
 											has_privs_of_role(role, restriction->role));
@@ -287,6 +306,7 @@ judge(Oid role)
 bool
 evq_config_is_restricted(Oid role, int rights)
 {
+	Assert(copy != NULL);
 	if (role != judged_role)
 		judge(role);
 	return (judged_rights & rights) != 0;
@@ -301,9 +321,9 @@ evq_config_may(Oid role, int rights, int32 flow_no)
 {
 	if (!evq_config_is_restricted(role, rights))
 		return true;
-	for (int i = 0; i < restriction_count; i++)
+	for (int i = 0; i < copy->restriction_count; i++)
 	{
-		const EvqRestriction *restriction = &restrictions[i];
+		const EvqRestriction *restriction = &copy->restrictions[i];
 
 		if (!restriction->applies || !(restriction->right & rights))
 			continue;

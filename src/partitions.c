@@ -10,6 +10,7 @@
 
 #include "access/table.h"
 #include "catalog/pg_class.h"
+#include "miscadmin.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
 #include "utils/inval.h"
@@ -19,17 +20,27 @@
 
 #include "partitions.h"
 
-static MemoryContext copy_context;
-static Oid copy_parent;
+/* What was read, all in a context of its own. */
+typedef struct Copy
+{
+	MemoryContext context;
+	Oid parent;
+	int count;
+	EvqPartition partitions[FLEXIBLE_ARRAY_MEMBER]; /* by time, the default one last */
+} Copy;
+
+/* So often the catalog is read in one call if it goes on changing: what comes later the next call sees. */
+#define READS_A_CALL 3
+
+static Copy *copy; /* NULL = none yet; always a whole one */
 static bool copy_is_valid;
+static Oid read_parent; /* the table that was read last */
 static uint64 invalidations;
-static EvqPartition *partitions; /* by time, the default one last */
-static int partition_count;
 
 static void
 mark_stale(Datum arg, Oid relid)
 {
-	if (relid == InvalidOid || relid == copy_parent)
+	if (relid == InvalidOid || relid == read_parent)
 	{
 		copy_is_valid = false;
 		invalidations++;
@@ -43,9 +54,9 @@ evq_partitions_init(void)
 }
 
 static void
-add_partition(Oid relid, TimestampTz from, TimestampTz to, bool is_default)
+add_partition(Copy *to_copy, Oid relid, TimestampTz from, TimestampTz to, bool is_default)
 {
-	EvqPartition *partition = &partitions[partition_count++];
+	EvqPartition *partition = &to_copy->partitions[to_copy->count++];
 
 	partition->relid = relid;
 	partition->from = from;
@@ -67,31 +78,59 @@ bound_time(const PartitionBoundInfoData *bounds, int index)
 	}
 }
 
-/* Fills the copy, which is empty. */
-static void
-read_partitions(Relation parent)
+/* Makes a copy in a context. */
+static Copy *
+read_partitions(Relation parent, MemoryContext context)
 {
-	PartitionDesc description;
-	const PartitionBoundInfoData *bounds;
+	bool is_partitioned = parent->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
+	PartitionDesc description = is_partitioned ? RelationGetPartitionDesc(parent, true) : NULL;
+	const PartitionBoundInfoData *bounds = is_partitioned ? description->boundinfo : NULL;
+	int room = is_partitioned ? description->nparts : 1;
+	Copy *fresh = MemoryContextAllocZero(context, offsetof(Copy, partitions) + room * sizeof(EvqPartition));
 
-	if (parent->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-	{
-		partitions = MemoryContextAlloc(copy_context, sizeof(EvqPartition));
-		add_partition(RelationGetRelid(parent), DT_NOBEGIN, DT_NOEND, true);
-		return;
-	}
-	description = RelationGetPartitionDesc(parent, true);
-	bounds = description->boundinfo;
-	partitions = MemoryContextAlloc(copy_context, Max(description->nparts, 1) * sizeof(EvqPartition));
+	fresh->context = context;
+	fresh->parent = RelationGetRelid(parent);
+	if (!is_partitioned)
+		add_partition(fresh, RelationGetRelid(parent), DT_NOBEGIN, DT_NOEND, true);
 	/* Entry i of the indexes tells of what is below bound i. */
 	for (int i = 1; bounds != NULL && i < bounds->ndatums; i++)
 	{
 		if (bounds->indexes[i] >= 0)
-			add_partition(description->oids[bounds->indexes[i]], bound_time(bounds, i - 1),
+			add_partition(fresh, description->oids[bounds->indexes[i]], bound_time(bounds, i - 1),
 						  bound_time(bounds, i), false);
 	}
 	if (bounds != NULL && bounds->default_index >= 0)
-		add_partition(description->oids[bounds->default_index], DT_NOBEGIN, DT_NOEND, true);
+		add_partition(fresh, description->oids[bounds->default_index], DT_NOBEGIN, DT_NOEND, true);
+	Assert(fresh->count <= room);
+	return fresh;
+}
+
+/* Replaces the copy by a fresh one; an error leaves what was there, stale, and whole. */
+static void
+renew_copy(Oid parent)
+{
+	Relation rel = table_open(parent, AccessShareLock);
+	uint64 before = invalidations;
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "evq partitions", ALLOCSET_SMALL_SIZES);
+	Copy *fresh;
+
+	copy_is_valid = false;
+	read_parent = parent;
+	PG_TRY();
+	{
+		fresh = read_partitions(rel, context);
+	}
+	PG_CATCH();
+	{
+		MemoryContextDelete(context);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (copy != NULL)
+		MemoryContextDelete(copy->context);
+	copy = fresh;
+	copy_is_valid = invalidations == before; /* none came while we read */
+	table_close(rel, AccessShareLock);
 }
 
 /*
@@ -102,23 +141,13 @@ read_partitions(Relation parent)
 const EvqPartition *
 evq_partitions(Oid parent, int *count)
 {
-	while (!copy_is_valid || copy_parent != parent)
+	for (int i = 0; (!copy_is_valid || copy->parent != parent) && i < READS_A_CALL; i++)
 	{
-		Relation rel = table_open(parent, AccessShareLock);
-		uint64 before = invalidations;
-
-		copy_parent = parent;
-		copy_is_valid = false;
-		if (copy_context == NULL)
-			copy_context = AllocSetContextCreate(TopMemoryContext, "evq partitions", ALLOCSET_SMALL_SIZES);
-		MemoryContextReset(copy_context);
-		partition_count = 0;
-		read_partitions(rel);
-		copy_is_valid = invalidations == before; /* none came while we read */
-		table_close(rel, AccessShareLock);
+		CHECK_FOR_INTERRUPTS();
+		renew_copy(parent);
 	}
-	*count = partition_count;
-	return partitions;
+	*count = copy->count;
+	return copy->partitions;
 }
 
 /* The same, in the current memory context: it stays. */
