@@ -10,6 +10,7 @@
 
 #include <ctype.h>
 
+#include "miscadmin.h"
 #include "port/pg_bitutils.h"
 #include "utils/datetime.h"
 
@@ -296,6 +297,9 @@ evq_cron_count(const EvqCron *cron, TimestampTz after, TimestampTz until)
 	split(until, &last_day, &last_minute);
 	count = count_day(cron, last_day, last_minute) - count_day(cron, first_day, first_minute);
 	for (int day = first_day; day < last_day; day++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		count += count_day(cron, day, MINUTES_A_DAY - 1);
+	}
 	return count;
 }

@@ -448,6 +448,8 @@ run(void)
 			case DONE:
 				errors = 0;
 				count_turn(&turn);
+				if (turn.is_paused)
+					require_extension();
 				take_counters_back();
 				look_after_house();
 				note_refused_turn(false);

@@ -62,10 +62,11 @@ struct EvqEngine
 {
 	MemoryContext context;
 	MemoryContext turn_context;
+	MemoryContext event_context; /* what one event needs, which may be several times its payload */
 	EvqLive *live;
 	EvqPass *pass;
 	EvqWatch *watch;
-	int64 careful_until; /* by the monotonic clock; see carefully() */
+	int64 careful_until; /* by the monotonic clock; see act_on() */
 	uint32 first_flow;   /* where the last turn began to dispatch */
 	uint64 configuration_seen;
 };
@@ -78,6 +79,7 @@ evq_engine_create(EvqPlace *place)
 
 	engine->context = context;
 	engine->turn_context = AllocSetContextCreate(context, "evq turn", ALLOCSET_DEFAULT_SIZES);
+	engine->event_context = AllocSetContextCreate(context, "evq event", ALLOCSET_DEFAULT_SIZES);
 	engine->live = evq_live_create(context, place);
 	engine->pass = evq_pass_create(engine->live);
 	engine->watch = evq_watch_create(context);
@@ -142,7 +144,7 @@ typedef struct Work
 	TimestampTz now;
 	bool notify;    /* there is room for notifications */
 	bool drained;   /* the flow whose events are being dispatched: see is_drained() */
-	List *messages; /* of Message, to notify at the end */
+	List *messages; /* of Message, to notify at the end; all in the turn's context */
 	EvqTurn *turn;
 } Work;
 
@@ -179,24 +181,18 @@ log_put_off(const pg_uuid_t *event_id, const char *message)
 }
 
 /*
- * Does something about one event. After a turn that failed, each event is done
- * with in a subtransaction for a while: so one that cannot be processed, say
- * because its payload is damaged, is put off and does not stop the others.
+ * Does something about one event in a subtransaction: one that cannot be
+ * processed, say because its payload is damaged, is put off and does not stop
+ * the others.
  */
 static void
-carefully(Work *work, EvqTracked *tracked, void (*act)(Work *, EvqTracked *))
+act_carefully(Work *work, EvqTracked *tracked, void (*act)(Work *, EvqTracked *))
 {
 	EvqEngine *engine = work->engine;
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	EvqStore *store = work->store;
 	pg_uuid_t event_id = tracked->event_id;
-
-	if (evq_clock_monotonic() >= engine->careful_until)
-	{
-		act(work, tracked);
-		return;
-	}
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
@@ -228,6 +224,21 @@ carefully(Work *work, EvqTracked *tracked, void (*act)(Work *, EvqTracked *))
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	work->store = store;
+}
+
+/* Does something about one event; carefully for a while after a turn that failed. */
+static void
+act_on(Work *work, EvqTracked *tracked, void (*act)(Work *, EvqTracked *))
+{
+	EvqEngine *engine = work->engine;
+	MemoryContext previous = MemoryContextSwitchTo(engine->event_context);
+
+	if (evq_clock_monotonic() < engine->careful_until)
+		act_carefully(work, tracked, act);
+	else
+		act(work, tracked);
+	MemoryContextSwitchTo(previous);
+	MemoryContextReset(engine->event_context);
 }
 
 /* ---------- timers ---------- */
@@ -288,7 +299,7 @@ fire_timers(Work *work)
 		CHECK_FOR_INTERRUPTS();
 		if (tracked == NULL || tracked->timer_at > work->now)
 			break;
-		carefully(work, tracked, fire);
+		act_on(work, tracked, fire);
 	}
 }
 
@@ -342,6 +353,7 @@ follow_successors(EvqEngine *engine, EvqStore *store, TimestampTz now)
 		EvqSuccessor *successor = lfirst(cell);
 		EvqEvent front;
 
+		CHECK_FOR_INTERRUPTS();
 		if (fetch_front(store, successor->flow_no, successor->flow_id, &front))
 			evq_live_see(engine->live, &front, now);
 		pfree(successor->flow_id);
@@ -376,13 +388,15 @@ can_notify(void)
 }
 
 static void
-add_message(Work *work, const char *channel, char *text)
+add_message(Work *work, const char *channel, const char *text)
 {
+	MemoryContext previous = MemoryContextSwitchTo(work->engine->turn_context);
 	Message *message = palloc(sizeof(Message));
 
 	message->channel = pstrdup(channel);
-	message->text = text;
+	message->text = pstrdup(text);
 	work->messages = lappend(work->messages, message);
+	MemoryContextSwitchTo(previous);
 }
 
 /*
@@ -553,7 +567,7 @@ dispatch_flows(Work *work)
 			 n++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			carefully(work, tracked, dispatch_ready);
+			act_on(work, tracked, dispatch_ready);
 		}
 	}
 }
@@ -733,7 +747,8 @@ evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn)
 	engine->live->offered_directly = 0;
 
 	configuration = evq_config_use();
-	if (evq_config_is_paused())
+	turn->is_paused = evq_config_is_paused();
+	if (turn->is_paused)
 		return true;
 	previous = MemoryContextSwitchTo(engine->turn_context);
 	if (configuration != engine->configuration_seen)

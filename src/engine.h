@@ -14,6 +14,7 @@ typedef struct EvqTurn
 	int dispatched;
 	int timed_out;
 	int expired;
+	bool is_paused; /* the database is: nothing was done */
 } EvqTurn;
 
 extern void evq_engine_init(void);

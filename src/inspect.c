@@ -92,7 +92,8 @@ evq_sql_tick(PG_FUNCTION_ARGS)
 
 		do
 		{
-			if (!evq_engine_turn(engine, now, &turn))
+			CHECK_FOR_INTERRUPTS();
+			if (!evq_engine_turn(engine, now, &turn) || turn.is_paused)
 				break;
 			sum.dispatched += turn.dispatched;
 			sum.timed_out += turn.timed_out;

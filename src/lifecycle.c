@@ -157,8 +157,8 @@ offer_limit(const EvqEvent *event)
 	const EvqFlow *flow = evq_config_flow(event->flow_no);
 	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 
-	if (flow == NULL || !flow->pull || evq_flow_is_regulated(flow) || event_type->is_suspended ||
-		event->attempt_scheduled_at > event->published_at)
+	if (flow == NULL || event_type == NULL || !flow->pull || evq_flow_is_regulated(flow) ||
+		event_type->is_suspended || event->attempt_scheduled_at > event->published_at)
 		return 0;
 	return flow->max_dispatched;
 }
@@ -386,7 +386,8 @@ evq_lifecycle_may_acquire(const EvqEvent *event, TimestampTz now)
 {
 	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 
-	if (event_type == NULL || event_type->is_suspended || event->due_at <= now || needs_dispatch(event))
+	if (event_type == NULL || event_type->is_suspended || evq_config_flow(event->flow_no) == NULL ||
+		event->due_at <= now || needs_dispatch(event))
 		return false;
 	return event->state == EVQ_STATE_DISPATCHED ||
 		   (event->state == EVQ_STATE_AWAITING_PROCESSING && event->attempt_scheduled_at <= now);
@@ -834,7 +835,8 @@ merge_payload(EvqStore *store, const EvqEvent *event, Datum patch, Datum *header
 	Datum payload;
 
 	if (!evq_store_fetch_payload(store, event, &payload, headers))
-		elog(ERROR, "evq: event has no payload");
+		ereport(ERROR, (errcode(EVQ_ERRCODE_WRONG_STATE), errmsg("the event's payload is missing"),
+						errhint("Activate it without payload_patch, or cancel it.")));
 	if (!JB_ROOT_IS_OBJECT(DatumGetJsonbP(payload)))
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("the event's payload is not a JSON object"),
 						errhint("Activate it without payload_patch.")));

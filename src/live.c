@@ -123,7 +123,10 @@ evq_live_offer_missing(EvqLive *live)
 	offered = evq_track_collect(live->track, is_on_offer, &count);
 	qsort(offered, count, sizeof(EvqTracked *), compare_order);
 	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		evq_live_offer(live, &offered[i]->facts, &was_empty);
+	}
 	pfree(offered);
 }
 

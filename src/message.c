@@ -9,6 +9,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
+#include "utils/fmgrprotos.h"
 #include "utils/formatting.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
@@ -20,6 +21,9 @@
 
 /* NOTIFY takes less than this. */
 #define MAX_MESSAGE 8000
+
+/* The text of a jsonb value of more bytes than this is longer than that. */
+#define MAX_STORED (8 * MAX_MESSAGE)
 
 static void
 append_time(StringInfo message, const char *key, TimestampTz at)
@@ -47,6 +51,34 @@ append_event(StringInfo message, const EvqEvent *event)
 	escape_json(message, event->flow_id);
 }
 
+/*
+ * May the text of a jsonb value have at most so many bytes? It is not made to
+ * find out, for a number may be stored in far less than it prints as.
+ */
+static bool
+may_fit(Jsonb *value, int room)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&value->root);
+	JsonbIteratorToken token;
+	JsonbValue item;
+
+	while (room >= 0 && (token = JsonbIteratorNext(&iterator, &item, false)) != WJB_DONE)
+	{
+		if (token != WJB_KEY && token != WJB_VALUE && token != WJB_ELEM)
+			room--;
+		else if (item.type == jbvString)
+			room -= item.val.string.len + 2;
+		else if (item.type == jbvNumeric)
+		{
+			char *text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(item.val.numeric)));
+
+			room -= strlen(text);
+			pfree(text);
+		}
+	}
+	return room >= 0;
+}
+
 /* The event, fetched last, waits for a worker. */
 char *
 evq_message_dispatched(EvqStore *store, const EvqEvent *event, TimestampTz now)
@@ -54,7 +86,6 @@ evq_message_dispatched(EvqStore *store, const EvqEvent *event, TimestampTz now)
 	const EvqFlow *flow = evq_config_flow(event->flow_no);
 	StringInfoData message;
 	Datum payload;
-	Datum headers;
 
 	initStringInfo(&message);
 	appendStringInfoChar(&message, '{');
@@ -62,7 +93,9 @@ evq_message_dispatched(EvqStore *store, const EvqEvent *event, TimestampTz now)
 	appendStringInfo(&message, ",\"attempt\":%d", event->attempts_used + 1);
 	append_time(&message, "expires_at", event->due_at);
 	appendStringInfo(&message, ",\"ttl\":" INT64_FORMAT, evq_retry_ttl(event->due_at - now));
-	if (flow->notify_payload && evq_store_fetch_payload(store, event, &payload, &headers))
+	if (flow != NULL && flow->notify_payload &&
+		evq_store_fetch_small_payload(store, event, MAX_STORED, &payload) &&
+		may_fit(DatumGetJsonbP(payload), MAX_MESSAGE))
 	{
 		char *text = JsonbToCString(NULL, &DatumGetJsonbP(payload)->root,
 									VARSIZE_ANY_EXHDR(DatumGetPointer(payload)));

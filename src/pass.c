@@ -370,6 +370,7 @@ go_on(EvqPass *pass, Tour *tour, EvqStore *store, TimestampTz now)
 		int32 flow_no = flows[(tour->first_flow + i) % flow_count].flow_no;
 		EvqTrackedFlow *flow = evq_track_use_flow(pass->live->track, flow_no);
 
+		CHECK_FOR_INTERRUPTS();
 		if ((tour == &pass->near ? flow->near : flow->far).done == tour->number)
 			continue;
 		is_over &= rows > 0 && visit(pass, tour, flow, store, &rows, now);

@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/genam.h"
 #include "access/relscan.h"
 #include "access/table.h"
@@ -49,8 +50,9 @@ static const char *const event_id_indexes[EVQ_TABLE_COUNT] = {
 	[EVQ_TABLE_IDEMPOTENCY] = "idempotency_event_id_idx",
 };
 
-/* Rows that one call of the table access method inserts. */
+/* Rows that one call of the table access method inserts, and payloads of so many bytes, or one more. */
 #define INSERT_BATCH 50
+#define INSERT_BATCH_BYTES (1024 * 1024)
 
 /*
  * A payload without headers and of at most so many bytes is a column of its
@@ -94,8 +96,9 @@ struct EvqStore
 	Relation walk_index;
 	IndexScanDesc walk;
 	TupleTableSlot *walk_slot;
-	bool batching; /* rows of finished events are collected, */
-	int collected; /* so many by now */
+	MemoryContext walk_context; /* of the strings of the row met last */
+	bool batching;              /* rows of finished events are collected, */
+	int collected;              /* so many by now */
 };
 
 /* ---------- opening ---------- */
@@ -180,16 +183,19 @@ evq_store_close(EvqStore *store)
 		close_table(&store->tables[i], NoLock);
 	if (store->walk_slot != NULL)
 		ExecDropSingleTupleTableSlot(store->walk_slot);
+	if (store->walk_context != NULL)
+		MemoryContextDelete(store->walk_context);
 	if (store->estate != NULL)
 		FreeExecutorState(store->estate);
 	PopActiveSnapshot();
 	pfree(store);
 }
 
-/* Looks at the tables anew: sees what others have committed meanwhile. */
+/* Looks at the tables anew: sees what others have committed meanwhile. Whoever decides again comes by here. */
 void
 evq_store_refresh(EvqStore *store)
 {
+	CHECK_FOR_INTERRUPTS();
 	end_scans(store);
 	PopActiveSnapshot();
 	push_snapshot();
@@ -639,7 +645,8 @@ fetch_live(EvqStore *store, Table *table, const pg_uuid_t *event_id, ItemPointer
 {
 	const Hint *hint = hints == NULL ? NULL : hint_for(event_id);
 
-	if (hint != NULL && memcmp(&hint->event_id, event_id, UUID_LEN) == 0)
+	/* An empty place has the nil UUID, which an event may be asked for by. */
+	if (hint != NULL && ItemPointerIsValid(&hint->tid) && memcmp(&hint->event_id, event_id, UUID_LEN) == 0)
 	{
 		*root = hint->tid;
 		if (fetch_by_hint(store, table, event_id, root))
@@ -688,6 +695,7 @@ evq_store_insert(EvqStore *store, EvqEvent *events, const Datum *payloads, const
 	MemoryContext previous = CurrentMemoryContext;
 	int collected = 0;
 	int payloads_collected = 0;
+	Size bytes_collected = 0;
 
 	/* A batch costs more than a row; its memory is freed before the next. */
 	if (count > 1)
@@ -726,12 +734,14 @@ evq_store_insert(EvqStore *store, EvqEvent *events, const Datum *payloads, const
 		if (!inlined)
 			fill_slot(batch_slot(store, use_table(store, EVQ_TABLE_PAYLOAD), payloads_collected++),
 					  payload_values, payload_nulls);
-		if (collected == INSERT_BATCH || i == count - 1)
+		bytes_collected += VARSIZE_ANY(DatumGetPointer(payloads[i]));
+		if (collected == INSERT_BATCH || bytes_collected > INSERT_BATCH_BYTES || i == count - 1)
 		{
 			insert_batch(store, event_table, collected, &events[i + 1 - collected]);
 			if (payloads_collected > 0)
 				insert_batch(store, use_table(store, EVQ_TABLE_PAYLOAD), payloads_collected, NULL);
 			collected = payloads_collected = 0;
+			bytes_collected = 0;
 			MemoryContextReset(batch_context);
 		}
 	}
@@ -810,6 +820,7 @@ use_history(EvqStore *store, TimestampTz finished_at)
 		Oid relid = evq_partition_at(evq_tables_relid(EVQ_TABLE_HISTORY, false), finished_at);
 		Table *table;
 
+		CHECK_FOR_INTERRUPTS();
 		if (!OidIsValid(relid))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -899,6 +910,7 @@ delete_rows_of(EvqStore *store, EvqTableNo no, const pg_uuid_t *event_id)
 	found = fetch_by_id(store, table, event_id, NULL);
 	while (found)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (delete_row(store, table, true) == EVQ_STORE_DONE)
 			found = fetch_next(store, table);
 		else
@@ -1059,6 +1071,27 @@ evq_store_revive(EvqStore *store, const EvqEvent *event)
 
 /* ---------- payloads and errors ---------- */
 
+/* Finds the payload of the live event fetched last, as it is stored, with its headers (0 = none). False = it is missing. */
+static bool
+find_payload(EvqStore *store, const EvqEvent *event, Datum *payload, Datum *headers)
+{
+	Table *table = use_table(store, EVQ_TABLE_EVENT);
+
+	*headers = (Datum) 0;
+	if (!table->slot->tts_isnull[EVENT_PAYLOAD])
+	{
+		*payload = table->slot->tts_values[EVENT_PAYLOAD];
+		return true;
+	}
+	table = use_table(store, EVQ_TABLE_PAYLOAD);
+	if (!fetch_by_id(store, table, &event->event_id, NULL))
+		return false;
+	*payload = table->slot->tts_values[PAYLOAD_PAYLOAD];
+	if (!table->slot->tts_isnull[PAYLOAD_HEADERS])
+		*headers = table->slot->tts_values[PAYLOAD_HEADERS];
+	return true;
+}
+
 /*
  * Copies payload and headers (0 = none) of the live event fetched last into the
  * current memory context. False = its payload is missing.
@@ -1066,20 +1099,23 @@ evq_store_revive(EvqStore *store, const EvqEvent *event)
 bool
 evq_store_fetch_payload(EvqStore *store, const EvqEvent *event, Datum *payload, Datum *headers)
 {
-	Table *table = use_table(store, EVQ_TABLE_EVENT);
-	int column = EVENT_PAYLOAD;
+	if (!find_payload(store, event, payload, headers))
+		return false;
+	*payload = PointerGetDatum(PG_DETOAST_DATUM_COPY(*payload));
+	if (*headers != (Datum) 0)
+		*headers = PointerGetDatum(PG_DETOAST_DATUM_COPY(*headers));
+	return true;
+}
 
-	*headers = (Datum) 0;
-	if (table->slot->tts_isnull[EVENT_PAYLOAD])
-	{
-		table = use_table(store, EVQ_TABLE_PAYLOAD);
-		column = PAYLOAD_PAYLOAD;
-		if (!fetch_by_id(store, table, &event->event_id, NULL))
-			return false;
-		if (!table->slot->tts_isnull[PAYLOAD_HEADERS])
-			*headers = PointerGetDatum(PG_DETOAST_DATUM_COPY(table->slot->tts_values[PAYLOAD_HEADERS]));
-	}
-	*payload = PointerGetDatum(PG_DETOAST_DATUM_COPY(table->slot->tts_values[column]));
+/* The same for the payload alone, where it has at most so many bytes; a larger one is not even read. */
+bool
+evq_store_fetch_small_payload(EvqStore *store, const EvqEvent *event, Size most, Datum *payload)
+{
+	Datum headers;
+
+	if (!find_payload(store, event, payload, &headers) || toast_raw_datum_size(*payload) > most)
+		return false;
+	*payload = PointerGetDatum(PG_DETOAST_DATUM_COPY(*payload));
 	return true;
 }
 
@@ -1153,7 +1189,10 @@ begin_walk(EvqStore *store, const char *index_name, ScanKey keys, int key_count)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("index evq.%s does not exist", index_name),
 						errhint("Create it again as the extension did.")));
 	if (store->walk_slot == NULL)
+	{
 		store->walk_slot = table_slot_create(table->rel, NULL);
+		store->walk_context = AllocSetContextCreate(store->context, "evq walk", ALLOCSET_SMALL_SIZES);
+	}
 	store->walk = EVQ_INDEX_BEGINSCAN(table->rel, store->walk_index, GetActiveSnapshot(), key_count);
 	index_rescan(store->walk, keys, key_count, NULL, 0);
 	MemoryContextSwitchTo(previous);
@@ -1193,6 +1232,7 @@ evq_store_walk_flow_id(EvqStore *store, int32 flow_no, const char *flow_id)
 	begin_walk(store, FLOW_ID_INDEX, keys, 2);
 }
 
+/* The next event of the walk; its strings hold until the one after it, or the next walk, is asked for. */
 bool
 evq_store_walk_next(EvqStore *store, EvqEvent *event)
 {
@@ -1200,12 +1240,14 @@ evq_store_walk_next(EvqStore *store, EvqEvent *event)
 	ItemPointerData root;
 	bool found = next_row(store->walk, store->walk_slot, &root);
 
-	MemoryContextSwitchTo(previous);
 	if (found)
 	{
+		MemoryContextReset(store->walk_context);
+		MemoryContextSwitchTo(store->walk_context);
 		read_event(store->walk_slot, event);
 		event->tid = root;
 	}
+	MemoryContextSwitchTo(previous);
 	return found;
 }
 
@@ -1288,6 +1330,8 @@ evq_store_claim_key(EvqStore *store, int32 event_type_no, const char *key, const
 	Datum values[KEY_COLUMNS] = {Int32GetDatum(event_type_no), CStringGetTextDatum(key),
 								 UUIDPGetDatum(event_id), Int64GetDatum(content_hash)};
 
+	/* It is SQL that writes; the table is looked at as the others are. */
+	(void) use_table(store, EVQ_TABLE_IDEMPOTENCY);
 	for (;;)
 	{
 		if (insert_key(values))

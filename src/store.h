@@ -61,6 +61,7 @@ extern EvqStoreResult evq_store_revive(EvqStore *store, const EvqEvent *event);
 
 /* payloads and errors */
 extern bool evq_store_fetch_payload(EvqStore *store, const EvqEvent *event, Datum *payload, Datum *headers);
+extern bool evq_store_fetch_small_payload(EvqStore *store, const EvqEvent *event, Size most, Datum *payload);
 extern EvqStoreResult
 evq_store_update_with_payload(EvqStore *store, EvqEvent *event, Datum payload, Datum headers);
 extern void evq_store_insert_error(EvqStore *store, const EvqFailure *failure);

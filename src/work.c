@@ -50,6 +50,23 @@ put_row(FunctionCallInfo fcinfo, const Datum *values, const bool *nulls)
 						 unconstify(bool *, nulls));
 }
 
+/*
+ * What one event of many needs may be several times its payload: it is in a
+ * context of its own, which is emptied before the next.
+ */
+static MemoryContext
+make_row_context(void)
+{
+	return AllocSetContextCreate(CurrentMemoryContext, "evq row", ALLOCSET_SMALL_SIZES);
+}
+
+static void
+end_row(MemoryContext row_context, MemoryContext previous)
+{
+	MemoryContextSwitchTo(previous);
+	MemoryContextReset(row_context);
+}
+
 /* ---------- acquire ---------- */
 
 /* The columns of evq.acquired. */
@@ -94,8 +111,7 @@ acquire(FunctionCallInfo fcinfo, EvqStore *store, TimestampTz now, const pg_uuid
 	EvqEvent event;
 	Datum payload;
 	Datum headers;
-	/* Payloads may be large: each is freed before the next. */
-	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "evq row", ALLOCSET_SMALL_SIZES);
+	MemoryContext row_context = make_row_context();
 	MemoryContext previous = MemoryContextSwitchTo(row_context);
 	EvqGrant grant = evq_lifecycle_acquire(store, now, event_id, worker, permit_for, &event, &payload,
 										   &headers);
@@ -353,14 +369,17 @@ evq_sql_succeed_many(PG_FUNCTION_ARGS)
 	TimestampTz now = evq_clock_now();
 	EvqReports reports;
 	EvqStore *store;
+	MemoryContext row_context;
 
 	evq_argument_reports(fcinfo, 0, 1, &reports);
 	evq_config_use();
 	InitMaterializedSRF(fcinfo, 0);
 	store = evq_store_open("evq_succeed_many()");
 	evq_store_begin_batch(store);
+	row_context = make_row_context();
 	for (int i = 0; i < reports.count; i++)
 	{
+		MemoryContext previous = MemoryContextSwitchTo(row_context);
 		EvqEvent event;
 		EvqVerdict verdict = succeed_plainly(store, now, &reports.event_ids[i], reports.permits[i], &event);
 		Datum values[2] = {UUIDPGetDatum(&reports.event_ids[i]), BoolGetDatum(is_accepted(verdict))};
@@ -368,6 +387,7 @@ evq_sql_succeed_many(PG_FUNCTION_ARGS)
 
 		CHECK_FOR_INTERRUPTS();
 		put_row(fcinfo, values, nulls);
+		end_row(row_context, previous);
 	}
 	evq_store_end_batch(store);
 	evq_store_close(store);
@@ -380,6 +400,7 @@ evq_sql_succeed_and_acquire(PG_FUNCTION_ARGS)
 	TimestampTz now = evq_clock_now();
 	EvqReports reports;
 	EvqStore *store;
+	MemoryContext row_context;
 	Wanted wanted;
 	int lost = 0;
 
@@ -389,13 +410,16 @@ evq_sql_succeed_and_acquire(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	store = evq_store_open("evq_succeed_and_acquire()");
 	evq_store_begin_batch(store);
+	row_context = make_row_context();
 	for (int i = 0; i < reports.count; i++)
 	{
+		MemoryContext previous = MemoryContextSwitchTo(row_context);
 		EvqEvent event;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!is_accepted(succeed_plainly(store, now, &reports.event_ids[i], reports.permits[i], &event)))
 			lost++;
+		end_row(row_context, previous);
 	}
 	evq_store_end_batch(store);
 	if (lost > 0)
@@ -445,6 +469,7 @@ evq_sql_fail_many(PG_FUNCTION_ARGS)
 	TimestampTz now = evq_clock_now();
 	EvqReports reports;
 	EvqStore *store;
+	MemoryContext row_context;
 	Oid enum_type;
 
 	evq_argument_reports(fcinfo, 0, 1, &reports);
@@ -452,8 +477,10 @@ evq_sql_fail_many(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	enum_type = TupleDescAttr(((ReturnSetInfo *) fcinfo->resultinfo)->setDesc, 2)->atttypid;
 	store = evq_store_open("evq_fail_many()");
+	row_context = make_row_context();
 	for (int i = 0; i < reports.count; i++)
 	{
+		MemoryContext previous = MemoryContextSwitchTo(row_context);
 		EvqEvent event;
 		bool accepted = evq_lifecycle_fail(store, now, &reports.event_ids[i], reports.permits[i], &report,
 										   &event) == EVQ_ACCEPTED;
@@ -464,6 +491,7 @@ evq_sql_fail_many(PG_FUNCTION_ARGS)
 		if (accepted)
 			values[2] = evq_argument_state_datum(event.state, enum_type);
 		put_row(fcinfo, values, nulls);
+		end_row(row_context, previous);
 	}
 	evq_store_close(store);
 	return (Datum) 0;
@@ -478,13 +506,16 @@ evq_sql_heartbeat(PG_FUNCTION_ARGS)
 	int64 extend_by = evq_argument_duration(fcinfo, 2, "extend_by", false);
 	EvqReports reports;
 	EvqStore *store;
+	MemoryContext row_context;
 
 	evq_argument_reports(fcinfo, 0, 1, &reports);
 	evq_config_use();
 	InitMaterializedSRF(fcinfo, 0);
 	store = evq_store_open("evq_heartbeat()");
+	row_context = make_row_context();
 	for (int i = 0; i < reports.count; i++)
 	{
+		MemoryContext previous = MemoryContextSwitchTo(row_context);
 		EvqEvent event = {.state = EVQ_STATE_NONE};
 		EvqVerdict verdict = evq_lifecycle_extend(store, now, &reports.event_ids[i], reports.permits[i],
 												  extend_by, &event);
@@ -496,6 +527,7 @@ evq_sql_heartbeat(PG_FUNCTION_ARGS)
 
 		CHECK_FOR_INTERRUPTS();
 		put_row(fcinfo, values, nulls);
+		end_row(row_context, previous);
 	}
 	evq_store_close(store);
 	return (Datum) 0;

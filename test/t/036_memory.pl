@@ -1,0 +1,111 @@
+# What is done with many events in one call or turn needs the memory of a few payloads, not of all.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Evq::Test;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+# Shared buffers count as a process's memory when it has used them.
+my $node = make_server('main', "shared_buffers = '4MB'", "evq.poll_interval = '100ms'", "max_wal_size = '2GB'");
+make_database($node, 'db');
+my $events = 150;
+my $bound = 64;
+
+# The most memory, in MB, that a process has had.
+sub peak { return slurp_file("/proc/$_[0]/status") =~ /^VmHWM:\s+(\d+) kB/m ? $1 / 1024 : die 'no VmHWM' }
+
+$node->safe_psql('db', q{
+	SELECT evq_configure_flow('NOTIFIED', notify_payload => true, max_dispatched => 10000), evq_configure_flow('PULLED', delivery => 'pull');
+	SELECT evq_configure('rescue', 'PULLED');
+	SELECT evq_configure('notified', 'NOTIFIED', lifespan => '1 day', attempt_timeout => '1 day');
+	SELECT evq_configure('frail', 'PULLED', 1, lifespan => '1 day', attempt_timeout => '1 day', on_fail_event_type => 'rescue');
+	SELECT evq_configure('tough', 'PULLED', 1, lifespan => '1 day', attempt_timeout => '1 day');
+	SELECT evq_suspend_event_type('notified'), evq_suspend_event_type('rescue');
+	CREATE TABLE held (event_id uuid, permit bigint)});
+
+# Events with a payload of a megabyte each, published one by one.
+sub publish_large
+{
+	my ($type) = @_;
+
+	$node->safe_psql('db', "SELECT count(evq_publish('$type', NULL, 'f', jsonb_build_object('a', repeat('x', 1000000)))) FROM generate_series(1, $events)");
+	return;
+}
+
+# below(PID, WHAT, CODE): how much more memory than before the process has after it.
+sub below
+{
+	my ($pid, $what, $code) = @_;
+	my $before = peak($pid);
+
+	$code->();
+	my $more = peak($pid) - $before;
+	ok($more < $bound, "$what: less than $bound MB more") or diag("it took $more MB");
+	return;
+}
+
+sub count_is
+{
+	my ($what, $condition) = @_;
+
+	return poll_until($what, sub { $node->safe_psql('db', "SELECT count(*) FROM evq.events WHERE $condition") == $events });
+}
+
+# Statements in a session of their own.
+sub session_below
+{
+	my ($what, $statement, $expected) = @_;
+	my $session = session($node, 'db');
+	my $pid = $session->query_safe(q{SELECT count(*) FROM evq.events; SELECT pg_backend_pid()}) =~ /(\d+)\s*\z/ ? $1 : die;
+
+	below($pid, $what, sub { is($session->query_safe($statement), $expected // $events, $what) });
+	end_session($session);
+	return;
+}
+
+# ---------- the dispatcher ----------
+
+publish_large('notified');
+below(
+	dispatcher_pid($node, 'db'),
+	'notifications of large events',
+	sub {
+		$node->safe_psql('db', q{SELECT evq_unsuspend_event_type('notified')});
+		ok(count_is('all dispatched', "event_type = 'notified' AND state = 'dispatched'"), 'all are dispatched');
+	});
+
+publish_large('frail');
+$node->safe_psql('db', q{SELECT pg_terminate_backend(dispatcher_pid) FROM evq_status()});
+wait_for_dispatcher($node, 'db');
+ok(count_is('all held', "event_type = 'frail' AND state = 'awaiting_processing'"), 'all wait for workers');
+session_below('evq_acquire_next()', "SELECT count(*) FROM evq_acquire_next('PULLED', $events, permit_for => '1 s')");
+below(
+	dispatcher_pid($node, 'db'),
+	'permits of large events time out, with on-fail events',
+	sub {
+		ok(count_is('all failed', "event_type = 'frail' AND state = 'failed'"), 'all fail');
+	});
+ok(count_is('all rescued', "event_type = 'rescue'"), '... and each has an on-fail event');
+
+# ---------- sessions ----------
+
+session_below('evq_retry()', q{SELECT count(evq_retry(event_id)) FROM evq.events WHERE event_type = 'frail' AND state = 'failed'});
+session_below('evq_acquire()', q{WITH taken AS (INSERT INTO held SELECT a.event_id, a.permit FROM evq.events e, evq_acquire(e.event_id) a WHERE e.event_type = 'frail' RETURNING 1) SELECT count(*) FROM taken});
+session_below('evq_heartbeat()', q{SELECT count(*) FILTER (WHERE b.held) FROM (SELECT array_agg(event_id) i, array_agg(permit) p FROM held) h, evq_heartbeat(h.i, h.p) b});
+session_below('evq_fail_many()', q{SELECT count(*) FILTER (WHERE b.accepted) FROM (SELECT array_agg(event_id) i, array_agg(permit) p FROM held) h, evq_fail_many(h.i, h.p, repeat('e', 8000)) b});
+session_below('evq_redrive()', q{SELECT evq_redrive('frail', '-infinity')});
+$node->safe_psql('db', q{DELETE FROM held; INSERT INTO held SELECT a.event_id, a.permit FROM evq.events e, evq_acquire(e.event_id) a WHERE e.event_type = 'frail' AND e.state = 'awaiting_processing'});
+session_below('evq_succeed_many()', q{SELECT count(*) FILTER (WHERE b.accepted) FROM (SELECT array_agg(event_id) i, array_agg(permit) p FROM held) h, evq_succeed_many(h.i, h.p) b});
+session_below('evq_publish() and evq_acquire_next()', qq{SELECT count(evq_publish('tough', NULL, 'f', jsonb_build_object('a', repeat('x', 1000000)), headers => '{}')) FROM generate_series(1, $events)});
+$node->safe_psql('db', q{SELECT evq_pause('x'); SELECT evq_resume()});
+session_below('evq_cancel()', q{SELECT count(evq_cancel(event_id)) FROM evq.events WHERE event_type = 'tough' AND state = 'awaiting_processing'});
+session_below('evq_tick()', q{UPDATE evq.event_type SET is_suspended = true WHERE event_type = 'rescue'; SELECT count(evq_tick()) FROM generate_series(1, 3)}, 3);
+
+# What is passed in one argument is there as a whole; inserting it takes no more.
+session_below('evq_publish_many()', q{SELECT count(*) FROM evq_publish_many('tough', NULL, array_fill('f'::text, '{20}'), array_fill(jsonb_build_object('a', repeat('x', 1000000)), '{20}'))}, 20);
+
+done_testing();
