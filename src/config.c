@@ -61,7 +61,8 @@ static bool copy_is_valid;
 static Oid copy_relid;
 static uint64 generation;
 static Oid judged_role; /* whom "applies" of the restrictions is about; InvalidOid = nobody */
-static int judged_rights; /* EVQ_RIGHT_*: what that role has in flows that a restriction names, and in no others */
+static int
+	judged_rights; /* EVQ_RIGHT_*: what that role has in flows that a restriction names, and in no others */
 
 static void
 mark_stale(Datum arg, Oid relid)
