@@ -39,7 +39,7 @@ TESTS = lint $(QUICK_TESTS)
 PG_CONFIG ?= pg_config
 export PG_CONFIG
 
-PROJECT_TARGETS = help check check-slow check-versions check-package dist demo bench lint format dependencies
+PROJECT_TARGETS = help check check-slow check-versions check-cassert check-package dist demo bench lint format dependencies
 
 ifneq (,$(filter $(PROJECT_TARGETS),$(MAKECMDGOALS)))
 
@@ -56,6 +56,7 @@ help:
 	@echo 'make check-slow     the long-running tests'
 	@echo 'make check-versions the tests on PostgreSQL 17 and 18, in folders of Debian releases that have them;'
 	@echo '                    as root; VERSIONS=17 takes this one only'
+	@echo 'make check-cassert  the tests on a PostgreSQL built with assertions, which this builds first; TESTS= as above'
 	@echo 'make dist           pack the newest commit: evq-VERSION.tar.gz and .zip'
 	@echo 'make check-package  build the Debian packages from that and test what is in them'
 	@echo 'make demo           install what is needed and show evq at work on a throwaway server;'
@@ -66,7 +67,7 @@ help:
 	@echo 'make format         format the C code'
 	@echo 'make clean          remove everything that was built'
 	@echo
-	@echo 'Variables: PG_CONFIG=FILE  WERROR=1 (warnings are errors)  BUILD=FOLDER (instead of build)'
+	@echo 'Variables: PG_CONFIG=FILE  WERROR=1 (warnings are errors)  ASSERTS=1 (Assert() checks)  BUILD=FOLDER (instead of build)'
 
 dependencies:
 	@scripts/install-dependencies
@@ -80,6 +81,9 @@ check-slow:
 
 check-versions:
 	+@TESTS='$(TESTS)' scripts/check-versions $(VERSIONS)
+
+check-cassert:
+	+@TESTS='$(TESTS)' scripts/check-cassert
 
 dist:
 	@scripts/dist
@@ -117,12 +121,17 @@ REGRESS_OPTS = --inputdir=test --load-extension=evq
 ISOLATION_OPTS = --inputdir=test --outputdir=. --load-extension=evq
 TAP_TESTS = 1
 PROVE_TESTS = $(TAP:%=test/t/%)
-EXTRA_CLEAN = build $(realpath build/elsewhere) $(wildcard sql/evq--*.sql)
+EXTRA_CLEAN = asserts build $(realpath build/elsewhere) $(wildcard sql/evq--*.sql)
 
 ifeq ($(WERROR),1)
 # PostgreSQL's headers count as system headers: only our own code is judged.
 PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server)
 PG_CFLAGS = -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+endif
+
+# The checks of Assert(), in the server's headers too; the library can be loaded into any server.
+ifeq ($(ASSERTS),1)
+PG_CPPFLAGS += -DUSE_ASSERT_CHECKING
 endif
 
 .DEFAULT_GOAL = all
@@ -137,7 +146,11 @@ $(error "$(PG_CONFIG)" leads to no PostgreSQL development files: run scripts/ins
 endif
 include $(PGXS)
 
-$(OBJS): $(wildcard src/*.h)
+$(OBJS): $(wildcard src/*.h) asserts
+# What was compiled the other way is compiled anew.
+.PHONY: force
+asserts: force
+	@echo '$(ASSERTS)' | cmp --quiet - $@ || echo '$(ASSERTS)' >$@
 src/inspect.o: override CPPFLAGS += -DEVQ_VERSION='"$(EVQ_VERSION)"'
 src/inspect.o: evq.control
 

@@ -30,25 +30,53 @@ evq_background_describe(BackgroundWorker *worker, const char *role)
 	snprintf(worker->bgw_function_name, BGW_MAXLEN, "evq_%s_main", role);
 }
 
+/* What a worker is told of its work. A number of 64 bits does not fit into every Datum. */
+typedef struct Assignment
+{
+	Oid database;
+	int place_index;
+	char name[NAMEDATALEN]; /* of the database, for the worker's log */
+} Assignment;
+
+StaticAssertDecl(sizeof(Assignment) <= BGW_EXTRALEN, "a worker is told no more");
+
 /* The worker will serve this database, whose place has this index. */
 void
-evq_background_assign(BackgroundWorker *worker, Oid database, int place_index)
+evq_background_assign(BackgroundWorker *worker, Oid database, int place_index, const char *name)
 {
+	Assignment assignment = {.database = database, .place_index = place_index};
+
+	strlcpy(assignment.name, name, NAMEDATALEN);
 	snprintf(worker->bgw_name, BGW_MAXLEN, "%s for database %u", worker->bgw_type, database);
-	worker->bgw_main_arg = UInt64GetDatum((uint64) database << 32 | (uint32) place_index);
+	memcpy(worker->bgw_extra, &assignment, sizeof(assignment));
 }
 
-/* What evq_background_assign() gave to the main function. */
-Oid
-evq_background_database(Datum main_arg)
+static Assignment
+my_assignment(void)
 {
-	return (Oid) (DatumGetUInt64(main_arg) >> 32);
+	Assignment assignment;
+
+	memcpy(&assignment, MyBgworkerEntry->bgw_extra, sizeof(assignment));
+	return assignment;
+}
+
+/* What evq_background_assign() was told of this worker. */
+Oid
+evq_background_database(void)
+{
+	return my_assignment().database;
 }
 
 int
-evq_background_place(Datum main_arg)
+evq_background_place(void)
 {
-	return (int) (uint32) DatumGetUInt64(main_arg);
+	return my_assignment().place_index;
+}
+
+char *
+evq_background_database_name(void)
+{
+	return pstrdup(my_assignment().name);
 }
 
 /* What the database or a role set for its sessions must not hold for the engine. */

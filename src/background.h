@@ -8,9 +8,10 @@
 #include "postmaster/bgworker.h"
 
 extern void evq_background_describe(BackgroundWorker *worker, const char *role);
-extern void evq_background_assign(BackgroundWorker *worker, Oid database, int place_index);
-extern Oid evq_background_database(Datum main_arg);
-extern int evq_background_place(Datum main_arg);
+extern void evq_background_assign(BackgroundWorker *worker, Oid database, int place_index, const char *name);
+extern Oid evq_background_database(void);
+extern int evq_background_place(void);
+extern char *evq_background_database_name(void);
 
 extern void evq_background_pin_settings(const char *application_name);
 extern void evq_background_begin(const char *activity);

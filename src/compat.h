@@ -9,6 +9,10 @@
 #error "evq needs PostgreSQL 15 or later"
 #endif
 
+#if SIZEOF_VOID_P < 8
+#error "evq needs PostgreSQL on a machine of 64 bits: it is tested on no other"
+#endif
+
 #include "access/tableam.h"
 #include "utils/jsonb.h"
 

@@ -56,10 +56,10 @@ static volatile sig_atomic_t is_interruptible; /* what runs can be canceled: its
 
 /* Describes the worker for the launcher to register. */
 void
-evq_dispatcher_describe(BackgroundWorker *worker, Oid database, int place_index)
+evq_dispatcher_describe(BackgroundWorker *worker, Oid database, int place_index, const char *name)
 {
 	evq_background_describe(worker, "dispatcher");
-	evq_background_assign(worker, database, place_index);
+	evq_background_assign(worker, database, place_index, name);
 	worker->bgw_notify_pid = MyProcPid;
 }
 
@@ -479,13 +479,13 @@ run(void)
 void
 evq_dispatcher_main(Datum main_arg)
 {
-	Oid database = evq_background_database(main_arg);
+	Oid database = evq_background_database();
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
 
-	take_place(evq_background_place(main_arg), database);
+	take_place(evq_background_place(), database);
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	evq_background_pin_settings("evq dispatcher");
 	require_extension();
@@ -493,6 +493,6 @@ evq_dispatcher_main(Datum main_arg)
 	place->state = EVQ_PLACE_RUNNING;
 	LWLockRelease(evq_shared->lock);
 	pqsignal(SIGTERM, request_end);
-	ereport(LOG, (errmsg("evq dispatcher of database \"%s\" started", MyBgworkerEntry->bgw_extra)));
+	ereport(LOG, (errmsg("evq dispatcher of database \"%s\" started", evq_background_database_name())));
 	run();
 }

@@ -9,7 +9,8 @@
 
 #include "shmem.h"
 
-extern void evq_dispatcher_describe(BackgroundWorker *worker, Oid database, int place_index);
+extern void
+evq_dispatcher_describe(BackgroundWorker *worker, Oid database, int place_index, const char *name);
 extern PGDLLEXPORT void evq_dispatcher_main(Datum main_arg);
 
 #endif /* EVQ_DISPATCHER_H */

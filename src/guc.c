@@ -27,6 +27,7 @@ int evq_max_chain_depth = 100;
 
 int evq_debug_clock_offset = 0;
 bool evq_debug_lose_wakeups = false;
+char *evq_debug_wait_at = "";
 
 enum
 {
@@ -104,6 +105,10 @@ evq_guc_init(void)
 	DefineCustomBoolVariable("evq.debug_lose_wakeups",
 							 "Loses this session's announcements to the dispatcher; for tests.", NULL,
 							 &evq_debug_lose_wakeups, false, PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"evq.debug_wait_at",
+		"Holds this session at a point while another has pg_advisory_lock(1); for tests.", NULL,
+		&evq_debug_wait_at, "", PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("evq");
 }

@@ -25,6 +25,7 @@ extern int evq_max_chain_depth;
 /* for tests */
 extern int evq_debug_clock_offset; /* seconds */
 extern bool evq_debug_lose_wakeups;
+extern char *evq_debug_wait_at; /* see debug.c */
 
 extern void evq_guc_init(void);
 

@@ -37,7 +37,7 @@ evq_housekeeper_start(Oid database, int place_index)
 	BackgroundWorker worker;
 
 	evq_background_describe(&worker, "housekeeper");
-	evq_background_assign(&worker, database, place_index);
+	evq_background_assign(&worker, database, place_index, "");
 	if (!RegisterDynamicBackgroundWorker(&worker, NULL) && evq_clock_once_a_minute(&logged_at))
 		ereport(LOG, (errmsg("evq: no background worker is free for housekeeping"),
 					  errhint("Raise max_worker_processes.")));
@@ -128,12 +128,12 @@ evq_housekeeper_main(Datum main_arg)
 		"SELECT evq.catch_up_schedules() < 0",
 		"SELECT more FROM evq.keep_house()",
 	};
-	Oid database = evq_background_database(main_arg);
+	Oid database = evq_background_database();
 
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 
-	take_place(evq_background_place(main_arg), database);
+	take_place(evq_background_place(), database);
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	evq_background_pin_settings("evq housekeeper");
 	look_after_counters(PATIENCE);

@@ -150,8 +150,7 @@ start_dispatcher(EvqPlace *place, const Database *database)
 	BackgroundWorkerHandle *handle;
 	pid_t pid;
 
-	evq_dispatcher_describe(&worker, database->oid, place - evq_shared->places);
-	strlcpy(worker.bgw_extra, NameStr(database->name), BGW_EXTRALEN);
+	evq_dispatcher_describe(&worker, database->oid, place - evq_shared->places, NameStr(database->name));
 	place->started_at = GetCurrentTimestamp();
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 	{

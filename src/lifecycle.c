@@ -36,6 +36,8 @@ move(EvqEvent *event, EvqVerb verb, EvqState to, TimestampTz now)
 {
 	int transition = evq_transition_find(event->state, verb, to);
 
+	/* Once, since it was read. */
+	Assert(event->transition == EVQ_NO_TRANSITION);
 	if (transition == EVQ_NO_TRANSITION)
 		elog(ERROR, "evq: no transition %s from state %d to state %d", evq_transition_verb_name(verb),
 			 event->state, to);
@@ -128,6 +130,7 @@ make_event(EvqEvent *event, const EvqPublish *request, EvqOrigin origin, const E
 	EvqRetryRule rule = evq_config_retry_rule(event_type);
 
 	memset(event, 0, sizeof(*event));
+	event->transition = EVQ_NO_TRANSITION;
 	event->event_id = evq_uuid_make(now);
 	event->published_at = now;
 	event->due_at = evq_retry_add(from, event_type->lifespan);

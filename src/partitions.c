@@ -18,6 +18,7 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "debug.h"
 #include "partitions.h"
 
 /* What was read, all in a context of its own. */
@@ -102,6 +103,7 @@ read_partitions(Relation parent, MemoryContext context)
 	if (bounds != NULL && bounds->default_index >= 0)
 		add_partition(fresh, description->oids[bounds->default_index], DT_NOBEGIN, DT_NOEND, true);
 	Assert(fresh->count <= room);
+	evq_debug_point("partitions");
 	return fresh;
 }
 

@@ -53,6 +53,7 @@ evq_ring_push(EvqRing *ring, const EvqWake *wakes, int count, bool overflowed)
 		ring->overflowed = true;
 		ring->overflow_count++;
 	}
+	Assert(ring->head < ring->size && ring->tail < ring->size);
 	filled = (ring->head + ring->size - ring->tail) % ring->size;
 	LWLockRelease(ring->lock);
 	return overflowed || filled > ring->size / 2;

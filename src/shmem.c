@@ -130,6 +130,7 @@ evq_shmem_find_or_make(Oid database)
 {
 	EvqPlace *place = evq_shmem_find(database);
 
+	Assert(LWLockHeldByMeInMode(evq_shared->lock, LW_EXCLUSIVE));
 	if (place == NULL)
 		place = evq_shmem_find(InvalidOid);
 	for (int i = 0; i < evq_shared->place_count && place == NULL; i++)

@@ -67,9 +67,10 @@ typedef struct Table
 	Relation rel;         /* NULL = not opened yet, as with all below */
 	TupleTableSlot *slot; /* the row fetched last */
 	TupleTableSlot *new_slot;
-	ResultRelInfo *info;    /* with all indexes: to add entries to them */
-	TupleTableSlot **batch; /* of INSERT_BATCH rows to insert */
-	Relation key;           /* see use_key() */
+	TupleTableSlot *lock_slot; /* see lock_row(); NULL = not needed yet */
+	ResultRelInfo *info;       /* with all indexes: to add entries to them */
+	TupleTableSlot **batch;    /* of INSERT_BATCH rows to insert */
+	Relation key;              /* see use_key() */
 	IndexScanDesc by_key;
 	IndexFetchTableData *by_hint;
 	BlockNumber blocks; /* so many there were when by_hint was begun */
@@ -165,6 +166,8 @@ close_table(Table *table, LOCKMODE lock)
 	end_scan(table);
 	ExecDropSingleTupleTableSlot(table->slot);
 	ExecDropSingleTupleTableSlot(table->new_slot);
+	if (table->lock_slot != NULL)
+		ExecDropSingleTupleTableSlot(table->lock_slot);
 	for (int i = 0; table->batch != NULL && i < INSERT_BATCH && table->batch[i] != NULL; i++)
 		ExecDropSingleTupleTableSlot(table->batch[i]);
 	if (table->info != NULL)
@@ -178,6 +181,7 @@ close_table(Table *table, LOCKMODE lock)
 void
 evq_store_close(EvqStore *store)
 {
+	Assert(store->collected == 0);
 	end_scans(store);
 	for (int i = 0; i < EVQ_TABLE_COUNT; i++)
 		close_table(&store->tables[i], NoLock);
@@ -331,6 +335,7 @@ fetch_by_hint(EvqStore *store, Table *table, const pg_uuid_t *event_id, const It
 	bool all_dead = false;
 	bool found;
 
+	Assert(ItemPointerIsValid(root));
 	if (table->by_hint == NULL)
 	{
 		table->by_hint = table_index_fetch_begin(table->rel);
@@ -489,7 +494,30 @@ judge(EvqStore *store, TM_Result result)
 	return EVQ_STORE_BUSY; /* keep compiler quiet */
 }
 
-/* Replaces the row fetched last, which values may point into. tid: set if it moves; NULL = of no interest. */
+/*
+ * Locks the row fetched last, for an update that is not to wait: an update that
+ * meets a row which another transaction is changing always waits for that.
+ */
+static TM_Result
+lock_row(EvqStore *store, Table *table)
+{
+	TM_FailureData failure;
+
+	if (table->lock_slot == NULL)
+	{
+		MemoryContext previous = MemoryContextSwitchTo(store->context);
+
+		table->lock_slot = table_slot_create(table->rel, NULL);
+		MemoryContextSwitchTo(previous);
+	}
+	return table_tuple_lock(table->rel, &table->slot->tts_tid, GetActiveSnapshot(), table->lock_slot,
+							GetCurrentCommandId(true), LockTupleNoKeyExclusive, LockWaitSkip, 0, &failure);
+}
+
+/*
+ * Replaces the row fetched last, which values may point into. wait: for a transaction that is changing it. tid: set if it
+ * moves; NULL = of no interest.
+ */
 static EvqStoreResult
 update_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls, bool wait,
 		   ItemPointerData *tid)
@@ -499,9 +527,17 @@ update_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls
 	EvqUpdateIndexes update_indexes;
 	TM_Result result;
 
+	Assert(!TTS_EMPTY(table->slot));
+	if (!wait)
+	{
+		result = lock_row(store, table);
+		if (result != TM_Ok)
+			return judge(store, result);
+	}
 	fill_slot(table->new_slot, values, nulls);
 	result = EVQ_TABLE_UPDATE(table->rel, &table->slot->tts_tid, table->new_slot, GetCurrentCommandId(true),
-							  GetActiveSnapshot(), wait, &failure, &lock_mode, &update_indexes);
+							  GetActiveSnapshot(), true, &failure, &lock_mode, &update_indexes);
+	Assert(wait || result == TM_Ok);
 	if (result == TM_Ok)
 	{
 		if (EVQ_UPDATES_INDEXES(update_indexes))
@@ -519,6 +555,7 @@ delete_row(EvqStore *store, Table *table, bool wait)
 {
 	TM_FailureData failure;
 
+	Assert(!TTS_EMPTY(table->slot));
 	return judge(store, EVQ_TABLE_DELETE(table->rel, &table->slot->tts_tid, GetCurrentCommandId(true),
 										 GetActiveSnapshot(), wait, &failure));
 }
@@ -607,6 +644,7 @@ write_event(const EvqEvent *event, Datum *values, bool *nulls)
 static void
 carry_payload(const Table *from, Datum *values, bool *nulls)
 {
+	Assert(!TTS_EMPTY(from->slot));
 	values[EVENT_PAYLOAD] = from->slot->tts_values[EVENT_PAYLOAD];
 	nulls[EVENT_PAYLOAD] = from->slot->tts_isnull[EVENT_PAYLOAD];
 }
@@ -853,12 +891,14 @@ collect_finished(EvqStore *store, Table *history, const Datum *values, const boo
 void
 evq_store_begin_batch(EvqStore *store)
 {
+	Assert(!store->batching && store->collected == 0);
 	store->batching = true;
 }
 
 void
 evq_store_end_batch(EvqStore *store)
 {
+	Assert(store->batching);
 	insert_collected(store);
 	after_write();
 	store->batching = false;

@@ -182,7 +182,8 @@ count_busy(EvqTrack *track, const EvqTracked *tracked, int change)
 		return;
 	busy = hash_search(track->busy, &key, HASH_ENTER, &found);
 	busy->count = (found ? busy->count : 0) + change;
-	if (busy->count <= 0)
+	Assert(busy->count >= 0);
+	if (busy->count == 0)
 		hash_search(track->busy, &key, HASH_REMOVE, NULL);
 }
 
@@ -220,6 +221,7 @@ detach(EvqTrack *track, EvqTracked *tracked)
 		pairingheap_remove(flow->ready, &tracked->ready_node);
 	flow->count[tracked->state]--;
 	track->waiting -= is_waiting(tracked->state);
+	Assert(flow->count[tracked->state] >= 0 && track->waiting >= 0);
 	count_busy(track, tracked, -1);
 }
 
@@ -228,6 +230,7 @@ attach(EvqTrack *track, EvqTracked *tracked, EvqTrackState state, TimestampTz ti
 {
 	EvqTrackedFlow *flow = tracked->flow;
 
+	Assert(flow->flow_no == tracked->facts.flow_no);
 	tracked->state = state;
 	tracked->timer_at = timer_at;
 	pairingheap_add(track->timers, &tracked->timer_node);

@@ -120,6 +120,7 @@ announce(EvqPlace *place, const EvqWake *wakes, int count, bool more)
 static void
 remember(Remembered *list, const EvqWake *wake)
 {
+	Assert(list->count <= list->room);
 	if (list->count == list->room)
 	{
 		int room = Max(64, 2 * list->room);
@@ -195,6 +196,7 @@ evq_wake_from_event(EvqWake *wake, const EvqEvent *event)
 	wake->attempts_used = event->attempts_used;
 	wake->ordered = event->ordered;
 	wake->state = (uint8) event->state;
+	Assert(!event->ordered || event->flow_id != NULL);
 	wake->is_new = event->state == EVQ_STATE_AWAITING_PROCESSING && event->state_since == event->published_at;
 }
 
