@@ -23,8 +23,10 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "rewrite/rewriteHandler.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -64,10 +66,13 @@ static const char *const event_id_indexes[EVQ_TABLE_COUNT] = {
 typedef struct Table
 {
 	EvqTableNo no;
-	Relation rel;         /* NULL = not opened yet, as with all below */
+	Relation rel; /* NULL = not opened yet, as with all below */
+	EvqColumnMap map;
 	TupleTableSlot *slot; /* the row fetched last */
+	TupleTableSlot *row;  /* evq's columns of it; the same slot where the table has no others */
 	TupleTableSlot *new_slot;
 	TupleTableSlot *lock_slot; /* see lock_row(); NULL = not needed yet */
+	ExprState **defaults;      /* of columns of users */
 	ResultRelInfo *info;       /* with all indexes: to add entries to them */
 	TupleTableSlot **batch;    /* of INSERT_BATCH rows to insert */
 	Relation key;              /* see use_key() */
@@ -97,6 +102,7 @@ struct EvqStore
 	Relation walk_index;
 	IndexScanDesc walk;
 	TupleTableSlot *walk_slot;
+	TupleTableSlot *walk_row;   /* as in Table */
 	MemoryContext walk_context; /* of the strings of the row met last */
 	bool batching;              /* rows of finished events are collected, */
 	int collected;              /* so many by now */
@@ -164,6 +170,8 @@ close_table(Table *table, LOCKMODE lock)
 	if (table->rel == NULL)
 		return;
 	end_scan(table);
+	if (table->row != table->slot)
+		ExecDropSingleTupleTableSlot(table->row);
 	ExecDropSingleTupleTableSlot(table->slot);
 	ExecDropSingleTupleTableSlot(table->new_slot);
 	if (table->lock_slot != NULL)
@@ -185,6 +193,8 @@ evq_store_close(EvqStore *store)
 	end_scans(store);
 	for (int i = 0; i < EVQ_TABLE_COUNT; i++)
 		close_table(&store->tables[i], NoLock);
+	if (store->walk_row != store->walk_slot)
+		ExecDropSingleTupleTableSlot(store->walk_row);
 	if (store->walk_slot != NULL)
 		ExecDropSingleTupleTableSlot(store->walk_slot);
 	if (store->walk_context != NULL)
@@ -206,14 +216,16 @@ evq_store_refresh(EvqStore *store)
 }
 
 static void
-take_table(EvqStore *store, EvqTableNo no, Relation rel)
+take_table(EvqStore *store, EvqTableNo no, Relation rel, const EvqColumnMap *map)
 {
 	MemoryContext previous = MemoryContextSwitchTo(store->context);
 	Table *table = &store->tables[no];
 
 	table->no = no;
 	table->rel = rel;
+	table->map = *map;
 	table->slot = table_slot_create(rel, NULL);
+	table->row = map->is_plain ? table->slot : evq_tables_make_slot(no);
 	table->new_slot = table_slot_create(rel, NULL);
 	MemoryContextSwitchTo(previous);
 }
@@ -224,7 +236,12 @@ use_table(EvqStore *store, EvqTableNo no)
 	Table *table = &store->tables[no];
 
 	if (table->rel == NULL)
-		take_table(store, no, evq_tables_open(no, store->lock));
+	{
+		EvqColumnMap map;
+		Relation rel = evq_tables_open(no, store->lock, &map);
+
+		take_table(store, no, rel, &map);
+	}
 	return table;
 }
 
@@ -271,12 +288,23 @@ use_key(const EvqStore *store, Table *table)
 
 /* ---------- single rows ---------- */
 
+/* Makes evq's columns of a row that was fetched readable. */
+static void
+read_columns(const EvqColumnMap *map, TupleTableSlot *slot, TupleTableSlot *row)
+{
+	if (row == slot)
+		slot_getallattrs(slot);
+	else
+		evq_columns_read(map, slot, row);
+}
+
 /*
  * The next row of a scan, and the root of its chain of heap-only versions:
  * where index entries point to, which stays as long as the row is not moved.
  */
 static bool
-next_row(IndexScanDesc scan, TupleTableSlot *slot, ItemPointerData *root)
+next_row(IndexScanDesc scan, const EvqColumnMap *map, TupleTableSlot *slot, TupleTableSlot *row,
+		 ItemPointerData *root)
 {
 	const ItemPointerData *tid;
 
@@ -285,7 +313,7 @@ next_row(IndexScanDesc scan, TupleTableSlot *slot, ItemPointerData *root)
 		*root = *tid;
 		if (index_fetch_heap(scan, slot))
 		{
-			slot_getallattrs(slot);
+			read_columns(map, slot, row);
 			return true;
 		}
 	}
@@ -305,7 +333,7 @@ fetch_by_id(EvqStore *store, Table *table, const pg_uuid_t *event_id, ItemPointe
 		table->by_key = EVQ_INDEX_BEGINSCAN(table->rel, use_key(store, table), GetActiveSnapshot(), 1);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(event_id));
 	index_rescan(table->by_key, &key, 1, NULL, 0);
-	found = next_row(table->by_key, table->slot, root == NULL ? &ignored : root);
+	found = next_row(table->by_key, &table->map, table->slot, table->row, root == NULL ? &ignored : root);
 	MemoryContextSwitchTo(previous);
 	return found;
 }
@@ -316,7 +344,7 @@ fetch_next(EvqStore *store, Table *table)
 {
 	MemoryContext previous = MemoryContextSwitchTo(store->context);
 	ItemPointerData ignored;
-	bool found = next_row(table->by_key, table->slot, &ignored);
+	bool found = next_row(table->by_key, &table->map, table->slot, table->row, &ignored);
 
 	MemoryContextSwitchTo(previous);
 	return found;
@@ -347,8 +375,8 @@ fetch_by_hint(EvqStore *store, Table *table, const pg_uuid_t *event_id, const It
 									&all_dead);
 	if (found)
 	{
-		slot_getallattrs(table->slot);
-		found = memcmp(DatumGetUUIDP(table->slot->tts_values[EVENT_ID]), event_id, UUID_LEN) == 0;
+		read_columns(&table->map, table->slot, table->row);
+		found = memcmp(DatumGetUUIDP(table->row->tts_values[EVENT_ID]), event_id, UUID_LEN) == 0;
 	}
 	MemoryContextSwitchTo(previous);
 	return found;
@@ -362,15 +390,101 @@ after_write(void)
 	UpdateActiveSnapshotCommandId();
 }
 
+/* What a column of a user is to have in a new row: as in the row before, or its default. */
 static void
-fill_slot(TupleTableSlot *slot, const Datum *values, const bool *nulls)
+fill_other_column(EvqStore *store, Table *table, TupleTableSlot *slot, TupleTableSlot *before, int column)
 {
+	if (before != NULL)
+	{
+		slot->tts_values[column] = before->tts_values[column];
+		slot->tts_isnull[column] = before->tts_isnull[column];
+		return;
+	}
+	slot->tts_isnull[column] = true;
+	if (table->defaults[column] != NULL)
+		slot->tts_values[column] = ExecEvalExpr(table->defaults[column],
+												GetPerTupleExprContext(store->estate),
+												&slot->tts_isnull[column]);
+}
+
+static void
+prepare_defaults(EvqStore *store, Table *table)
+{
+	MemoryContext previous = MemoryContextSwitchTo(store->context);
+	TupleDesc row_type = RelationGetDescr(table->rel);
+
+	table->defaults = palloc0(row_type->natts * sizeof(ExprState *));
+	for (int i = 0; i < row_type->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(row_type, i);
+		bool is_other = !attribute->attisdropped && attribute->attgenerated == '\0' &&
+						!evq_columns_has(&table->map, i + 1);
+		Node *value = is_other ? build_column_default(table->rel, i + 1) : NULL;
+
+		if (value != NULL)
+			table->defaults[i] = ExecPrepareExpr((Expr *) value, store->estate);
+	}
+	MemoryContextSwitchTo(previous);
+}
+
+/* As fill_slot(), where a table has other columns than evq's own. */
+static pg_noinline void
+fill_mapped_slot(EvqStore *store, Table *table, TupleTableSlot *slot, const Datum *values, const bool *nulls,
+				 TupleTableSlot *before)
+{
+	const EvqColumnMap *map = &table->map;
 	int columns = slot->tts_tupleDescriptor->natts;
 
+	if (map->has_others)
+	{
+		use_indexes(store, table);
+		if (table->defaults == NULL)
+			prepare_defaults(store, table);
+	}
 	ExecClearTuple(slot);
-	memcpy(slot->tts_values, values, columns * sizeof(Datum));
-	memcpy(slot->tts_isnull, nulls, columns * sizeof(bool));
+	memset(slot->tts_isnull, true, columns * sizeof(bool));
+	for (int i = 0; i < columns && map->has_others; i++)
+		fill_other_column(store, table, slot, before, i);
+	for (int i = 0; i < map->count; i++)
+	{
+		if (map->numbers[i] == InvalidAttrNumber)
+			continue;
+		slot->tts_values[map->numbers[i] - 1] = values[i];
+		slot->tts_isnull[map->numbers[i] - 1] = nulls[i];
+	}
 	ExecStoreVirtualTuple(slot);
+}
+
+/* What the executor would do for the user who added columns and constraints. */
+static pg_noinline void
+heed_users(EvqStore *store, Table *table, TupleTableSlot *slot)
+{
+	use_indexes(store, table);
+	if (table->map.is_generated)
+		ExecComputeStoredGenerated(table->info, store->estate, slot, CMD_INSERT);
+	if (table->map.is_constrained)
+		ExecConstraints(table->info, slot, store->estate);
+	ResetPerTupleExprContext(store->estate);
+}
+
+/* Makes a row of evq's columns; before: the one that it replaces, NULL = none. */
+static void
+fill_slot(EvqStore *store, Table *table, TupleTableSlot *slot, const Datum *values, const bool *nulls,
+		  TupleTableSlot *before)
+{
+	if (table->map.is_plain)
+	{
+		int columns = slot->tts_tupleDescriptor->natts;
+
+		ExecClearTuple(slot);
+		memcpy(slot->tts_values, values, columns * sizeof(Datum));
+		memcpy(slot->tts_isnull, nulls, columns * sizeof(bool));
+		ExecStoreVirtualTuple(slot);
+	}
+	else
+		fill_mapped_slot(store, table, slot, values, nulls, before);
+	if (table->map.is_generated || table->map.is_constrained)
+		heed_users(store, table, slot);
 }
 
 static void
@@ -387,7 +501,7 @@ insert_index_entries(EvqStore *store, Table *table, TupleTableSlot *slot, bool u
 static void
 insert_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls)
 {
-	fill_slot(table->new_slot, values, nulls);
+	fill_slot(store, table, table->new_slot, values, nulls, NULL);
 	table_tuple_insert(table->rel, table->new_slot, GetCurrentCommandId(true), 0, NULL);
 	insert_index_entries(store, table, table->new_slot, false, EVQ_ALL_INDEXES);
 }
@@ -534,7 +648,7 @@ update_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls
 		if (result != TM_Ok)
 			return judge(store, result);
 	}
-	fill_slot(table->new_slot, values, nulls);
+	fill_slot(store, table, table->new_slot, values, nulls, table->slot);
 	result = EVQ_TABLE_UPDATE(table->rel, &table->slot->tts_tid, table->new_slot, GetCurrentCommandId(true),
 							  GetActiveSnapshot(), true, &failure, &lock_mode, &update_indexes);
 	Assert(wait || result == TM_Ok);
@@ -644,9 +758,9 @@ write_event(const EvqEvent *event, Datum *values, bool *nulls)
 static void
 carry_payload(const Table *from, Datum *values, bool *nulls)
 {
-	Assert(!TTS_EMPTY(from->slot));
-	values[EVENT_PAYLOAD] = from->slot->tts_values[EVENT_PAYLOAD];
-	nulls[EVENT_PAYLOAD] = from->slot->tts_isnull[EVENT_PAYLOAD];
+	Assert(!TTS_EMPTY(from->row));
+	values[EVENT_PAYLOAD] = from->row->tts_values[EVENT_PAYLOAD];
+	nulls[EVENT_PAYLOAD] = from->row->tts_isnull[EVENT_PAYLOAD];
 }
 
 /* The place for what is remembered of an event; what was there is forgotten. */
@@ -702,7 +816,7 @@ evq_store_fetch(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event)
 
 	if (!fetch_live(store, table, event_id, &root))
 		return false;
-	read_event(table->slot, event);
+	read_event(table->row, event);
 	event->tid = root;
 	evq_store_hint(event_id, &root);
 	return true;
@@ -768,10 +882,15 @@ evq_store_insert(EvqStore *store, EvqEvent *events, const Datum *payloads, const
 				insert_row(store, use_table(store, EVQ_TABLE_PAYLOAD), payload_values, payload_nulls);
 			break;
 		}
-		fill_slot(batch_slot(store, event_table, collected++), event_values, event_nulls);
+		fill_slot(store, event_table, batch_slot(store, event_table, collected++), event_values, event_nulls,
+				  NULL);
 		if (!inlined)
-			fill_slot(batch_slot(store, use_table(store, EVQ_TABLE_PAYLOAD), payloads_collected++),
-					  payload_values, payload_nulls);
+		{
+			Table *payload_table = use_table(store, EVQ_TABLE_PAYLOAD);
+
+			fill_slot(store, payload_table, batch_slot(store, payload_table, payloads_collected++),
+					  payload_values, payload_nulls, NULL);
+		}
 		bytes_collected += VARSIZE_ANY(DatumGetPointer(payloads[i]));
 		if (collected == INSERT_BATCH || bytes_collected > INSERT_BATCH_BYTES || i == count - 1)
 		{
@@ -830,6 +949,7 @@ static Table *
 use_partition(EvqStore *store, Oid relid)
 {
 	Table *table = &store->tables[EVQ_TABLE_HISTORY];
+	EvqColumnMap map;
 	Relation rel;
 
 	if (table->rel != NULL && RelationGetRelid(table->rel) == relid)
@@ -844,8 +964,8 @@ use_partition(EvqStore *store, Oid relid)
 		table_close(rel, store->lock);
 		return NULL;
 	}
-	evq_tables_check(EVQ_TABLE_HISTORY, rel);
-	take_table(store, EVQ_TABLE_HISTORY, rel);
+	evq_tables_map(EVQ_TABLE_HISTORY, rel, &map);
+	take_table(store, EVQ_TABLE_HISTORY, rel, &map);
 	return table;
 }
 
@@ -877,7 +997,7 @@ collect_finished(EvqStore *store, Table *history, const Datum *values, const boo
 {
 	TupleTableSlot *slot = batch_slot(store, history, store->collected);
 
-	fill_slot(slot, values, nulls);
+	fill_slot(store, history, slot, values, nulls, NULL);
 	ExecMaterializeSlot(slot);
 	if (++store->collected == INSERT_BATCH)
 		insert_collected(store);
@@ -966,7 +1086,7 @@ EvqStoreResult
 evq_store_delete(EvqStore *store, const EvqEvent *event)
 {
 	Table *table = use_table(store, EVQ_TABLE_EVENT);
-	bool is_inline = !table->slot->tts_isnull[EVENT_PAYLOAD];
+	bool is_inline = !table->row->tts_isnull[EVENT_PAYLOAD];
 	EvqStoreResult result = delete_row(store, table, true);
 
 	if (result != EVQ_STORE_DONE)
@@ -1056,11 +1176,11 @@ fetch_finished(EvqStore *store, const pg_uuid_t *event_id, TimestampTz since, bo
 	}
 	if (!fetch_from_history(store, event_id, since, everywhere))
 		return false;
-	values = table->slot->tts_values;
-	nulls = table->slot->tts_isnull;
+	values = table->row->tts_values;
+	nulls = table->row->tts_isnull;
 
 	memset(outcome, 0, sizeof(*outcome));
-	read_event(table->slot, event);
+	read_event(table->row, event);
 	outcome->reason = optional_cstring(values[HISTORY_REASON], nulls[HISTORY_REASON]);
 	if (!nulls[HISTORY_SPINOFF_IDS])
 		read_spinoff_ids(values[HISTORY_SPINOFF_IDS], outcome);
@@ -1118,17 +1238,17 @@ find_payload(EvqStore *store, const EvqEvent *event, Datum *payload, Datum *head
 	Table *table = use_table(store, EVQ_TABLE_EVENT);
 
 	*headers = (Datum) 0;
-	if (!table->slot->tts_isnull[EVENT_PAYLOAD])
+	if (!table->row->tts_isnull[EVENT_PAYLOAD])
 	{
-		*payload = table->slot->tts_values[EVENT_PAYLOAD];
+		*payload = table->row->tts_values[EVENT_PAYLOAD];
 		return true;
 	}
 	table = use_table(store, EVQ_TABLE_PAYLOAD);
 	if (!fetch_by_id(store, table, &event->event_id, NULL))
 		return false;
-	*payload = table->slot->tts_values[PAYLOAD_PAYLOAD];
-	if (!table->slot->tts_isnull[PAYLOAD_HEADERS])
-		*headers = table->slot->tts_values[PAYLOAD_HEADERS];
+	*payload = table->row->tts_values[PAYLOAD_PAYLOAD];
+	if (!table->row->tts_isnull[PAYLOAD_HEADERS])
+		*headers = table->row->tts_values[PAYLOAD_HEADERS];
 	return true;
 }
 
@@ -1167,7 +1287,7 @@ EvqStoreResult
 evq_store_update_with_payload(EvqStore *store, EvqEvent *event, Datum payload, Datum headers)
 {
 	Table *table = use_table(store, EVQ_TABLE_EVENT);
-	bool was_inline = !table->slot->tts_isnull[EVENT_PAYLOAD];
+	bool was_inline = !table->row->tts_isnull[EVENT_PAYLOAD];
 	Datum values[EVENT_COLUMNS];
 	bool nulls[EVENT_COLUMNS];
 	Datum payload_values[PAYLOAD_COLUMNS];
@@ -1232,6 +1352,7 @@ begin_walk(EvqStore *store, const char *index_name, ScanKey keys, int key_count)
 	{
 		store->walk_slot = table_slot_create(table->rel, NULL);
 		store->walk_context = AllocSetContextCreate(store->context, "evq walk", ALLOCSET_SMALL_SIZES);
+		store->walk_row = table->map.is_plain ? store->walk_slot : evq_tables_make_slot(EVQ_TABLE_EVENT);
 	}
 	store->walk = EVQ_INDEX_BEGINSCAN(table->rel, store->walk_index, GetActiveSnapshot(), key_count);
 	index_rescan(store->walk, keys, key_count, NULL, 0);
@@ -1278,13 +1399,14 @@ evq_store_walk_next(EvqStore *store, EvqEvent *event)
 {
 	MemoryContext previous = MemoryContextSwitchTo(store->context);
 	ItemPointerData root;
-	bool found = next_row(store->walk, store->walk_slot, &root);
+	bool found = next_row(store->walk, &store->tables[EVQ_TABLE_EVENT].map, store->walk_slot, store->walk_row,
+						  &root);
 
 	if (found)
 	{
 		MemoryContextReset(store->walk_context);
 		MemoryContextSwitchTo(store->walk_context);
-		read_event(store->walk_slot, event);
+		read_event(store->walk_row, event);
 		event->tid = root;
 	}
 	MemoryContextSwitchTo(previous);
@@ -1348,9 +1470,9 @@ fetch_key(EvqStore *store, Datum event_type_no, Datum key, pg_uuid_t *event_id, 
 	found = index_getnext_slot(scan, ForwardScanDirection, table->slot);
 	if (found)
 	{
-		slot_getallattrs(table->slot);
-		*event_id = *DatumGetUUIDP(table->slot->tts_values[KEY_EVENT_ID]);
-		*content_hash = DatumGetInt64(table->slot->tts_values[KEY_CONTENT_HASH]);
+		read_columns(&table->map, table->slot, table->row);
+		*event_id = *DatumGetUUIDP(table->row->tts_values[KEY_EVENT_ID]);
+		*content_hash = DatumGetInt64(table->row->tts_values[KEY_CONTENT_HASH]);
 	}
 	ExecClearTuple(table->slot);
 	index_endscan(scan);

@@ -3,7 +3,8 @@
  *		The tables and their columns, and what to do with a table as a whole; sql/parts/020 and 030 say the same.
  *
  * The columns are for the rooms that read and write rows: store, definitions,
- * epoch, home.
+ * epoch, home. Their numbers are those of evq's own columns, which a table of a
+ * user may have elsewhere: see columns.h.
  */
 #ifndef EVQ_TABLES_H
 #define EVQ_TABLES_H
@@ -11,6 +12,8 @@
 #include "executor/tuptable.h"
 #include "storage/lockdefs.h"
 #include "utils/relcache.h"
+
+#include "columns.h"
 
 typedef enum EvqTableNo
 {
@@ -177,8 +180,9 @@ extern void evq_tables_init(void);
 extern bool evq_tables_exist(void);
 extern bool evq_tables_has(const char *name);
 extern Oid evq_tables_relid(EvqTableNo no, bool missing_ok);
-extern void evq_tables_check(EvqTableNo no, Relation rel);
-extern Relation evq_tables_open(EvqTableNo no, LOCKMODE lock);
+extern void evq_tables_map(EvqTableNo no, Relation rel, EvqColumnMap *map);
+extern TupleTableSlot *evq_tables_make_slot(EvqTableNo no);
+extern Relation evq_tables_open(EvqTableNo no, LOCKMODE lock, EvqColumnMap *map);
 extern int evq_tables_read_all(EvqTableNo no, EvqReadRow read_row, Size row_size, void **rows);
 
 /* SQL, as the owner */
