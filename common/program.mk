@@ -3,7 +3,8 @@
 
 COMMON_FILES = $(sort $(wildcard common/*.c))
 COMMON_OBJS = $(COMMON_FILES:.c=.o)
-PROGRAM_CPPFLAGS = -Icommon -isystem $(includedir) -D_GNU_SOURCE -DEVQ_VERSION='"$(EVQ_VERSION)"'
+PROGRAM_CPPFLAGS = -Icommon -isystem $(includedir) -D_GNU_SOURCE -DEVQ_VERSION='"$(EVQ_VERSION)"' -pthread
+PROGRAM_LDFLAGS = -pthread
 PROGRAM_SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all
 
 EXTRA_CLEAN += $(COMMON_OBJS)
@@ -16,12 +17,12 @@ SCRIPTS_built += evq-$(1)
 EXTRA_CLEAN += $(patsubst %.c,%.o,$(wildcard $(1)/*.c)) evq-$(1)-sanitized
 
 evq-$(1): $(patsubst %.c,%.o,$(sort $(wildcard $(1)/*.c))) $$(COMMON_OBJS) $(3)
-	$$(CC) $$(CFLAGS) $$^ $$(LDFLAGS) $$(libpq) $(2) -o $$@
+	$$(CC) $$(CFLAGS) $$^ $$(LDFLAGS) $$(PROGRAM_LDFLAGS) $$(libpq) $(2) -o $$@
 
 # For the slow tests: the same program, which ends where it meets an error of memory.
 sanitized: evq-$(1)-sanitized
 evq-$(1)-sanitized: $(wildcard $(1)/*.[ch] common/*.[ch]) $(3)
-	$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(PROGRAM_SANITIZE) $$(filter %.c %.s,$$^) $$(LDFLAGS) $$(libpq) $(2) -o $$@
+	$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(PROGRAM_SANITIZE) $$(filter %.c %.s,$$^) $$(LDFLAGS) $$(PROGRAM_LDFLAGS) $$(libpq) $(2) -o $$@
 
 $(patsubst %.c,%.o,$(wildcard $(1)/*.c)) evq-$(1)-sanitized: override CPPFLAGS += $$(PROGRAM_CPPFLAGS)
 $(patsubst %.c,%.o,$(wildcard $(1)/*.c)): $(wildcard $(1)/*.h common/*.h) evq.control

@@ -33,7 +33,8 @@ enum
 	COLUMN_ANSWER,
 	COLUMN_WAIT_MS,
 	COLUMN_CHANNEL,
-	COLUMNS_OF_WAIT
+	COLUMNS_OF_WAIT,
+	COLUMN_CHOICE = COLUMNS_OF_WAIT /* since 0.3 */
 };
 
 static void ask(Request *request);
@@ -41,8 +42,27 @@ static void ask(Request *request);
 static void
 finish(Request *request)
 {
-	wait_done(request);
+	wait_done(request, false);
 	request_resume(request);
+}
+
+/* It has asked in vain and is willing to wait. false = its time is over. */
+static bool
+wait_on(Request *request, const PGresult *result)
+{
+	Buffer choice = {0};
+	bool waits;
+
+	buffer_text(&choice, request->variable);
+	buffer_text(&choice, "\n");
+	if (PQnfields(result) > COLUMN_CHOICE)
+		buffer_text(&choice, PQgetvalue(result, 0, COLUMN_CHOICE));
+	else if (request->body.data != NULL)
+		buffer_text(&choice, request->body.data);
+	waits = wait_begin(request, PQgetvalue(result, 0, COLUMN_CHANNEL), choice.data,
+					   atoi(PQgetvalue(result, 0, COLUMN_WAIT_MS)), ask, finish);
+	buffer_free(&choice);
+	return waits;
 }
 
 static void
@@ -104,10 +124,13 @@ take_result(Call *call, const PGresult *result)
 	else
 	{
 		take_answer(request, result);
-		if (PQnfields(result) == COLUMNS_OF_WAIT && !PQgetisnull(result, 0, COLUMN_WAIT_MS) &&
-			wait_begin(request, PQgetvalue(result, 0, COLUMN_CHANNEL),
-					   atoi(PQgetvalue(result, 0, COLUMN_WAIT_MS)), ask, finish))
-			return;
+		if (PQnfields(result) >= COLUMNS_OF_WAIT)
+		{
+			if (PQgetisnull(result, 0, COLUMN_WAIT_MS))
+				wait_done(request, true);
+			else if (wait_on(request, result))
+				return;
+		}
 	}
 	finish(request);
 }
@@ -157,6 +180,7 @@ call_start(Request *request)
 	write_query(request);
 	write_headers(request);
 	*call = (Call){.sql = statement_of(request->route),
+				   .lane = request->route->lane,
 				   .may_share = request->route->may_share,
 				   .done = take_result};
 	if (request->route->kind != ROUTE_HEALTH)
@@ -180,4 +204,14 @@ call_start(Request *request)
 	}
 	request_suspend(request);
 	ask(request);
+}
+
+/* Its client has left: what only reads is stopped, and it waits for nothing more. */
+void
+call_leave(Request *request)
+{
+	if (strcmp(request->route->method, "GET") == 0)
+		database_abandon(&request->call);
+	else
+		wait_leave(request);
 }

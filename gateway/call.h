@@ -8,5 +8,6 @@
 #include "request.h"
 
 extern void call_start(Request *request);
+extern void call_leave(Request *request);
 
 #endif /* EVQ_GATEWAY_CALL_H */

@@ -4,17 +4,22 @@
  */
 #include "connection.h"
 
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 
 #include "log.h"
 #include "session.h"
 
-#define CONNECT_TIMEOUT 10000
+#define SET_UP_TIMEOUT 10000
 #define SHORTEST_PAUSE 100
 #define LONGEST_PAUSE 3000
+
+/* Has there been a database? */
+static bool was_up;
 
 /* Why the database cannot be had, as last seen; "" = it can. */
 static char problem[256];
@@ -41,6 +46,30 @@ connection_problem(void)
 	return problem[0] != '\0' ? problem : "the connections are being made";
 }
 
+/* Where the program was started for what there is not, another try is of no use. */
+static void
+end_without_database(const char *why)
+{
+	if (was_up)
+		return;
+	log_write(LOG_LEVEL_ERROR, "cannot serve this database error=\"%s\"", why);
+	exit(1);
+}
+
+/* What another try may not change: there is no such database or role, or it may not be used. */
+static bool
+is_final(const char *sqlstate)
+{
+	static const char *const final[] = {"3D000", "28000", "28P01", "42501"};
+
+	for (size_t i = 0; i < sizeof(final) / sizeof(final[0]); i++)
+	{
+		if (strcmp(sqlstate, final[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Closes it and tries again later. */
 void
 connection_fail(Connection *connection, const char *why)
@@ -48,8 +77,11 @@ connection_fail(Connection *connection, const char *why)
 	ConnectionState state = connection->state;
 
 	tell_problem(why);
+	if (state == CONNECTION_SETTING_UP)
+		connector_pass(connection->connector);
 	connection->state = CONNECTION_AWAY;
 	loop_unwatch(&connection->watch);
+	connector_stop(connection->connector);
 	PQfinish(connection->pg);
 	connection->pg = NULL;
 	loop_set_timer(&connection->timer, connection->pause);
@@ -59,12 +91,24 @@ connection_fail(Connection *connection, const char *why)
 }
 
 static void
+ignore_notice(void *closure, const char *message)
+{
+	(void) closure;
+	log_write(LOG_LEVEL_DEBUG, "database notice=\"%s\"", message);
+}
+
+static void
 set_up(Connection *connection)
 {
 	char sql[SESSION_SET_UP_SIZE];
 
 	connection->state = CONNECTION_SETTING_UP;
-	if (PQsetnonblocking(connection->pg, 1) != 0 || PQsendQuery(connection->pg, session_set_up(sql)) == 0)
+	connection->pg = connector_take(connection->connector);
+	PQsetNoticeProcessor(connection->pg, ignore_notice, NULL);
+	loop_set_timer(&connection->timer, SET_UP_TIMEOUT);
+	if (PQsetnonblocking(connection->pg, 1) != 0 ||
+		PQsendQuery(connection->pg, session_set_up(sql, connection->user->statement_timeout,
+												   connection->user->lock_timeout)) == 0)
 		connection_fail(connection, PQerrorMessage(connection->pg));
 	else
 		connection_flush(connection);
@@ -73,28 +117,34 @@ set_up(Connection *connection)
 static void
 finish_set_up(Connection *connection)
 {
-	char missing[160] = "";
 	PGresult *result;
 
-	if (PQisBusy(connection->pg))
-		return;
-	while ((result = PQgetResult(connection->pg)) != NULL)
+	/* Its end may come later than the result. */
+	while (!PQisBusy(connection->pg) && (result = PQgetResult(connection->pg)) != NULL)
 	{
+		char missing[160] = "";
+
 		if (PQresultStatus(result) != PGRES_TUPLES_OK)
 			snprintf(missing, sizeof(missing), "%s", PQresultErrorMessage(result));
 		else if (PQntuples(result) != 1)
+		{
 			snprintf(missing, sizeof(missing), "the extension evq is not installed in database %s",
 					 PQdb(connection->pg));
+			end_without_database(missing);
+		}
 		PQclear(result);
+		if (missing[0] != '\0')
+		{
+			connection_fail(connection, missing);
+			return;
+		}
 	}
-	if (missing[0] != '\0')
-	{
-		connection_fail(connection, missing);
+	if (PQisBusy(connection->pg))
 		return;
-	}
 	loop_clear_timer(&connection->timer);
 	connection->pause = SHORTEST_PAUSE;
 	connection->state = CONNECTION_UP;
+	was_up = true;
 	if (problem[0] != '\0')
 		log_write(LOG_LEVEL_INFO, "database back");
 	problem[0] = '\0';
@@ -103,23 +153,37 @@ finish_set_up(Connection *connection)
 	connection->user->up(connection);
 }
 
+/* Waits for what the connector waits for. */
 static void
-connect_on(Connection *connection)
+follow(Connection *connection, ConnectorState state)
 {
-	switch (PQconnectPoll(connection->pg))
+	short events;
+	int fd;
+
+	switch (state)
 	{
-		case PGRES_POLLING_READING:
-			loop_watch(&connection->watch, PQsocket(connection->pg), EPOLLIN);
+		case CONNECTOR_GOING_ON:
+			fd = connector_fd(connection->connector, &events);
+			loop_watch(&connection->watch, fd, (events & POLLOUT) != 0 ? EPOLLOUT : EPOLLIN);
+			loop_set_timer(&connection->timer, connector_wake_at(connection->connector) - loop_now());
 			break;
-		case PGRES_POLLING_WRITING:
-			loop_watch(&connection->watch, PQsocket(connection->pg), EPOLLOUT);
-			break;
-		case PGRES_POLLING_OK:
+		case CONNECTOR_CONNECTED:
 			set_up(connection);
 			break;
-		default:
-			connection_fail(connection, PQerrorMessage(connection->pg));
+		case CONNECTOR_FAILED:
+			if (is_final(connector_sqlstate(connection->connector)))
+				end_without_database(connector_error(connection->connector));
+			connection_fail(connection, connector_error(connection->connector));
+			break;
 	}
+}
+
+static void
+go_on_connecting(Connection *connection)
+{
+	/* It may go on with another descriptor, of the same number even. */
+	loop_unwatch(&connection->watch);
+	follow(connection, connector_go_on(connection->connector, loop_now()));
 }
 
 static void
@@ -129,9 +193,7 @@ take_events(Watch *watch, uint32_t events)
 
 	if (connection->state == CONNECTION_CONNECTING)
 	{
-		/* libpq may go on with another socket, of the same number even. */
-		loop_unwatch(watch);
-		connect_on(connection);
+		go_on_connecting(connection);
 		return;
 	}
 	if ((events & EPOLLOUT) != 0)
@@ -147,25 +209,10 @@ take_events(Watch *watch, uint32_t events)
 }
 
 static void
-ignore_notice(void *closure, const char *message)
-{
-	(void) closure;
-	log_write(LOG_LEVEL_DEBUG, "database notice=\"%s\"", message);
-}
-
-static void
 begin(Connection *connection)
 {
 	connection->state = CONNECTION_CONNECTING;
-	loop_set_timer(&connection->timer, CONNECT_TIMEOUT);
-	connection->pg = session_begin_to_connect();
-	if (connection->pg == NULL || PQstatus(connection->pg) == CONNECTION_BAD)
-	{
-		connection_fail(connection, PQerrorMessage(connection->pg));
-		return;
-	}
-	PQsetNoticeProcessor(connection->pg, ignore_notice, NULL);
-	loop_watch(&connection->watch, PQsocket(connection->pg), EPOLLOUT);
+	follow(connection, connector_begin(connection->connector, loop_now()));
 }
 
 static void
@@ -175,6 +222,8 @@ take_timer(Timer *timer)
 
 	if (connection->state == CONNECTION_AWAY)
 		begin(connection);
+	else if (connection->state == CONNECTION_CONNECTING)
+		go_on_connecting(connection);
 	else if (connection->state == CONNECTION_UP)
 		connection_fail(connection, PQerrorMessage(connection->pg));
 	else
@@ -190,6 +239,7 @@ connection_start(Connection *connection, const ConnectionUser *user)
 	connection->watch.ready = take_events;
 	connection->timer.due = take_timer;
 	connection->pause = SHORTEST_PAUSE;
+	connection->connector = session_connector();
 	begin(connection);
 }
 
@@ -200,6 +250,8 @@ connection_stop(Connection *connection)
 	loop_unwatch(&connection->watch);
 	PQfinish(connection->pg);
 	connection->pg = NULL;
+	connector_free(connection->connector);
+	connection->connector = NULL;
 	connection->state = CONNECTION_AWAY;
 }
 

@@ -8,6 +8,7 @@
 #include <libpq-fe.h>
 #include <stdbool.h>
 
+#include "connector.h"
 #include "loop.h"
 
 typedef struct Connection Connection;
@@ -15,6 +16,8 @@ typedef struct Connection Connection;
 typedef struct ConnectionUser
 {
 	const char *name;
+	int statement_timeout; /* in milliseconds, as lock_timeout; 0 = none */
+	int lock_timeout;
 	void (*up)(Connection *connection);
 	void (*readable)(Connection *connection); /* PQconsumeInput() was called */
 	void (*down)(Connection *connection);     /* what was sent will have no answer; called after up() only */
@@ -31,7 +34,8 @@ typedef enum ConnectionState
 struct Connection
 {
 	const ConnectionUser *user;
-	PGconn *pg;
+	Connector *connector;
+	PGconn *pg; /* while SETTING_UP and UP */
 	ConnectionState state;
 	Watch watch;
 	Timer timer;

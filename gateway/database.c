@@ -2,64 +2,58 @@
  * database.c
  *		Statements in the database, many at once.
  *
- * A few connections in pipeline mode. Each has a queue of the batches that it was sent and has not answered. A batch is
- * a transaction, of one call or of several that may share one; it goes to the connection with the shortest queue. A call
- * is answered when its transaction has ended, not when its rows are there.
+ * Each lane has connections of its own, so that what waits or takes long in one holds up no other. What comes while all
+ * of them are busy waits its turn: the roles in turn, and of each role the oldest first; where there are several
+ * connections, no role has them all.
  *
- * Calls that may share a transaction wait while a few such batches are under way, no two of them on one connection, and
- * then go together: the busier the database, the more of them share the cost of a commit, and none waits where nothing
- * is to be gained. What fails together is repeated one by one, so that no call notices the others.
+ * Changes wait for another's lock for a short time. What would wait longer is done again in the lane for that.
+ *
+ * Calls that may share a transaction go together when they have waited: the busier the database, the more of them share
+ * the cost of a commit, and none waits where nothing is to be gained. What fails together is repeated one by one, so
+ * that no call notices the others.
  */
 #include "database.h"
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "connection.h"
+#include "loop.h"
 #include "memory.h"
 #include "options.h"
-#include "statements.h"
 
 #define CHECK_EVERY 1000
 #define LONGEST_BATCH 64
 #define MOST_SHARED 4
+#define LONGEST_CONTROL 5000
+#define SHORT_LOCK_WAIT 500
+#define STOP_SQL "SELECT pg_catalog.pg_cancel_backend($1::pg_catalog.int4)"
 
-static const char role_sql[] = "SELECT pg_catalog.set_config('role', $1, true)";
-
-typedef struct Batch
+/* The calls of one role in a lane. */
+typedef struct Turn
 {
+	char *role; /* NULL = that of the connection */
 	Call *first;
-	Call *turn; /* the one whose result is next */
-	bool is_shared;
-	bool awaits_role;
-	/* Those that it prepares, in order, as long as their success is not known. */
-	Statement *unconfirmed[2];
-	PGresult *error; /* the first one */
-	struct Batch *next;
-} Batch;
+	Call *last;
+	int running; /* lines that have calls of it */
+	struct Turn *next;
+} Turn;
 
-typedef struct Line
+typedef struct LaneLines
 {
-	Connection connection;
-	Statements statements;
-	Batch *first;
-	Batch *last;
-	int length; /* in calls */
-	bool has_shared;
-	int64_t heard_at; /* when the last result came, or the first batch went */
-} Line;
+	ConnectionUser setting;
+	Line *lines;
+	int count;
+	Turn *turns; /* of the roles that have calls here, the next one first */
+} LaneLines;
 
-static Line *lines;
+static LaneLines lanes[LANE_COUNT];
 static Timer check_timer;
+static bool ending;
 
-/* Calls that may share a transaction, and wait for the end of another such. */
-static Call *waiting;
-static Call **waiting_end = &waiting;
-static int shared_count; /* batches of such calls that are under way */
-
-static void send_waiting(void);
+static void serve(LaneLines *lane);
 
 static void
 answer(Call *call, const PGresult *result)
@@ -68,15 +62,205 @@ answer(Call *call, const PGresult *result)
 
 	call->next = NULL;
 	call->result = NULL;
+	call->state = CALL_IDLE;
 	call->done(call, result);
 	PQclear(own);
 }
 
-static bool
-send_alone(Call *call)
+static void
+answer_all(Call *calls, LineEnd end, const PGresult *error)
 {
-	call->may_share = false;
-	return database_submit(call);
+	Call *next;
+
+	for (Call *call = calls; call != NULL; call = next)
+	{
+		next = call->next;
+		answer(call, end == LINE_COMMITTED ? call->result : end == LINE_FAILED ? error : NULL);
+	}
+}
+
+/* ---------- turns ---------- */
+
+static bool
+is_of(const Turn *turn, const char *role)
+{
+	return turn->role == NULL || role == NULL ? turn->role == role : strcmp(turn->role, role) == 0;
+}
+
+static Turn *
+find_turn(LaneLines *lane, const char *role)
+{
+	Turn **link = &lane->turns;
+
+	while (*link != NULL && !is_of(*link, role))
+		link = &(*link)->next;
+	if (*link == NULL)
+	{
+		*link = memory_new(sizeof(Turn));
+		(*link)->role = role != NULL ? memory_string(role) : NULL;
+	}
+	return *link;
+}
+
+static void
+remove_turn(LaneLines *lane, Turn *turn)
+{
+	Turn **link = &lane->turns;
+
+	while (*link != turn)
+		link = &(*link)->next;
+	*link = turn->next;
+	turn->next = NULL;
+}
+
+static void
+free_empty_turns(LaneLines *lane)
+{
+	Turn *next;
+
+	for (Turn *turn = lane->turns; turn != NULL; turn = next)
+	{
+		next = turn->next;
+		if (turn->first != NULL || turn->running > 0)
+			continue;
+		remove_turn(lane, turn);
+		free(turn->role);
+		free(turn);
+	}
+}
+
+static void
+wait_for_turn(LaneLines *lane, Call *call)
+{
+	Turn *turn = find_turn(lane, call->role);
+
+	call->state = CALL_WAITING;
+	call->next = NULL;
+	if (turn->first == NULL)
+		turn->first = call;
+	else
+		turn->last->next = call;
+	turn->last = call;
+}
+
+/* They have waited already, and now go one by one. */
+static void
+wait_in_front(LaneLines *lane, Call *calls)
+{
+	Turn *turn = find_turn(lane, calls->role);
+	Call *call = calls;
+
+	for (;; call = call->next)
+	{
+		call->state = CALL_WAITING;
+		call->may_share = false;
+		if (call->next == NULL)
+			break;
+	}
+	call->next = turn->first;
+	turn->first = calls;
+	if (call->next == NULL)
+		turn->last = call;
+}
+
+/* Takes a call out that waits behind the previous one; NULL = the first. */
+static void
+take_out(Turn *turn, Call *call, Call *previous)
+{
+	if (previous != NULL)
+		previous->next = call->next;
+	else
+		turn->first = call->next;
+	if (turn->last == call)
+		turn->last = previous;
+	call->next = NULL;
+}
+
+/* The role whose turn it is, which then has to wait for all others; NULL = none. */
+static Turn *
+next_turn(LaneLines *lane)
+{
+	for (Turn *turn = lane->turns; turn != NULL; turn = turn->next)
+	{
+		/* One line is left for the others, who may come. */
+		int most = lane->count > 1 && turn->role != NULL ? lane->count - 1 : lane->count;
+
+		if (turn->first != NULL && turn->running < most)
+		{
+			Turn **end = &lane->turns;
+
+			remove_turn(lane, turn);
+			while (*end != NULL)
+				end = &(*end)->next;
+			*end = turn;
+			return turn;
+		}
+	}
+	return NULL;
+}
+
+/* The first call, and those behind it that can be with it. */
+static Call *
+take_batch(Turn *turn)
+{
+	Call *first = turn->first;
+	Call *last = first;
+	int count = 1;
+
+	while (first->may_share && last->next != NULL && count < LONGEST_BATCH && last->next->may_share &&
+		   last->next->sql == first->sql)
+	{
+		last = last->next;
+		count++;
+	}
+	turn->first = last->next;
+	if (turn->first == NULL)
+		turn->last = NULL;
+	last->next = NULL;
+	return first;
+}
+
+/* ---------- lanes ---------- */
+
+static Line *
+free_line(LaneLines *lane)
+{
+	for (int i = 0; i < lane->count; i++)
+	{
+		if (line_is_up(&lane->lines[i]) && lane->lines[i].calls == NULL && !lane->lines[i].is_stopping)
+			return &lane->lines[i];
+	}
+	return NULL;
+}
+
+static bool
+send_calls(Line *line, Turn *turn, Call *calls)
+{
+	if (!line_send(line, calls))
+		return false;
+	line->turn_of = turn;
+	turn->running++;
+	return true;
+}
+
+/* Gives its lines what waits for them. */
+static void
+serve(LaneLines *lane)
+{
+	Line *line;
+	Turn *turn;
+
+	while (!ending && (line = free_line(lane)) != NULL && (turn = next_turn(lane)) != NULL)
+	{
+		Call *calls = take_batch(turn);
+
+		if (!send_calls(line, turn, calls))
+		{
+			/* The line is broken, and its timer ends it. */
+			answer_all(calls, LINE_LOST, NULL);
+			return;
+		}
+	}
 }
 
 /* The statement that the connection had prepared is not what it was: an upgrade came between, or its preparing failed. */
@@ -90,370 +274,285 @@ is_outdated(Line *line, const Call *call, const PGresult *error)
 		return false;
 	if (strcmp(sqlstate, "0A000") == 0 && strcmp(function, "RevalidateCachedQuery") == 0)
 	{
-		statements_forget(&line->statements, call->sql, call->role);
+		for (int i = 0; i < lanes[line->lane].count; i++)
+			statements_forget(&lanes[line->lane].lines[i].statements, call->sql, call->role);
 		return true;
 	}
 	return strcmp(sqlstate, "26000") == 0 && strcmp(function, "FetchPreparedStatement") == 0;
 }
 
-/* Nothing of the batch was done. */
-static void
-finish_failed(Line *line, Batch *batch)
+/* It waited for a lock as long as it may in its lane. */
+static bool
+needs_patience(const Call *call, const PGresult *error)
 {
-	bool again = batch->first->next != NULL;
-	Call *next;
+	const char *sqlstate = PQresultErrorField(error, PG_DIAG_SQLSTATE);
 
-	if (!again && is_outdated(line, batch->first, batch->error))
-		again = batch->first->is_repeated = true;
-	for (Call *call = batch->first; call != NULL; call = next)
+	return sqlstate != NULL && strcmp(sqlstate, "55P03") == 0 && lanes[call->lane].setting.lock_timeout > 0 &&
+		   call->lane != LANE_CONTROL;
+}
+
+/* Nothing of the batch was done: its calls are answered, or go again. */
+static void
+finish_failed(Line *line, Call *calls, const PGresult *error)
+{
+	bool is_alone = calls->next == NULL;
+
+	if (!ending && is_alone && is_outdated(line, calls, error))
+		calls->is_repeated = true;
+	else if (!ending && is_alone && needs_patience(calls, error))
 	{
-		next = call->next;
-		if (!again)
-			answer(call, batch->error);
-		else if (!send_alone(call))
-			answer(call, NULL);
+		calls->lane = LANE_PATIENT;
+		wait_for_turn(&lanes[LANE_PATIENT], calls);
+		serve(&lanes[LANE_PATIENT]);
+		return;
 	}
-}
-
-/* lost: nobody knows what became of the batch. */
-static void
-finish(Batch *batch, bool lost)
-{
-	Call *next;
-
-	for (Call *call = batch->first; call != NULL; call = next)
+	else if (ending || is_alone)
 	{
-		next = call->next;
-		answer(call, lost ? NULL : call->result);
+		answer_all(calls, LINE_FAILED, error);
+		return;
 	}
-}
-
-static Batch *
-take_first(Line *line)
-{
-	Batch *batch = line->first;
-
-	line->first = batch->next;
-	if (line->first == NULL)
-		line->last = NULL;
-	for (Call *call = batch->first; call != NULL; call = call->next)
-		line->length--;
-	if (batch->is_shared)
-	{
-		line->has_shared = false;
-		shared_count--;
-	}
-	for (int i = 0; i < 2; i++)
-	{
-		if (batch->unconfirmed[i] != NULL)
-			batch->unconfirmed[i]->is_prepared = false;
-	}
-	return batch;
+	wait_in_front(&lanes[line->lane], calls);
 }
 
 static void
-free_batch(Batch *batch)
+end_calls(Line *line, Call *calls, LineEnd end, const PGresult *error)
 {
-	PQclear(batch->error);
-	free(batch);
-}
+	LaneLines *lane = &lanes[line->lane];
+	Turn *turn = line->turn_of;
 
-static void
-confirm(Batch *batch)
-{
-	batch->unconfirmed[batch->unconfirmed[0] == NULL] = NULL;
-}
-
-/* The result is the batch's from here on. */
-static void
-keep(Batch *batch, PGresult *result)
-{
-	switch (PQresultStatus(result))
-	{
-		case PGRES_COMMAND_OK:
-			confirm(batch);
-			break;
-		case PGRES_TUPLES_OK:
-			if (batch->awaits_role)
-				batch->awaits_role = false;
-			else if (batch->turn != NULL)
-			{
-				batch->turn->result = result;
-				batch->turn = batch->turn->next;
-				return;
-			}
-			break;
-		default:
-			if (batch->error == NULL)
-			{
-				batch->error = result;
-				return;
-			}
-	}
-	PQclear(result);
-}
-
-static void
-finish_first(Line *line)
-{
-	Batch *batch = take_first(line);
-
-	send_waiting();
-	if (batch->error != NULL)
-		finish_failed(line, batch);
+	line->turn_of = NULL;
+	turn->running--;
+	if (end == LINE_FAILED)
+		finish_failed(line, calls, error);
 	else
-		finish(batch, false);
-	free_batch(batch);
+		answer_all(calls, end, NULL);
+	free_empty_turns(lane);
+	serve(lane);
 }
 
 static void
-take_results(Connection *connection)
+take_line(Line *line)
 {
-	Line *line = LOOP_OWNER(Line, connection, connection);
+	serve(&lanes[line->lane]);
+}
 
-	line->heard_at = loop_now();
-	while (line->first != NULL && !PQisBusy(connection->pg))
+static bool
+is_up(void)
+{
+	for (int l = 0; l < LANE_COUNT; l++)
 	{
-		PGresult *result = PQgetResult(connection->pg);
+		for (int i = 0; i < lanes[l].count; i++)
+		{
+			if (line_is_up(&lanes[l].lines[i]))
+				return true;
+		}
+	}
+	return false;
+}
 
-		if (result == NULL && PQstatus(connection->pg) != CONNECTION_BAD)
-			continue; /* between two statements */
-		if (PQresultStatus(result) == PGRES_PIPELINE_SYNC)
+/* Those who have waited for too long, or all, are told so. */
+static void
+refuse_waiting(LaneLines *lane, int64_t came_before, bool has_waited_too_long)
+{
+	Call *refused = NULL;
+	Call *next_call;
+
+	for (Turn *turn = lane->turns; turn != NULL; turn = turn->next)
+	{
+		Call *previous = NULL;
+
+		for (Call *call = turn->first; call != NULL; call = next_call)
 		{
-			PQclear(result);
-			finish_first(line);
+			next_call = call->next;
+			if (call->since > came_before)
+			{
+				previous = call;
+				continue;
+			}
+			take_out(turn, call, previous);
+			call->next = refused;
+			refused = call;
 		}
-		else if (result != NULL)
-			keep(line->first, result);
-		if (PQstatus(connection->pg) == CONNECTION_BAD)
-		{
-			connection_fail(connection, PQerrorMessage(connection->pg));
-			return;
-		}
+	}
+	free_empty_turns(lane);
+	/* Whoever is told may come again, so the lane is left alone first. */
+	for (Call *call = refused; call != NULL; call = next_call)
+	{
+		next_call = call->next;
+		call->has_waited_too_long = has_waited_too_long;
+		answer(call, NULL);
 	}
 }
 
+/* Without any connection there is nothing to wait for. */
 static void
-enter_pipeline(Connection *connection)
+lose_line(Line *line)
 {
-	if (PQenterPipelineMode(connection->pg) == 0)
-		connection_fail(connection, PQerrorMessage(connection->pg));
+	line->is_stopping = false;
+	if (is_up())
+		return;
+	for (int l = 0; l < LANE_COUNT; l++)
+		refuse_waiting(&lanes[l], INT64_MAX, false);
 }
 
+static const LineUser line_user = {take_line, end_calls, lose_line};
+
 static void
-lose_calls(Connection *connection)
+check_lanes(Timer *timer)
 {
-	Line *line = LOOP_OWNER(Line, connection, connection);
-
-	while (line->first != NULL)
+	for (int l = 0; l < LANE_COUNT; l++)
 	{
-		Batch *batch = take_first(line);
-
-		finish(batch, true);
-		free_batch(batch);
-	}
-	statements_free(&line->statements);
-	send_waiting();
-}
-
-static const ConnectionUser line_user = {"requests", enter_pipeline, take_results, lose_calls};
-
-/* statement_timeout ends what takes too long; where even that does not help, the server is gone. */
-static void
-check_lines(Timer *timer)
-{
-	int64_t longest = options.statement_timeout * INT64_C(1000) + 5000;
-
-	for (int i = 0; i < options.connections; i++)
-	{
-		if (lines[i].first != NULL && loop_now() - lines[i].heard_at > longest)
-			connection_fail(&lines[i].connection, "the database does not answer");
+		for (int i = 0; i < lanes[l].count; i++)
+			line_check(&lanes[l].lines[i]);
+		refuse_waiting(&lanes[l], loop_now() - lanes[l].setting.statement_timeout, true);
 	}
 	loop_set_timer(timer, CHECK_EVERY);
+}
+
+/* ---------- from outside ---------- */
+
+/* How many connections a lane has. */
+static int
+lines_of(Lane lane)
+{
+	int half = options.connections / 2 < MOST_SHARED ? options.connections / 2 : MOST_SHARED;
+	int quarter = options.connections / 4;
+
+	switch (lane)
+	{
+		case LANE_CONTROL:
+			return 1;
+		case LANE_PUBLISH:
+			return half > 0 ? half : 1;
+		case LANE_WORK:
+			return options.connections > half ? options.connections - half : 1;
+		default:
+			return quarter > 0 ? quarter : 1;
+	}
+}
+
+/* All connections for statements. */
+int
+database_sessions(void)
+{
+	int count = 0;
+
+	for (int l = 0; l < LANE_COUNT; l++)
+		count += lines_of((Lane) l);
+	return count;
 }
 
 void
 database_start(void)
 {
-	lines = memory_array((size_t) options.connections, sizeof(Line));
-	for (int i = 0; i < options.connections; i++)
-		connection_start(&lines[i].connection, &line_user);
-	check_timer.due = check_lines;
+	static const int lock_timeouts[LANE_COUNT] = {[LANE_WORK] = SHORT_LOCK_WAIT,
+												  [LANE_PUBLISH] = SHORT_LOCK_WAIT,
+												  [LANE_SEARCH] = SHORT_LOCK_WAIT,
+												  [LANE_CONTROL] = SHORT_LOCK_WAIT};
+
+	for (int l = 0; l < LANE_COUNT; l++)
+	{
+		LaneLines *lane = &lanes[l];
+
+		lane->setting = line_connection;
+		lane->setting.statement_timeout = options.statement_timeout * 1000;
+		if (l == LANE_CONTROL && lane->setting.statement_timeout > LONGEST_CONTROL)
+			lane->setting.statement_timeout = LONGEST_CONTROL;
+		lane->setting.lock_timeout = lock_timeouts[l];
+		lane->count = lines_of((Lane) l);
+		lane->lines = memory_array((size_t) lane->count, sizeof(Line));
+	}
+	for (int l = 0; l < LANE_COUNT; l++)
+	{
+		for (int i = 0; i < lanes[l].count; i++)
+		{
+			lanes[l].lines[i].lane = (Lane) l;
+			line_start(&lanes[l].lines[i], &line_user, &lanes[l].setting);
+		}
+	}
+	check_timer.due = check_lanes;
 	loop_set_timer(&check_timer, CHECK_EVERY);
 }
 
 void
 database_stop(void)
 {
+	ending = true;
 	loop_clear_timer(&check_timer);
-	for (int i = 0; i < options.connections; i++)
-		connection_stop(&lines[i].connection);
-	for (int i = 0; i < options.connections; i++)
-		lose_calls(&lines[i].connection);
-}
-
-static Line *
-shortest_line(bool without_shared)
-{
-	Line *best = NULL;
-
-	for (int i = 0; i < options.connections; i++)
+	for (int l = 0; l < LANE_COUNT; l++)
 	{
-		if (lines[i].connection.state == CONNECTION_UP && !(without_shared && lines[i].has_shared) &&
-			(best == NULL || lines[i].length < best->length))
-			best = &lines[i];
+		for (int i = 0; i < lanes[l].count; i++)
+			line_stop(&lanes[l].lines[i]);
 	}
-	return best;
-}
-
-bool
-database_is_up(void)
-{
-	return shortest_line(false) != NULL;
-}
-
-/* Sends a statement, and the preparing of it where that is still to be done; false = the connection is broken. */
-static bool
-send_statement(Line *line, Batch *batch, const char *sql, const char *role, int count,
-			   const char *const *values)
-{
-	PGconn *pg = line->connection.pg;
-	Statement *statement = statements_find(&line->statements, sql, role);
-
-	if (statement == NULL)
-		return PQsendQueryParams(pg, sql, count, NULL, values, NULL, NULL, 0) != 0;
-	if (!statement->is_prepared)
-	{
-		if (PQsendPrepare(pg, statement->name, sql, 0, NULL) == 0)
-			return false;
-		statement->is_prepared = true;
-		batch->unconfirmed[batch->unconfirmed[0] != NULL] = statement;
-	}
-	return PQsendQueryPrepared(pg, statement->name, count, values, NULL, NULL, 0) != 0;
-}
-
-/* What comes between two Syncs is one transaction, so the role ends with it. */
-static bool
-send_statements(Line *line, Batch *batch)
-{
-	const char *role = batch->first->role;
-
-	batch->awaits_role = role != NULL;
-	if (role != NULL && !send_statement(line, batch, role_sql, NULL, 1, &role))
-		return false;
-	for (Call *call = batch->first; call != NULL; call = call->next)
-	{
-		if (!send_statement(line, batch, call->sql, role, call->value_count, call->values))
-			return false;
-	}
-	return PQpipelineSync(line->connection.pg) != 0;
-}
-
-/* false = nothing was done with the batch. */
-static bool
-send_batch(Line *line, Batch *batch)
-{
-	if (!send_statements(line, batch))
-	{
-		/* Half sent: nothing good can follow on this connection. */
-		loop_set_timer(&line->connection.timer, 0);
-		return false;
-	}
-	if (line->last != NULL)
-		line->last->next = batch;
-	else
-	{
-		line->first = batch;
-		line->heard_at = loop_now();
-	}
-	line->last = batch;
-	for (Call *call = batch->first; call != NULL; call = call->next)
-		line->length++;
-	if (batch->is_shared)
-	{
-		line->has_shared = true;
-		shared_count++;
-	}
-	connection_flush(&line->connection);
-	return true;
-}
-
-static Batch *
-new_batch(Call *calls, bool is_shared)
-{
-	Batch *batch = memory_new(sizeof(Batch));
-
-	batch->first = batch->turn = calls;
-	batch->is_shared = is_shared;
-	return batch;
-}
-
-static bool
-have_same_role(const Call *a, const Call *b)
-{
-	return a->role == b->role || (a->role != NULL && b->role != NULL && strcmp(a->role, b->role) == 0);
-}
-
-/* The first of those that wait, and those behind it that can be with it. */
-static Call *
-take_waiting(void)
-{
-	Call *first = waiting;
-	Call *last = first;
-	int count = 1;
-
-	while (last->next != NULL && count < LONGEST_BATCH && last->next->sql == first->sql &&
-		   have_same_role(last->next, first))
-	{
-		last = last->next;
-		count++;
-	}
-	waiting = last->next;
-	if (waiting == NULL)
-		waiting_end = &waiting;
-	last->next = NULL;
-	return first;
-}
-
-static void
-send_waiting(void)
-{
-	while (waiting != NULL)
-	{
-		Line *line = shortest_line(true);
-		Batch *batch;
-
-		if ((line == NULL || shared_count == MOST_SHARED) && database_is_up())
-			return; /* the end of a batch sends them */
-		batch = new_batch(take_waiting(), true);
-		if (line == NULL || !send_batch(line, batch))
-		{
-			finish(batch, true);
-			free_batch(batch);
-		}
-	}
+	for (int l = 0; l < LANE_COUNT; l++)
+		refuse_waiting(&lanes[l], INT64_MAX, false);
 }
 
 /* false = there is no connection, and done() will not be called. */
 bool
 database_submit(Call *call)
 {
-	Line *line = shortest_line(false);
-	Batch *batch;
+	LaneLines *lane = &lanes[call->lane];
 
-	if (line == NULL)
+	if (ending || !is_up())
 		return false;
-	call->next = NULL;
-	if (call->may_share)
+	call->since = loop_now();
+	call->has_waited_too_long = false;
+	wait_for_turn(lane, call);
+	serve(lane);
+	return true;
+}
+
+static void
+take_stop(Call *call, const PGresult *result)
+{
+	Line *line = LOOP_OWNER(Line, stop, call);
+
+	(void) result;
+	line->is_stopping = false;
+	serve(&lanes[line->lane]);
+}
+
+/* The line has nothing new to do until the server has been asked, so that nothing else is stopped. */
+static void
+stop_line(Line *line)
+{
+	if (line->is_stopping || line->stop.state != CALL_IDLE)
+		return;
+	snprintf(line->stop_pid, sizeof(line->stop_pid), "%d", PQbackendPID(line->connection.pg));
+	line->stop = (Call){.sql = STOP_SQL,
+						.lane = LANE_CONTROL,
+						.values = {line->stop_pid},
+						.value_count = 1,
+						.done = take_stop};
+	line->is_stopping = true;
+	if (!database_submit(&line->stop))
+		line->is_stopping = false;
+}
+
+/* Nobody waits for the answer any more. It is answered all the same, soon. */
+void
+database_abandon(Call *call)
+{
+	LaneLines *lane = &lanes[call->lane];
+
+	if (call->state == CALL_WAITING)
 	{
-		*waiting_end = call;
-		waiting_end = &call->next;
-		send_waiting();
-		return true;
+		Turn *turn = find_turn(lane, call->role);
+		Call *previous = NULL;
+
+		for (Call *other = turn->first; other != call; other = other->next)
+			previous = other;
+		take_out(turn, call, previous);
+		free_empty_turns(lane);
+		answer(call, NULL);
 	}
-	batch = new_batch(call, false);
-	if (send_batch(line, batch))
-		return true;
-	free_batch(batch);
-	return false;
+	else if (call->state == CALL_RUNNING)
+	{
+		for (int i = 0; i < lane->count; i++)
+		{
+			if (lane->lines[i].calls == call)
+				stop_line(&lane->lines[i]);
+		}
+	}
 }

@@ -71,19 +71,23 @@ finish_change(void)
 {
 	Channel *channel = changing;
 	PGresult *result;
-	bool done = false;
 
-	while ((result = PQgetResult(connection.pg)) != NULL)
+	/* Its end may come later than the result. */
+	while (!PQisBusy(connection.pg) && (result = PQgetResult(connection.pg)) != NULL)
 	{
-		done = PQresultStatus(result) == PGRES_COMMAND_OK;
+		bool done = PQresultStatus(result) == PGRES_COMMAND_OK;
+
 		PQclear(result);
+		if (!done)
+		{
+			changing = NULL;
+			connection_fail(&connection, PQerrorMessage(connection.pg));
+			return;
+		}
 	}
-	changing = NULL;
-	if (!done)
-	{
-		connection_fail(&connection, PQerrorMessage(connection.pg));
+	if (PQisBusy(connection.pg))
 		return;
-	}
+	changing = NULL;
 	channel->is_active = !channel->is_active;
 	if (!channel->is_wanted && !channel->is_active)
 		forget(channel);
@@ -110,7 +114,7 @@ take_notifications(Connection *listener)
 		}
 		PQfreemem(notification);
 	}
-	if (changing != NULL && !PQisBusy(connection.pg))
+	if (changing != NULL)
 		finish_change();
 }
 
@@ -131,8 +135,10 @@ stop_listening(Connection *listener)
 	}
 }
 
-static const ConnectionUser listener_user = {"notifications", begin_listening, take_notifications,
-											 stop_listening};
+static const ConnectionUser listener_user = {.name = "notifications",
+											 .up = begin_listening,
+											 .readable = take_notifications,
+											 .down = stop_listening};
 
 void
 listener_start(void)

@@ -4,9 +4,12 @@
  */
 #include "log.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+
+#include "outlet.h"
 
 LogLevel log_level = LOG_LEVEL_INFO;
 
@@ -24,7 +27,26 @@ log_level_from_name(const char *name)
 	return -1;
 }
 
-/* One write a line; what comes from outside cannot begin another one. */
+/* Lines that found no room, as nobody reads what was written before, are told of once there is some. */
+static unsigned long lost;
+
+static void
+tell_lost(void)
+{
+	static bool telling;
+	unsigned long count = lost;
+
+	if (count == 0 || telling)
+		return;
+	telling = true;
+	lost = 0;
+	log_write(LOG_LEVEL_ERROR, "lines of the log are lost count=%lu", count);
+	if (lost > 0)
+		lost = count;
+	telling = false;
+}
+
+/* What comes from outside cannot begin another line. */
 void
 log_write_list(LogLevel level, const char *format, va_list arguments)
 {
@@ -36,6 +58,7 @@ log_write_list(LogLevel level, const char *format, va_list arguments)
 
 	if (level > log_level)
 		return;
+	tell_lost();
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &parts);
 	length = strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%S", &parts);
@@ -54,7 +77,8 @@ log_write_list(LogLevel level, const char *format, va_list arguments)
 			line[i] = ' ';
 	}
 	line[length++] = '\n';
-	(void) !fwrite(line, 1, length, stderr);
+	if (!outlet_write(line, length))
+		lost++;
 }
 
 void

@@ -21,7 +21,7 @@ static bool
 is_set_up(PGconn *pg)
 {
 	char sql[SESSION_SET_UP_SIZE];
-	PGresult *result = PQexec(pg, session_set_up(sql));
+	PGresult *result = PQexec(pg, session_set_up(sql, options.statement_timeout * 1000, 0));
 	bool is_so = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1;
 
 	if (PQresultStatus(result) == PGRES_TUPLES_OK && !is_so)
@@ -34,13 +34,24 @@ is_set_up(PGconn *pg)
 static bool
 is_connected(PGconn **pg)
 {
+	static Connector *connector;
+
 	if (*pg != NULL && PQstatus(*pg) == CONNECTION_OK)
 		return true;
 	PQfinish(*pg);
-	*pg = session_connect();
-	if (PQstatus(*pg) == CONNECTION_OK && is_set_up(*pg))
+	*pg = NULL;
+	if (connector == NULL)
+		connector = session_connector();
+	if (connector_wait(connector) == CONNECTOR_FAILED)
+	{
+		log_write(LOG_LEVEL_WARNING, "database away error=\"%s\"", connector_error(connector));
+		return false;
+	}
+	*pg = connector_take(connector);
+	if (is_set_up(*pg))
 		return true;
 	log_write(LOG_LEVEL_WARNING, "database away error=\"%s\"", PQerrorMessage(*pg));
+	connector_pass(connector);
 	PQfinish(*pg);
 	*pg = NULL;
 	return false;

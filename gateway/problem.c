@@ -24,6 +24,8 @@ static const struct
 	{"EQ008", 409}, /* idempotency key reused */
 	{"EQ009", 429}, /* limit reached */
 	{"22", 400},    /* data exception: what is not JSON, not a time, ... */
+	{"54001", 400}, /* JSON that is nested too deep for the server's stack */
+	{"54", 413},    /* more than PostgreSQL can store */
 	{"42501", 403}, /* insufficient privilege */
 	{"0A000", 501}, /* not supported */
 	{"25006", 503}, /* read-only transaction: a standby */

@@ -2,7 +2,7 @@
 
 GATEWAY_FILES = $(sort $(shell find ui -type f)) gateway/openapi.json
 GATEWAY_EMBEDDED = gateway/embedded.s
-GATEWAY_FUZZED = $(addprefix gateway/,hosts.c json.c problem.c routes.c target.c tokens.c) $(COMMON_FILES)
+GATEWAY_FUZZED = $(addprefix gateway/,hosts.c json.c problem.c routes.c target.c tokens.c) $(addprefix common/,buffer.c memory.c)
 
 $(eval $(call program,gateway,-lmicrohttpd -lwslay -lgnutls,$(GATEWAY_EMBEDDED)))
 EXTRA_CLEAN += $(GATEWAY_EMBEDDED) evq-gateway-fuzz

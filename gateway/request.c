@@ -59,6 +59,11 @@ request_refuse_away(Request *request)
 		.hint = "Repeat the request; a publish with the same Idempotency-Key is done once.",
 	};
 
+	if (request->call.has_waited_too_long)
+	{
+		problem.title = "the database is busy";
+		problem.detail = "what came before it took too long, or waits for a lock";
+	}
 	answer_problem(request, &problem);
 }
 
@@ -88,6 +93,11 @@ request_refuse_result(Request *request, const PGresult *result)
 	{
 		problem.title = "the installed version of evq does not have this";
 		problem.hint = "ALTER EXTENSION evq UPDATE may bring it.";
+	}
+	else if (strcmp(sqlstate, "54001") == 0)
+	{
+		problem.title = "the JSON is nested too deep";
+		problem.hint = "Send JSON with fewer levels; the server's max_stack_depth is the limit.";
 	}
 	else if (problem.status == 500)
 	{

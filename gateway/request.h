@@ -25,10 +25,11 @@ typedef struct Client
 	struct MHD_Connection *connection;
 	int fd;
 	char address[64];
-	char group[64];   /* whom the limit of connections counts as one: an address, or the /64 of IPv6 */
-	bool is_refused;  /* its group has too many connections */
-	bool is_busy;     /* with a request that was received */
-	int64_t deadline; /* 0 = none */
+	char group[64];          /* whom the limit of connections counts as one: an address, or the /64 of IPv6 */
+	bool is_refused;         /* its group has too many connections */
+	bool is_busy;            /* with a request that was received */
+	int64_t deadline;        /* 0 = none */
+	struct Request *request; /* NULL = none was received */
 	struct Client *next;
 	struct Client *previous;
 } Client;

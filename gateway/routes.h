@@ -19,6 +19,18 @@ typedef enum RouteKind
 	ROUTE_WEBSOCKET, /* function() permits; WebSocket */
 } RouteKind;
 
+/* What has database connections of its own. */
+typedef enum Lane
+{
+	LANE_WORK, /* acquires, reports, configuration */
+	LANE_PUBLISH,
+	LANE_READ,
+	LANE_SEARCH,  /* reads that may take long, and what may be anything */
+	LANE_CONTROL, /* what tells how the gateway and its streams are */
+	LANE_PATIENT, /* what waits for a lock */
+	LANE_COUNT
+} Lane;
+
 typedef struct Route
 {
 	const char *method;
@@ -26,6 +38,7 @@ typedef struct Route
 	RouteKind kind;
 	int status; /* of success */
 	const char *function;
+	Lane lane;
 	bool may_share; /* a transaction with other requests of the route, see database.c */
 } Route;
 

@@ -57,6 +57,17 @@ hang_up(Client *client)
 	(void) shutdown(client->fd, SHUT_RDWR);
 }
 
+/* libmicrohttpd does not look at the connection of a request that waits for us. */
+static void
+notice_leaving(const Client *client)
+{
+	Request *request = client->request;
+
+	if (request != NULL && request->is_suspended && request->route->kind != ROUTE_STREAM &&
+		request->route->kind != ROUTE_WEBSOCKET && request_is_gone(request))
+		call_leave(request);
+}
+
 static void
 sweep(Timer *timer)
 {
@@ -64,6 +75,7 @@ sweep(Timer *timer)
 
 	for (Client *client = clients; client != NULL; client = client->next)
 	{
+		notice_leaving(client);
 		if (client->deadline != 0 && client->deadline <= now)
 		{
 			log_write(LOG_LEVEL_INFO, "too slow client=%s", client->address);
@@ -416,6 +428,7 @@ on_request(void *closure, struct MHD_Connection *connection, const char *url, co
 	{
 		request->is_admitted = true;
 		request->client->is_busy = true;
+		request->client->request = request;
 		set_deadline(request->client, options.body_timeout);
 		admit(request, method, version);
 		/* An answer now would close the connection, so it waits for the body where it can. */
@@ -476,6 +489,7 @@ on_completed(void *closure, struct MHD_Connection *connection, void **context,
 		metrics_count(request->route, request->status, milliseconds);
 	}
 	request->client->is_busy = false;
+	request->client->request = NULL;
 	set_deadline(request->client, options.idle_timeout);
 	if (stopping)
 		hang_up(request->client);

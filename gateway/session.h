@@ -5,12 +5,11 @@
 #ifndef EVQ_GATEWAY_SESSION_H
 #define EVQ_GATEWAY_SESSION_H
 
-#include <libpq-fe.h>
+#include "connector.h"
 
 #define SESSION_SET_UP_SIZE 1024
 
-extern PGconn *session_connect(void);
-extern PGconn *session_begin_to_connect(void);
-extern const char *session_set_up(char *sql);
+extern Connector *session_connector(void);
+extern const char *session_set_up(char *sql, int statement_timeout, int lock_timeout);
 
 #endif /* EVQ_GATEWAY_SESSION_H */

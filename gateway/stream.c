@@ -134,6 +134,7 @@ watch_on(Timer *timer)
 	memcpy(watch_role, readers->role, sizeof(watch_role));
 	watch_call = (Call){.sql = WATCH_SQL,
 						.role = watch_role[0] != '\0' ? watch_role : NULL,
+						.lane = LANE_CONTROL,
 						.done = take_watch_result};
 	watch_is_under_way = database_submit(&watch_call);
 	if (!watch_is_under_way)
@@ -219,7 +220,10 @@ void
 stream_admit(Request *request, void (*admitted)(Request *request))
 {
 	request->admitted = admitted;
-	request->call = (Call){.sql = WATCH_SQL, .role = request->role, .done = take_admission};
+	request->call = (Call){.sql = WATCH_SQL,
+						   .role = request->role,
+						   .lane = LANE_CONTROL,
+						   .done = take_admission};
 	request_suspend(request);
 	if (!database_submit(&request->call))
 		take_admission(&request->call, NULL);

@@ -2,8 +2,9 @@
  * wait.c
  *		Requests that wait until a channel is notified.
  *
- * Notifications are hints: a request asks again when its channel is notified, when it has begun to listen, and now and
- * then without a reason.
+ * Notifications are hints: when a channel is notified, when it has begun to be listened to, and now and then without a
+ * reason, one of those who wait for the same asks again, the one who has waited the longest. If there was something for
+ * it there may be more, and the next ones ask. So an event costs a question or two, however many wait for it.
  */
 #include "wait.h"
 
@@ -16,14 +17,21 @@
 
 #define ASK_EVERY 2000
 #define KEEP_CHANNEL 60000
+#define MOST_ASKERS 4
 
 typedef struct Wait Wait;
 
-/* The requests that wait for one channel. It is kept for a while when there are none: the next may be on its way. */
+/* The requests that wait for the same: of one channel, role, and choice. Kept for a while when there are none: the next may
+ * be on its way. */
 typedef struct Group
 {
 	Channel *channel;
-	Wait *waits;
+	char *role;   /* NULL = that of the gateway's own connection */
+	char *choice; /* what of that which the channel tells of */
+	Wait *first;  /* in the order in which they came */
+	int asking;
+	int may_ask; /* so many more, as there may be something for each */
+	Timer ask_timer;
 	Timer leave_timer;
 	struct Group *next;
 } Group;
@@ -34,61 +42,98 @@ struct Wait
 	void (*ask)(Request *request);
 	void (*give_up)(Request *request);
 	Group *group;
-	int64_t until;
 	bool is_asking;
-	bool ask_again; /* something happened since it asked */
-	Timer timer;    /* the next time to ask, or the end */
+	Timer end_timer;
 	Wait *next;
 };
 
 static Group *groups;
 static bool ending;
 
+static bool
+is_same(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
 static void
 leave_channel(Timer *timer)
 {
 	Group *group = LOOP_OWNER(Group, leave_timer, timer);
+	Channel *channel = group->channel;
 	Group **link = &groups;
 
+	loop_clear_timer(&group->ask_timer);
 	while (*link != group)
 		link = &(*link)->next;
 	*link = group->next;
-	listener_remove(group->channel);
+	free(group->role);
+	free(group->choice);
 	free(group);
+	for (group = groups; group != NULL; group = group->next)
+	{
+		if (group->channel == channel)
+			return;
+	}
+	listener_remove(channel);
+}
+
+/* Has as many ask as may. */
+static void
+ask(Group *group)
+{
+	while (group->may_ask > 0 && group->asking < MOST_ASKERS)
+	{
+		Wait *wait = group->first;
+
+		while (wait != NULL && wait->is_asking)
+			wait = wait->next;
+		if (wait == NULL)
+			break;
+		/* What is acquired for a client that has left would be lost until its permit runs out. */
+		if (request_is_gone(wait->request))
+		{
+			wait->give_up(wait->request);
+			continue;
+		}
+		group->may_ask--;
+		group->asking++;
+		wait->is_asking = true;
+		wait->ask(wait->request);
+	}
+	if (group->asking == 0)
+		group->may_ask = 0;
+	loop_set_timer(&group->ask_timer, ASK_EVERY);
+}
+
+/* There may be something. Who is asking may have asked too early. */
+static void
+begin_to_ask(Group *group)
+{
+	if (group->may_ask == 0)
+		group->may_ask = 1;
+	ask(group);
 }
 
 static void
-ask(Wait *wait)
+take_ask_timer(Timer *timer)
 {
-	if (wait->is_asking)
-	{
-		wait->ask_again = true;
-		return;
-	}
-	/* What is acquired for a client that has left would be lost until its permit runs out. */
-	if (request_is_gone(wait->request) || loop_now() >= wait->until)
-	{
-		wait->give_up(wait->request);
-		return;
-	}
-	loop_clear_timer(&wait->timer);
-	wait->is_asking = true;
-	wait->ask_again = false;
-	wait->ask(wait->request);
+	Group *group = LOOP_OWNER(Group, ask_timer, timer);
+
+	if (group->first != NULL)
+		begin_to_ask(group);
 }
 
 static void
 ask_all(Channel *channel)
 {
-	Group *group = groups;
-	Wait *next;
+	Group *next;
 
-	while (group != NULL && group->channel != channel)
-		group = group->next;
-	for (Wait *wait = group != NULL ? group->waits : NULL; wait != NULL; wait = next)
+	for (Group *group = groups; group != NULL; group = next)
 	{
-		next = wait->next;
-		ask(wait);
+		next = group->next;
+		if (group->channel == channel && group->first != NULL)
+			begin_to_ask(group);
 	}
 }
 
@@ -102,16 +147,20 @@ hear(Channel *channel, const char *payload)
 static const ChannelUser channel_user = {ask_all, hear};
 
 static Group *
-find_group(const char *name)
+find_group(const char *name, const char *role, const char *choice)
 {
 	Group *group = groups;
 
-	while (group != NULL && strcmp(group->channel->name, name) != 0)
+	while (group != NULL && (strcmp(group->channel->name, name) != 0 || !is_same(group->role, role) ||
+							 strcmp(group->choice, choice) != 0))
 		group = group->next;
 	if (group != NULL)
 		return group;
 	group = memory_new(sizeof(Group));
+	group->ask_timer.due = take_ask_timer;
 	group->leave_timer.due = leave_channel;
+	group->role = role != NULL ? memory_string(role) : NULL;
+	group->choice = memory_string(choice);
 	group->channel = listener_add(name, &channel_user);
 	group->next = groups;
 	groups = group;
@@ -119,70 +168,105 @@ find_group(const char *name)
 }
 
 static void
-take_timer(Timer *timer)
+take_end(Timer *timer)
 {
-	ask(LOOP_OWNER(Wait, timer, timer));
+	Wait *wait = LOOP_OWNER(Wait, end_timer, timer);
+
+	/* Who asks has an answer soon, and gives up then. */
+	if (!wait->is_asking)
+		wait->give_up(wait->request);
 }
 
 static Wait *
-new_wait(Request *request, const char *channel, int milliseconds)
+new_wait(Request *request, const char *channel, const char *choice, int milliseconds)
 {
 	Wait *wait = memory_new(sizeof(Wait));
+	Wait **end;
 
 	wait->request = request;
-	wait->group = find_group(channel);
-	wait->until = loop_now() + milliseconds;
-	wait->timer.due = take_timer;
-	wait->next = wait->group->waits;
-	wait->group->waits = wait;
+	wait->group = find_group(channel, request->role, choice);
+	wait->end_timer.due = take_end;
+	end = &wait->group->first;
+	while (*end != NULL)
+		end = &(*end)->next;
+	*end = wait;
 	loop_clear_timer(&wait->group->leave_timer);
-	/* Between its first question and now it may have missed something. */
-	wait->ask_again = wait->group->channel->is_active;
+	loop_set_timer(&wait->end_timer, milliseconds);
 	request->wait = wait;
+	/* Between its first question and now it may have missed something. */
+	loop_set_timer(&wait->group->ask_timer, wait->group->channel->is_active ? 0 : ASK_EVERY);
 	return wait;
+}
+
+static void
+stop_asking(Wait *wait)
+{
+	if (!wait->is_asking)
+		return;
+	wait->is_asking = false;
+	wait->group->asking--;
 }
 
 /*
  * The request has asked in vain: lets it ask again in time, or give up. false = its time is over. milliseconds: how long
- * it waits, counted from its first call of this.
+ * it waits, counted from its first call of this. choice: who waits for the same has the same.
  */
 bool
-wait_begin(Request *request, const char *channel, int milliseconds, void (*ask_database)(Request *request),
-		   void (*give_up)(Request *request))
+wait_begin(Request *request, const char *channel, const char *choice, int milliseconds,
+		   void (*ask_database)(Request *request), void (*give_up)(Request *request))
 {
 	Wait *wait = request->wait;
-	int64_t left;
 
 	if (wait == NULL)
-		wait = new_wait(request, channel, milliseconds);
+		wait = new_wait(request, channel, choice, milliseconds);
 	wait->ask = ask_database;
 	wait->give_up = give_up;
-	wait->is_asking = false;
-	left = wait->until - loop_now();
-	if (left <= 0 || ending)
+	stop_asking(wait);
+	if (ending || !wait->end_timer.is_set)
 		return false;
-	loop_set_timer(&wait->timer, wait->ask_again ? 0 : left < ASK_EVERY ? left : ASK_EVERY);
+	/* Something was told while it asked. */
+	if (wait->group->may_ask > 0)
+		loop_set_timer(&wait->group->ask_timer, 0);
 	return true;
 }
 
-/* It does not wait any more. */
+/* It does not wait any more. has_something: it was given what it waited for. */
 void
-wait_done(Request *request)
+wait_done(Request *request, bool has_something)
 {
 	Wait *wait = request->wait;
+	Group *group;
 	Wait **link;
 
 	if (wait == NULL)
 		return;
+	group = wait->group;
 	request->wait = NULL;
-	loop_clear_timer(&wait->timer);
-	link = &wait->group->waits;
+	loop_clear_timer(&wait->end_timer);
+	stop_asking(wait);
+	link = &group->first;
 	while (*link != wait)
 		link = &(*link)->next;
 	*link = wait->next;
-	if (wait->group->waits == NULL)
-		loop_set_timer(&wait->group->leave_timer, KEEP_CHANNEL);
 	free(wait);
+	if (has_something)
+		group->may_ask += 2;
+	if (group->first == NULL)
+	{
+		group->may_ask = 0;
+		loop_clear_timer(&group->ask_timer);
+		loop_set_timer(&group->leave_timer, KEEP_CHANNEL);
+	}
+	else if (group->may_ask > 0)
+		loop_set_timer(&group->ask_timer, 0);
+}
+
+/* Its client has left. */
+void
+wait_leave(Request *request)
+{
+	if (request->wait != NULL && !request->wait->is_asking)
+		request->wait->give_up(request);
 }
 
 /* Nobody waits any longer; those who are asking have their answer soon. */
@@ -194,7 +278,7 @@ wait_end_all(void)
 	ending = true;
 	for (Group *group = groups; group != NULL; group = group->next)
 	{
-		for (Wait *wait = group->waits; wait != NULL; wait = next)
+		for (Wait *wait = group->first; wait != NULL; wait = next)
 		{
 			next = wait->next;
 			if (!wait->is_asking)

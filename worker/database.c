@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "connector.h"
 #include "database.h"
 #include "log.h"
 #include "memory.h"
@@ -17,8 +18,8 @@
 #define FIRST_PAUSE 100
 #define LONGEST_PAUSE 30000
 
-/* How long to wait for a connection, and for a reply. */
-#define CONNECT_LIMIT 30000
+/* How long to wait for a connection to one of the hosts, all together, and for a reply. */
+#define CONNECT_LIMIT 10000
 #define REPLY_LIMIT 60000
 
 typedef enum Phase
@@ -31,24 +32,31 @@ typedef enum Phase
 
 struct Database
 {
-	const char *conninfo;
-	const char *application_name;
-	PGconn *connection; /* NULL while PAUSING */
+	const char *settings[8]; /* values of the keywords */
+	Connector *connector;
+	PGconn *connection; /* NULL while PAUSING and CONNECTING */
 	Phase phase;
 	Millis phase_ends_at; /* NEVER while FREE */
 	Millis pause;
-	PostgresPollingStatusType connecting;
+	bool has_replied; /* this connection, once */
 	bool flushing;
 	PGresult *reply;
 };
+
+/* What comes before the connection string gives way to it, what comes after does not. */
+static const char *const keywords[] = {"fallback_application_name", "keepalives_idle",
+									   "keepalives_interval",       "keepalives_count",
+									   "tcp_user_timeout",          "dbname",
+									   "client_encoding",           NULL};
 
 Database *
 database_create(const char *conninfo, const char *application_name)
 {
 	Database *database = memory_new(sizeof(Database));
+	const char *settings[] = {application_name, "30", "10", "3", "60000", conninfo, "UTF8", NULL};
 
-	database->conninfo = conninfo;
-	database->application_name = application_name;
+	memcpy(database->settings, settings, sizeof(settings));
+	database->connector = connector_create(keywords, database->settings, CONNECT_LIMIT);
 	database->phase = PHASE_PAUSING;
 	database->phase_ends_at = clock_now();
 	database->pause = FIRST_PAUSE;
@@ -62,6 +70,7 @@ close_connection(Database *database)
 {
 	PQclear(database->reply);
 	database->reply = NULL;
+	connector_stop(database->connector);
 	PQfinish(database->connection);
 	database->connection = NULL;
 }
@@ -70,6 +79,7 @@ void
 database_destroy(Database *database)
 {
 	close_connection(database);
+	connector_free(database->connector);
 	free(database);
 }
 
@@ -85,18 +95,29 @@ last_error(const Database *database)
 	return message;
 }
 
-void
-database_give_up_connection(Database *database, Millis now, const char *why)
+static void
+give_up_connection(Database *database, Millis now, const char *why)
 {
 	Millis pause = database->pause / 2 + random() % database->pause;
 	char seconds[32];
 
 	snprintf(seconds, sizeof(seconds), "%.1f", (double) pause / 1000);
 	log_write(LOG_WARNING, "no connection to the database", "reason", why, "again_in_seconds", seconds, NULL);
+	/* A server that never answers is not the first to be tried again. */
+	if (database->connection != NULL && !database->has_replied)
+		connector_pass(database->connector);
 	close_connection(database);
 	database->phase = PHASE_PAUSING;
 	database->phase_ends_at = now + pause;
 	database->pause = 2 * database->pause < LONGEST_PAUSE ? 2 * database->pause : LONGEST_PAUSE;
+}
+
+void
+database_leave_server(Database *database, Millis now, const char *why)
+{
+	connector_pass(database->connector);
+	database->has_replied = true;
+	give_up_connection(database, now, why);
 }
 
 static DatabaseNews
@@ -104,7 +125,7 @@ lose(Database *database, Millis now)
 {
 	char *why = last_error(database);
 
-	database_give_up_connection(database, now, why);
+	give_up_connection(database, now, why);
 	free(why);
 	return DATABASE_LOST;
 }
@@ -120,33 +141,17 @@ receive_notice(void *argument, const PGresult *notice)
 				  PQresultErrorField(notice, PG_DIAG_SQLSTATE), NULL);
 }
 
-static void
-begin_to_connect(Database *database, Millis now)
-{
-	/* What comes before the connection string gives way to it, what comes after does not. */
-	const char *keywords[] = {"fallback_application_name", "keepalives_idle",
-							  "keepalives_interval",       "keepalives_count",
-							  "tcp_user_timeout",          "dbname",
-							  "client_encoding",           NULL};
-	const char *values[] = {database->application_name, "30",   "10", "3", "60000",
-							database->conninfo,         "UTF8", NULL};
-
-	database->connection = PQconnectStartParams(keywords, values, true);
-	database->phase = PHASE_CONNECTING;
-	database->phase_ends_at = now + CONNECT_LIMIT;
-	database->connecting = PGRES_POLLING_WRITING;
-	if (database->connection != NULL)
-		PQsetNoticeReceiver(database->connection, receive_notice, NULL);
-}
-
 void
 database_ask_poll(const Database *database, struct pollfd *poll)
 {
-	*poll = (struct pollfd){.fd = database->connection == NULL ? -1 : PQsocket(database->connection)};
-	if (database->phase != PHASE_CONNECTING)
+	*poll = (struct pollfd){.fd = -1};
+	if (database->phase == PHASE_CONNECTING)
+		poll->fd = connector_fd(database->connector, &poll->events);
+	else if (database->connection != NULL)
+	{
+		poll->fd = PQsocket(database->connection);
 		poll->events = (short) (POLLIN | (database->flushing ? POLLOUT : 0));
-	else
-		poll->events = database->connecting == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+	}
 }
 
 Millis
@@ -156,17 +161,27 @@ database_wake_at(const Database *database)
 }
 
 static DatabaseNews
-go_on_connecting(Database *database, Millis now)
+follow(Database *database, ConnectorState state, Millis now)
 {
-	database->connecting = PQconnectPoll(database->connection);
-	if (database->connecting == PGRES_POLLING_FAILED)
-		return lose(database, now);
-	if (database->connecting != PGRES_POLLING_OK)
-		return DATABASE_NO_NEWS;
-	PQsetnonblocking(database->connection, true);
-	database->phase = PHASE_FREE;
-	database->phase_ends_at = NEVER;
-	return DATABASE_CONNECTED;
+	switch (state)
+	{
+		case CONNECTOR_GOING_ON:
+			database->phase = PHASE_CONNECTING;
+			database->phase_ends_at = connector_wake_at(database->connector);
+			return DATABASE_NO_NEWS;
+		case CONNECTOR_CONNECTED:
+			database->connection = connector_take(database->connector);
+			PQsetNoticeReceiver(database->connection, receive_notice, NULL);
+			PQsetnonblocking(database->connection, true);
+			database->phase = PHASE_FREE;
+			database->phase_ends_at = NEVER;
+			database->has_replied = false;
+			return DATABASE_CONNECTED;
+		case CONNECTOR_FAILED:
+			break;
+	}
+	give_up_connection(database, now, connector_error(database->connector));
+	return DATABASE_LOST;
 }
 
 /* An error that comes after a result, from the commit, is what counts. */
@@ -203,6 +218,7 @@ exchange(Database *database, Millis now)
 		{
 			database->phase = PHASE_FREE;
 			database->phase_ends_at = NEVER;
+			database->has_replied = true;
 			return DATABASE_REPLIED;
 		}
 		keep_reply(database, result);
@@ -218,17 +234,13 @@ database_advance(Database *database, short revents, Millis now)
 		switch (database->phase)
 		{
 			case PHASE_PAUSING:
-				begin_to_connect(database, now);
-				if (PQstatus(database->connection) == CONNECTION_BAD)
-					return lose(database, now);
-				return DATABASE_NO_NEWS;
+				return follow(database, connector_begin(database->connector, now), now);
 			case PHASE_CONNECTING:
-				database_give_up_connection(database, now, "the connection takes too long");
-				return DATABASE_LOST;
+				return follow(database, connector_go_on(database->connector, now), now);
 			case PHASE_WAITING:
 				if (PQstatus(database->connection) == CONNECTION_BAD)
 					return lose(database, now);
-				database_give_up_connection(database, now, "the reply takes too long");
+				give_up_connection(database, now, "the reply takes too long");
 				return DATABASE_LOST;
 			case PHASE_FREE:
 				break;
@@ -236,7 +248,9 @@ database_advance(Database *database, short revents, Millis now)
 	}
 	if (revents == 0)
 		return DATABASE_NO_NEWS;
-	return database->phase == PHASE_CONNECTING ? go_on_connecting(database, now) : exchange(database, now);
+	if (database->phase == PHASE_CONNECTING)
+		return follow(database, connector_go_on(database->connector, now), now);
+	return exchange(database, now);
 }
 
 bool

@@ -37,7 +37,8 @@ extern bool database_take_notification(Database *database);
 
 /* The connection serves: the next loss is answered without delay. */
 extern void database_is_good(Database *database);
-extern void database_give_up_connection(Database *database, Millis now, const char *why);
+/* Another one is to be tried first, where the connection string has several. */
+extern void database_leave_server(Database *database, Millis now, const char *why);
 
 extern char *database_quoted(Database *database, const char *name);
 

@@ -7,9 +7,9 @@
 #include <string.h>
 #include <sys/time.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "log.h"
+#include "outlet.h"
 
 /* Longer lines are cut, between characters. */
 #define LINE_ROOM 4096
@@ -21,6 +21,9 @@ typedef struct Line
 } Line;
 
 static bool quiet = false;
+
+/* Lines that found no room, as nobody reads what was written before, are told of once there is some. */
+static unsigned long lost;
 
 void
 log_quietly(void)
@@ -106,6 +109,24 @@ put_time(Line *line)
 	put_plain(line, text);
 }
 
+static void
+tell_lost(void)
+{
+	static bool telling;
+	unsigned long count = lost;
+	char number[24];
+
+	if (count == 0 || telling)
+		return;
+	telling = true;
+	lost = 0;
+	snprintf(number, sizeof(number), "%lu", count);
+	log_write(LOG_ERROR, "lines of the log are lost", "count", number, NULL);
+	if (lost > 0)
+		lost = count;
+	telling = false;
+}
+
 void
 log_write(LogLevel level, const char *message, ...)
 {
@@ -116,6 +137,7 @@ log_write(LogLevel level, const char *message, ...)
 
 	if (quiet && level == LOG_INFO)
 		return;
+	tell_lost();
 	put_plain(&line, "time=");
 	put_time(&line);
 	put_plain(&line, " level=");
@@ -137,7 +159,6 @@ log_write(LogLevel level, const char *message, ...)
 	va_end(pairs);
 	line.text[line.length++] = '\n';
 
-	/* One write, so that lines of several workers with one stderr stay whole; nobody is told if it fails. */
-	if (write(STDERR_FILENO, line.text, line.length) < 0)
-		return;
+	if (!outlet_write(line.text, line.length))
+		lost++;
 }

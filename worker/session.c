@@ -265,7 +265,7 @@ take_error(Session *session, Verdict verdict, Millis now)
 	}
 	if (verdict == VERDICT_ANOTHER_HOST)
 	{
-		database_give_up_connection(session->database, now, "the server takes no changes");
+		database_leave_server(session->database, now, "the server takes no changes");
 		take_loss(session, now);
 	}
 }

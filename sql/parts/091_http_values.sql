@@ -8,7 +8,7 @@ AS $$
 DECLARE
 	unknown text;
 BEGIN
-	IF given IS NULL THEN
+	IF coalesce(given, 'null') = 'null' THEN
 		RETURN '{}';
 	END IF;
 	IF jsonb_typeof(given) <> 'object' THEN
@@ -24,7 +24,7 @@ BEGIN
 	RETURN given;
 END
 $$;
-COMMENT ON FUNCTION evq.http_object(jsonb, text[]) IS 'The object, {} for NULL; EQ006 where it is none or has a key that is not known';
+COMMENT ON FUNCTION evq.http_object(jsonb, text[]) IS 'The object, {} for NULL and null; EQ006 where it is none or has a key that is not known';
 
 CREATE FUNCTION evq.http_refuse(key text, what text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

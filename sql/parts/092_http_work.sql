@@ -4,7 +4,7 @@ CREATE FUNCTION @extschema@.evq_http_publish(target text, query jsonb, headers j
 RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	event jsonb := coalesce(body, '{}');
+	event jsonb := coalesce(nullif(body, 'null'), '{}');
 	key jsonb := headers -> 'idempotency-key';
 BEGIN
 	IF key IS NOT NULL AND jsonb_typeof(event) = 'object' THEN
@@ -53,12 +53,13 @@ COMMENT ON FUNCTION @extschema@.evq_http_acquire(text, jsonb, jsonb, jsonb) IS
 'POST /api/events/{id}/acquire: worker, permit_for. Errors: as evq_acquire';
 
 CREATE FUNCTION @extschema@.evq_http_acquire_next(target text, query jsonb, headers jsonb, body jsonb,
-	OUT answer jsonb, OUT wait_ms int, OUT channel text)
+	OUT answer jsonb, OUT wait_ms int, OUT channel text, OUT choice text)
 RETURNS record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	given jsonb := evq.http_object(body, '{max_events, event_types, worker, permit_for, wait}');
 	longest interval := coalesce(evq.http_duration(given -> 'wait', 'wait'), '0');
+	event_types text[] := evq.http_texts(given, 'event_types');
 	events jsonb;
 BEGIN
 	IF longest NOT BETWEEN '0' AND '60 s' THEN
@@ -66,18 +67,20 @@ BEGIN
 	END IF;
 	SELECT jsonb_agg(to_jsonb(a)) INTO events
 	FROM @extschema@.evq_acquire_next(target, coalesce(evq.http_integer(given, 'max_events', 1, 10000)::int, 1),
-									  evq.http_texts(given, 'event_types'), evq.http_text(given, 'worker'),
+									  event_types, evq.http_text(given, 'worker'),
 									  evq.http_duration(given -> 'permit_for', 'permit_for')) a;
 	answer := jsonb_build_object('events', coalesce(events, '[]'));
 	IF events IS NULL AND longest > '0' THEN
 		wait_ms := (extract(epoch FROM longest) * 1000)::int;
 		channel := (SELECT f.channel FROM evq.flows f WHERE f.flow_type = target);
+		choice := (SELECT string_agg(t, ',' ORDER BY t) FROM (SELECT DISTINCT unnest(event_types)) types (t));
 	END IF;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_http_acquire_next(text, jsonb, jsonb, jsonb) IS
-$$POST /api/flows/{flow}/acquire: max_events, event_types, worker, permit_for, wait. wait_ms and channel are set where there was
-nothing and the client is willing to wait: ask again when the channel is notified, for so long at most. Errors: as evq_acquire_next.$$;
+$$POST /api/flows/{flow}/acquire: max_events, event_types, worker, permit_for, wait. wait_ms, channel and choice are set where there
+was nothing and the client is willing to wait: ask again when the channel is notified, for so long at most; one of those of the flow
+who have the same choice is enough. choice is NULL for events of all types. Errors: as evq_acquire_next.$$;
 
 CREATE FUNCTION @extschema@.evq_http_succeed(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

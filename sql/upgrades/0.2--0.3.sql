@@ -44,3 +44,4 @@ COMMENT ON COLUMN evq.event.permit IS 'The last permit granted: epoch (high 32 b
 -- The newest errors are read first.
 DROP INDEX evq.event_error_failed_at_idx;
 CREATE INDEX event_error_failed_at_idx ON evq.event_error (failed_at);
+DROP FUNCTION @extschema@.evq_http_acquire_next(text, jsonb, jsonb, jsonb);

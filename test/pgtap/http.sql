@@ -49,7 +49,7 @@ SELECT matches(pg_temp.error('publish', '{"event_type": "STEP", "flow_id": "k", 
 SELECT matches(pg_temp.error('publish', '{"event_type": "NONE_SUCH", "flow_id": "k"}'), '^EQ001 .* Configure it', 'unknown type');
 SELECT matches(pg_temp.error('publish', '{"event_type": "STEP", "flow_id": "k", "colour": 1}'), '^EQ006 unknown key "colour" ', 'unknown key');
 SELECT matches(pg_temp.error('publish', body), '^(EQ006|22007) ', 'publish ' || coalesce(body, 'nothing'))
-FROM (VALUES (NULL), ('{}'), ('[]'), ('1'), ('"a"'), ('null'), ('{"event_type": 1}'), ('{"event_type": "STEP", "flow_id": {}}'), ('{"event_type": "STEP", "flow_id": "a", "run_at": "soon"}')) bad (body);
+FROM (VALUES (NULL), ('{}'), ('[]'), ('1'), ('"a"'), ('null'), ('{"event_type": null}'), ('{"event_type": 1}'), ('{"event_type": "STEP", "flow_id": {}}'), ('{"event_type": "STEP", "flow_id": "a", "run_at": "soon"}')) bad (body);
 
 SELECT is(jsonb_array_length(pg_temp.call('publish_batch', '[{"event_type": "STEP", "flow_id": "b1"}, {"event_type": "NEXT_STEP", "flow_id": "b2"}]') -> 'event_ids'), 2, 'publish_batch');
 SELECT is(pg_temp.call('publish_batch', '[]'), '{"event_ids": []}', 'an empty batch');
@@ -81,6 +81,21 @@ SELECT throws_ok($$SELECT evq_http_acquire_next('NONE_SUCH', '{}', '{}', NULL)$$
 SELECT throws_ok(format($$SELECT evq_http_acquire_next('FLOW_H', '{}', '{}', %L)$$, bad), 'EQ006', NULL, 'acquire_next: ' || bad)
 FROM unnest(ARRAY['{"wait": 61}', '{"wait": -1}', '{"max_events": 0}', '{"max_events": 1.5}', '{"max_events": 10001}', '{"event_types": "STEP"}', '{"event_types": [1]}', '{"x": 1}', '[]']) bad;
 
+SELECT results_eq($$SELECT choice FROM unnest(ARRAY['{"wait": 1}', '{"wait": 1, "event_types": ["STEP", "NEXT_STEP"]}', '{"wait": 1, "event_types": ["NEXT_STEP", "STEP", "STEP"]}']::jsonb[])
+		WITH ORDINALITY bodies (body, place), evq_http_acquire_next('FLOW_H', '{}', '{}', body) ORDER BY place$$,
+	$$VALUES (NULL), ('NEXT_STEP,STEP'), ('NEXT_STEP,STEP')$$, 'who waits for the same has the same choice');
+
+-- null is as left out: for the body, and for each key of it.
+SELECT is(pg_temp.call('cancel', 'null', pg_temp.new('null')) ->> 'acknowledged', 'true', 'a body of null is as none');
+SELECT is(jsonb_typeof(pg_temp.call('publish', '{"event_type": "STEP", "flow_type": null, "flow_id": "null", "payload": null, "on_fail_event_type": null, "run_at": null, "priority": null,
+	"idempotency_key": null, "headers": null}', headers => '{"idempotency-key": "null-1"}') -> 'event_id'), 'string', 'publish: null is as left out');
+SELECT results_eq($$SELECT count(*) FROM evq.events WHERE flow_id = 'null' AND state = 'awaiting_processing'$$, $$VALUES (1::bigint)$$, '... and the event is there');
+SELECT is(evq_event(event_id) -> 'payload', '{}', '... with the payload of an event without one') FROM evq.events WHERE flow_id = 'null' AND state = 'awaiting_processing';
+SELECT is(pg_temp.call('acquire', '{"worker": null, "permit_for": null}', event_id::text) ->> 'acquired', 'true', 'acquire: null is as left out')
+FROM evq.events WHERE flow_id = 'null' AND state = 'awaiting_processing';
+SELECT is(answer, '{"events": []}', 'acquire_next: null is as left out')
+FROM evq_http_acquire_next('FLOW_H', '{}', '{}', '{"max_events": null, "event_types": null, "worker": null, "permit_for": null, "wait": null}');
+
 -- Reports.
 SELECT * FROM pg_temp.taken('succeed') \gset
 SELECT pg_temp.call('succeed', format('{"permit": %s, "result": {"ok": true}, "spinoffs": [{"event_type": "NEXT_STEP", "payload": 1}]}', :'permit'), :'id') AS answer \gset
@@ -91,7 +106,14 @@ SELECT matches(pg_temp.error('succeed', '{"permit": 1}', :'id'), '^EQ00[34] ', '
 SELECT matches(pg_temp.error('succeed', format('{"permit": %s}', bad), :'id'), '^EQ006 permit is not a whole number', 'permit ' || bad)
 FROM unnest('{1.5, true, [], "\"\"", 9223372036854775808}'::text[]) bad;
 SELECT matches(pg_temp.error('succeed', NULL, gen_random_uuid()::text), '^EQ002 ', 'no such event');
-SELECT is(pg_temp.call('succeed', '{"permit": null, "result": null, "spinoffs": null}', id) ->> 'acknowledged', 'true', 'null is as left out') FROM pg_temp.taken('null');
+SELECT is(pg_temp.call('succeed', '{"permit": null, "result": null, "spinoffs": null}', id) ->> 'acknowledged', 'true', 'null is as left out') FROM pg_temp.taken('null-2');
+SELECT is(pg_temp.call('fail', '{"permit": null, "error_message": "no", "stack_trace": null, "retryable": null, "retry_in": null}', id) ->> 'acknowledged', 'true', 'fail: null is as left out')
+FROM pg_temp.taken('null-3');
+SELECT matches(pg_temp.error('heartbeat', '{"permit": null, "extend_by": null}', id), '^EQ006 permit is not ', 'heartbeat: a permit of null is none') FROM pg_temp.taken('null-4');
+SELECT is(pg_temp.call('suspend', format('{"permit": %s, "timeout": null}', permit), id) ->> 'acknowledged', 'true', 'suspend: null is as left out') FROM pg_temp.taken('null-5');
+SELECT is(pg_temp.call('activate', '{"payload_patch": null}', event_id::text) ->> 'acknowledged', 'true', 'activate: null is as left out') FROM evq.events WHERE flow_id = 'null-5';
+SELECT is(pg_temp.call('cancel', '{"reason": null}', event_id::text) ->> 'acknowledged', 'true', 'cancel: null is as left out') FROM evq.events WHERE flow_id = 'null-5';
+SELECT is(pg_temp.call('retry', 'null', event_id::text) ->> 'acknowledged', 'true', 'retry: null is as left out') FROM evq.events WHERE flow_id = 'null-5';
 
 SELECT * FROM pg_temp.taken('fail') \gset
 SELECT is(pg_temp.call('fail', format('{"permit": %s, "error_message": "no", "stack_trace": "t", "retry_in": "1 min"}', :'permit'), :'id'),
@@ -192,6 +214,9 @@ SELECT is(pg_temp.call('configure', '{"priority": 4}', 'NEW') - 'priority', :'an
 SELECT matches(pg_temp.error('configure', body, 'NEW'), '^EQ006 ', 'configure: ' || body) FROM unnest(ARRAY['{"max_attempts": 0}', '{"jitter": 2}', '{"jitter": 1e400}', '{"jitter": "1"}', '{"lifespan": "-1 s"}',
 	'{"attempt_delays": 1}', '{"attempt_delays": [null]}', '{"attempt_delays": [[1]]}', '{"is_suspended": true}', '{"event_type": "X"}', '[]']) body;
 SELECT matches(pg_temp.error('configure', '{"on_fail_event_type": "NONE_SUCH"}', 'NEW'), '^EQ001 ', 'configure: unknown on-fail type');
+SELECT is(pg_temp.call('configure', (SELECT jsonb_object_agg(key, null)::text FROM jsonb_each(:'answer') WHERE key NOT IN ('event_type', 'is_suspended') AND key IN ('flow_type', 'max_attempts', 'lifespan',
+	'attempt_delays', 'backoff_factor', 'max_delay', 'jitter', 'attempt_timeout', 'on_suspend_timeout', 'on_fail_event_type', 'priority', 'max_payload_bytes', 'retention')), 'NEW') - 'priority',
+	:'answer'::jsonb - 'priority', 'configure: null is as left out');
 SELECT is(pg_temp.call('suspend_event_type', NULL, 'NEW') ->> 'is_suspended', 'true', 'suspend_event_type');
 SELECT is(pg_temp.call('unsuspend_event_type', NULL, 'NEW') ->> 'is_suspended', 'false', 'unsuspend_event_type');
 SELECT matches(pg_temp.error(verb, NULL, 'NONE_SUCH'), '^EQ001 ', verb || ': unknown type') FROM unnest('{suspend_event_type, unsuspend_event_type}'::text[]) verb;

@@ -180,25 +180,26 @@ is($gateway->get('/api/flows')->{status}, 200, 'and the next request');
 
 # ---------- publishes that share a transaction ----------
 
-# While one waits for a key that another session holds, more come, and have the connection to themselves afterwards.
+# While the one session for publishes stands still, requests come, and share it afterwards.
 my $narrow = Evq::Gateway->new_ready($node, '--connections', 1);
 
-sub publish_behind_a_held_key
+sub publish_together
 {
-	my ($key, @requests) = @_;
+	my (@requests) = @_;
+	my $first = $narrow->post('/api/events', { event_type => 'PULLED', flow_id => 'first' });
+	my $session = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE application_name = 'evq-gateway'
+		AND state = 'idle' AND query ~ 'evq_http_publish' ORDER BY state_change DESC LIMIT 1});
 	my @begun;
 
-	$holder->query_safe('BEGIN');
-	$holder->query_safe("SELECT evq_publish('PULLED', NULL, 'held', idempotency_key => '$key')");
-	for my $request ({ event_type => 'PULLED', flow_id => 'held', idempotency_key => $key }, @requests)
+	kill 'STOP', $session or die "no session $session";
+	for my $request ({ event_type => 'PULLED', flow_id => 'alone' }, @requests)
 	{
 		push @begun, $narrow->socket;
 		syswrite $begun[-1], $narrow->request_bytes('POST', '/api/events', $request);
-		Evq::Gateway::wait_until('the publish to wait', sub { sessions(q{wait_event_type = 'Lock'}) == 1 });
+		# What was sent before a page was asked for has come when the page has.
+		$narrow->get('/') for 1 .. 2;
 	}
-	# What was sent before a page was asked for has come when the page has.
-	$narrow->get('/') for 1 .. 2;
-	$holder->query_safe('ROLLBACK');
+	kill 'CONT', $session;
 	return map { finish($_) } @begun;
 }
 
@@ -209,7 +210,7 @@ sub transactions
 	return $node->safe_psql('postgres', "SELECT count(*), count(DISTINCT xmin::text) FROM evq.event WHERE $condition");
 }
 
-my @answers = publish_behind_a_held_key('one', map { { event_type => 'PULLED', flow_id => 'together', payload => $_ } } 1 .. 5);
+my @answers = publish_together(map { { event_type => 'PULLED', flow_id => 'together', payload => $_ } } 1 .. 5);
 is_deeply([ map { $_->{status} } @answers ], [ (201) x 6 ], 'publishes that waited are answered');
 is(transactions(q{flow_id = 'together'}), '5|1', '... and had one transaction');
 for my $n (1 .. 5)
@@ -218,7 +219,7 @@ for my $n (1 .. 5)
 	is($event->{payload}, $n, "... each with the id of its own event, $n");
 }
 
-@answers = publish_behind_a_held_key('two', map { { event_type => $_, flow_id => 'apart' } } 'PULLED', 'NONE_SUCH', 'PULLED');
+@answers = publish_together(map { { event_type => $_, flow_id => 'apart' } } 'PULLED', 'NONE_SUCH', 'PULLED');
 is_deeply([ map { $_->{status} } @answers ], [ 201, 201, 400, 201 ], 'one that fails fails alone');
 is($answers[2]{json}{sqlstate}, 'EQ001', '... for its own reason');
 is(transactions(q{flow_id = 'apart'}), '2|2', '... and the others are there, once');
@@ -246,16 +247,29 @@ $node->safe_psql('postgres', "DROP FUNCTION $old; ALTER FUNCTION kept_counts(tex
 is_deeply($on_each_connection->(), [200], 'and the first one again');
 is(ref $counts->()->{json}{counts}, 'ARRAY', '... is called');
 
-# A database without evq, and one that is not there.
-for my $database ([ 'template1', qr/the extension evq is not installed in database template1/ ], [ 'none_such', qr/database "none_such" does not exist/ ])
+# A database without evq, what is not there, and what it may not use: the gateway says so and ends.
+for my $database (
+	[ 'dbname=template1', qr/the extension evq is not installed in database template1/ ],
+	[ 'dbname=none_such', qr/database "none_such" does not exist/ ],
+	[ 'dbname=postgres user=none_such', qr/role "none_such" does not exist/ ])
 {
-	my $other = Evq::Gateway->new($node, '--database', $node->connstr($database->[0]));
-	$other->wait_for_log($database->[1]);
-	my $told = $other->get('/api/flows');
-	is($told->{status}, 503, "$database->[0]: 503");
-	like($told->{json}{detail}, $database->[1], '... and why');
-	is($other->stop, 0, '... and it stops');
+	my $other = Evq::Gateway->new($node, '--database', $node->connstr . " $database->[0]");
+	is($other->exit_code, 1, "$database->[0]: it ends");
+	like($other->log, qr/error cannot serve this database error=".*$database->[1]/, '... and says why');
+	is(() = $other->log =~ /cannot serve/g, 1, '... once');
 }
+
+# One that has been served may come back.
+$node->safe_psql('postgres', 'CREATE DATABASE comes_back');
+$node->safe_psql('comes_back', 'CREATE EXTENSION evq');
+my $other = Evq::Gateway->new_ready($node, '--database', $node->connstr('comes_back'));
+$node->safe_psql('comes_back', 'DROP EXTENSION evq CASCADE');
+$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'comes_back' AND application_name = 'evq-gateway'});
+$other->wait_for_log(qr/the extension evq is not installed in database comes_back/);
+like($other->get('/api/flows')->{json}{detail}, qr/the extension evq is not installed/, 'where evq goes, 503 and why');
+$node->safe_psql('comes_back', 'CREATE EXTENSION evq');
+$other->wait_until_up;
+is($other->stop, 0, '... and when it comes back it is served');
 
 # ---------- the end ----------
 

@@ -1,0 +1,203 @@
+/*
+ * line.c
+ *		A connection for statements, and the batch of them that it is at.
+ *
+ * A batch is a transaction, of one call or of several that share it, sent at once: the connection is in pipeline mode. A
+ * call is answered when its transaction has ended, not when its rows are there. Nothing is sent behind a batch: what
+ * it waits for, nothing else has to wait for.
+ */
+#include "line.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "loop.h"
+
+#define SPARE_TIME 5000
+
+static const char role_sql[] = "SELECT pg_catalog.set_config('role', $1, true)";
+
+static void
+end_batch(Line *line, LineEnd end)
+{
+	Call *calls = line->calls;
+	PGresult *error = line->error;
+
+	line->calls = line->turn = NULL;
+	line->error = NULL;
+	for (int i = 0; i < 2; i++)
+	{
+		if (line->unconfirmed[i] != NULL)
+			line->unconfirmed[i]->is_prepared = false;
+		line->unconfirmed[i] = NULL;
+	}
+	line->user->ended(line, calls, end, error);
+	PQclear(error);
+}
+
+/* The result is the batch's from here on. */
+static void
+keep(Line *line, PGresult *result)
+{
+	switch (PQresultStatus(result))
+	{
+		case PGRES_COMMAND_OK:
+			line->unconfirmed[line->unconfirmed[0] == NULL] = NULL;
+			break;
+		case PGRES_TUPLES_OK:
+			if (line->awaits_role)
+				line->awaits_role = false;
+			else if (line->turn != NULL)
+			{
+				line->turn->result = result;
+				line->turn = line->turn->next;
+				return;
+			}
+			break;
+		default:
+			if (line->error == NULL)
+			{
+				line->error = result;
+				return;
+			}
+	}
+	PQclear(result);
+}
+
+static void
+take_results(Connection *connection)
+{
+	Line *line = LOOP_OWNER(Line, connection, connection);
+
+	line->heard_at = loop_now();
+	while (line->calls != NULL && !PQisBusy(connection->pg))
+	{
+		PGresult *result = PQgetResult(connection->pg);
+
+		if (result == NULL && PQstatus(connection->pg) != CONNECTION_BAD)
+			continue; /* between two statements */
+		if (PQresultStatus(result) == PGRES_PIPELINE_SYNC)
+		{
+			PQclear(result);
+			end_batch(line, line->error != NULL ? LINE_FAILED : LINE_COMMITTED);
+		}
+		else if (result != NULL)
+			keep(line, result);
+		if (PQstatus(connection->pg) == CONNECTION_BAD)
+		{
+			connection_fail(connection, PQerrorMessage(connection->pg));
+			return;
+		}
+	}
+}
+
+static void
+enter_pipeline(Connection *connection)
+{
+	Line *line = LOOP_OWNER(Line, connection, connection);
+
+	if (PQenterPipelineMode(connection->pg) == 0)
+		connection_fail(connection, PQerrorMessage(connection->pg));
+	else
+		line->user->up(line);
+}
+
+static void
+lose(Connection *connection)
+{
+	Line *line = LOOP_OWNER(Line, connection, connection);
+
+	if (line->calls != NULL)
+		end_batch(line, LINE_LOST);
+	statements_free(&line->statements);
+	line->user->down(line);
+}
+
+const ConnectionUser line_connection = {.name = "requests",
+										.up = enter_pipeline,
+										.readable = take_results,
+										.down = lose};
+
+void
+line_start(Line *line, const LineUser *user, const ConnectionUser *setting)
+{
+	line->user = user;
+	connection_start(&line->connection, setting);
+}
+
+void
+line_stop(Line *line)
+{
+	connection_stop(&line->connection);
+	if (line->calls != NULL)
+		end_batch(line, LINE_LOST);
+	statements_free(&line->statements);
+}
+
+bool
+line_is_up(const Line *line)
+{
+	return line->connection.state == CONNECTION_UP;
+}
+
+/* statement_timeout ends what takes too long; where even that does not help, the server is gone. */
+void
+line_check(Line *line)
+{
+	if (line->calls != NULL &&
+		loop_now() - line->heard_at > line->connection.user->statement_timeout + SPARE_TIME)
+		connection_fail(&line->connection, "the database does not answer");
+}
+
+/* Sends a statement, and the preparing of it where that is still to be done; false = the connection is broken. */
+static bool
+send_statement(Line *line, const char *sql, const char *role, int count, const char *const *values)
+{
+	PGconn *pg = line->connection.pg;
+	Statement *statement = statements_find(&line->statements, sql, role);
+
+	if (statement == NULL)
+		return PQsendQueryParams(pg, sql, count, NULL, values, NULL, NULL, 0) != 0;
+	if (!statement->is_prepared)
+	{
+		if (PQsendPrepare(pg, statement->name, sql, 0, NULL) == 0)
+			return false;
+		statement->is_prepared = true;
+		line->unconfirmed[line->unconfirmed[0] != NULL] = statement;
+	}
+	return PQsendQueryPrepared(pg, statement->name, count, values, NULL, NULL, 0) != 0;
+}
+
+/* What comes between two Syncs is one transaction, so the role ends with it. */
+static bool
+send_statements(Line *line, Call *calls)
+{
+	line->awaits_role = calls->role != NULL;
+	if (calls->role != NULL && !send_statement(line, role_sql, NULL, 1, &calls->role))
+		return false;
+	for (Call *call = calls; call != NULL; call = call->next)
+	{
+		if (!send_statement(line, call->sql, call->role, call->value_count, call->values))
+			return false;
+	}
+	return PQpipelineSync(line->connection.pg) != 0;
+}
+
+/* The line is up and has no batch. false = nothing was done with the calls, all of which have the same role. */
+bool
+line_send(Line *line, Call *calls)
+{
+	if (!send_statements(line, calls))
+	{
+		/* Half sent: nothing good can follow on this connection. */
+		line->unconfirmed[0] = line->unconfirmed[1] = NULL;
+		loop_set_timer(&line->connection.timer, 0);
+		return false;
+	}
+	line->calls = line->turn = calls;
+	line->heard_at = loop_now();
+	for (Call *call = calls; call != NULL; call = call->next)
+		call->state = CALL_RUNNING;
+	connection_flush(&line->connection);
+	return true;
+}

@@ -1,0 +1,93 @@
+/*
+ * line.h
+ *		A connection for statements, and the batch of them that it is at.
+ */
+#ifndef EVQ_GATEWAY_LINE_H
+#define EVQ_GATEWAY_LINE_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "connection.h"
+#include "routes.h"
+#include "statements.h"
+
+#define CALL_VALUES 4
+
+typedef enum CallState
+{
+	CALL_IDLE,
+	CALL_WAITING, /* for a line */
+	CALL_RUNNING
+} CallState;
+
+/* A statement under way; its texts stay until done(). */
+typedef struct Call
+{
+	const char *sql;  /* stays for ever */
+	const char *role; /* NULL = that of the connection */
+	const char *values[CALL_VALUES];
+	int value_count;
+	Lane lane;
+	bool may_share; /* a transaction with others of the same sql and role */
+
+	/* After the commit, or its failure. result: NULL = the connection was lost, and nobody knows; or was never had. */
+	void (*done)(struct Call *call, const PGresult *result);
+	bool has_waited_too_long; /* for a line: nothing was done */
+
+	CallState state;
+	PGresult *result;
+	bool is_repeated;
+	int64_t since; /* it came, as loop_now() */
+	struct Call *next;
+} Call;
+
+typedef struct Line Line;
+
+typedef enum LineEnd
+{
+	LINE_COMMITTED, /* the calls have their results */
+	LINE_FAILED,    /* nothing was done, see error */
+	LINE_LOST       /* nobody knows */
+} LineEnd;
+
+/* Called when the line can be had again, after its batch or without one: up() and ended(). */
+typedef struct LineUser
+{
+	void (*up)(Line *line);
+	void (*ended)(Line *line, Call *calls, LineEnd end, const PGresult *error);
+	void (*down)(Line *line);
+} LineUser;
+
+struct Line
+{
+	Connection connection;
+	const LineUser *user;
+	Statements statements;
+
+	Call *calls; /* of the batch, which is a transaction; NULL = it has none */
+	Call *turn;  /* the one whose result is next */
+	bool awaits_role;
+	Statement
+		*unconfirmed[2]; /* those that the batch prepares, in order, as long as their success is not known */
+	PGresult *error;     /* the first one */
+	int64_t heard_at;    /* when the last result came, or the batch went */
+
+	Lane lane; /* the rest is its user's */
+	void *turn_of;
+	bool is_stopping;
+	Call stop;
+	char stop_pid[16];
+};
+
+extern void line_start(Line *line, const LineUser *user, const ConnectionUser *setting);
+extern void line_stop(Line *line);
+extern bool line_is_up(const Line *line);
+extern bool line_send(Line *line, Call *calls);
+extern void line_check(Line *line);
+
+/* What users of connections that are lines call them with. */
+extern const ConnectionUser line_connection;
+
+#endif /* EVQ_GATEWAY_LINE_H */
