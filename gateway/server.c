@@ -32,6 +32,8 @@
 
 #define SWEEP_EVERY 500
 #define SPARE_DESCRIPTORS 64
+#define DESCRIPTORS_A_CLIENT 3
+#define FEWEST_CLIENTS 10
 #define BEARER "bearer"
 #define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
@@ -527,25 +529,26 @@ run_daemon(Watch *watch, uint32_t events)
 static int
 most_connections(void)
 {
+	rlim_t others = (rlim_t) (SPARE_DESCRIPTORS + database_sessions());
+	rlim_t wanted = others + (rlim_t) options.max_connections * DESCRIPTORS_A_CLIENT;
+	rlim_t needed = others + DESCRIPTORS_A_CLIENT * FEWEST_CLIENTS;
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return options.max_connections;
+	limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+	(void) setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur >= wanted)
+		return options.max_connections;
+	if (limit.rlim_cur < needed)
 	{
-		rlim_t wanted = (rlim_t) options.max_connections * 3 + SPARE_DESCRIPTORS +
-						(rlim_t) options.connections;
-
-		limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
-		(void) setrlimit(RLIMIT_NOFILE, &limit);
-		if (limit.rlim_cur < wanted)
-		{
-			int fewer = (int) (limit.rlim_cur - SPARE_DESCRIPTORS - (rlim_t) options.connections) / 3;
-
-			log_write(LOG_LEVEL_WARNING, "fewer connections max=%d why=\"the limit of open files is %llu\"",
-					  fewer, (unsigned long long) limit.rlim_cur);
-			return fewer;
-		}
+		log_write(LOG_LEVEL_ERROR, "too few open files are allowed limit=%llu needed=%llu hint=\"ulimit -n\"",
+				  (unsigned long long) limit.rlim_cur, (unsigned long long) needed);
+		exit(1);
 	}
-	return options.max_connections;
+	log_write(LOG_LEVEL_WARNING, "fewer connections max=%d why=\"the limit of open files is %llu\"",
+			  (int) ((limit.rlim_cur - others) / DESCRIPTORS_A_CLIENT), (unsigned long long) limit.rlim_cur);
+	return (int) ((limit.rlim_cur - others) / DESCRIPTORS_A_CLIENT);
 }
 
 /* Stays for as long as libmicrohttpd may look at it. */

@@ -264,7 +264,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE comes_back');
 $node->safe_psql('comes_back', 'CREATE EXTENSION evq');
 my $other = Evq::Gateway->new_ready($node, '--database', $node->connstr('comes_back'));
 $node->safe_psql('comes_back', 'DROP EXTENSION evq CASCADE');
-$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'comes_back' AND application_name = 'evq-gateway'});
+$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'comes_back' AND backend_type = 'client backend'});
 $other->wait_for_log(qr/the extension evq is not installed in database comes_back/);
 like($other->get('/api/flows')->{json}{detail}, qr/the extension evq is not installed/, 'where evq goes, 503 and why');
 $node->safe_psql('comes_back', 'CREATE EXTENSION evq');
