@@ -107,8 +107,9 @@ SELECT matches(pg_temp.error('succeed', format('{"permit": %s}', bad), :'id'), '
 FROM unnest('{1.5, true, [], "\"\"", 9223372036854775808}'::text[]) bad;
 SELECT matches(pg_temp.error('succeed', NULL, gen_random_uuid()::text), '^EQ002 ', 'no such event');
 SELECT is(pg_temp.call('succeed', '{"permit": null, "result": null, "spinoffs": null}', id) ->> 'acknowledged', 'true', 'null is as left out') FROM pg_temp.taken('null-2');
-SELECT is(pg_temp.call('fail', '{"permit": null, "error_message": "no", "stack_trace": null, "retryable": null, "retry_in": null}', id) ->> 'acknowledged', 'true', 'fail: null is as left out')
-FROM pg_temp.taken('null-3');
+SELECT evq_publish('NEXT_STEP', NULL, 'null-3') AS id \gset
+SELECT is(pg_temp.call('acquire', target => :'id') ->> 'acquired', 'true', 'an event');
+SELECT is(pg_temp.call('fail', '{"permit": null, "error_message": "no", "stack_trace": null, "retryable": null, "retry_in": null}', :'id') ->> 'acknowledged', 'true', 'fail: null is as left out');
 SELECT matches(pg_temp.error('heartbeat', '{"permit": null, "extend_by": null}', id), '^EQ006 permit is not ', 'heartbeat: a permit of null is none') FROM pg_temp.taken('null-4');
 SELECT is(pg_temp.call('suspend', format('{"permit": %s, "timeout": null}', permit), id) ->> 'acknowledged', 'true', 'suspend: null is as left out') FROM pg_temp.taken('null-5');
 SELECT is(pg_temp.call('activate', '{"payload_patch": null}', event_id::text) ->> 'acknowledged', 'true', 'activate: null is as left out') FROM evq.events WHERE flow_id = 'null-5';

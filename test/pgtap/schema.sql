@@ -88,7 +88,7 @@ SELECT set_eq(
 	'evq_http_publish(target text, query jsonb, headers jsonb, body jsonb) jsonb',
 	'evq_http_publish_batch(target text, query jsonb, headers jsonb, body jsonb) jsonb',
 	'evq_http_acquire(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_acquire_next(target text, query jsonb, headers jsonb, body jsonb, OUT answer jsonb, OUT wait_ms integer, OUT channel text) record',
+	'evq_http_acquire_next(target text, query jsonb, headers jsonb, body jsonb, OUT answer jsonb, OUT wait_ms integer, OUT channel text, OUT choice text) record',
 	'evq_http_succeed(target text, query jsonb, headers jsonb, body jsonb) jsonb',
 	'evq_http_fail(target text, query jsonb, headers jsonb, body jsonb) jsonb',
 	'evq_http_heartbeat(target text, query jsonb, headers jsonb, body jsonb) jsonb',

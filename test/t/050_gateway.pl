@@ -220,7 +220,7 @@ $node->safe_psql('postgres', 'ALTER FUNCTION evq_http_counts_gone(text, jsonb, j
 # What is not the caller's fault is not shown to him.
 $node->safe_psql('postgres', 'ALTER TABLE evq.flow RENAME TO flow_gone');
 my $broken = answers('an internal error', $gateway->get('/api/events/pending/FLOW_B'), 500, { title => 'internal error', detail => undef });
-like($gateway->log, qr/statement failed function=evq_http_pending sqlstate=42P01 error="relation/, 'it is logged');
+ok($gateway->wait_for_log(qr/statement failed function=evq_http_pending sqlstate=42P01 error="relation/), 'it is logged');
 $node->safe_psql('postgres', 'ALTER TABLE evq.flow_gone RENAME TO flow');
 
 # The description names what there is.
@@ -283,6 +283,6 @@ command_fails_like([ 'evq-gateway', '--listen', 'localhost', '--insecure' ], qr/
 command_fails_like([ 'evq-gateway', '--port', $gateway->{port}, $node->connstr('postgres') ], qr/cannot listen/, 'a port that is taken');
 
 is($gateway->stop, 0, 'it stops');
-like($gateway->log, qr/request method=POST route=\/api\/events\/\{id\}\/success status=409 ms=\d+ client=127\.0\.0\.1 role=- sqlstate=EQ004$/m, 'a line for each request');
+ok($gateway->wait_for_log(qr/request method=POST route=\/api\/events\/\{id\}\/success status=409 ms=\d+ client=127\.0\.0\.1 role=- sqlstate=EQ004$/m), 'a line for each request');
 unlike($gateway->log, qr/$id|ключ|driver/, 'without ids and payloads');
 done_testing();

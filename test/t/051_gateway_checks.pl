@@ -105,7 +105,7 @@ for my $role (sort keys %tokens)
 		else { is("$answer->{status} $answer->{json}{sqlstate}", '403 42501', "$role may not $method $path") }
 	}
 }
-like($gateway->log, qr/route=\/api\/flows status=200 ms=\d+ client=127.0.0.1 role=evq_monitor/, 'the log has the role');
+ok($gateway->wait_for_log(qr/route=\/api\/flows status=200 ms=\d+ client=127.0.0.1 role=evq_monitor/), 'the log has the role');
 unlike($gateway->log, qr/0123456789/, 'and no token');
 
 # The role ends with the request: none is left for the next one in the same session.

@@ -103,7 +103,7 @@ start_again($node);
 $gateway->wait_until_up;
 is($gateway->post('/api/events', \%keyed, 'Idempotency-Key' => 'once')->{json}{event_id}, $first, 'the same publish again is the same event');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM evq.events WHERE flow_id = 'keyed'}), 1, '... which is there once');
-like($gateway->log, qr/database away error=.*database back/s, 'the log tells both, once');
+ok($gateway->wait_for_log(qr/database away error=.*database back/s), 'the log tells both, once');
 is(() = $gateway->log =~ /database back/g, 1, '... once');
 wait_for_dispatcher($node);
 $node->safe_psql('postgres', "SELECT evq_cancel('$first')");
@@ -255,7 +255,7 @@ for my $database (
 {
 	my $other = Evq::Gateway->new($node, '--database', $node->connstr . " $database->[0]");
 	is($other->exit_code, 1, "$database->[0]: it ends");
-	like($other->log, qr/error cannot serve this database error=".*$database->[1]/, '... and says why');
+	ok($other->wait_for_log(qr/error cannot serve this database error=".*$database->[1]/), '... and says why');
 	is(() = $other->log =~ /cannot serve/g, 1, '... once');
 }
 

@@ -302,6 +302,15 @@ $stream = open_stream(Authorization => 'Bearer token-of-the-operator.1');
 push @events, announce(1);
 ok(events_until($stream, $events[-1]), 'a role that may');
 
+# A place of this run is gone on from; one of the run before is not, although there is a message of its number.
+my $watcher = 'Bearer token-of-the-operator.1';
+my ($this_run, $run_before) = map { /^(.*)-/ } (messages($stream))[-1][0], $last_id;
+isnt($this_run, $run_before, 'each run has its own places');
+my %resumed = map { $_ => open_stream(Authorization => $watcher, 'Last-Event-ID' => "$_-1") } $this_run, $run_before;
+push @events, announce(1);
+isnt((events_until($resumed{$this_run}, $events[-1]))[0], 'reset', 'a place of this run: what came since');
+is_deeply([ events_until($resumed{$run_before}, $events[-1]) ], [ 'reset', $events[-1] ], 'a place of the run before: a reset, and what comes');
+
 # A stream outlives the timeouts of requests, and the end of the program is told.
 $gateway->wait_for_log(qr/route=\/health/);
 Evq::Gateway::wait_until('idle connections to be closed', sub { my $idle = $gateway->socket; sysread $idle, my $byte, 1; 1 });
