@@ -8,6 +8,7 @@
 
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
+#include "nodes/primnodes.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -28,6 +29,13 @@ refuse_null(const char *name)
 {
 	ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%s is NULL", name),
 					errhint("Pass a value for %s.", name)));
+}
+
+static void
+refuse_array(const char *name)
+{
+	ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%s must be a plain array without NULLs", name),
+					errhint("Leave out what has no value.")));
 }
 
 pg_uuid_t
@@ -65,6 +73,181 @@ evq_argument_required_text(FunctionCallInfo fcinfo, int argno, const char *name)
 	return text_to_cstring(PG_GETARG_TEXT_PP(argno));
 }
 
+/*
+ * A flow_id: text, or whatever the second of the overloaded functions takes
+ * without a cast. Other types are refused, for they may well be an argument in
+ * the wrong place.
+ */
+const char *
+evq_argument_flow_id(FunctionCallInfo fcinfo, int argno)
+{
+	Oid type = get_fn_expr_argtype(fcinfo->flinfo, argno);
+	Oid output;
+	bool is_varlena;
+
+	if (PG_ARGISNULL(argno))
+		refuse_null("flow_id");
+	if (type == TEXTOID || !OidIsValid(type))
+		return text_to_cstring(PG_GETARG_TEXT_PP(argno));
+	switch (getBaseType(type))
+	{
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case UUIDOID:
+			break;
+		default:
+			ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
+							errmsg("flow_id cannot be of type %s", format_type_be(type)),
+							errhint("Pass text, a whole number or a uuid.")));
+	}
+	getTypeOutputInfo(type, &output, &is_varlena);
+	return OidOutputFunctionCall(output, PG_GETARG_DATUM(argno));
+}
+
+/* How jsonb comes in. */
+typedef enum JsonSource
+{
+	JSON_IS_JSONB,
+	JSON_IS_TEXT
+} JsonSource;
+
+static JsonSource
+json_source(Oid type, const char *name)
+{
+	Oid base = getBaseType(type);
+
+	if (base == JSONBOID)
+		return JSON_IS_JSONB;
+	if (base == JSONOID || base == TEXTOID || base == VARCHAROID)
+		return JSON_IS_TEXT;
+	ereport(ERROR,
+			(errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%s cannot be of type %s", name, format_type_be(type)),
+			 errhint("Pass jsonb, json or its text; to_jsonb() makes jsonb of other values.")));
+	return JSON_IS_TEXT; /* keep compiler quiet */
+}
+
+static Datum
+jsonb_from_text(Datum value)
+{
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(TextDatumGetCString(value)));
+}
+
+static bool
+is_json_null(Datum json)
+{
+	Jsonb *jsonb = DatumGetJsonbP(json);
+	JsonbValue value;
+
+	return JB_ROOT_IS_SCALAR(jsonb) && JsonbExtractScalar(&jsonb->root, &value) && value.type == jbvNull;
+}
+
+static bool
+is_constant(FunctionCallInfo fcinfo, int argno)
+{
+	const FuncExpr *call = (const FuncExpr *) fcinfo->flinfo->fn_expr;
+
+	return call != NULL && IsA(call, FuncExpr) && argno < list_length(call->args) &&
+		   IsA(list_nth(call->args, argno), Const);
+}
+
+/* A constant is converted once for all calls of a statement. */
+static Datum
+jsonb_from_text_argument(FunctionCallInfo fcinfo, int argno)
+{
+	FmgrInfo *flinfo = fcinfo->flinfo;
+	MemoryContext previous;
+	Datum *converted; /* by argument; 0 = not yet */
+
+	if (!is_constant(fcinfo, argno))
+		return jsonb_from_text(PG_GETARG_DATUM(argno));
+	if (flinfo->fn_extra == NULL)
+		flinfo->fn_extra = MemoryContextAllocZero(flinfo->fn_mcxt, PG_NARGS() * sizeof(Datum));
+	converted = flinfo->fn_extra;
+	if (converted[argno] == (Datum) 0)
+	{
+		previous = MemoryContextSwitchTo(flinfo->fn_mcxt);
+		converted[argno] = jsonb_from_text(PG_GETARG_DATUM(argno));
+		MemoryContextSwitchTo(previous);
+	}
+	return converted[argno];
+}
+
+/*
+ * jsonb from jsonb, json or text, for the argument is polymorphic: what has no
+ * type of its own in the call is text. 0 for NULL and for JSON's null.
+ */
+Datum
+evq_argument_json(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	Oid type = get_fn_expr_argtype(fcinfo->flinfo, argno);
+	Datum json;
+
+	if (PG_ARGISNULL(argno))
+		return (Datum) 0;
+	if (type == JSONBOID || !OidIsValid(type) || json_source(type, name) == JSON_IS_JSONB)
+		json = PointerGetDatum(PG_DETOAST_DATUM(PG_GETARG_DATUM(argno)));
+	else
+		json = jsonb_from_text_argument(fcinfo, argno);
+	return is_json_null(json) ? (Datum) 0 : json;
+}
+
+Datum
+evq_argument_empty_object(void)
+{
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+}
+
+/* The same of each element of an array; {} where there is none. */
+Datum *
+evq_argument_json_elements(FunctionCallInfo fcinfo, int argno, const char *name, int *count)
+{
+	ArrayType *array;
+	Datum *elements;
+	bool *nulls;
+	JsonSource source;
+	int16 length;
+	bool by_value;
+	char align;
+
+	if (PG_ARGISNULL(argno))
+		refuse_null(name);
+	array = PG_GETARG_ARRAYTYPE_P(argno);
+	if (ARR_NDIM(array) > 1)
+		refuse_array(name);
+	source = json_source(ARR_ELEMTYPE(array), name);
+	get_typlenbyvalalign(ARR_ELEMTYPE(array), &length, &by_value, &align);
+	deconstruct_array(array, ARR_ELEMTYPE(array), length, by_value, align, &elements, &nulls, count);
+	for (int i = 0; i < *count; i++)
+	{
+		if (!nulls[i])
+			elements[i] = source == JSON_IS_JSONB ? PointerGetDatum(PG_DETOAST_DATUM(elements[i]))
+												  : jsonb_from_text(elements[i]);
+		if (nulls[i] || is_json_null(elements[i]))
+			elements[i] = evq_argument_empty_object();
+	}
+	return elements;
+}
+
+static int16
+check_priority(double priority)
+{
+	if (!(priority >= PG_INT16_MIN && priority <= PG_INT16_MAX))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("priority is out of range"),
+						errhint("Pass a number between -32768 and 32767.")));
+	return (int16) priority;
+}
+
+/* A priority; false for NULL. Before 0.3 it was a smallint, which is the same as a Datum. */
+bool
+evq_argument_priority(FunctionCallInfo fcinfo, int argno, int16 *priority)
+{
+	if (PG_ARGISNULL(argno))
+		return false;
+	*priority = check_priority(PG_GETARG_INT32(argno));
+	return true;
+}
+
 /* An interval in microseconds; EVQ_DEFAULT_TIME for NULL. */
 int64
 evq_argument_duration(FunctionCallInfo fcinfo, int argno, const char *name, bool zero_allowed)
@@ -97,10 +280,11 @@ evq_argument_worker(FunctionCallInfo fcinfo, int argno)
 	return worker;
 }
 
+/* 1 for NULL. */
 int
 evq_argument_max_events(FunctionCallInfo fcinfo, int argno)
 {
-	int32 max_events = PG_ARGISNULL(argno) ? 0 : PG_GETARG_INT32(argno);
+	int32 max_events = PG_ARGISNULL(argno) ? 1 : PG_GETARG_INT32(argno);
 
 	if (max_events < 1 || max_events > MAX_EVENTS_A_CALL)
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("max_events is out of range"),
@@ -122,30 +306,54 @@ evq_argument_elements(FunctionCallInfo fcinfo, int argno, const char *name, Oid 
 		refuse_null(name);
 	array = PG_GETARG_ARRAYTYPE_P(argno);
 	if (ARR_NDIM(array) > 1 || array_contains_nulls(array))
-		ereport(ERROR,
-				(errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%s must be a plain array without NULLs", name),
-				 errhint("Leave out what has no value.")));
+		refuse_array(name);
 	get_typlenbyvalalign(type, &length, &by_value, &align);
 	deconstruct_array(array, type, length, by_value, align, &elements, NULL, count);
 	return elements;
 }
 
+/* The array may be of uuid or, as some drivers send it, of text. */
+static pg_uuid_t *
+read_event_ids(FunctionCallInfo fcinfo, int argno, int *count)
+{
+	Oid type = UUIDOID;
+	Datum *elements;
+	pg_uuid_t *ids;
+
+	if (!PG_ARGISNULL(argno))
+		type = ARR_ELEMTYPE(PG_GETARG_ARRAYTYPE_P(argno));
+	if (type != UUIDOID && type != TEXTOID && type != VARCHAROID)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
+						errmsg("event_ids cannot be of type %s", format_type_be(type)),
+						errhint("Pass an array of uuid, or of their text.")));
+	elements = evq_argument_elements(fcinfo, argno, "event_ids", type, count);
+	ids = palloc(Max(*count, 1) * sizeof(pg_uuid_t));
+	for (int i = 0; i < *count; i++)
+	{
+		Datum id = elements[i];
+
+		if (type != UUIDOID)
+			id = DirectFunctionCall1(uuid_in, CStringGetDatum(TextDatumGetCString(id)));
+		ids[i] = *DatumGetUUIDP(id);
+	}
+	return ids;
+}
+
 void
 evq_argument_reports(FunctionCallInfo fcinfo, int ids_argno, int permits_argno, EvqReports *reports)
 {
-	Datum *ids = evq_argument_elements(fcinfo, ids_argno, "event_ids", UUIDOID, &reports->count);
 	int permit_count;
-	Datum *permits = evq_argument_elements(fcinfo, permits_argno, "permits", INT8OID, &permit_count);
+	Datum *permits;
 
+	reports->event_ids = read_event_ids(fcinfo, ids_argno, &reports->count);
+	permits = evq_argument_elements(fcinfo, permits_argno, "permits", INT8OID, &permit_count);
 	if (permit_count != reports->count)
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
 						errmsg("%d event ids but %d permits", reports->count, permit_count),
 						errhint("Pass one permit for each event, in the same order.")));
-	reports->event_ids = palloc(Max(reports->count, 1) * sizeof(pg_uuid_t));
 	reports->permits = palloc(Max(reports->count, 1) * sizeof(EvqPermit));
 	for (int i = 0; i < reports->count; i++)
 	{
-		reports->event_ids[i] = *DatumGetUUIDP(ids[i]);
 		reports->permits[i].given = true;
 		reports->permits[i].value = DatumGetInt64(permits[i]);
 	}
@@ -249,12 +457,6 @@ evq_argument_state_datum(EvqState state, Oid enum_type)
 
 /* ---------- events as JSON ---------- */
 
-static Datum
-empty_object(void)
-{
-	return DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
-}
-
 typedef enum Key
 {
 	KEY_EVENT_TYPE,
@@ -316,19 +518,29 @@ json_text(const JsonbValue *value, const char *name)
 	return pnstrdup(value->val.string.val, value->val.string.len);
 }
 
+/* A flow_id may be a whole number too. */
+static const char *
+json_flow_id(const JsonbValue *value)
+{
+	const char *text;
+
+	if (value == NULL || value->type != jbvNumeric)
+		return json_text(value, "flow_id");
+	text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+	if (strspn(text, "-0123456789") != strlen(text))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("flow_id is not a whole number"),
+						errhint("Pass a JSON string or a whole number.")));
+	return text;
+}
+
 static int16
 json_priority(const JsonbValue *value)
 {
-	Datum number;
-
 	if (value->type != jbvNumeric)
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("priority is not a number"),
 						errhint("Pass a number between -32768 and 32767.")));
-	number = DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric));
-	if (!(DatumGetFloat8(number) >= PG_INT16_MIN && DatumGetFloat8(number) <= PG_INT16_MAX))
-		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("priority is out of range"),
-						errhint("Pass a number between -32768 and 32767.")));
-	return (int16) DatumGetFloat8(number);
+	return check_priority(
+		DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric))));
 }
 
 static void
@@ -358,10 +570,10 @@ read_publish(JsonbContainer *object, bool is_spinoff, EvqPublish *publish)
 	if (text == NULL)
 		refuse_null("event_type");
 	publish->event_type = evq_argument_event_type(text, json_text(values[KEY_FLOW_TYPE], "flow_type"));
-	publish->flow_id = json_text(values[KEY_FLOW_ID], "flow_id");
+	publish->flow_id = json_flow_id(values[KEY_FLOW_ID]);
 	if (publish->flow_id == NULL && !is_spinoff)
 		refuse_null("flow_id");
-	publish->payload = values[KEY_PAYLOAD] == NULL ? empty_object()
+	publish->payload = values[KEY_PAYLOAD] == NULL ? evq_argument_empty_object()
 												   : JsonbPGetDatum(JsonbValueToJsonb(values[KEY_PAYLOAD]));
 	publish->headers = values[KEY_HEADERS] == NULL ? (Datum) 0
 												   : JsonbPGetDatum(JsonbValueToJsonb(values[KEY_HEADERS]));
@@ -384,15 +596,15 @@ read_publish(JsonbContainer *object, bool is_spinoff, EvqPublish *publish)
 	}
 }
 
-/* Reads a JSON array of objects; what names its elements in errors. */
+/* Reads a JSON array of objects, 0 = there is none; what names its elements in errors. */
 EvqPublish *
 evq_argument_events(Datum events, const char *what, bool is_spinoff, int *count)
 {
-	Jsonb *array = DatumGetJsonbP(events);
+	Jsonb *array = events == (Datum) 0 ? NULL : DatumGetJsonbP(events);
 	EvqPosition position;
 	EvqPublish *publishes;
 
-	if (!JB_ROOT_IS_ARRAY(array) || JB_ROOT_IS_SCALAR(array))
+	if (array == NULL || !JB_ROOT_IS_ARRAY(array) || JB_ROOT_IS_SCALAR(array))
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%ss are not a JSON array", what),
 						errhint("Pass an array of objects.")));
 	*count = JB_ROOT_COUNT(array);

@@ -22,6 +22,11 @@ extern EvqPermit evq_argument_permit(FunctionCallInfo fcinfo, int argno, bool re
 extern const char *evq_argument_text(FunctionCallInfo fcinfo, int argno);
 extern const char *evq_argument_required_text(FunctionCallInfo fcinfo, int argno, const char *name);
 extern int64 evq_argument_duration(FunctionCallInfo fcinfo, int argno, const char *name, bool zero_allowed);
+extern const char *evq_argument_flow_id(FunctionCallInfo fcinfo, int argno);
+extern Datum evq_argument_json(FunctionCallInfo fcinfo, int argno, const char *name);
+extern Datum evq_argument_empty_object(void);
+extern Datum *evq_argument_json_elements(FunctionCallInfo fcinfo, int argno, const char *name, int *count);
+extern bool evq_argument_priority(FunctionCallInfo fcinfo, int argno, int16 *priority);
 extern const char *evq_argument_worker(FunctionCallInfo fcinfo, int argno);
 extern int evq_argument_max_events(FunctionCallInfo fcinfo, int argno);
 extern void

@@ -27,13 +27,6 @@ publish(const char *function, const EvqPublish *requests, int count, const char 
 	evq_store_close(store);
 }
 
-static void
-refuse_missing_payload(void)
-{
-	ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("payload is NULL"),
-					errhint("Pass '{}' for an empty payload.")));
-}
-
 Datum
 evq_sql_publish(PG_FUNCTION_ARGS)
 {
@@ -43,20 +36,17 @@ evq_sql_publish(PG_FUNCTION_ARGS)
 
 	evq_config_use();
 	request.event_type = evq_argument_event_type(event_type, evq_argument_text(fcinfo, 1));
-	request.flow_id = evq_argument_required_text(fcinfo, 2, "flow_id");
-	if (PG_ARGISNULL(3))
-		refuse_missing_payload();
-	request.payload = PointerGetDatum(PG_DETOAST_DATUM(PG_GETARG_DATUM(3)));
+	request.flow_id = evq_argument_flow_id(fcinfo, 2);
+	request.payload = evq_argument_json(fcinfo, 3, "payload");
+	if (request.payload == (Datum) 0)
+		request.payload = evq_argument_empty_object();
 	request.on_fail_event_type_no = evq_argument_on_fail(evq_argument_text(fcinfo, 4), request.event_type);
 	request.has_run_at = !PG_ARGISNULL(5);
 	if (request.has_run_at)
 		request.run_at = PG_GETARG_TIMESTAMPTZ(5);
-	request.has_priority = !PG_ARGISNULL(6);
-	if (request.has_priority)
-		request.priority = PG_GETARG_INT16(6);
+	request.has_priority = evq_argument_priority(fcinfo, 6, &request.priority);
 	request.idempotency_key = evq_argument_text(fcinfo, 7);
-	if (!PG_ARGISNULL(8))
-		request.headers = PointerGetDatum(PG_DETOAST_DATUM(PG_GETARG_DATUM(8)));
+	request.headers = evq_argument_json(fcinfo, 8, "headers");
 
 	publish("evq_publish()", &request, 1, NULL, id);
 	PG_RETURN_UUID_P(id);
@@ -86,7 +76,7 @@ evq_sql_publish_many_json(PG_FUNCTION_ARGS)
 	int count;
 
 	evq_config_use();
-	requests = evq_argument_events(PG_GETARG_DATUM(0), "event", false, &count);
+	requests = evq_argument_events(evq_argument_json(fcinfo, 0, "events"), "event", false, &count);
 	ids = palloc(Max(count, 1) * sizeof(pg_uuid_t));
 	publish("evq_publish_many()", requests, count, "event", ids);
 	return return_ids(fcinfo, ids, count);
@@ -107,7 +97,7 @@ evq_sql_publish_many(PG_FUNCTION_ARGS)
 	evq_config_use();
 	common.event_type = evq_argument_event_type(event_type, evq_argument_text(fcinfo, 1));
 	flow_ids = evq_argument_elements(fcinfo, 2, "flow_ids", TEXTOID, &count);
-	payloads = evq_argument_elements(fcinfo, 3, "payloads", JSONBOID, &payload_count);
+	payloads = evq_argument_json_elements(fcinfo, 3, "payloads", &payload_count);
 	if (payload_count != count)
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
 						errmsg("%d flow_ids but %d payloads", count, payload_count),
@@ -115,9 +105,7 @@ evq_sql_publish_many(PG_FUNCTION_ARGS)
 	common.has_run_at = !PG_ARGISNULL(4);
 	if (common.has_run_at)
 		common.run_at = PG_GETARG_TIMESTAMPTZ(4);
-	common.has_priority = !PG_ARGISNULL(5);
-	if (common.has_priority)
-		common.priority = PG_GETARG_INT16(5);
+	common.has_priority = evq_argument_priority(fcinfo, 5, &common.priority);
 
 	requests = palloc(Max(count, 1) * sizeof(EvqPublish));
 	ids = palloc(Max(count, 1) * sizeof(pg_uuid_t));
@@ -125,7 +113,7 @@ evq_sql_publish_many(PG_FUNCTION_ARGS)
 	{
 		requests[i] = common;
 		requests[i].flow_id = TextDatumGetCString(flow_ids[i]);
-		requests[i].payload = PointerGetDatum(PG_DETOAST_DATUM(payloads[i]));
+		requests[i].payload = payloads[i];
 	}
 	publish("evq_publish_many()", requests, count, "event", ids);
 	return return_ids(fcinfo, ids, count);

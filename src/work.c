@@ -335,6 +335,7 @@ evq_sql_succeed(PG_FUNCTION_ARGS)
 	EvqPermit permit = evq_argument_permit(fcinfo, 1, false);
 	EvqOutcome outcome = {0};
 	EvqPublish *spinoffs = NULL;
+	Datum spinoff_list;
 	int spinoff_count = 0;
 	const pg_uuid_t *ids;
 	int id_count;
@@ -344,11 +345,11 @@ evq_sql_succeed(PG_FUNCTION_ARGS)
 	EvqVerdict verdict;
 
 	evq_config_use();
-	outcome.has_result = !PG_ARGISNULL(2);
-	if (outcome.has_result)
-		outcome.result = PointerGetDatum(PG_DETOAST_DATUM(PG_GETARG_DATUM(2)));
-	if (!PG_ARGISNULL(3))
-		spinoffs = evq_argument_events(PG_GETARG_DATUM(3), "spinoff", true, &spinoff_count);
+	outcome.result = evq_argument_json(fcinfo, 2, "result");
+	outcome.has_result = outcome.result != (Datum) 0;
+	spinoff_list = evq_argument_json(fcinfo, 3, "spinoffs");
+	if (spinoff_list != (Datum) 0)
+		spinoffs = evq_argument_events(spinoff_list, "spinoff", true, &spinoff_count);
 
 	store = evq_store_open("evq_succeed()");
 	verdict = evq_lifecycle_succeed(store, evq_clock_now(), &event_id, permit, &outcome, spinoffs,

@@ -1,4 +1,4 @@
--- What a worker calls.
+-- What a worker calls. Why json and arrays of ids are declared polymorphic: see 040_publish.
 
 CREATE FUNCTION @extschema@.evq_acquire(event_id uuid, worker text DEFAULT NULL, permit_for interval DEFAULT NULL)
 RETURNS SETOF evq.acquired AS 'MODULE_PATHNAME', 'evq_sql_acquire' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1;
@@ -14,31 +14,32 @@ COMMENT ON FUNCTION @extschema@.evq_acquire_next(text, int, text[], text, interv
 $$Acquires up to max_events (1 to 10000) events of a flow that are ready now, highest priority and oldest first;
 no row = nothing ready. It never waits. event_types: only of these. Errors: EQ001 unknown flow or event type, EQ006 bad argument.$$;
 
-CREATE FUNCTION @extschema@.evq_heartbeat(event_ids uuid[], permits bigint[], extend_by interval DEFAULT NULL,
+CREATE FUNCTION @extschema@.evq_heartbeat(event_ids anycompatiblearray, permits bigint[], extend_by interval DEFAULT NULL,
 	OUT event_id uuid, OUT held boolean, OUT cancel_requested boolean, OUT attempt_due_at timestamptz)
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'evq_sql_heartbeat' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
-COMMENT ON FUNCTION @extschema@.evq_heartbeat(uuid[], bigint[], interval) IS
+COMMENT ON FUNCTION @extschema@.evq_heartbeat(anycompatiblearray, bigint[], interval) IS
 $$Extends permits: from now by extend_by, or by the type's attempt_timeout, never past due_at. One row an event: held says whether
-the permit still holds, cancel_requested whether the event was canceled meanwhile. Errors: EQ006 bad argument.$$;
+the permit still holds, cancel_requested whether the event was canceled meanwhile. event_ids: an array of uuid, or of their text. Errors: EQ006 bad argument.$$;
 
-CREATE FUNCTION @extschema@.evq_succeed(event_id uuid, permit bigint DEFAULT NULL, result jsonb DEFAULT NULL, spinoffs jsonb DEFAULT NULL)
+CREATE FUNCTION @extschema@.evq_succeed(event_id uuid, permit bigint DEFAULT NULL, result anycompatible DEFAULT NULL,
+	spinoffs anycompatible DEFAULT NULL)
 RETURNS uuid[] AS 'MODULE_PATHNAME', 'evq_sql_succeed' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.evq_succeed(uuid, bigint, jsonb, jsonb) IS
-$$Reports success. spinoffs: an array of objects {"event_type", "payload", "on_fail_event_type", "run_at", "priority", "headers"},
+COMMENT ON FUNCTION @extschema@.evq_succeed(uuid, bigint, anycompatible, anycompatible) IS
+$$Reports success. result, spinoffs: jsonb, json or their text, both of one type. spinoffs: an array of objects {"event_type", "payload", "on_fail_event_type", "run_at", "priority", "headers"},
 published in the same transaction, in the same flow with the same flow_id. Returns their ids.
 The same success reported again with the same permit returns the same ids. permit: NULL = the attempt now running.
 Errors: EQ002 no such event, EQ003 not being processed, EQ004 permit lost, EQ009 chain too deep; for spinoffs as evq_publish.$$;
 
-CREATE FUNCTION @extschema@.evq_succeed_many(event_ids uuid[], permits bigint[], OUT event_id uuid, OUT accepted boolean)
+CREATE FUNCTION @extschema@.evq_succeed_many(event_ids anycompatiblearray, permits bigint[], OUT event_id uuid, OUT accepted boolean)
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'evq_sql_succeed_many' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
-COMMENT ON FUNCTION @extschema@.evq_succeed_many(uuid[], bigint[]) IS
+COMMENT ON FUNCTION @extschema@.evq_succeed_many(anycompatiblearray, bigint[]) IS
 $$Reports success of many events, each with its permit. One row an event; one whose permit is lost is not accepted
 and hinders none of the others. Errors: EQ006 bad argument.$$;
 
-CREATE FUNCTION @extschema@.evq_succeed_and_acquire(flow_type text, event_ids uuid[], permits bigint[], max_events int DEFAULT 1,
+CREATE FUNCTION @extschema@.evq_succeed_and_acquire(flow_type text, event_ids anycompatiblearray, permits bigint[], max_events int DEFAULT 1,
 	event_types text[] DEFAULT NULL, worker text DEFAULT NULL, permit_for interval DEFAULT NULL)
 RETURNS SETOF evq.acquired AS 'MODULE_PATHNAME', 'evq_sql_succeed_and_acquire' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1;
-COMMENT ON FUNCTION @extschema@.evq_succeed_and_acquire(text, uuid[], bigint[], int, text[], text, interval) IS
+COMMENT ON FUNCTION @extschema@.evq_succeed_and_acquire(text, anycompatiblearray, bigint[], int, text[], text, interval) IS
 $$A busy worker's turn in one transaction: evq_succeed_many of the finished events, then evq_acquire_next.
 A lost permit is passed over with a WARNING of SQLSTATE EQ004. Errors: as evq_acquire_next.$$;
 
@@ -50,10 +51,10 @@ $$Reports failure of the attempt; the engine decides. Returns awaiting_processin
 (for good: its on-fail event is published in the same transaction). retry_in: in place of the configured delay.
 Errors: EQ002 no such event, EQ003 not being processed, EQ004 permit lost, EQ006 bad argument.$$;
 
-CREATE FUNCTION @extschema@.evq_fail_many(event_ids uuid[], permits bigint[], error_message text, retryable boolean DEFAULT true,
+CREATE FUNCTION @extschema@.evq_fail_many(event_ids anycompatiblearray, permits bigint[], error_message text, retryable boolean DEFAULT true,
 	OUT event_id uuid, OUT accepted boolean, OUT state evq.event_state)
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'evq_sql_fail_many' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
-COMMENT ON FUNCTION @extschema@.evq_fail_many(uuid[], bigint[], text, boolean) IS
+COMMENT ON FUNCTION @extschema@.evq_fail_many(anycompatiblearray, bigint[], text, boolean) IS
 $$Reports failure of many attempts with one message. One row an event; one whose permit is lost is not accepted
 and hinders none of the others. Errors: EQ006 bad argument.$$;
 

@@ -1,27 +1,33 @@
 -- Schedules are made, removed, paused and run by hand.
 
-CREATE FUNCTION @extschema@.evq_schedule(name text, cron text, event_type text, flow_type text, flow_id text, payload jsonb DEFAULT '{}',
-	misfire text DEFAULT 'once', priority smallint DEFAULT NULL, on_fail_event_type text DEFAULT NULL, make_job boolean DEFAULT true)
+CREATE FUNCTION @extschema@.evq_schedule(name text, cron text, event_type text, flow_type text, flow_id text, payload anycompatible DEFAULT NULL,
+	misfire text DEFAULT 'once', priority int DEFAULT NULL, on_fail_event_type text DEFAULT NULL, make_job boolean DEFAULT true)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	wanted evq.schedule;
 	fields text := evq.cron_fields(cron);
 BEGIN
+	misfire := coalesce(misfire, 'once');
 	IF name IS NULL OR name COLLATE "C" !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}$' THEN
 		RAISE EXCEPTION 'schedule % is not a valid name', coalesce(quote_literal(left(name, 100)), 'NULL')
 			USING ERRCODE = 'EQ006', HINT = 'Use letters, digits, and any of _ . : - after the first, 63 bytes at most.';
 	ELSIF cron IS NULL THEN
 		RAISE EXCEPTION 'cron is NULL' USING ERRCODE = 'EQ006', HINT = 'Pass a cron expression such as ''0 3 * * *'', at 3:00 UTC.';
-	ELSIF misfire IS NULL OR misfire NOT IN ('skip', 'once', 'all') THEN
-		RAISE EXCEPTION 'misfire is %', coalesce(quote_literal(left(misfire, 63)), 'NULL')
+	ELSIF misfire NOT IN ('skip', 'once', 'all') THEN
+		RAISE EXCEPTION 'misfire is %', quote_literal(left(misfire, 63))
 			USING ERRCODE = 'EQ006', HINT = 'Pass skip, once or all: what becomes of times that were missed.';
+	ELSIF priority NOT BETWEEN -32768 AND 32767 THEN
+		RAISE EXCEPTION 'priority is out of range' USING ERRCODE = 'EQ006', HINT = 'Pass a number between -32768 and 32767.';
+	ELSIF pg_typeof(payload)::text NOT IN ('jsonb', 'json', 'text', 'character varying') THEN
+		RAISE EXCEPTION 'payload cannot be of type %', pg_typeof(payload)
+			USING ERRCODE = 'EQ006', HINT = 'Pass jsonb, json or its text; to_jsonb() makes jsonb of other values.';
 	END IF;
 	wanted.name := name;
 	wanted.event_type := event_type;
 	wanted.flow_type := flow_type;
 	wanted.flow_id := flow_id;
-	wanted.payload := payload;
+	wanted.payload := coalesce(nullif(payload::text::jsonb, 'null'), '{}');
 	wanted.priority := priority;
 	wanted.on_fail_event_type := on_fail_event_type;
 	-- Whether its event can be published is best found out by publishing it; that is taken back at once.
@@ -43,12 +49,27 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_schedule(text, text, text, text, text, jsonb, text, smallint, text, boolean) IS
+COMMENT ON FUNCTION @extschema@.evq_schedule(text, text, text, text, text, anycompatible, text, int, text, boolean) IS
 $$Makes a schedule, or replaces the one of that name: an event at each time of the cron expression, in UTC. The other arguments are
 those of evq_publish(). A replaced schedule stays paused if it was; times already missed stay due unless cron changes.
 misfire: what becomes of times that were missed. skip: nothing, after 5 minutes; once: one event for all of them; all: one for
 each, of the latest 1,000. make_job: false = something else than a job of pg_cron made here calls evq.run_due_schedule(name) or
 evq.catch_up_schedules(). Errors: EQ001 unknown event type or flow, EQ005 payload too large, EQ006 bad argument, EQ007 no pg_cron.$$;
+
+CREATE FUNCTION @extschema@.evq_schedule(name text, cron text, event_type text, flow_type text, flow_id anynonarray, payload anycompatible DEFAULT NULL,
+	misfire text DEFAULT 'once', priority int DEFAULT NULL, on_fail_event_type text DEFAULT NULL, make_job boolean DEFAULT true)
+RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF pg_typeof(flow_id)::text NOT IN ('smallint', 'integer', 'bigint', 'uuid') THEN
+		RAISE EXCEPTION 'flow_id cannot be of type %', pg_typeof(flow_id)
+			USING ERRCODE = 'EQ006', HINT = 'Pass text, a whole number or a uuid.';
+	END IF;
+	PERFORM @extschema@.evq_schedule(name, cron, event_type, flow_type, flow_id::text, payload, misfire, priority, on_fail_event_type, make_job);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.evq_schedule(text, text, text, text, anynonarray, anycompatible, text, int, text, boolean) IS
+	'The same for a flow_id that is a whole number or a uuid: its text is the flow_id. Errors: as there, EQ006 for another type';
 
 CREATE FUNCTION @extschema@.evq_unschedule(name text, remove_job boolean DEFAULT true)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -71,18 +71,19 @@ AS $$
 DECLARE
 	subject text := CASE path WHEN '' THEN 'arguments' ELSE format('argument "%s"', path) END;
 	kind text := jsonb_typeof(value);
-	wanted text := schema ->> 'type';
+	wanted text[] := CASE jsonb_typeof(schema -> 'type') WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(schema -> 'type'))
+		ELSE ARRAY[schema ->> 'type'] END;
 	content text := value #>> '{}';
 	member text;
 	item jsonb;
 	place bigint;
 	violation text;
 BEGIN
-	IF kind = 'number' AND wanted = 'integer' THEN
+	IF kind = 'number' AND 'integer' = ANY (wanted) THEN
 		kind := CASE WHEN value::numeric % 1 = 0 THEN 'integer' ELSE 'fraction' END;
 	END IF;
-	IF kind <> wanted THEN
-		RETURN format('%s must be of type %s, not %s', subject, wanted, kind);
+	IF kind <> ALL (wanted) THEN
+		RETURN format('%s must be of type %s, not %s', subject, array_to_string(wanted, ' or '), kind);
 	END IF;
 	IF NOT schema -> 'enum' @> value THEN
 		RETURN format('%s must be one of %s', subject, schema ->> 'enum');
@@ -114,11 +115,13 @@ BEGIN
 		END IF;
 	WHEN 'object' THEN
 		FOR member IN SELECT jsonb_array_elements_text(schema -> 'required') LOOP
-			IF NOT value ? member THEN
+			IF NOT value ? member OR (value -> member = 'null' AND schema #> ARRAY['properties', member, 'type'] IS NOT NULL) THEN
 				RETURN format('argument "%s" is missing', concat_ws('.', nullif(path, ''), member));
 			END IF;
 		END LOOP;
 		FOR member, item IN SELECT * FROM jsonb_each(value) LOOP
+			-- null is the same as no argument.
+			CONTINUE WHEN item = 'null' AND schema -> 'properties' ? member;
 			IF schema -> 'properties' ? member THEN
 				violation := evq.mcp_violation(item, schema -> 'properties' -> member, concat_ws('.', nullif(path, ''), member));
 			ELSIF schema -> 'additionalProperties' = 'false' THEN

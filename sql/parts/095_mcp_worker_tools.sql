@@ -12,7 +12,7 @@ $${
   "properties": {
     "event_type": {"type": "string", "description": "A configured event type; resources config://{eventType}"},
     "flow_type": {"type": "string", "description": "The event type's flow; may be left out, and a wrong one is an error"},
-    "flow_id": {"type": "string", "minLength": 1, "maxLength": 255, "description": "What the events of one case have in common, such as an order number"},
+    "flow_id": {"type": ["string", "integer"], "minLength": 1, "maxLength": 255, "description": "What the events of one case have in common, such as an order number"},
     "payload": {"description": "Any JSON value, {} if left out"},
     "on_fail_event_type": {"type": "string", "description": "Event type published when this event fails for good or expires"},
     "run_at": {"type": "string", "format": "date-time", "description": "Not before this time; now if left out"},

@@ -19,20 +19,21 @@ GRANT USAGE ON TYPE evq.event_state, evq.acquired, evq.pending_event, evq.mcp_to
 GRANT USAGE ON SCHEMA evq TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 
 GRANT EXECUTE ON FUNCTION
-	@extschema@.evq_publish(text, text, text, jsonb, text, timestamptz, smallint, text, jsonb),
-	@extschema@.evq_publish_many(jsonb),
-	@extschema@.evq_publish_many(text, text, text[], jsonb[], timestamptz, smallint)
+	@extschema@.evq_publish(text, text, text, anycompatible, text, timestamptz, int, text, anycompatible),
+	@extschema@.evq_publish(text, text, anynonarray, anycompatible, text, timestamptz, int, text, anycompatible),
+	@extschema@.evq_publish_many(anycompatible),
+	@extschema@.evq_publish_many(text, text, text[], anycompatiblearray, timestamptz, int)
 TO evq_publisher, evq_operator;
 
 GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_acquire(uuid, text, interval),
 	@extschema@.evq_acquire_next(text, int, text[], text, interval),
-	@extschema@.evq_heartbeat(uuid[], bigint[], interval),
-	@extschema@.evq_succeed(uuid, bigint, jsonb, jsonb),
-	@extschema@.evq_succeed_many(uuid[], bigint[]),
-	@extschema@.evq_succeed_and_acquire(text, uuid[], bigint[], int, text[], text, interval),
+	@extschema@.evq_heartbeat(anycompatiblearray, bigint[], interval),
+	@extschema@.evq_succeed(uuid, bigint, anycompatible, anycompatible),
+	@extschema@.evq_succeed_many(anycompatiblearray, bigint[]),
+	@extschema@.evq_succeed_and_acquire(text, anycompatiblearray, bigint[], int, text[], text, interval),
 	@extschema@.evq_fail(uuid, text, bigint, text, boolean, interval),
-	@extschema@.evq_fail_many(uuid[], bigint[], text, boolean),
+	@extschema@.evq_fail_many(anycompatiblearray, bigint[], text, boolean),
 	@extschema@.evq_snooze(uuid, bigint, timestamptz),
 	@extschema@.evq_release(uuid, bigint),
 	@extschema@.evq_suspend(uuid, bigint, interval)
@@ -52,7 +53,8 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_pause(text),
 	@extschema@.evq_resume(),
 	@extschema@.evq_purge(),
-	@extschema@.evq_schedule(text, text, text, text, text, jsonb, text, smallint, text, boolean),
+	@extschema@.evq_schedule(text, text, text, text, text, anycompatible, text, int, text, boolean),
+	@extschema@.evq_schedule(text, text, text, text, anynonarray, anycompatible, text, int, text, boolean),
 	@extschema@.evq_unschedule(text, boolean),
 	@extschema@.evq_pause_schedule(text),
 	@extschema@.evq_resume_schedule(text),

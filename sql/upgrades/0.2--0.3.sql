@@ -45,3 +45,13 @@ COMMENT ON COLUMN evq.event.permit IS 'The last permit granted: epoch (high 32 b
 DROP INDEX evq.event_error_failed_at_idx;
 CREATE INDEX event_error_failed_at_idx ON evq.event_error (failed_at);
 DROP FUNCTION @extschema@.evq_http_acquire_next(text, jsonb, jsonb, jsonb);
+-- json and text do where jsonb is wanted, arrays of text where arrays of uuid are, and any whole number as a priority.
+DROP FUNCTION @extschema@.evq_publish(text, text, text, jsonb, text, timestamptz, smallint, text, jsonb);
+DROP FUNCTION @extschema@.evq_publish_many(jsonb);
+DROP FUNCTION @extschema@.evq_publish_many(text, text, text[], jsonb[], timestamptz, smallint);
+DROP FUNCTION @extschema@.evq_heartbeat(uuid[], bigint[], interval);
+DROP FUNCTION @extschema@.evq_succeed(uuid, bigint, jsonb, jsonb);
+DROP FUNCTION @extschema@.evq_succeed_many(uuid[], bigint[]);
+DROP FUNCTION @extschema@.evq_succeed_and_acquire(text, uuid[], bigint[], int, text[], text, interval);
+DROP FUNCTION @extschema@.evq_fail_many(uuid[], bigint[], text, boolean);
+DROP FUNCTION @extschema@.evq_schedule(text, text, text, text, text, jsonb, text, smallint, text, boolean);

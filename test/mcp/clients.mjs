@@ -84,7 +84,7 @@ async function useAll(client, label, notFound) {
 
   const refused = await call('cancel_event', { event_id: first });
   check([refused.isError, refused.content[0].text.slice(0, 6)], [true, 'EQ003:'], 'an error of evq is a result');
-  check((await call('publish_event', { event_type: 'RIDE', flow_id: 1 })).isError, true, 'so is a bad argument');
+  check((await call('publish_event', { event_type: 'RIDE', flow_id: true })).isError, true, 'so is a bad argument');
   check(await errorCode(call('no_such_tool')), -32602, 'an unknown tool is an error');
   check(await errorCode(read('config://NONE')), notFound, 'an unknown resource is an error');
   check((await client.listResources()).resources.map((r) => r.uri), ['config://RIDE', 'events://pending/FLOW_MCP', 'metrics://queues'],

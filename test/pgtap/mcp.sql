@@ -193,6 +193,9 @@ WITH RECURSIVE pages (page) AS (
 	UNION ALL SELECT pg_temp.use('list_events', jsonb_build_object('limit', 2, 'after', page -> 'next')) FROM pages WHERE page ->> 'next' IS NOT NULL)
 SELECT is(jsonb_agg(event), (SELECT jsonb_agg(event_id ORDER BY event_id DESC) FROM evq.events), 'list_events: pages')
 FROM pages, jsonb_path_query(page, '$.events[*].event_id') event;
+SELECT pg_temp.use('publish_event', '{"event_type": "RIDE", "flow_id": 42, "flow_type": null, "payload": null, "on_fail_event_type": null,
+	"run_at": null, "priority": null, "idempotency_key": null, "headers": null}') ->> 'event_id' AS numbered \gset
+SELECT is((SELECT flow_id FROM evq.events WHERE event_id = :'numbered'), '42', 'a number as flow_id, and null in place of no argument');
 SELECT is((SELECT sum((q ->> 'events')::bigint) FROM jsonb_array_elements(pg_temp.use('queue_status') -> 'queues') q), (SELECT sum(events) FROM evq.queue), 'queue_status');
 SELECT is(pg_temp.use('queue_status') #> '{engine,running}', 'false', '... and the engine');
 
@@ -200,7 +203,8 @@ SELECT is(pg_temp.use('queue_status') #> '{engine,running}', 'false', '... and t
 SELECT is(pg_temp.use(tool, arguments) #>> '{}', 'EQ006: ' || message, tool || ' ' || left(arguments::text, 100)) FROM (VALUES
 	('get_event', '{}'::jsonb, 'argument "event_id" is missing'),
 	('get_event', '{"event_id": 1}', 'argument "event_id" must be of type string, not number'),
-	('get_event', '{"event_id": null}', 'argument "event_id" must be of type string, not null'),
+	('get_event', '{"event_id": null}', 'argument "event_id" is missing'),
+	('publish_event', '{"event_type": "RIDE", "flow_id": 1.5}', 'argument "flow_id" must be of type string or integer, not fraction'),
 	('get_event', '{"event_id": "x"}', 'argument "event_id" must have the format uuid'),
 	('queue_status', '{"flow_type": "F"}', 'unknown argument "flow_type"'),
 	('publish_event', '{"event_type": "RIDE", "flow_id": ""}', 'argument "flow_id" must have 1 to 255 characters'),

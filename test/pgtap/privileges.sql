@@ -252,7 +252,7 @@ SELECT is_empty(
 
 -- A role without grants can touch nothing.
 SELECT is(pg_temp.as_role('evq_test_nobody', format('SELECT %s(%s)', oid::regproc,
-	(SELECT string_agg(format('NULL::%s', t::regtype), ', ') FROM unnest(string_to_array(proargtypes::text, ' ')::oid[]) t))),
+	(SELECT string_agg(format('NULL::%s', CASE t::regtype::text WHEN 'anycompatiblearray' THEN 'text[]' ELSE t::regtype::text END), ', ') FROM unnest(string_to_array(proargtypes::text, ' ')::oid[]) t))),
 	'42501', 'nobody: ' || signature)
 FROM functions WHERE proname <> 'configuration_changed' ORDER BY signature;
 SELECT is(pg_temp.as_role('evq_test_nobody', format(statement, name)), '42501', 'nobody: ' || format(statement, name))

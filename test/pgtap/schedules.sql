@@ -162,8 +162,8 @@ SELECT matches(pg_temp.error(format('SELECT evq_schedule(%s, make_job => false)'
 	($$'a', NULL, 'TICK', NULL, 'f'$$, '^EQ006 cron is NULL'), ($$'a', '* * * *', 'TICK', NULL, 'f'$$, '^EQ006 .*\| Write minute'), ($$'a', '0 0 30 2 *', 'TICK', NULL, 'f'$$, '^EQ006 .* never comes'),
 	($$'a', '* * * * *', NULL, NULL, 'f'$$, '^EQ006 '), ($$'a', '* * * * *', 'GONE', NULL, 'f'$$, '^EQ001 '), ($$'a', '* * * * *', 'TICK', 'FLOW_O', 'f'$$, '^EQ00[16] '),
 	($$'a', '* * * * *', 'TICK', 'GONE', 'f'$$, '^EQ001 '), ($$'a', '* * * * *', 'TICK', NULL, NULL$$, '^EQ006 '), ($$'a', '* * * * *', 'TICK', NULL, repeat('f', 256)$$, '^EQ006 '),
-	($$'a', '* * * * *', 'TICK', NULL, 'f', NULL$$, '^EQ006 '), ($$'a', '* * * * *', 'TICK', NULL, 'f', to_jsonb(repeat('p', 2000000))$$, '^EQ005 '),
-	($$'a', '* * * * *', 'TICK', NULL, 'f', misfire => NULL$$, '^EQ006 misfire is NULL'), ($$'a', '* * * * *', 'TICK', NULL, 'f', misfire => 'twice'$$, '^EQ006 misfire is ''twice'' \| Pass skip'),
+	($$'a', '* * * * *', 'TICK', NULL, 'f', to_jsonb(repeat('p', 2000000))$$, '^EQ005 '),
+	($$'a', '* * * * *', 'TICK', NULL, 'f', misfire => 'twice'$$, '^EQ006 misfire is ''twice'' \| Pass skip'),
 	($$'a', '* * * * *', 'TICK', NULL, 'f', on_fail_event_type => 'GONE'$$, '^EQ001 ')) bad (arguments, wanted);
 SELECT is_empty('TABLE evq.schedules', '... and nothing was made');
 

@@ -63,7 +63,6 @@ CALL refused($$SELECT evq_acquire_next('NONE_SUCH')$$);
 CALL refused($$SELECT evq_acquire_next('F', 0)$$);
 CALL refused($$SELECT evq_acquire_next('F', -1)$$);
 CALL refused($$SELECT evq_acquire_next('F', 10001)$$);
-CALL refused($$SELECT evq_acquire_next('F', NULL)$$);
 CALL refused($$SELECT evq_acquire_next('F', 1, '{}')$$);
 CALL refused($$SELECT evq_acquire_next('F', 1, '{NULL}')$$);
 CALL refused($$SELECT evq_acquire_next('F', 1, '{{A, B}}')$$);

@@ -10,7 +10,10 @@ SELECT count(*) FROM evq_acquire(ev('held'));
 SELECT checksum() AS before \gset
 
 CREATE VIEW lab.functions AS
-SELECT p.oid, p.proname::text AS name, p.pronargs AS count, p.proargnames AS names, string_to_array(p.proargtypes::text, ' ')::oid[] AS types
+SELECT p.oid, p.proname::text AS name, p.pronargs AS count, p.proargnames AS names,
+	ARRAY(SELECT CASE WHEN type = 'anycompatible'::regtype THEN 'jsonb' WHEN type = 'anynonarray'::regtype THEN 'bigint'
+				 WHEN type <> 'anycompatiblearray'::regtype THEN type WHEN p.proargnames[place] = 'payloads' THEN 'jsonb[]' ELSE 'uuid[]' END
+		  FROM unnest(p.proargtypes::regtype[]) WITH ORDINALITY AS a (type, place) ORDER BY place)::regtype[] AS types
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'evq'
 WHERE p.proname ~ '^evq_' AND p.proname !~ '^evq_http_' AND p.proname <> 'evq_pause';
@@ -28,7 +31,7 @@ CREATE FUNCTION lab.sound(name text, type regtype) RETURNS text LANGUAGE sql STA
 			WHEN 'event_ids' THEN ARRAY[ev('held')]::text
 			WHEN 'permit' THEN permit('held')::text
 			WHEN 'permits' THEN ARRAY[permit('held')]::text
-			WHEN 'event_type' THEN 'A' WHEN 'flow_type' THEN 'F' WHEN 'flow_id' THEN 'f'
+			WHEN 'event_type' THEN 'A' WHEN 'flow_type' THEN 'F' WHEN 'flow_id' THEN CASE type WHEN 'bigint'::regtype THEN '7' ELSE 'f' END
 			WHEN 'flow_ids' THEN '{f}' WHEN 'payloads' THEN '{1}' WHEN 'event_types' THEN '{A}'
 			WHEN 'events' THEN '[{"event_type": "A", "flow_id": "f"}]' WHEN 'payload' THEN '{}'
 			WHEN 'max_events' THEN '1' WHEN 'error_message' THEN 'no' WHEN 'run_at' THEN 'now' WHEN 'since' THEN '-infinity'
@@ -40,7 +43,7 @@ CREATE FUNCTION lab.odd(type regtype) RETURNS SETOF text LANGUAGE sql IMMUTABLE 
 		WHEN 'uuid[]' THEN ARRAY[$v$'{}'$v$, $v$'{NULL}'$v$, $v$'{{00000000-0000-0000-0000-000000000000}}'$v$, $v$array_fill('00000000-0000-0000-0000-000000000000'::uuid, '{1000}')$v$]
 		WHEN 'bigint' THEN ARRAY['0', $v$'-1'$v$, $v$'-9223372036854775808'$v$, '9223372036854775807']
 		WHEN 'bigint[]' THEN ARRAY[$v$'{}'$v$, $v$'{NULL}'$v$, $v$'{{1},{2}}'$v$, $v$'{-9223372036854775808}'$v$, $v$array_fill(1::bigint, '{1000}')$v$]
-		WHEN 'integer' THEN ARRAY['0', $v$'-1'$v$, $v$'-2147483648'$v$, '2147483647']
+		WHEN 'integer' THEN ARRAY['0', $v$'-1'$v$, '40000', $v$'-2147483648'$v$, '2147483647']
 		WHEN 'smallint' THEN ARRAY[$v$'-32768'$v$, '32767']
 		WHEN 'boolean' THEN ARRAY['true', 'false']
 		WHEN 'double precision' THEN ARRAY[$v$'NaN'$v$, $v$'Infinity'$v$, $v$'-Infinity'$v$, $v$'1e308'$v$, $v$'-0'$v$]
@@ -67,9 +70,9 @@ END
 $$;
 
 -- Each argument in turn is odd, the others are sound: how the calls end, by argument.
-SELECT f.name || CASE WHEN f.name = 'evq_publish_many' THEN '/' || f.count ELSE '' END AS function, f.names[i] AS argument,
+SELECT f.name || CASE WHEN f.name = 'evq_publish_many' THEN '/' || f.count ELSE '' END || CASE WHEN 'anynonarray'::regtype = ANY (p.proargtypes) THEN '/number' ELSE '' END AS function, f.names[i] AS argument,
 	string_agg(DISTINCT lab.ending(format('SELECT %I(%s)', f.name,
 		(SELECT string_agg(CASE WHEN j = i THEN odd ELSE lab.sound(f.names[j], f.types[j]) END, ', ' ORDER BY j) FROM generate_series(1, f.count) j))), ', ') AS endings
-FROM lab.functions f, generate_series(1, f.count) i, lab.odd(f.types[i]) odd
-GROUP BY f.name, f.count, f.names[i], i ORDER BY f.name, f.count, i;
+FROM lab.functions f JOIN pg_proc p USING (oid), generate_series(1, f.count) i, lab.odd(f.types[i]) odd
+GROUP BY 1, f.name, f.count, f.names[i], i ORDER BY f.name, f.count, 1, i;
 SELECT checksum() = :'before' AS unchanged;

@@ -68,7 +68,6 @@ CALL refused($$SELECT evq_publish('A', NULL, 'f', on_fail_event_type => 'OTHER')
 SELECT evq_publish('SMALL', NULL, 'small', to_jsonb(repeat('x', 92))) \gset
 CALL refused($$SELECT evq_publish('SMALL', NULL, 'f', to_jsonb(repeat('x', 93)))$$);
 CALL refused($$SELECT evq_publish('A', NULL, 'f', to_jsonb(repeat('x', 10 * 1024 * 1024)))$$);
-CALL refused($$SELECT evq_publish('A', NULL, 'f', NULL)$$);
 SET evq.max_payload = '20MB';
 SELECT evq_publish('A_FAILED', NULL, 'large', to_jsonb(repeat('x', 10 * 1024 * 1024))) \gset
 RESET evq.max_payload;
