@@ -24,6 +24,7 @@
 #include "epoch.h"
 #include "errors.h"
 #include "guc.h"
+#include "json_size.h"
 #include "lifecycle.h"
 #include "random.h"
 #include "transition.h"
@@ -69,6 +70,35 @@ content_hash(const EvqPublish *request)
 									   payload_hash);
 }
 
+/*
+ * How long a value may be as text, for who prints it needs room for that: four
+ * times what evq.max_payload allows it to be as jsonb, or four times what it is
+ * where its type allows more.
+ */
+static Size
+text_limit(const Jsonb *value)
+{
+	return 4 * Max(VARSIZE(value), (Size) evq_max_payload);
+}
+
+static bool
+is_readable(Datum value)
+{
+	const Jsonb *json = DatumGetJsonbP(value);
+
+	return !evq_json_text_exceeds(json, text_limit(json));
+}
+
+static void
+check_readable(const char *what, Datum value)
+{
+	if (!is_readable(value))
+		ereport(ERROR,
+				(errcode(EVQ_ERRCODE_PAYLOAD_TOO_LARGE), errmsg("the text of %s is too long", what),
+				 errdetail("The limit is %zu bytes.", text_limit(DatumGetJsonbP(value))),
+				 errhint("Numbers with large exponents print all their digits: pass them as strings.")));
+}
+
 /* Headers and results are held to the general limit. */
 static void
 check_size(const char *what, Datum value)
@@ -80,6 +110,7 @@ check_size(const char *what, Datum value)
 				(errcode(EVQ_ERRCODE_PAYLOAD_TOO_LARGE), errmsg("%s of %zu bytes is too large", what, size),
 				 errdetail("The limit is %d bytes.", evq_max_payload),
 				 errhint("Store large data in a table, or raise evq.max_payload.")));
+	check_readable(what, value);
 }
 
 static void
@@ -96,6 +127,7 @@ check_payload_size(const EvqEventType *event_type, Datum payload)
 			 errdetail("The limit is %zu bytes.", limit),
 			 errhint(
 				 "Store large data in a table and publish its key, or raise max_payload_bytes with evq_configure().")));
+	check_readable("payload", payload);
 }
 
 static void
@@ -396,6 +428,29 @@ evq_lifecycle_may_acquire(const EvqEvent *event, TimestampTz now)
 		   (event->state == EVQ_STATE_AWAITING_PROCESSING && event->attempt_scheduled_at <= now);
 }
 
+static EvqStoreResult end_attempt(EvqStore *store, EvqEvent *event, TimestampTz now, EvqVerb verb,
+								  const EvqFailureReport *report, bool wait);
+
+/*
+ * Ends an event just acquired whose payload nobody could read: what was stored
+ * before its text was measured would fail whoever acquires it, and all that was
+ * acquired with it.
+ */
+static void
+end_unreadable(EvqStore *store, EvqEvent *event, TimestampTz now)
+{
+	static const EvqFailureReport report = {
+		.error_message =
+			"the payload is too long as text: numbers with large exponents print all their digits",
+	};
+
+	pg_uuid_t event_id = event->event_id;
+
+	if (!evq_store_fetch(store, &event_id, event) ||
+		end_attempt(store, event, now, EVQ_VERB_FAIL, &report, false) != EVQ_STORE_DONE)
+		elog(ERROR, "evq: could not end an event with an unreadable payload");
+}
+
 /* Acquires an event. It waits for nobody. */
 EvqGrant
 evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, const char *worker,
@@ -429,6 +484,11 @@ evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 				/* A permit lost in a crash would be granted again, to somebody else. */
 				ForceSyncCommit();
 				evq_wake_changed(event);
+				if (!is_readable(*payload) || (*headers != (Datum) 0 && !is_readable(*headers)))
+				{
+					end_unreadable(store, event, now);
+					return EVQ_GRANT_REFUSED;
+				}
 				return EVQ_GRANTED;
 			case EVQ_STORE_BUSY:
 				return EVQ_GRANT_LATER;
@@ -564,7 +624,7 @@ on_fail_payload(EvqStore *store, const EvqEvent *event, const char *event_type, 
 	item.val.numeric = DatumGetNumeric(
 		DirectFunctionCall1(int4_numeric, Int32GetDatum(event->attempts_used)));
 	EVQ_JSONB_PUSH(&builder, WJB_VALUE, &item);
-	if (evq_store_fetch_payload(store, event, &payload, &headers))
+	if (evq_store_fetch_payload(store, event, &payload, &headers) && is_readable(payload))
 	{
 		key.val.string.val = "payload";
 		key.val.string.len = strlen("payload");

@@ -670,8 +670,15 @@ delete_row(EvqStore *store, Table *table, bool wait)
 	TM_FailureData failure;
 
 	Assert(!TTS_EMPTY(table->slot));
+	if (!wait)
+	{
+		TM_Result result = lock_row(store, table);
+
+		if (result != TM_Ok)
+			return judge(store, result);
+	}
 	return judge(store, EVQ_TABLE_DELETE(table->rel, &table->slot->tts_tid, GetCurrentCommandId(true),
-										 GetActiveSnapshot(), wait, &failure));
+										 GetActiveSnapshot(), true, &failure));
 }
 
 static Datum
