@@ -5,7 +5,7 @@
 -- keys of events that are gone are deleted too. Each call of evq.keep_house() is one step.
 
 CREATE FUNCTION evq.history_partitions(OUT relation regclass, OUT from_at timestamptz, OUT to_at timestamptz)
-RETURNS SETOF record AS 'MODULE_PATHNAME', 'evq_sql_history_partitions' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 30;
+RETURNS SETOF record AS 'MODULE_PATHNAME', 'evq_sql_history_partitions' LANGUAGE c STABLE PARALLEL SAFE ROWS 30;
 COMMENT ON FUNCTION evq.history_partitions() IS
 	'The partitions of evq.event_history: each holds what finished from from_at on and before to_at; the default one has no times';
 

@@ -71,25 +71,27 @@ RETURN 'SELECT e.event_id, e.flow_no, e.event_type_no, e.state, e.flow_id, e.pay
 	UNION ALL SELECT e.event_id, e.flow_no, e.event_type_no, e.state, e.flow_id, e.payload FROM evq.finished_events($9) e';
 COMMENT ON FUNCTION evq.named_events() IS 'SQL for the events with the ids $9, as evq.stream_of_events() has for all';
 
-CREATE FUNCTION evq.stream_of_events(has_flow_id boolean, most int) RETURNS text
+CREATE FUNCTION evq.stream_of_events(has_flow_id boolean, most int, since timestamptz) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-WITH partition AS (
-	SELECT n.inhrelid AS relid, EXISTS (
-		SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-		WHERE i.indrelid = n.inhrelid AND i.indisvalid AND i.indpred IS NULL AND a.attname = 'flow_id') AS has_index
-	FROM pg_inherits n WHERE n.inhparent = 'evq.event_history'::regclass),
-source AS (
+WITH source AS (
 	SELECT 'evq.event' AS name, false AS has_index
-	UNION ALL SELECT 'evq.event_history', false WHERE NOT has_flow_id
-	UNION ALL SELECT p.relid::regclass::text, p.has_index FROM partition p WHERE has_flow_id)
-SELECT string_agg(format('(SELECT e.event_id, e.flow_no, e.event_type_no, e.state, e.flow_id, e.payload FROM %s e WHERE ($1 IS NULL OR e.event_id < $1) %s)',
-		s.name, CASE WHEN s.has_index THEN 'AND e.flow_id = ANY ($7) OFFSET 0' ELSE format('ORDER BY e.event_id DESC LIMIT %s', most) END), E'\nUNION ALL ')
+	UNION ALL
+	SELECT p.relation::text, has_flow_id AND EXISTS (
+		SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+		WHERE i.indrelid = p.relation AND i.indisvalid AND i.indpred IS NULL AND a.attname = 'flow_id')
+	FROM evq.history_partitions() p
+	-- A clock may have been set back, but not for so long.
+	WHERE since IS NULL OR p.to_at IS NULL OR p.to_at > since - interval '1 day')
+SELECT string_agg(format('(SELECT e.event_id, e.flow_no, e.event_type_no, e.state, e.flow_id, e.payload FROM %s e
+		WHERE ($1 IS NULL OR e.event_id < $1) AND ($10 IS NULL OR e.event_id >= $10) %s)',
+	s.name, CASE WHEN s.has_index THEN 'AND e.flow_id = ANY ($7) OFFSET 0' ELSE format('ORDER BY e.event_id DESC LIMIT %s', most) END), E'\nUNION ALL ')
 FROM source s
 $$;
-COMMENT ON FUNCTION evq.stream_of_events(boolean, int) IS
-$$SQL for the events with ids below $1, at least the so many newest, to be read in the order of their ids as far as needed. Where only those of the flow_ids $7 are
-wanted, the partitions with an index on it give these alone.$$;
+COMMENT ON FUNCTION evq.stream_of_events(boolean, int, timestamptz) IS
+$$SQL for the events with ids below $1 and from $10 on, at least the so many newest, to be read in the order of their ids as far as
+needed. Partitions that end before since, the time of $10, hold none. Where only those of the flow_ids $7 are wanted, the
+partitions with an index on it give these alone.$$;
 
 CREATE FUNCTION evq.has_values(payload jsonb, paths text[], path_values text[]) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -117,17 +119,27 @@ DECLARE
 							WHEN search.ids IS NOT NULL AND NOT EXISTS (SELECT FROM unnest(search.ids) id WHERE right(id, 1) = '*') THEN search.ids END;
 	-- Events that have a word of the search as their id come first, wherever they are in the list.
 	named uuid[] := ARRAY(SELECT id::uuid FROM unnest(search.ids) id WHERE id COLLATE "C" ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$');
-	source text;
 	one record;
 	found uuid[] := '{}';
+	before_id uuid := after_id;
 	last_id uuid;
+	source text := CASE WHEN named <> '{}' AND after_id IS NULL THEN evq.named_events() END;
+	-- The stretch of time that is read next: the latest day, then four times as long, and so on. Few partitions hold what is young.
+	present CONSTANT timestamptz := coalesce(evq.id_time(after_id), clock_timestamp());
+	stretch interval := '1 day';
+	since timestamptz;
+	oldest CONSTANT timestamptz := (SELECT min(p.from_at) FROM evq.history_partitions() p);
 	events int := 0;
 	payloads int := 0;
 	more boolean := false;
 BEGIN
-	FOREACH source IN ARRAY CASE WHEN named <> '{}' AND after_id IS NULL THEN ARRAY[evq.named_events()] END || evq.stream_of_events(flow_ids IS NOT NULL, most_events + 1) LOOP
-		page := page + cardinality(found);
-		more := false;
+	LOOP
+		IF source IS NULL THEN
+			since := CASE WHEN present - stretch > oldest THEN present - stretch END;
+			stretch := 4 * stretch;
+			source := evq.stream_of_events(flow_ids IS NOT NULL, most_events + 1, since);
+			page := page + cardinality(found) * (before_id IS NOT DISTINCT FROM after_id)::int;
+		END IF;
 		FOR one IN EXECUTE format($events$
 			SELECT s.event_id, s.payload,
 				($2 = '{}' OR s.flow_no IN (SELECT f.flow_no FROM evq.flow f WHERE f.flow_type = ALL ($2)))
@@ -139,8 +151,8 @@ BEGIN
 							AND NOT (right(id, 1) = '*' AND starts_with(s.flow_id, rtrim(id, '*'))))) AS passes
 			FROM (%s) s ORDER BY s.event_id DESC LIMIT %s
 			$events$, source, most_events + 1)
-		USING after_id, flow_types, event_types, evq.http_states(string_to_array(given ->> 'status', ',')), evq.http_states(search.statuses),
-			given ->> 'flow_id', flow_ids, search.ids, named
+		USING before_id, flow_types, event_types, evq.http_states(string_to_array(given ->> 'status', ',')), evq.http_states(search.statuses),
+			given ->> 'flow_id', flow_ids, search.ids, named, evq.first_id(since)
 		LOOP
 			more := cardinality(found) >= page OR events >= most_events OR payloads >= most_payloads OR clock_timestamp() > until;
 			EXIT WHEN more;
@@ -155,6 +167,12 @@ BEGIN
 			CONTINUE WHEN after_id IS NOT NULL AND one.event_id = ANY (named);
 			found := found || one.event_id;
 		END LOOP;
+		IF stretch > '1 day' THEN
+			more := more OR (cardinality(found) >= page AND since IS NOT NULL);
+			EXIT WHEN more OR since IS NULL;
+		END IF;
+		source := NULL;
+		before_id := coalesce(evq.first_id(since), before_id);
 	END LOOP;
 	RETURN jsonb_build_object(
 		'events', (SELECT coalesce(jsonb_agg(evq.http_row(to_jsonb(e)) ORDER BY array_position(found, e.event_id)), '[]') FROM evq.events_by_id(found) e),

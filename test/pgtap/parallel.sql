@@ -64,7 +64,7 @@ INSERT INTO calls VALUES
 	('mcp_operator_tools', $$(SELECT count(*) FROM evq.mcp_operator_tools())$$), ('job_name', $$evq.job_name('a')$$), ('history_partition_name', $$evq.history_partition_name('2030-01-01')$$),
 	('first_id', $$evq.first_id('2030-01-01')$$), ('evq_version', $$evq_version()$$), ('cron_database', $$evq.cron_database()$$), ('mcp_reading_tools', $$(SELECT count(*) FROM evq.mcp_reading_tools())$$),
 	('mcp_tools', $$(SELECT count(*) FROM evq.mcp_tools(true))$$), ('mcp_tools_list', $$evq.mcp_tools_list(true)$$), ('http_permit', $$evq.http_permit('{"permit": 1}')$$),
-	('named_events', 'evq.named_events()'), ('stream_of_events', 'evq.stream_of_events(true, 10)'), ('has_values', $$evq.has_values('{"a": 1}', '{a}', '{1}')$$),
+	('named_events', 'evq.named_events()'), ('stream_of_events', 'evq.stream_of_events(true, 10, NULL)'), ('history_partitions', '(SELECT count(*) FROM evq.history_partitions())'), ('has_values', $$evq.has_values('{"a": 1}', '{a}', '{1}')$$),
 	('id_time', $$evq.id_time('01900000-0000-7000-8000-000000000000')$$),
 	('the view events', $$(SELECT count(*) FROM evq.events WHERE flow_type = 'FLOW_PARALLEL')$$), ('the view errors', $$(SELECT count(*) FROM evq.errors WHERE flow_type = 'FLOW_PARALLEL')$$),
 	('the view payloads', $$(SELECT count(*) FROM evq.payloads WHERE event_id IN (SELECT e.event_id FROM evq.events e WHERE flow_type = 'FLOW_PARALLEL'))$$),

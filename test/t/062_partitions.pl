@@ -70,6 +70,14 @@ my $all = join ',', values %event;
 is(run("SELECT count(*) FROM evq.events_by_id('{$all, $event{today}, NULL}')"), 4, 'many at once, each once');
 is(run("SELECT count(*) FROM evq.errors WHERE event_id = ANY ('{$all}')"), 3, '... and their errors');
 
+# A list reads the newest partitions first, and others when these are not enough. It misses what finished, by the clock, a day before it was published.
+my $by_clock = "event_id <> '$event{'of another clock'}'";
+cmp_ok(locks_after(qq{SELECT evq_http_events('', '{"limit": 1}', NULL, NULL)}), '<', 30, 'few locks after a page of the newest events');
+is(run(qq{SELECT count(DISTINCT e ->> 'event_id') FROM jsonb_array_elements(evq_http_events('', '{"limit": 100}', NULL, NULL) -> 'events') e}),
+	run("SELECT count(*) FROM evq.events WHERE $by_clock"), 'a page with room lists all events, of all partitions');
+is(run(qq{SELECT string_agg(e ->> 'event_id', ' ') FROM jsonb_array_elements(evq_http_events('', '{"limit": 100}', NULL, NULL) -> 'events') e}),
+	run("SELECT string_agg(event_id::text, ' ' ORDER BY event_id DESC) FROM evq.events WHERE $by_clock"), '... the newest first');
+
 # ---------- beside somebody who locks a partition ----------
 
 my $holder = session($node, 'db');
