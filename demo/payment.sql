@@ -120,12 +120,12 @@ SELECT permit FROM evq_acquire(:'capture', worker => 'worker-1')
 SELECT evq_suspend(:'capture', :permit, '30 s') AS waits_until
 \gset
 \echo
-\echo '-- The bank calls back: its reference goes into the payload, and the event goes on.'
+\echo '-- The bank calls back: its answer is kept beside the payload, and the event goes on.'
 \echo
-SELECT evq_activate(:'capture', '{"bank_reference": "BANK-7731"}')
+SELECT evq_activate(:'capture', answer => '{"bank_reference": "BANK-7731"}', permit => :permit)
 \g /dev/null
 CALL payment_demo.wait_for(:'capture', 'dispatched');
-SELECT state, attempts_used, evq_event(event_id) -> 'payload' AS payload
+SELECT state, attempts_used, answer
 FROM evq.events WHERE event_id = :'capture';
 
 \echo '== 5. worker-1 takes it for a second and goes silent: its permit runs out, worker-2 takes over'
@@ -136,7 +136,7 @@ SELECT permit AS old_permit FROM evq_acquire(:'capture', worker => 'worker-1', p
 CALL payment_demo.wait_until('SELECT attempts_used = 1 FROM evq.events WHERE event_id = ' || quote_literal(:'capture'));
 SELECT attempt, outcome, error_message, worker FROM evq.errors WHERE event_id = :'capture';
 CALL payment_demo.wait_for(:'capture', 'dispatched');
-SELECT permit, attempt, payload ->> 'amount' AS amount, payload ->> 'bank_reference' AS bank_reference
+SELECT permit, attempt, payload ->> 'amount' AS amount, answer ->> 'bank_reference' AS bank_reference
 FROM evq_acquire(:'capture', worker => 'worker-2')
 \gset
 

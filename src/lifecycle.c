@@ -99,7 +99,7 @@ check_readable(const char *what, Datum value)
 				 errhint("Numbers with large exponents print all their digits: pass them as strings.")));
 }
 
-/* Headers and results are held to the general limit. */
+/* Headers, results and answers are held to the general limit. */
 static void
 check_size(const char *what, Datum value)
 {
@@ -348,9 +348,13 @@ judge_finished(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, Evq
 	return EVQ_ACCEPTED_BEFORE;
 }
 
-/* Reads the event and judges whether the holder of the permit may report on it. */
+/*
+ * Reads the event and judges whether the holder of the permit may report on
+ * it. or_suspended: also when the event was suspended with that very permit.
+ */
 static EvqVerdict
-fetch_held(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, EvqEvent *event, EvqOutcome *outcome)
+fetch_held(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, bool or_suspended, EvqEvent *event,
+		   EvqOutcome *outcome)
 {
 	if (!evq_store_fetch(store, event_id, event))
 		return judge_finished(store, event_id, permit, event, outcome);
@@ -358,7 +362,9 @@ fetch_held(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, EvqEven
 		return EVQ_NO_SUCH_EVENT;
 	if (!permit.given)
 		return event->state == EVQ_STATE_BEING_PROCESSED ? EVQ_ACCEPTED : EVQ_WRONG_STATE;
-	if (permit.value != event->permit || event->state != EVQ_STATE_BEING_PROCESSED ||
+	if (permit.value != event->permit ||
+		(event->state != EVQ_STATE_BEING_PROCESSED &&
+		 !(or_suspended && event->state == EVQ_STATE_SUSPENDED)) ||
 		EVQ_PERMIT_EPOCH(event->permit) != current_epoch())
 		return EVQ_PERMIT_LOST;
 	return EVQ_ACCEPTED;
@@ -366,10 +372,11 @@ fetch_held(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, EvqEven
 
 /* The same for reports that, other than a success, cannot be repeated. */
 static EvqVerdict
-fetch_running(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, EvqEvent *event)
+fetch_running(EvqStore *store, const pg_uuid_t *event_id, EvqPermit permit, bool or_suspended,
+			  EvqEvent *event)
 {
 	EvqOutcome found;
-	EvqVerdict verdict = fetch_held(store, event_id, permit, event, &found);
+	EvqVerdict verdict = fetch_held(store, event_id, permit, or_suspended, event, &found);
 
 	return verdict == EVQ_ACCEPTED_BEFORE ? EVQ_WRONG_STATE : verdict;
 }
@@ -513,25 +520,28 @@ finish_well(EvqStore *store, const EvqEvent *event, const EvqOutcome *outcome)
 
 /*
  * Success, with its spinoffs, which go on in the event's flow. Their ids are
- * returned, those of the first report where this one repeats it.
+ * returned, those of the first report where this one repeats it. outcome: NULL
+ * = none, in a report of many, which ends no event that its worker has
+ * suspended: there the success is that of the suspending.
  */
 EvqVerdict
 evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
 					  const EvqOutcome *outcome, EvqPublish *spinoffs, int spinoff_count, EvqEvent *event,
 					  const pg_uuid_t **spinoff_ids, int *spinoff_id_count)
 {
+	bool in_passing = outcome == NULL;
 	EvqPosition position;
 	EvqEvent *children = NULL;
 	pg_uuid_t *ids = NULL;
 	Datum *payloads = NULL;
 	Datum *headers = NULL;
 
-	if (outcome->has_result)
+	if (!in_passing && outcome->has_result)
 		check_size("result", outcome->result);
 	for (;;)
 	{
-		EvqOutcome written = *outcome;
-		EvqVerdict verdict = fetch_held(store, event_id, permit, event, &written);
+		EvqOutcome written = {0};
+		EvqVerdict verdict = fetch_held(store, event_id, permit, !in_passing, event, &written);
 
 		if (verdict != EVQ_ACCEPTED)
 		{
@@ -572,6 +582,8 @@ evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 			evq_position_end(&position);
 		}
 
+		if (!in_passing)
+			written = *outcome;
 		move(event, EVQ_VERB_SUCCEED, EVQ_STATE_SUCCEEDED, now);
 		event->attempts_used++;
 		written.spinoff_ids = ids;
@@ -644,6 +656,22 @@ note(EvqStore *store, const EvqEvent *event, TimestampTz now, const char *messag
 		.failed_at = now,
 		.attempt = event->attempts_used,
 		.outcome = "note",
+		.error_message = message,
+		.worker = event->worker,
+	};
+
+	evq_store_insert_error(store, &failure);
+}
+
+/* An event that expires has an error row, as one that fails has; the attempt is the one that it waited in. */
+static void
+note_expiry(EvqStore *store, const EvqEvent *event, TimestampTz now, const char *message)
+{
+	EvqFailure failure = {
+		.event_id = event->event_id,
+		.failed_at = now,
+		.attempt = event->attempts_used + 1,
+		.outcome = "expired",
 		.error_message = message,
 		.worker = event->worker,
 	};
@@ -779,7 +807,7 @@ evq_lifecycle_fail(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, 
 {
 	for (;;)
 	{
-		EvqVerdict verdict = fetch_running(store, event_id, permit, event);
+		EvqVerdict verdict = fetch_running(store, event_id, permit, true, event);
 
 		if (verdict != EVQ_ACCEPTED)
 			return verdict;
@@ -798,16 +826,19 @@ write_held(EvqStore *store, EvqEvent *event)
 	return true;
 }
 
-/* Extends a permit; on PERMIT_LOST the event's state tells whether it was canceled. */
+/*
+ * Extends a permit; on PERMIT_LOST the event's state tells whether it was
+ * canceled. That of a suspended event holds as long as the suspension.
+ */
 EvqVerdict
 evq_lifecycle_extend(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
 					 int64 extend_by, EvqEvent *event)
 {
 	for (;;)
 	{
-		EvqVerdict verdict = fetch_running(store, event_id, permit, event);
+		EvqVerdict verdict = fetch_running(store, event_id, permit, true, event);
 
-		if (verdict != EVQ_ACCEPTED)
+		if (verdict != EVQ_ACCEPTED || event->state == EVQ_STATE_SUSPENDED)
 			return verdict;
 		if (extend_by == EVQ_DEFAULT_TIME)
 		{
@@ -828,7 +859,7 @@ evq_lifecycle_give_back(EvqStore *store, TimestampTz now, const pg_uuid_t *event
 {
 	for (;;)
 	{
-		EvqVerdict verdict = fetch_running(store, event_id, permit, event);
+		EvqVerdict verdict = fetch_running(store, event_id, permit, false, event);
 
 		if (verdict != EVQ_ACCEPTED)
 			return verdict;
@@ -844,20 +875,34 @@ evq_lifecycle_give_back(EvqStore *store, TimestampTz now, const pg_uuid_t *event
 	}
 }
 
-/* Puts an event to sleep until it is activated or the timeout passes. */
+/*
+ * Puts an event to sleep until it is activated or the timeout passes; it is
+ * awake at once when this attempt was activated before.
+ */
 EvqVerdict
 evq_lifecycle_suspend(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
 					  int64 timeout, EvqEvent *event)
 {
 	for (;;)
 	{
-		EvqVerdict verdict = fetch_running(store, event_id, permit, event);
+		EvqVerdict verdict = fetch_running(store, event_id, permit, false, event);
 
 		if (verdict != EVQ_ACCEPTED)
 			return verdict;
-		move(event, EVQ_VERB_SUSPEND, EVQ_STATE_SUSPENDED, now);
-		event->state_due_at = timeout == EVQ_DEFAULT_TIME ? event->due_at
-														  : Min(evq_retry_add(now, timeout), event->due_at);
+		if (event->answered_permit == event->permit)
+		{
+			move(event, EVQ_VERB_SUSPEND, EVQ_STATE_AWAITING_PROCESSING, now);
+			event->attempt_scheduled_at = now;
+		}
+		else
+		{
+			move(event, EVQ_VERB_SUSPEND, EVQ_STATE_SUSPENDED, now);
+			event->state_due_at = timeout == EVQ_DEFAULT_TIME
+									  ? event->due_at
+									  : Min(evq_retry_add(now, timeout), event->due_at);
+			/* What was answered before is the answer to another question. */
+			event->answered_permit = 0;
+		}
 		if (write_held(store, event))
 			return EVQ_ACCEPTED;
 	}
@@ -876,9 +921,9 @@ refuse_verb(const pg_uuid_t *event_id, EvqState state, EvqVerb verb, const char 
 					errhint("%s", hint)));
 }
 
-/* Reads a live event that the verb applies to, or raises an error. */
+/* Reads an event, or raises an error. */
 static void
-must_fetch(EvqStore *store, const pg_uuid_t *event_id, EvqVerb verb, const char *hint, EvqEvent *event)
+must_fetch_any(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event)
 {
 	EvqOutcome outcome;
 
@@ -886,6 +931,13 @@ must_fetch(EvqStore *store, const pg_uuid_t *event_id, EvqVerb verb, const char 
 		 !evq_store_fetch_finished(store, event_id, event, &outcome)) ||
 		!caller_may(EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK, event))
 		evq_lifecycle_refuse(EVQ_NO_SUCH_EVENT, event_id, NULL);
+}
+
+/* Reads an event that the verb applies to, or raises an error. */
+static void
+must_fetch(EvqStore *store, const pg_uuid_t *event_id, EvqVerb verb, const char *hint, EvqEvent *event)
+{
+	must_fetch_any(store, event_id, event);
 	if (!evq_transition_can(event->state, verb))
 		refuse_verb(event_id, event->state, verb, hint);
 }
@@ -909,31 +961,98 @@ merge_payload(EvqStore *store, const EvqEvent *event, Datum patch, Datum *header
 	return payload;
 }
 
-/* patch: a jsonb object merged into the payload, 0 = none. */
-void
-evq_lifecycle_must_activate(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, Datum patch)
+/* Is this what the attempt was activated with? */
+static bool
+is_same_answer(EvqStore *store, const EvqEvent *event, Datum answer)
+{
+	Datum known = evq_store_fetch_answer(store, event);
+
+	if (known == (Datum) 0 || answer == (Datum) 0)
+		return known == answer;
+	return DatumGetBool(DirectFunctionCall2(jsonb_eq, known, answer));
+}
+
+static void
+refuse_activation(const pg_uuid_t *event_id, int sqlstate, const char *problem, const char *hint)
+{
+	char id[EVQ_UUID_TEXT_SIZE];
+
+	ereport(ERROR, (errcode(sqlstate), errmsg("event %s %s", evq_uuid_text(event_id, id), problem),
+					errhint("%s", hint)));
+}
+
+/*
+ * Is the activation one that was told before, so that nothing is left to do?
+ * Raises an error if it comes too late, or is the second one of its attempt.
+ * An epoch that has ended meanwhile voids reports, but not the answer to what
+ * was asked in it.
+ */
+static bool
+is_repeated(EvqStore *store, const EvqEvent *event, const EvqActivation *activation)
+{
+	bool is_open = event->state == EVQ_STATE_BEING_PROCESSED || event->state == EVQ_STATE_SUSPENDED;
+
+	if (activation->permit.given && event->answered_permit == activation->permit.value)
+	{
+		if (is_same_answer(store, event, activation->answer))
+			return true;
+		refuse_activation(&event->event_id, EVQ_ERRCODE_WRONG_STATE,
+						  "was activated in this attempt with another answer", "The first answer counts.");
+	}
+	if (activation->permit.given && (!is_open || event->permit != activation->permit.value))
+		refuse_activation(&event->event_id, EVQ_ERRCODE_PERMIT_LOST,
+						  psprintf("is %s: the attempt that this activation is for is over",
+								   state_name(event->state)),
+						  "Drop the answer: a later attempt asks anew.");
+	if (event->state == EVQ_STATE_BEING_PROCESSED && event->answered_permit == event->permit)
+		refuse_activation(&event->event_id, EVQ_ERRCODE_WRONG_STATE, "was activated in this attempt already",
+						  "The first answer counts; it is kept until the event is suspended.");
+	return false;
+}
+
+/*
+ * Wakes a suspended event, or sees to it that the attempt now running finds it
+ * awake when it suspends it. The answer stays with the event until the next
+ * suspension begins. Returns the event's state.
+ */
+EvqState
+evq_lifecycle_must_activate(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id,
+							const EvqActivation *activation)
 {
 	EvqEvent event;
 	EvqStoreResult result;
+	bool is_early;
 
+	if (activation->answer != (Datum) 0)
+		check_size("answer", activation->answer);
 	do
 	{
-		must_fetch(store, event_id, EVQ_VERB_ACTIVATE,
-				   "Only a suspended event can be activated; its worker may not have suspended it yet.",
-				   &event);
-		move(&event, EVQ_VERB_ACTIVATE, EVQ_STATE_AWAITING_PROCESSING, now);
-		event.attempt_scheduled_at = now;
-		if (patch == (Datum) 0)
-			result = evq_store_update(store, &event, true);
+		must_fetch_any(store, event_id, &event);
+		if (is_repeated(store, &event, activation))
+			return event.state;
+		is_early = event.state == EVQ_STATE_BEING_PROCESSED && evq_store_keeps_answers(store);
+		if (!is_early && !evq_transition_can(event.state, EVQ_VERB_ACTIVATE))
+			refuse_verb(event_id, event.state, EVQ_VERB_ACTIVATE,
+						"Only an event that is suspended or being processed can be activated.");
+		if (!is_early)
+		{
+			move(&event, EVQ_VERB_ACTIVATE, EVQ_STATE_AWAITING_PROCESSING, now);
+			event.attempt_scheduled_at = now;
+		}
+		event.answered_permit = event.permit;
+		if (activation->payload_patch == (Datum) 0)
+			result = evq_store_update_with_answer(store, &event, activation->answer);
 		else
 		{
 			Datum headers;
-			Datum payload = merge_payload(store, &event, patch, &headers);
+			Datum payload = merge_payload(store, &event, activation->payload_patch, &headers);
 
-			result = evq_store_update_with_payload(store, &event, payload, headers);
+			result = evq_store_update_with_payload(store, &event, activation->answer, payload, headers);
 		}
 	} while (result != EVQ_STORE_DONE);
-	evq_wake_changed(&event);
+	if (!is_early)
+		evq_wake_changed(&event);
+	return event.state;
 }
 
 void
@@ -1053,6 +1172,8 @@ evq_lifecycle_settle(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id
 				{
 					move(event, EVQ_VERB_SUSPEND_TIMEOUT, EVQ_STATE_EXPIRED, now);
 					result = finish_badly(store, event, now, "the suspension timed out", false);
+					if (result == EVQ_STORE_DONE)
+						note_expiry(store, event, now, "the suspension timed out");
 					settled = EVQ_SETTLED_EXPIRED;
 				}
 				break;

@@ -68,6 +68,14 @@ typedef enum EvqGrant
 	EVQ_GRANT_REFUSED
 } EvqGrant;
 
+/* What the trigger of a suspended event brings. */
+typedef struct EvqActivation
+{
+	Datum payload_patch; /* a jsonb object merged into the payload, 0 = none */
+	Datum answer;        /* jsonb, 0 = none */
+	EvqPermit permit;    /* of the attempt that it is for; not given = whichever runs or sleeps */
+} EvqActivation;
+
 #define EVQ_DEFAULT_TIME (-1)
 
 extern void evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *requests, int count,
@@ -93,8 +101,8 @@ extern EvqVerdict evq_lifecycle_suspend(EvqStore *store, TimestampTz now, const 
 extern void evq_lifecycle_refuse(EvqVerdict verdict, const pg_uuid_t *event_id, const EvqEvent *event);
 
 /* operators and triggers */
-extern void
-evq_lifecycle_must_activate(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, Datum patch);
+extern EvqState evq_lifecycle_must_activate(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id,
+											const EvqActivation *activation);
 extern void
 evq_lifecycle_must_cancel(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, const char *reason);
 extern void evq_lifecycle_must_retry(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id);

@@ -4,7 +4,9 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "utils/jsonb.h"
+#include "utils/lsyscache.h"
 
 #include "arguments.h"
 #include "clock.h"
@@ -21,8 +23,10 @@ Datum
 evq_sql_activate(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t event_id = evq_argument_event_id(fcinfo, 0);
-	Datum patch = (Datum) 0;
+	EvqActivation activation = {0};
+	Oid result_type = get_func_rettype(fcinfo->flinfo->fn_oid);
 	EvqStore *store;
+	EvqState state;
 
 	if (!PG_ARGISNULL(1))
 	{
@@ -31,13 +35,21 @@ evq_sql_activate(PG_FUNCTION_ARGS)
 		if (!JB_ROOT_IS_OBJECT(value))
 			ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("payload_patch is not a JSON object"),
 							errhint("Pass an object with the keys to set, or NULL.")));
-		patch = JsonbPGetDatum(value);
+		activation.payload_patch = JsonbPGetDatum(value);
+	}
+	/* Before 0.3 there were two arguments, and no result. */
+	if (PG_NARGS() > 2)
+	{
+		activation.answer = evq_argument_json(fcinfo, 2, "answer");
+		activation.permit = evq_argument_permit(fcinfo, 3, false);
 	}
 	evq_config_use();
 	store = evq_store_open("evq_activate()");
-	evq_lifecycle_must_activate(store, evq_clock_now(), &event_id, patch);
+	state = evq_lifecycle_must_activate(store, evq_clock_now(), &event_id, &activation);
 	evq_store_close(store);
-	PG_RETURN_VOID();
+	if (result_type == VOIDOID)
+		PG_RETURN_VOID();
+	PG_RETURN_DATUM(evq_argument_state_datum(state, result_type));
 }
 
 Datum

@@ -703,8 +703,14 @@ optional_no(int32 no, bool *is_null)
 
 /* ---------- live events ---------- */
 
+static int64
+read_answered_permit(const TupleTableSlot *row, int column)
+{
+	return row->tts_isnull[column] ? 0 : DatumGetInt64(row->tts_values[column]);
+}
+
 static void
-read_event(TupleTableSlot *slot, EvqEvent *event)
+read_event(TupleTableSlot *slot, EvqEvent *event, int answered_permit_column)
 {
 	const Datum *values = slot->tts_values;
 	const bool *nulls = slot->tts_isnull;
@@ -730,15 +736,16 @@ read_event(TupleTableSlot *slot, EvqEvent *event)
 		event->parent_id = *DatumGetUUIDP(values[EVENT_PARENT_ID]);
 	event->on_fail_event_type_no = nulls[EVENT_ON_FAIL_NO] ? 0 : DatumGetInt32(values[EVENT_ON_FAIL_NO]);
 	event->worker = optional_cstring(values[EVENT_WORKER], nulls[EVENT_WORKER]);
+	event->answered_permit = read_answered_permit(slot, answered_permit_column);
 	event->transition = EVQ_NO_TRANSITION;
 	ItemPointerSetInvalid(&event->tid);
 }
 
-/* All columns but the payload, which is NULL. */
+/* The columns that live and finished events share, but for the payload, which is NULL. */
 static void
 write_event(const EvqEvent *event, Datum *values, bool *nulls)
 {
-	memset(nulls, 0, EVENT_COLUMNS * sizeof(bool));
+	memset(nulls, 0, EVENT_SHARED_COLUMNS * sizeof(bool));
 	values[EVENT_ID] = UUIDPGetDatum(&event->event_id);
 	values[EVENT_PUBLISHED_AT] = TimestampTzGetDatum(event->published_at);
 	values[EVENT_ATTEMPT_SCHEDULED_AT] = TimestampTzGetDatum(event->attempt_scheduled_at);
@@ -768,6 +775,26 @@ carry_payload(const Table *from, Datum *values, bool *nulls)
 	Assert(!TTS_EMPTY(from->row));
 	values[EVENT_PAYLOAD] = from->row->tts_values[EVENT_PAYLOAD];
 	nulls[EVENT_PAYLOAD] = from->row->tts_isnull[EVENT_PAYLOAD];
+}
+
+/* answer: 0 = none. The column after it is that of the permit, in live and in finished events. */
+static void
+write_answer(const EvqEvent *event, Datum answer, Datum *values, bool *nulls, int column)
+{
+	values[column] = answer;
+	nulls[column] = answer == (Datum) 0;
+	values[column + 1] = Int64GetDatum(event->answered_permit);
+	nulls[column + 1] = event->answered_permit == 0;
+}
+
+/* So does the answer, unless it counts no more. */
+static void
+carry_answer(const EvqEvent *event, const Table *from, int from_column, Datum *values, bool *nulls,
+			 int column)
+{
+	bool is_kept = event->answered_permit != 0 && !from->row->tts_isnull[from_column];
+
+	write_answer(event, is_kept ? from->row->tts_values[from_column] : (Datum) 0, values, nulls, column);
 }
 
 /* The place for what is remembered of an event; what was there is forgotten. */
@@ -823,7 +850,7 @@ evq_store_fetch(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event)
 
 	if (!fetch_live(store, table, event_id, &root))
 		return false;
-	read_event(table->row, event);
+	read_event(table->row, event, EVENT_ANSWERED_PERMIT);
 	event->tid = root;
 	evq_store_hint(event_id, &root);
 	return true;
@@ -873,6 +900,7 @@ evq_store_insert(EvqStore *store, EvqEvent *events, const Datum *payloads, const
 
 		CHECK_FOR_INTERRUPTS();
 		write_event(&events[i], event_values, event_nulls);
+		write_answer(&events[i], (Datum) 0, event_values, event_nulls, EVENT_ANSWER);
 		if (inlined)
 		{
 			event_values[EVENT_PAYLOAD] = payloads[i];
@@ -928,6 +956,7 @@ evq_store_update(EvqStore *store, EvqEvent *event, bool wait)
 
 	write_event(event, values, nulls);
 	carry_payload(table, values, nulls);
+	carry_answer(event, table, EVENT_ANSWER, values, nulls, EVENT_ANSWER);
 	return update_row(store, table, values, nulls, wait, &event->tid);
 }
 
@@ -1046,6 +1075,7 @@ evq_store_finish(EvqStore *store, const EvqEvent *event, const EvqOutcome *outco
 
 	write_event(event, values, nulls);
 	carry_payload(table, values, nulls);
+	carry_answer(event, table, EVENT_ANSWER, values, nulls, HISTORY_ANSWER);
 	values[HISTORY_ATTEMPT_STARTED_AT] = TimestampTzGetDatum(event->attempt_started_at);
 	values[HISTORY_REASON] = optional_text(outcome->reason, &nulls[HISTORY_REASON]);
 	values[HISTORY_RESULT] = outcome->result;
@@ -1187,7 +1217,7 @@ fetch_finished(EvqStore *store, const pg_uuid_t *event_id, TimestampTz since, bo
 	nulls = table->row->tts_isnull;
 
 	memset(outcome, 0, sizeof(*outcome));
-	read_event(table->row, event);
+	read_event(table->row, event, HISTORY_ANSWERED_PERMIT);
 	outcome->reason = optional_cstring(values[HISTORY_REASON], nulls[HISTORY_REASON]);
 	if (!nulls[HISTORY_SPINOFF_IDS])
 		read_spinoff_ids(values[HISTORY_SPINOFF_IDS], outcome);
@@ -1231,12 +1261,13 @@ evq_store_revive(EvqStore *store, const EvqEvent *event)
 		return result;
 	write_event(event, values, nulls);
 	carry_payload(table, values, nulls);
+	carry_answer(event, table, HISTORY_ANSWER, values, nulls, EVENT_ANSWER);
 	insert_row(store, use_table(store, EVQ_TABLE_EVENT), values, nulls);
 	after_write();
 	return EVQ_STORE_DONE;
 }
 
-/* ---------- payloads and errors ---------- */
+/* ---------- payloads, answers and errors ---------- */
 
 /* Finds the payload of the live event fetched last, as it is stored, with its headers (0 = none). False = it is missing. */
 static bool
@@ -1286,12 +1317,49 @@ evq_store_fetch_small_payload(EvqStore *store, const EvqEvent *event, Size most,
 	return true;
 }
 
-/*
- * As evq_store_update(), waiting, with another payload; the one it had has been
- * fetched.
- */
+static Datum
+copy_answer(const Table *table, int column)
+{
+	if (table->rel == NULL || table->row->tts_isnull[column])
+		return (Datum) 0;
+	return PointerGetDatum(PG_DETOAST_DATUM_COPY(table->row->tts_values[column]));
+}
+
+/* Copies the answer (0 = none) of the live event fetched last, or of the finished one, into the current memory context. */
+Datum
+evq_store_fetch_answer(EvqStore *store, const EvqEvent *event)
+{
+	if (event->answered_permit == 0)
+		return (Datum) 0;
+	if (evq_transition_is_final(event->state))
+		return copy_answer(&store->tables[EVQ_TABLE_HISTORY], HISTORY_ANSWER);
+	return copy_answer(&store->tables[EVQ_TABLE_EVENT], EVENT_ANSWER);
+}
+
+/* Can live events keep an answer? Those of a version of the tables that is not upgraded yet cannot. */
+bool
+evq_store_keeps_answers(EvqStore *store)
+{
+	return use_table(store, EVQ_TABLE_EVENT)->map.numbers[EVENT_ANSWERED_PERMIT] != InvalidAttrNumber;
+}
+
+/* As evq_store_update(), waiting, with an answer (jsonb, 0 = none) in place of the one there was. */
 EvqStoreResult
-evq_store_update_with_payload(EvqStore *store, EvqEvent *event, Datum payload, Datum headers)
+evq_store_update_with_answer(EvqStore *store, EvqEvent *event, Datum answer)
+{
+	Table *table = use_table(store, EVQ_TABLE_EVENT);
+	Datum values[EVENT_COLUMNS];
+	bool nulls[EVENT_COLUMNS];
+
+	write_event(event, values, nulls);
+	carry_payload(table, values, nulls);
+	write_answer(event, answer, values, nulls, EVENT_ANSWER);
+	return update_row(store, table, values, nulls, true, &event->tid);
+}
+
+/* The same with another payload; the one it had has been fetched. */
+EvqStoreResult
+evq_store_update_with_payload(EvqStore *store, EvqEvent *event, Datum answer, Datum payload, Datum headers)
 {
 	Table *table = use_table(store, EVQ_TABLE_EVENT);
 	bool was_inline = !table->row->tts_isnull[EVENT_PAYLOAD];
@@ -1302,6 +1370,7 @@ evq_store_update_with_payload(EvqStore *store, EvqEvent *event, Datum payload, D
 	EvqStoreResult result;
 
 	write_event(event, values, nulls);
+	write_answer(event, answer, values, nulls, EVENT_ANSWER);
 	if (was_inline && is_inline(payload, headers))
 	{
 		values[EVENT_PAYLOAD] = payload;
@@ -1413,7 +1482,7 @@ evq_store_walk_next(EvqStore *store, EvqEvent *event)
 	{
 		MemoryContextReset(store->walk_context);
 		MemoryContextSwitchTo(store->walk_context);
-		read_event(store->walk_row, event);
+		read_event(store->walk_row, event, EVENT_ANSWERED_PERMIT);
 		event->tid = root;
 	}
 	MemoryContextSwitchTo(previous);

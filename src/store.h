@@ -59,11 +59,14 @@ extern bool evq_store_fetch_finished_since(EvqStore *store, const pg_uuid_t *eve
 extern TupleTableSlot *evq_store_fetch_finished_row(EvqStore *store, const pg_uuid_t *event_id);
 extern EvqStoreResult evq_store_revive(EvqStore *store, const EvqEvent *event);
 
-/* payloads and errors */
+/* payloads, answers and errors */
 extern bool evq_store_fetch_payload(EvqStore *store, const EvqEvent *event, Datum *payload, Datum *headers);
 extern bool evq_store_fetch_small_payload(EvqStore *store, const EvqEvent *event, Size most, Datum *payload);
+extern Datum evq_store_fetch_answer(EvqStore *store, const EvqEvent *event);
+extern bool evq_store_keeps_answers(EvqStore *store);
+extern EvqStoreResult evq_store_update_with_answer(EvqStore *store, EvqEvent *event, Datum answer);
 extern EvqStoreResult
-evq_store_update_with_payload(EvqStore *store, EvqEvent *event, Datum payload, Datum headers);
+evq_store_update_with_payload(EvqStore *store, EvqEvent *event, Datum answer, Datum payload, Datum headers);
 extern void evq_store_insert_error(EvqStore *store, const EvqFailure *failure);
 
 /* idempotency keys */

@@ -30,6 +30,10 @@
 	{                                   \
 		name, type, EVQ_COLUMN_NULLABLE \
 	}
+#define LATER(name, type)            \
+	{                                \
+		name, type, EVQ_COLUMN_LATER \
+	}
 
 static const EvqColumn event_columns[EVENT_COLUMNS] = {
 	[EVENT_ID] = REQUIRED("event_id", UUIDOID),
@@ -51,6 +55,8 @@ static const EvqColumn event_columns[EVENT_COLUMNS] = {
 	[EVENT_ON_FAIL_NO] = NULLABLE("on_fail_event_type_no", INT4OID),
 	[EVENT_WORKER] = NULLABLE("worker", TEXTOID),
 	[EVENT_PAYLOAD] = NULLABLE("payload", JSONBOID),
+	[EVENT_ANSWER] = LATER("answer", JSONBOID),
+	[EVENT_ANSWERED_PERMIT] = LATER("answered_permit", INT8OID),
 };
 
 static const EvqColumn payload_columns[PAYLOAD_COLUMNS] = {
@@ -82,6 +88,8 @@ static const EvqColumn history_columns[HISTORY_COLUMNS] = {
 	[HISTORY_REASON] = NULLABLE("reason", TEXTOID),
 	[HISTORY_RESULT] = NULLABLE("result", JSONBOID),
 	[HISTORY_SPINOFF_IDS] = NULLABLE("spinoff_ids", UUIDARRAYOID),
+	[HISTORY_ANSWER] = LATER("answer", JSONBOID),
+	[HISTORY_ANSWERED_PERMIT] = LATER("answered_permit", INT8OID),
 };
 
 static const EvqColumn error_columns[ERROR_COLUMNS] = {

@@ -60,6 +60,7 @@ typedef struct EvqEvent
 	pg_uuid_t parent_id;
 	int32 on_fail_event_type_no; /* 0 = none of its own */
 	const char *worker;          /* NULL = none */
+	int64 answered_permit; /* of the attempt that was activated since the last suspension began, 0 = none */
 
 	/* not in the row: where it is, or was; see evq_store_hint() */
 	ItemPointerData tid;

@@ -71,12 +71,12 @@ end_row(MemoryContext row_context, MemoryContext previous)
 
 /* The columns of evq.acquired. */
 static void
-put_acquired(FunctionCallInfo fcinfo, const EvqEvent *event, Datum payload, Datum headers)
+put_acquired(FunctionCallInfo fcinfo, const EvqEvent *event, Datum payload, Datum headers, Datum answer)
 {
 	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 	const EvqFlow *flow = evq_config_flow(event->flow_no);
-	Datum values[11] = {0};
-	bool nulls[11] = {false};
+	Datum values[12] = {0};
+	bool nulls[12] = {false};
 
 	values[0] = UUIDPGetDatum(&event->event_id);
 	values[1] = Int64GetDatum(event->permit);
@@ -90,6 +90,8 @@ put_acquired(FunctionCallInfo fcinfo, const EvqEvent *event, Datum payload, Datu
 	nulls[8] = headers == (Datum) 0;
 	values[9] = TimestampTzGetDatum(event->state_due_at);
 	values[10] = TimestampTzGetDatum(event->due_at);
+	values[11] = answer;
+	nulls[11] = answer == (Datum) 0;
 	put_row(fcinfo, values, nulls);
 }
 
@@ -117,7 +119,7 @@ acquire(FunctionCallInfo fcinfo, EvqStore *store, TimestampTz now, const pg_uuid
 										   &headers);
 
 	if (grant == EVQ_GRANTED)
-		put_acquired(fcinfo, &event, payload, headers);
+		put_acquired(fcinfo, &event, payload, headers, evq_store_fetch_answer(store, &event));
 	MemoryContextSwitchTo(previous);
 	MemoryContextDelete(row_context);
 	return grant;
@@ -314,11 +316,10 @@ static EvqVerdict
 succeed_plainly(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
 				EvqEvent *event)
 {
-	EvqOutcome outcome = {0};
 	const pg_uuid_t *spinoff_ids;
 	int spinoff_count;
 
-	return evq_lifecycle_succeed(store, now, event_id, permit, &outcome, NULL, 0, event, &spinoff_ids,
+	return evq_lifecycle_succeed(store, now, event_id, permit, NULL, NULL, 0, event, &spinoff_ids,
 								 &spinoff_count);
 }
 
@@ -587,5 +588,8 @@ evq_sql_suspend(PG_FUNCTION_ARGS)
 	if (verdict != EVQ_ACCEPTED)
 		evq_lifecycle_refuse(verdict, &event_id, &event);
 	evq_store_close(store);
+	/* Activated before it was suspended. */
+	if (event.state != EVQ_STATE_SUSPENDED)
+		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(event.state_due_at);
 }

@@ -19,6 +19,9 @@
 #define FIRST_PAUSE 500
 #define LONGEST_PAUSE 30000
 
+/* Longest answer in the environment; Linux lets a variable have 128 kB. */
+#define MOST_OF_ANSWER 65536
+
 /* Longest message of a failure; what does not fit is in its stack trace. */
 #define MESSAGE_LENGTH 1000
 
@@ -128,6 +131,13 @@ variable(const char *name, const char *value)
 	return text.data;
 }
 
+/* A longer one does not fit into the environment: the handler finds it on its standard input. */
+static const char *
+short_answer(const char *answer)
+{
+	return strlen(answer) > MOST_OF_ANSWER ? "" : answer;
+}
+
 bool
 job_run(const Jobs *jobs, Job *job, const Acquired *acquired)
 {
@@ -140,6 +150,8 @@ job_run(const Jobs *jobs, Job *job, const Acquired *acquired)
 						 variable("EVQ_ATTEMPT", acquired->attempt),
 						 variable("EVQ_ATTEMPTS_LEFT", acquired->attempts_left),
 						 variable("EVQ_WORKER", jobs->options->name),
+						 acquired->answer == NULL ? NULL
+												  : variable("EVQ_ANSWER", short_answer(acquired->answer)),
 						 NULL};
 
 	buffer_text(&input, acquired->event);

@@ -18,9 +18,13 @@
 #define DUE_AND_NOW \
 	"pg_catalog.date_part('epoch', a.attempt_due_at), pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())"
 
+/* Of the answer the extension's version may know nothing yet. */
 #define ACQUIRED_COLUMNS                                                                      \
 	"a.event_id, a.permit, a.event_type, a.flow_type, a.flow_id, a.attempt, a.attempts_left," \
-	" pg_catalog.to_jsonb(a), " DUE_AND_NOW
+	" j.event, pg_catalog.jsonb_extract_path(j.event, 'answer'), " DUE_AND_NOW
+
+/* Follows the call that returns evq.acquired. */
+#define AS_ACQUIRED " a CROSS JOIN LATERAL pg_catalog.to_jsonb(a) j (event)"
 
 static const char hello[] =
 	"SELECT pg_catalog.quote_ident(n.nspname), f.channel FROM pg_catalog.pg_extension x"
@@ -30,13 +34,13 @@ static const char hello[] =
 
 static const char acquire[] = "SELECT " ACQUIRED_COLUMNS " FROM @.evq_acquire_next($1, $2::pg_catalog.int4,"
 							  " $3::pg_catalog.text[], $4,"
-							  " pg_catalog.make_interval(secs => $5::pg_catalog.float8)) a";
+							  " pg_catalog.make_interval(secs => $5::pg_catalog.float8))" AS_ACQUIRED;
 
 static const char succeed_and_acquire[] =
 	"SELECT " ACQUIRED_COLUMNS
 	" FROM @.evq_succeed_and_acquire($1, $6::pg_catalog.uuid[], $7::pg_catalog.int8[],"
 	" $2::pg_catalog.int4, $3::pg_catalog.text[], $4,"
-	" pg_catalog.make_interval(secs => $5::pg_catalog.float8)) a";
+	" pg_catalog.make_interval(secs => $5::pg_catalog.float8))" AS_ACQUIRED;
 
 /* Side by side, as the answer is in the order of the question: two permits of one event may be asked for. */
 static const char heartbeat[] =
@@ -56,7 +60,14 @@ static const char heartbeat[] =
 	" END END"                                                                                     \
 	" FROM (SELECT $3::pg_catalog.jsonb) o (output)"
 
-static const char succeed[] = "SELECT @.evq_succeed($1::pg_catalog.uuid, $2::pg_catalog.int8)";
+/*
+ * The success of a handler that said nothing. If it has suspended its event,
+ * that is not taken for the event's own; giving it back is then refused, with
+ * the reason.
+ */
+static const char succeed[] =
+	"SELECT CASE WHEN s.accepted THEN '' ELSE @.evq_release($1::pg_catalog.uuid, $2::pg_catalog.int8)::pg_catalog.text END"
+	" FROM @.evq_succeed_many(ARRAY[$1::pg_catalog.uuid], ARRAY[$2::pg_catalog.int8]) s";
 
 static const char succeed_with_output[] = "SELECT " IF_OUTPUT_HAS_ONLY(
 	"'result', 'spinoffs'", "@.evq_succeed($1::pg_catalog.uuid, $2::pg_catalog.int8,"
@@ -133,6 +144,7 @@ send_statement(Verbs *verbs, Millis now, const char *statement, int count, const
 	buffer_free(&text);
 }
 
+/* NULL for SQL's null. */
 static const char *
 value(const Verbs *verbs, int row, int column)
 {
@@ -226,6 +238,15 @@ time_left(const Verbs *verbs, int row, int column)
 					   : (Millis) ((strtod(due, NULL) - strtod(value(verbs, row, column + 1), NULL)) * 1000);
 }
 
+/* NULL for JSON's null, too. */
+static const char *
+json_value(const Verbs *verbs, int row, int column)
+{
+	const char *json = value(verbs, row, column);
+
+	return json == NULL || strcmp(json, "null") == 0 ? NULL : json;
+}
+
 void
 verbs_read_acquired(Verbs *verbs, int row, Acquired *acquired)
 {
@@ -238,7 +259,8 @@ verbs_read_acquired(Verbs *verbs, int row, Acquired *acquired)
 		.attempt = value(verbs, row, 5),
 		.attempts_left = value(verbs, row, 6),
 		.event = value(verbs, row, 7),
-		.left = time_left(verbs, row, 8),
+		.answer = json_value(verbs, row, 8),
+		.left = time_left(verbs, row, 9),
 	};
 }
 

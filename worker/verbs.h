@@ -21,8 +21,9 @@ typedef struct Acquired
 	const char *flow_id;
 	const char *attempt;
 	const char *attempts_left;
-	const char *event; /* all of it, as JSON */
-	Millis left;       /* until its permit runs out */
+	const char *answer; /* JSON, NULL = none */
+	const char *event;  /* all of it, as JSON */
+	Millis left;        /* until its permit runs out */
 } Acquired;
 
 /* What a heartbeat says of an event; its strings live as long as the reply. */

@@ -19,7 +19,7 @@ CREATE TYPE evq.event_state AS ENUM ('awaiting_processing', 'dispatched', 'being
 CREATE TYPE evq.acquired AS (
 	event_id uuid, permit bigint, event_type text, flow_type text, flow_id text,
 	attempt int, attempts_left int, payload jsonb, headers jsonb,
-	attempt_due_at timestamptz, due_at timestamptz);
+	attempt_due_at timestamptz, due_at timestamptz, answer jsonb);
 
 CREATE FUNCTION evq_router.shard_count() RETURNS int LANGUAGE plpgsql STABLE
 AS $$

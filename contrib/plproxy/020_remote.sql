@@ -61,8 +61,10 @@ CREATE FUNCTION evq_router.suspend(shard int, event_id uuid, permit bigint, time
 AS $$ CLUSTER 'evq'; RUN ON shard; SELECT public.evq_suspend($2, $3, $4); $$;
 
 -- What evq_router.ask_for() calls: all of one form.
-CREATE FUNCTION evq_router.activate(shard int, event_id uuid, payload_patch text) RETURNS text LANGUAGE plproxy
-AS $$ CLUSTER 'evq'; RUN ON shard; SELECT public.evq_activate($2, $3::jsonb)::text; $$;
+CREATE FUNCTION evq_router.activate(shard int, event_id uuid, arguments text) RETURNS text LANGUAGE plproxy
+AS $$ CLUSTER 'evq'; RUN ON shard;
+	SELECT public.evq_activate($2, nullif(a.given -> 'payload_patch', 'null'), nullif(a.given -> 'answer', 'null'), (a.given ->> 'permit')::bigint)::text
+	FROM (SELECT $3::jsonb) a (given); $$;
 
 CREATE FUNCTION evq_router.cancel(shard int, event_id uuid, reason text) RETURNS text LANGUAGE plproxy
 AS $$ CLUSTER 'evq'; RUN ON shard; SELECT public.evq_cancel($2, $3)::text; $$;

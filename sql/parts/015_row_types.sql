@@ -3,9 +3,9 @@
 CREATE TYPE evq.acquired AS (
 	event_id uuid, permit bigint, event_type text, flow_type text, flow_id text,
 	attempt int, attempts_left int, payload jsonb, headers jsonb,
-	attempt_due_at timestamptz, due_at timestamptz);
+	attempt_due_at timestamptz, due_at timestamptz, answer jsonb);
 COMMENT ON TYPE evq.acquired IS
-	'An event handed to a worker: permit is the fencing token for its report, attempt_due_at the time it holds until';
+	'An event handed to a worker: permit is the fencing token for its report, attempt_due_at the time it holds until, answer what evq_activate() brought since it was suspended last';
 
 CREATE TYPE evq.finding AS (severity text, subject text, finding text, advice text);
 COMMENT ON TYPE evq.finding IS 'A row of evq_check()';

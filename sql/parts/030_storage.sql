@@ -22,6 +22,8 @@ CREATE TABLE evq.event (
 	on_fail_event_type_no int,
 	worker text,
 	payload jsonb,
+	answer jsonb,
+	answered_permit bigint,
 	CONSTRAINT event_pkey PRIMARY KEY (event_id)
 ) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000,
 		autovacuum_vacuum_cost_delay = 0);
@@ -34,6 +36,9 @@ COMMENT ON COLUMN evq.event.state_due_at IS 'When the present state times out: d
 COMMENT ON COLUMN evq.event.attempts_used IS 'Attempts that ended in failure or timeout';
 COMMENT ON COLUMN evq.event.permit IS 'The last permit granted: epoch (high 32 bits) and a random number (low 32 bits)';
 COMMENT ON COLUMN evq.event.payload IS 'What the publisher wrote; NULL = it is in evq.event_payload';
+COMMENT ON COLUMN evq.event.answer IS 'What the last activation brought; gone when the event is suspended again';
+COMMENT ON COLUMN evq.event.answered_permit IS
+	'Permit of the attempt that was activated; NULL = none since the last suspension began. If it is the permit, a suspension ends at once';
 
 CREATE TABLE evq.event_payload (
 	event_id uuid NOT NULL,
@@ -43,7 +48,7 @@ CREATE TABLE evq.event_payload (
 );
 COMMENT ON TABLE evq.event_payload IS 'Payloads that are large or come with headers: no transition rewrites them; read all payloads through evq.payloads';
 
--- The columns of evq.event, two of them with another meaning, and then the outcome.
+-- The columns of evq.event up to the payload, two of them with another meaning, and then the outcome.
 -- Housekeeping makes a partition for each stretch of time (see 064_history); each has
 -- the indexes of the default one, which holds what finished before its partition was made.
 CREATE TABLE evq.event_history (
@@ -68,13 +73,16 @@ CREATE TABLE evq.event_history (
 	payload jsonb,
 	reason text,
 	result jsonb,
-	spinoff_ids uuid[]
+	spinoff_ids uuid[],
+	answer jsonb,
+	answered_permit bigint
 ) PARTITION BY RANGE (finished_at);
 COMMENT ON TABLE evq.event_history IS 'Finished events, one row each; read them through evq.events';
 COMMENT ON COLUMN evq.event_history.attempts_used IS 'Attempts made, the successful one included';
 COMMENT ON COLUMN evq.event_history.attempt_started_at IS 'When the attempt that ended it began; infinity = none was running';
 COMMENT ON COLUMN evq.event_history.payload IS 'What the publisher wrote; NULL = it is in evq.event_payload';
 COMMENT ON COLUMN evq.event_history.reason IS 'Why it was canceled, failed or expired';
+COMMENT ON COLUMN evq.event_history.answer IS 'What the last activation brought, since the last suspension began';
 
 CREATE TABLE evq.event_history_default PARTITION OF evq.event_history (
 	CONSTRAINT event_history_default_pkey PRIMARY KEY (event_id)
@@ -104,7 +112,7 @@ CREATE INDEX event_error_event_id_idx ON evq.event_error (event_id);
 CREATE INDEX event_error_failed_at_idx ON evq.event_error (failed_at);
 ALTER TABLE evq.event_error REPLICA IDENTITY FULL;
 COMMENT ON TABLE evq.event_error IS 'One row a failed attempt; append-only';
-COMMENT ON COLUMN evq.event_error.outcome IS 'What came of it: retry, failed, or the engine''s note';
+COMMENT ON COLUMN evq.event_error.outcome IS 'What came of it: retry, failed, expired, or the engine''s note';
 
 CREATE TABLE evq.idempotency (
 	event_type_no int NOT NULL,

@@ -19,7 +19,7 @@ CREATE FUNCTION @extschema@.evq_heartbeat(event_ids anycompatiblearray, permits 
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'evq_sql_heartbeat' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
 COMMENT ON FUNCTION @extschema@.evq_heartbeat(anycompatiblearray, bigint[], interval) IS
 $$Extends permits: from now by extend_by, or by the type's attempt_timeout, never past due_at. One row an event: held says whether
-the permit still holds, cancel_requested whether the event was canceled meanwhile. event_ids: an array of uuid, or of their text. Errors: EQ006 bad argument.$$;
+the permit still holds (that of a suspended event does, until the suspension ends), cancel_requested whether the event was canceled meanwhile. event_ids: an array of uuid, or of their text. Errors: EQ006 bad argument.$$;
 
 CREATE FUNCTION @extschema@.evq_succeed(event_id uuid, permit bigint DEFAULT NULL, result anycompatible DEFAULT NULL,
 	spinoffs anycompatible DEFAULT NULL)
@@ -27,14 +27,14 @@ RETURNS uuid[] AS 'MODULE_PATHNAME', 'evq_sql_succeed' LANGUAGE c VOLATILE PARAL
 COMMENT ON FUNCTION @extschema@.evq_succeed(uuid, bigint, anycompatible, anycompatible) IS
 $$Reports success. result, spinoffs: jsonb, json or their text, both of one type. spinoffs: an array of objects {"event_type", "payload", "on_fail_event_type", "run_at", "priority", "headers"},
 published in the same transaction, in the same flow with the same flow_id. Returns their ids.
-The same success reported again with the same permit returns the same ids. permit: NULL = the attempt now running.
-Errors: EQ002 no such event, EQ003 not being processed, EQ004 permit lost, EQ009 chain too deep; for spinoffs as evq_publish.$$;
+The same success reported again with the same permit returns the same ids. permit: NULL = the attempt now running; who has suspended
+the event may still report with its permit. Errors: EQ002 no such event, EQ003 not being processed, EQ004 permit lost, EQ009 chain too deep; for spinoffs as evq_publish.$$;
 
 CREATE FUNCTION @extschema@.evq_succeed_many(event_ids anycompatiblearray, permits bigint[], OUT event_id uuid, OUT accepted boolean)
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'evq_sql_succeed_many' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
 COMMENT ON FUNCTION @extschema@.evq_succeed_many(anycompatiblearray, bigint[]) IS
-$$Reports success of many events, each with its permit. One row an event; one whose permit is lost is not accepted
-and hinders none of the others. Errors: EQ006 bad argument.$$;
+$$Reports success of many events, each with its permit. One row an event; one whose permit is lost, or that its worker has
+suspended, is not accepted and hinders none of the others. Errors: EQ006 bad argument.$$;
 
 CREATE FUNCTION @extschema@.evq_succeed_and_acquire(flow_type text, event_ids anycompatiblearray, permits bigint[], max_events int DEFAULT 1,
 	event_types text[] DEFAULT NULL, worker text DEFAULT NULL, permit_for interval DEFAULT NULL)
@@ -47,7 +47,7 @@ CREATE FUNCTION @extschema@.evq_fail(event_id uuid, error_message text, permit b
 	retryable boolean DEFAULT true, retry_in interval DEFAULT NULL)
 RETURNS evq.event_state AS 'MODULE_PATHNAME', 'evq_sql_fail' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.evq_fail(uuid, text, bigint, text, boolean, interval) IS
-$$Reports failure of the attempt; the engine decides. Returns awaiting_processing (it will be retried) or failed
+$$Reports failure of the attempt, also after it was suspended with this permit; the engine decides. Returns awaiting_processing (it will be retried) or failed
 (for good: its on-fail event is published in the same transaction). retry_in: in place of the configured delay.
 Errors: EQ002 no such event, EQ003 not being processed, EQ004 permit lost, EQ006 bad argument.$$;
 
@@ -72,6 +72,8 @@ $$Gives an event back at once; no attempt is used up. Errors: EQ002 no such even
 CREATE FUNCTION @extschema@.evq_suspend(event_id uuid, permit bigint, timeout interval DEFAULT NULL)
 RETURNS timestamptz AS 'MODULE_PATHNAME', 'evq_sql_suspend' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.evq_suspend(uuid, bigint, interval) IS
-$$Puts an event to sleep until evq_activate; no attempt is used up. Returns when the suspension times out:
-after timeout or at the end of the lifespan, whichever comes first; the type's on_suspend_timeout says what happens then.
+$$Puts an event to sleep until evq_activate; no attempt is used up. Returns when the suspension times out: after timeout or at the
+end of the lifespan, whichever comes first; the type's on_suspend_timeout says what happens then: by default the event expires.
+NULL = this attempt was activated before, so that it does not sleep: awaiting_processing, due now. evq_fail() and evq_succeed() with
+this permit are still accepted while it sleeps, say where the asking failed.
 Errors: EQ002 no such event, EQ003 not being processed, EQ004 permit lost, EQ006 bad argument.$$;

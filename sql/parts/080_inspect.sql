@@ -27,7 +27,7 @@ SELECT e.event_id, t.event_type, f.flow_type, e.flow_id, evq.state_name(e.state)
 	e.state_since, nullif(e.state_due_at, 'infinity') AS state_due_at,
 	CASE WHEN e.state = 'p' THEN e.state_since END AS attempt_started_at, NULL::timestamptz AS finished_at,
 	e.permit, e.worker, e.parent_id, e.chain_depth::int, o.event_type AS on_fail_event_type,
-	NULL::text AS reason, NULL::jsonb AS result, NULL::uuid[] AS spinoff_ids
+	NULL::text AS reason, NULL::jsonb AS result, NULL::uuid[] AS spinoff_ids, e.answer
 FROM evq.event e
 JOIN evq.event_type t USING (event_type_no)
 JOIN evq.flow f ON f.flow_no = e.flow_no
@@ -37,7 +37,7 @@ SELECT h.event_id, t.event_type, f.flow_type, h.flow_id, evq.state_name(h.state)
 	h.attempt_scheduled_at, h.due_at, h.attempts_used::int, t.max_attempts::int, h.priority::int,
 	h.finished_at, NULL, nullif(h.attempt_started_at, 'infinity'), h.finished_at,
 	h.permit, h.worker, h.parent_id, h.chain_depth::int, o.event_type,
-	h.reason, h.result, h.spinoff_ids
+	h.reason, h.result, h.spinoff_ids, h.answer
 FROM evq.event_history h
 JOIN evq.event_type t USING (event_type_no)
 JOIN evq.flow f ON f.flow_no = h.flow_no
@@ -90,7 +90,7 @@ SELECT r.event_id, b.event_type, b.flow_type, b.flow_id, b.state, r.attempt::int
 	r.error_message, r.stack_trace, r.worker
 FROM evq.event_error r
 CROSS JOIN LATERAL evq.events_by_id(ARRAY[r.event_id]) b;
-COMMENT ON VIEW evq.errors IS 'Failed attempts, one row each, with the event they belong to';
+COMMENT ON VIEW evq.errors IS 'Failed and expired attempts, one row each, with the event they belong to';
 
 CREATE VIEW evq.workers AS
 SELECT e.worker, f.flow_type, pg_catalog.count(*) AS events, pg_catalog.min(e.state_since) AS oldest_acquired_at,
@@ -193,7 +193,7 @@ BEGIN
 	step AS (
 		SELECT e.published_at AS at, 1 AS rank, 'published' AS what, concat_ws(', ', e.event_type || ' in ' || e.flow_type, 'from ' || e.parent_id) AS detail FROM event e
 		UNION ALL
-		SELECT r.failed_at, 2, CASE r.outcome WHEN 'note' THEN 'note' ELSE 'attempt failed' END,
+		SELECT r.failed_at, 2, CASE r.outcome WHEN 'note' THEN 'note' WHEN 'expired' THEN 'attempt expired' ELSE 'attempt failed' END,
 			concat_ws(', ', CASE WHEN r.outcome <> 'note' THEN 'attempt ' || r.attempt END, 'worker ' || r.worker, r.error_message)
 		FROM evq.event_error r WHERE r.event_id = $1
 		UNION ALL

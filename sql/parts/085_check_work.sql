@@ -1,5 +1,5 @@
 -- What evq_check() finds about the engine and the work it has. It reads the counters in shared memory, which a dispatcher
--- keeps, and where there is none, the longest due events of each flow: never a whole table.
+-- keeps, and where there is none, the longest due events of each flow, and of the errors those of a day: never a whole table.
 
 CREATE FUNCTION evq.library_version() RETURNS text
 AS 'MODULE_PATHNAME', 'evq_sql_library_version' LANGUAGE c VOLATILE PARALLEL UNSAFE;
@@ -53,6 +53,16 @@ WHERE x.extname = 'evq' AND x.extversion <> evq.library_version()
 $$;
 COMMENT ON FUNCTION evq.check_engine(interval) IS 'Findings: does the engine run, in time, and as installed?';
 
+-- By the index on the time, however few rows there are.
+CREATE FUNCTION evq.expired_lately(error_message text, most int) RETURNS TABLE (event_id uuid, failed_at timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off ROWS 10
+AS $$
+	SELECT r.event_id, r.failed_at FROM evq.event_error r
+	WHERE r.failed_at > now() - interval '1 day' AND r.outcome = 'expired' AND r.error_message = expired_lately.error_message
+	LIMIT most
+$$;
+COMMENT ON FUNCTION evq.expired_lately(text, int) IS 'Events that expired with this message within a day; no more than so many, whichever they are';
+
 CREATE FUNCTION evq.check_work(patience interval) RETURNS SETOF evq.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp ROWS 5
 AS $$
@@ -73,7 +83,10 @@ held AS (
 waiting AS (
 	SELECT c.no AS event_type_no, format('%s events', sum(c.value)) AS events FROM counter c
 	WHERE c.name IN ('live/awaiting_processing', 'live/dispatched') AND c.value > 0 GROUP BY 1
-	UNION ALL SELECT s.event_type_no, 'events' FROM sample s WHERE s.state IN ('a', 'd') GROUP BY 1)
+	UNION ALL SELECT s.event_type_no, 'events' FROM sample s WHERE s.state IN ('a', 'd') GROUP BY 1),
+unanswered AS MATERIALIZED (
+	SELECT x.* FROM evq.expired_lately('the suspension timed out', 20) x
+	WHERE NOT EXISTS (SELECT FROM counter) OR EXISTS (SELECT FROM counter c WHERE c.name = 'suspend_timeout/suspended/expired' AND c.value > 0))
 SELECT 'warning', 'flows',
 	format('in flow %s an event has been due since %s', f.flow_type, o.since) ||
 		CASE WHEN h.flow_no IS NULL THEN ', and no worker holds one' ELSE ': its workers do not keep up, or it is held up' END,
@@ -85,6 +98,11 @@ UNION ALL
 SELECT 'warning', 'event types', format('%s is suspended, and %s of it wait', t.event_type, w.events),
 	format('SELECT evq_unsuspend_event_type(%L) when they may go on; their lifespan runs.', t.event_type)
 FROM evq.event_type t JOIN waiting w USING (event_type_no) WHERE t.is_suspended
+UNION ALL
+SELECT 'warning', 'event types', format('suspended events of %s have expired since %s, because nobody activated them in time', e.event_type, min(u.failed_at)),
+	'See evq.errors, outcome expired, and whether what calls evq_activate() works. on_suspend_timeout => ''retry'' offers such events again.'
+FROM unanswered u CROSS JOIN LATERAL evq.events_by_id(ARRAY[u.event_id]) e
+GROUP BY e.event_type
 UNION ALL
 SELECT 'error', 'event types', format('the on-fail event type %s of %s is not configured in its flow', t.on_fail_event_type, t.event_type),
 	format('Configure it: evq_configure(%L, %L).', t.on_fail_event_type, f.flow_type)

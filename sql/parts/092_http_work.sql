@@ -163,24 +163,28 @@ RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_cat
 AS $$
 DECLARE
 	given jsonb := evq.http_object(body, '{permit, timeout}');
+	until timestamptz := @extschema@.evq_suspend(evq.http_id(target), evq.http_permit(given), evq.http_duration(given -> 'timeout', 'timeout'));
 BEGIN
-	RETURN evq.http_acknowledged('suspended') || jsonb_build_object('state_due_at',
-		@extschema@.evq_suspend(evq.http_id(target), evq.http_permit(given), evq.http_duration(given -> 'timeout', 'timeout')));
+	RETURN evq.http_acknowledged(CASE WHEN until IS NULL THEN 'awaiting_processing' ELSE 'suspended' END::evq.event_state) ||
+		jsonb_build_object('state_due_at', until);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_http_suspend(text, jsonb, jsonb, jsonb) IS
-'POST /api/events/{id}/suspend: permit, timeout. Errors: as evq_suspend, EQ002 among them';
+'POST /api/events/{id}/suspend: permit, timeout; status AWAITING_PROCESSING where it was activated before. Errors: as evq_suspend, EQ002 among them';
 
 CREATE FUNCTION @extschema@.evq_http_activate(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	given jsonb := evq.http_object(body, '{payload_patch, answer, permit}');
 BEGIN
-	PERFORM @extschema@.evq_activate(evq.http_id(target), nullif(evq.http_object(body, '{payload_patch}') -> 'payload_patch', 'null'));
-	RETURN evq.http_acknowledged('awaiting_processing');
+	RETURN evq.http_acknowledged(
+		@extschema@.evq_activate(evq.http_id(target), nullif(given -> 'payload_patch', 'null'), nullif(given -> 'answer', 'null'),
+								 evq.http_permit(given)));
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_http_activate(text, jsonb, jsonb, jsonb) IS
-'POST /api/events/{id}/activate: payload_patch. Errors: as evq_activate, EQ002 among them';
+'POST /api/events/{id}/activate: payload_patch, answer, permit; status BEING_PROCESSED where it is kept for the suspend. Errors: as evq_activate, EQ002 among them';
 
 CREATE FUNCTION @extschema@.evq_http_cancel(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

@@ -1,7 +1,7 @@
 -- Model Context Protocol: tools that publish and work.
 
 CREATE FUNCTION evq.mcp_worker_tools() RETURNS SETOF evq.mcp_tool
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp ROWS 4
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp ROWS 6
 AS $tools$
 VALUES
 ('publish_event', 'Publish an event',
@@ -55,6 +55,7 @@ $${
     "attempt": {"type": "integer"},
     "attempts_left": {"type": "integer"},
     "payload": {},
+    "answer": {"description": "What the activation of the event brought since it was suspended last; null if nothing"},
     "attempt_due_at": {"type": "string", "format": "date-time", "description": "When the permit runs out"},
     "due_at": {"type": "string", "format": "date-time", "description": "End of the event's lifespan"}
   },
@@ -103,7 +104,7 @@ $${
 $$SELECT @extschema@.evq_http_succeed($1 ->> 'event_id', NULL, NULL, $1 - 'event_id')$$),
 
 ('report_failure', 'Report failure',
-	'Ends the running attempt of an acquired event as failed. The engine decides what follows: another attempt (status AWAITING_PROCESSING), or the end (FAILED) with the on-fail event.',
+	'Ends the running attempt of an acquired event, or of one that was suspended with this permit, as failed. The engine decides what follows: another attempt (status AWAITING_PROCESSING), or the end (FAILED) with the on-fail event.',
 	true, false, false,
 $${
   "type": "object",
@@ -126,6 +127,54 @@ $${
   },
   "required": ["acknowledged", "status"]
 }$$,
-$$SELECT @extschema@.evq_http_fail($1 ->> 'event_id', NULL, NULL, $1 - 'event_id')$$)
+$$SELECT @extschema@.evq_http_fail($1 ->> 'event_id', NULL, NULL, $1 - 'event_id')$$),
+
+('suspend_event', 'Suspend an event',
+	'Puts an acquired event to sleep until activate_event is called, by whoever gets the answer that it waits for. status AWAITING_PROCESSING means that the answer came before: the event is offered again at once. When the timeout passes first, the event expires, or is offered again if its type says so.',
+	true, false, false,
+$${
+  "type": "object",
+  "properties": {
+    "event_id": {"type": "string", "format": "uuid"},
+    "permit": {"type": "integer", "minimum": 0, "maximum": 9007199254740991, "description": "From acquire_processing_permit"},
+    "timeout": {"type": "string", "pattern": "^P([0-9]+[YMWD])*(T([0-9.]+[HMS])+)?$", "description": "How long to wait at most, an ISO 8601 duration such as PT1H; to the end of the lifespan if left out"}
+  },
+  "required": ["event_id", "permit"],
+  "additionalProperties": false
+}$$,
+$${
+  "type": "object",
+  "properties": {
+    "acknowledged": {"type": "boolean"},
+    "status": {"type": "string", "enum": ["SUSPENDED", "AWAITING_PROCESSING"]},
+    "state_due_at": {"description": "When the suspension times out; null if the event is awake"}
+  },
+  "required": ["acknowledged", "status"]
+}$$,
+$$SELECT @extschema@.evq_http_suspend($1 ->> 'event_id', NULL, NULL, $1 - 'event_id')$$),
+
+('activate_event', 'Activate a suspended event',
+	'Wakes a suspended event with the answer that it waits for. Of an event still in processing the activation is kept for the moment when it is suspended (status BEING_PROCESSED). The same activation told again with the same permit is not an error.',
+	true, false, false,
+$${
+  "type": "object",
+  "properties": {
+    "event_id": {"type": "string", "format": "uuid"},
+    "answer": {"description": "Any JSON value, handed to the worker that goes on with the event"},
+    "permit": {"type": "integer", "minimum": 0, "maximum": 9007199254740991, "description": "Of the attempt that asked: an answer that comes when that is over is refused; whichever attempt there is, if left out"},
+    "payload_patch": {"type": "object", "description": "Merged into the payload, for good"}
+  },
+  "required": ["event_id"],
+  "additionalProperties": false
+}$$,
+$${
+  "type": "object",
+  "properties": {
+    "acknowledged": {"type": "boolean"},
+    "status": {"type": "string"}
+  },
+  "required": ["acknowledged", "status"]
+}$$,
+$$SELECT @extschema@.evq_http_activate($1 ->> 'event_id', NULL, NULL, $1 - 'event_id')$$)
 $tools$;
 COMMENT ON FUNCTION evq.mcp_worker_tools() IS 'Tools of evq_mcp() that publish and work';

@@ -40,6 +40,7 @@ $${
     "attempts_used": {"type": "integer"},
     "max_attempts": {"type": "integer"},
     "payload": {},
+    "answer": {"description": "What its activation brought since it was suspended last"},
     "errors": {"type": "array", "items": {"type": "object"}},
     "children": {"type": "array", "items": {"type": "object"}}
   },

@@ -39,7 +39,7 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_suspend(uuid, bigint, interval)
 TO evq_worker, evq_operator;
 
-GRANT EXECUTE ON FUNCTION @extschema@.evq_activate(uuid, jsonb) TO evq_publisher, evq_worker, evq_operator;
+GRANT EXECUTE ON FUNCTION @extschema@.evq_activate(uuid, jsonb, anycompatible, bigint) TO evq_publisher, evq_worker, evq_operator;
 
 GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_cancel(uuid, text),

@@ -4,6 +4,9 @@
 
 SET LOCAL search_path = pg_catalog, pg_temp;
 
+-- In the order of sessions that publish and work, for what comes after this version needs both.
+LOCK TABLE evq.event, evq.event_history;
+
 -- The table of finished events becomes the default partition of a new one: it stays where it is.
 ALTER TABLE evq.event_history RENAME TO event_history_default;
 ALTER TABLE evq.event_history_default RENAME CONSTRAINT event_history_pkey TO event_history_default_pkey;

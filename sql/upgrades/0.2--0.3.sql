@@ -55,3 +55,15 @@ DROP FUNCTION @extschema@.evq_succeed_many(uuid[], bigint[]);
 DROP FUNCTION @extschema@.evq_succeed_and_acquire(text, uuid[], bigint[], int, text[], text, interval);
 DROP FUNCTION @extschema@.evq_fail_many(uuid[], bigint[], text, boolean);
 DROP FUNCTION @extschema@.evq_schedule(text, text, text, text, text, jsonb, text, smallint, text, boolean);
+-- What an activation brings is a column of its own, and may come before the suspension.
+ALTER TABLE evq.event ADD COLUMN answer jsonb, ADD COLUMN answered_permit bigint;
+ALTER TABLE evq.event_history ADD COLUMN answer jsonb, ADD COLUMN answered_permit bigint;
+COMMENT ON COLUMN evq.event.answer IS 'What the last activation brought; gone when the event is suspended again';
+COMMENT ON COLUMN evq.event.answered_permit IS
+	'Permit of the attempt that was activated; NULL = none since the last suspension began. If it is the permit, a suspension ends at once';
+COMMENT ON COLUMN evq.event_history.answer IS 'What the last activation brought, since the last suspension began';
+COMMENT ON COLUMN evq.event_error.outcome IS 'What came of it: retry, failed, expired, or the engine''s note';
+ALTER TYPE evq.acquired ADD ATTRIBUTE answer jsonb;
+COMMENT ON TYPE evq.acquired IS
+	'An event handed to a worker: permit is the fencing token for its report, attempt_due_at the time it holds until, answer what evq_activate() brought since it was suspended last';
+DROP FUNCTION @extschema@.evq_activate(uuid, jsonb);

@@ -59,7 +59,7 @@ SELECT matches(pg_temp.error('publish_batch', '[]', headers => '{"idempotency-ke
 -- Acquire.
 SELECT pg_temp.new('acquire') AS id \gset
 SELECT pg_temp.call('acquire', '{"worker": "w", "permit_for": 60}', :'id') AS answer \gset
-SELECT is(pg_temp.keys(:'answer'), 'acquired attempt attempt_due_at attempts_left due_at event_id event_type flow_id flow_type headers payload permit', 'acquire: the columns of evq.acquired');
+SELECT is(pg_temp.keys(:'answer'), 'acquired answer attempt attempt_due_at attempts_left due_at event_id event_type flow_id flow_type headers payload permit', 'acquire: the columns of evq.acquired');
 SELECT ok((:'answer'::jsonb ->> 'attempt_due_at')::timestamptz BETWEEN now() + interval '60 s' AND clock_timestamp() + interval '60 s', 'permit_for: a number is seconds');
 SELECT is((SELECT worker FROM evq.events WHERE event_id = :'id'), 'w', 'acquire: worker');
 SELECT is(pg_temp.call('acquire', target => :'id'), '{"acquired": false}', 'acquired already');
@@ -134,6 +134,17 @@ SELECT is(pg_temp.call('suspend', format('{"permit": %s, "timeout": 30}', :'perm
 SELECT is(pg_temp.call('activate', '{"payload_patch": {"a": 1}}', :'id'), '{"acknowledged": true, "status": "AWAITING_PROCESSING"}', 'activate');
 SELECT is(evq_event(:'id') -> 'payload', '{"a": 1}', 'activate: payload_patch');
 SELECT matches(pg_temp.error('activate', NULL, :'id'), '^EQ003 ', 'activate, twice');
+SELECT pg_temp.call('acquire', NULL, :'id') ->> 'permit' AS permit \gset
+SELECT is(pg_temp.call('activate', format('{"answer": ["yes"], "permit": %s}', :'permit'), :'id'), '{"acknowledged": true, "status": "BEING_PROCESSED"}', 'activate, early');
+SELECT is(pg_temp.call('activate', format('{"answer": ["yes"], "permit": %s}', :'permit'), :'id'), '{"acknowledged": true, "status": "BEING_PROCESSED"}', 'activate, the same again');
+SELECT matches(pg_temp.error('activate', format('{"answer": null, "permit": %s}', :'permit'), :'id'), '^EQ003 ', 'activate, another answer');
+SELECT is(pg_temp.call('suspend', format('{"permit": %s}', :'permit'), :'id'), '{"acknowledged": true, "status": "AWAITING_PROCESSING", "state_due_at": null}', 'suspend: it is awake');
+SELECT is(pg_temp.call('acquire', NULL, :'id') -> 'answer', '["yes"]', '... with its answer');
+SELECT permit AS second FROM evq.events WHERE event_id = :'id' \gset
+SELECT is(pg_temp.call('suspend', format('{"permit": %s, "timeout": 30}', :'second'), :'id') ->> 'status', 'SUSPENDED', 'suspend, once more');
+SELECT matches(pg_temp.error('activate', format('{"answer": ["yes"], "permit": %s}', :'permit'), :'id'), '^EQ004 ', 'activate, too late');
+SELECT is(pg_temp.call('activate', '{"answer": null, "permit": null}', :'id') ->> 'status', 'AWAITING_PROCESSING', 'activate: null is none');
+SELECT is(evq_event(:'id') -> 'answer', 'null', '... no answer');
 SELECT pg_temp.call('acquire', target => :'id') ->> 'permit' AS permit \gset
 SELECT is(pg_temp.call('release', format('{"permit": %s}', :'permit'), :'id'), '{"acknowledged": true, "status": "AWAITING_PROCESSING"}', 'release');
 SELECT pg_temp.call('acquire', target => :'id') ->> 'permit' AS permit \gset

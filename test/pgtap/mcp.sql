@@ -109,7 +109,7 @@ SELECT is(pg_temp.modern('resources/read', jsonb_build_object('uri', 'config://'
 	'-32602', 'a long one: it goes on to the method');
 
 -- Tools: the list.
-SELECT set_eq($$SELECT name FROM evq.mcp_tools(true)$$, '{publish_event, acquire_processing_permit, report_success, report_failure, suspend_event_type,
+SELECT set_eq($$SELECT name FROM evq.mcp_tools(true)$$, '{publish_event, acquire_processing_permit, report_success, report_failure, suspend_event, activate_event, suspend_event_type,
 	unsuspend_event_type, update_lifecycle_config, get_event, list_events, queue_status, cancel_event, retry_event}'::text[], 'the tools');
 SELECT is(jsonb_path_query_array(pg_temp.legacy('tools/list'), '$.tools[*].name'), (SELECT jsonb_agg(name ORDER BY name COLLATE "C") FROM evq.mcp_tools(true)), 'tools/list: in stable order');
 SELECT is(jsonb_path_query_array(pg_temp.legacy('tools/list', allow_writes => false), '$.tools[*].name'), '["get_event", "list_events", "queue_status"]', 'read-only: tools/list');
@@ -149,7 +149,7 @@ SELECT results_eq($$SELECT on_fail_event_type, attempt_scheduled_at, priority, e
 	$$VALUES ('a:b', timestamptz '2029-12-31 23:00:00.5+00', -3, '[1, null]'::jsonb, '{"h": 1}'::jsonb)$$, '... which are taken');
 SELECT matches(pg_temp.use('publish_event', '{"event_type": "RIDE", "flow_id": "full", "idempotency_key": "k"}') #>> '{}', '^EQ008: .*\nHINT: ', 'an error has its SQLSTATE, message and hint');
 SELECT is(pg_temp.use('acquire_processing_permit', pg_temp.id(1) || '{"worker": "model", "permit_for": "PT5M"}') - '{attempt_due_at,due_at,permit}'::text[],
-	pg_temp.id(1) || '{"acquired": true, "event_type": "RIDE", "flow_type": "FLOW_MCP", "flow_id": "mcp", "attempt": 1, "attempts_left": 2, "payload": {"n": 1}, "headers": null}', 'acquire_processing_permit');
+	pg_temp.id(1) || '{"acquired": true, "event_type": "RIDE", "flow_type": "FLOW_MCP", "flow_id": "mcp", "attempt": 1, "attempts_left": 2, "payload": {"n": 1}, "headers": null, "answer": null}', 'acquire_processing_permit');
 SELECT is((SELECT worker || ' ' || (state_due_at - state_since) FROM evq.events WHERE pg_temp.id(1) ->> 'event_id' = event_id::text), 'model 00:05:00', '... with all arguments');
 SELECT is(pg_temp.use('acquire_processing_permit', pg_temp.id(1)), '{"acquired": false}', '... not granted');
 SELECT matches(pg_temp.use('report_success', pg_temp.id(1) || '{"permit": 1}') #>> '{}', '^EQ004: ', 'report_success with a lost permit');
@@ -170,6 +170,14 @@ SELECT is(pg_temp.use('retry_event', pg_temp.id(2)), '{"acknowledged": true, "st
 SELECT matches(pg_temp.use('retry_event', pg_temp.id(1)) #>> '{}', '^EQ003: ', '... of one that succeeded');
 SELECT is(pg_temp.use('cancel_event', pg_temp.id(3) || '{"reason": "why not"}'), '{"acknowledged": true, "status": "CANCELED"}', 'cancel_event');
 SELECT is((SELECT reason FROM evq.events WHERE pg_temp.id(3) ->> 'event_id' = event_id::text), 'why not', '... with its reason');
+SELECT is(pg_temp.use('acquire_processing_permit', pg_temp.id(2)) -> 'answer', 'null', 'no answer yet');
+SELECT set_config('mcp.permit', (SELECT permit::text FROM evq.events WHERE event_id = (pg_temp.id(2) ->> 'event_id')::uuid), false) \g /dev/null
+SELECT is(pg_temp.use('activate_event', pg_temp.id(2) || jsonb_build_object('answer', 'early', 'permit', current_setting('mcp.permit')::bigint)),
+	'{"acknowledged": true, "status": "BEING_PROCESSED"}', 'activate_event: early');
+SELECT is(pg_temp.use('suspend_event', pg_temp.id(2) || jsonb_build_object('permit', current_setting('mcp.permit')::bigint, 'timeout', 'PT1H')),
+	'{"acknowledged": true, "status": "AWAITING_PROCESSING", "state_due_at": null}', 'suspend_event: it is awake');
+SELECT is(pg_temp.use('acquire_processing_permit', pg_temp.id(2)) -> 'answer', '"early"', '... with its answer');
+SELECT is(pg_temp.use('report_failure', pg_temp.id(2) || '{"error_message": "no", "retryable": false}') ->> 'status', 'FAILED');
 SELECT is(pg_temp.use('suspend_event_type', '{"event_type": "RIDE"}') ->> 'is_suspended', 'true', 'suspend_event_type');
 SELECT is((SELECT is_suspended FROM evq.event_types WHERE event_type = 'RIDE'), true, '... it is');
 SELECT is(pg_temp.use('unsuspend_event_type', '{"event_type": "RIDE"}') ->> 'is_suspended', 'false', 'unsuspend_event_type');

@@ -112,6 +112,7 @@ INSERT INTO granted VALUES
 	('evq_check', false, false, true, true),
 	('check_engine', false, false, false, false),
 	('check_work', false, false, false, false),
+	('expired_lately', false, false, false, false),
 	('check_server', false, false, false, false),
 	('check_tables', false, false, false, false),
 	('check_privileges', false, false, false, false),

@@ -10,11 +10,11 @@ SELECT permit('a') AS first \gset
 SELECT evq_suspend(ev('a'), :first, '10 min') AS told \gset
 SELECT state, attempts_used, seconds(state_due_at - state_since) AS waits, state_due_at = :'told' AS as_told FROM evq.events;
 
--- Nobody gets it, and its worker's permit is void.
+-- Nobody gets it; its worker may still report how the attempt ended, but neither give it back nor suspend it again.
 SELECT count(*) FROM evq_acquire(ev('a'));
 SELECT dispatched FROM evq_tick();
 SELECT set_config('lab.first', :'first', false) \g /dev/null
-CALL refused($$SELECT evq_succeed(ev('a'), current_setting('lab.first')::bigint)$$);
+CALL refused($$SELECT evq_suspend(ev('a'), current_setting('lab.first')::bigint)$$);
 CALL refused($$SELECT evq_succeed(ev('a'))$$);
 CALL refused($$SELECT evq_release(ev('a'), current_setting('lab.first')::bigint)$$);
 SELECT held, cancel_requested FROM evq_heartbeat(ARRAY[ev('a')], ARRAY[:first]);
@@ -33,7 +33,6 @@ SELECT checksum() = :'before' AS unchanged;
 SELECT evq_activate(ev('a'), '{"n": 2, "answer": {"x": 1}}');
 SELECT state, attempts_used, seconds(attempt_scheduled_at - state_since) AS next_in, state_due_at FROM evq.events;
 SELECT attempt, payload, headers, permit <> :first AS new_permit FROM evq_acquire(ev('a'));
-CALL refused($$SELECT evq_activate(ev('a'))$$);
 
 -- Without a patch, and with an empty one.
 SELECT count(evq_suspend(ev('a'), permit('a')));

@@ -14,6 +14,11 @@ make_database($node, 'fresh');
 
 my ($release, $old);
 sub run { return $node->safe_psql($old, @_) }
+sub sqlstate_of
+{
+	my (undef, undef, $error) = $node->psql($old, shift, extra_params => [ '-v', 'VERBOSITY=sqlstate' ]);
+	return $error =~ /ERROR:\s+(\w+)/ ? $1 : $error;
+}
 
 for my $from (qw(0.1 0.2))
 {
@@ -38,6 +43,9 @@ run(qq{
 my $permit = run("SELECT permit FROM evq_acquire('$event{held}', 'a worker')");
 is(run("SELECT state FROM evq.events WHERE event_id = '$event{done}'"), 'succeeded', 'works');
 is(run("SELECT evq_succeed('$event{done}', permit) FROM evq.events WHERE event_id = '$event{done}'"), '{}', 'and knows what is done');
+like(sqlstate_of("SELECT evq_activate('$event{held}')"), qr/^EQ003/, 'an activation before the suspension is refused, for its tables have no room for one');
+run("SELECT evq_activate('$event{suspended}')");
+ok(poll_until('suspended anew', sub { run("SELECT count(evq_suspend(event_id, permit)) FROM evq_acquire('$event{suspended}')") }), 'an activated event can be suspended again');
 is(run("SELECT problem FROM evq_status()"), '', 'without complaint');
 run(q{DROP ROLE IF EXISTS tenant; CREATE ROLE tenant; SELECT evq_grant_worker('tenant', 'LOAD')}) if $release ne '0.1';
 my $before = run('SELECT event_id, event_type, flow_id, state, published_at, finished_at, result FROM evq.events ORDER BY 1');
@@ -90,9 +98,11 @@ is(run("SELECT * FROM evq.payloads WHERE event_id = ANY ('{" . join(',', values 
 is(publish($node, $old, "jsonb_build_object('name', 'done', 'text', repeat('x', 1000)), idempotency_key => 'key of done'"), $event{done}, 'and keys');
 is(run("SELECT evq_succeed('$event{held}', $permit)"), '{}', 'a permit of before holds');
 is(run("SELECT evq_succeed('$event{done}', permit) FROM evq.events WHERE event_id = '$event{done}'"), '{}', 'a success of before can be repeated');
-run("SELECT evq_retry('$event{failed}'), evq_activate('$event{suspended}')");
+is(run("SELECT evq_activate('$event{waiting}', answer => '1'), evq_suspend('$event{waiting}', permit) IS NULL FROM evq_acquire('$event{waiting}')"), 'being_processed|t', 'an activation before the suspension is kept');
+run("SELECT evq_retry('$event{failed}'), evq_activate('$event{suspended}', answer => '2')");
 ok(wait_for_state($node, $old, $event{$_}, 'dispatched'), "$_: goes on") for qw(failed suspended);
-is(run("SELECT payload->>'name' FROM evq_acquire('$event{waiting}')"), 'waiting', 'what waited is acquired');
+is(run("SELECT payload->>'name', answer FROM evq_acquire('$event{waiting}')"), 'waiting|1', 'what waited is acquired');
+is(run("SELECT answer FROM evq_acquire('$event{suspended}')"), 2, 'what slept has its answer');
 ok(poll_until('partitions', sub { run('SELECT count(*) FROM evq.history_partitions()') > 1 }), 'partitions are made');
 run("SELECT evq_configure('load', retention => '0 s'), evq_configure('job', retention => '30 days')");
 run('SELECT evq_purge()');

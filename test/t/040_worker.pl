@@ -224,6 +224,11 @@ my $result   = publish('once', q(cat >/dev/null; echo '{"result": {"n": 1}, "spi
 my $null     = publish('once', q(printf '\n {"spinoffs": [], "result": null}\n\n'));
 my $wide     = publish('once', q(printf '{"result": "'; head -c 1000000 /dev/zero | tr '\0' x; echo '"}'));
 
+# Handlers that suspend their event themselves.
+my $suspend = q{psql -XAtqc "SELECT evq_suspend('$EVQ_EVENT_ID', $EVQ_PERMIT, '1 hour')" >/dev/null; };
+my $asking   = publish('once', qq(if [ -n "\$EVQ_ANSWER" ]; then echo "{\\"result\\": \$EVQ_ANSWER}"; else $suspend fi));
+my $unasked  = publish('once', $suspend . 'echo "nobody to ask" >&2; exit 1');
+
 my %failing = (
 	'echo first >&2; echo "no driver" >&2; exit 3' => "first\nno driver",
 	'exit 4'                                       => 'handler exited with status 4',
@@ -284,6 +289,12 @@ is_deeply(
 		EVQ_PERMIT        => $event->{permit},
 		EVQ_WORKER        => 'worker-1' },
 	'the environment says the same');
+
+ok(wait_for($asking, 'state', 'suspended'), 'a handler suspends its event, and its end is no success');
+query("SELECT evq_activate('$asking', answer => '{\"to\": [1]}', permit => permit) FROM evq.events WHERE event_id = '$asking'");
+ok(wait_for($asking, "state || ' ' || result", 'succeeded {"to": [1]}'), '... it is called again with the answer');
+ok(wait_for($unasked, 'state', 'failed'), 'a handler that suspends its event and cannot ask fails');
+is(error_of($unasked), 'nobody to ask', '... for its reason');
 
 for my $script (sort keys %failing)
 {

@@ -201,7 +201,7 @@ sub test_verbs
 	query("SELECT evq_snooze('$event', $permit, now())");
 	$permit = acquired($event);
 	query("SELECT evq_suspend('$event', $permit, '1 hour')");
-	query(qq(SELECT evq_activate('$event', '{"b": 2}')));
+	is(query(qq(SELECT evq_activate('$event', '{"b": 2}', '"yes"', $permit))), 'awaiting_processing', 'activate, with an answer and the permit');
 	$permit = acquired($event);
 	is(query("SELECT evq_event('$event', 'verbs')->'payload'"), '{"a": 1, "b": 2}', 'suspend and activate');
 	is(query("SELECT evq_fail('$event', 'no', $permit, retryable => false)"), 'failed', 'fail');

@@ -1,5 +1,5 @@
 # Models of what must not go wrong in any order of steps, checked exhaustively with spin: no lost wake-up (K2), permits
-# (K1, F1), order (K7). Each model is also broken on purpose, and then the error must be found. See test/model/README.md.
+# (K1, F1), order (K7), suspend and activate. Each model is also broken on purpose, and then the error must be found. See test/model/README.md.
 use strict;
 use warnings;
 
@@ -76,5 +76,11 @@ fails('a promotion begins no epoch', 'permits', 'FAILOVER', 'MUTANT_NO_EPOCH');
 holds('order', 'ordered');
 fails('the dispatcher does not look for events of the flow_id on their way', 'ordered', 'MUTANT_NOT_BUSY');
 fails('the dispatcher offers an event without changing its state', 'ordered', 'MUTANT_OFFER');
+
+holds('suspend and activate', 'suspend');
+fails('an activation before the suspend is refused', 'suspend', 'MUTANT_REFUSE_EARLY');
+fails('a suspend writes without looking at the row again', 'suspend', 'MUTANT_BLIND_WRITE');
+fails('a suspend consumes the activation of an earlier round', 'suspend', 'MUTANT_CONSUME_ANY');
+fails('an activation does not look whose round it is for', 'suspend', 'MUTANT_NO_TOKEN');
 
 done_testing();

@@ -61,9 +61,11 @@ async function one(browser) {
   await page.getByRole('button', { name: 'Acquire' }).click();
   await page.getByRole('button', { name: 'Suspend …' }).click();
   await page.getByRole('button', { name: 'Suspend', exact: true }).click();
+  await page.getByLabel('Answer, as JSON').fill('{"approved_by": "Ada"}');
   await page.getByLabel('Merge into the payload').fill('{"colour": "green"}');
   await page.getByRole('button', { name: 'Activate' }).click();
   await sees(page.locator('.json', { hasText: '"green"' }), 'it is retried, acquired, suspended and activated with a patch');
+  await sees(page.locator('.json', { hasText: '"Ada"' }), '... and an answer');
   await page.getByRole('button', { name: 'Cancel …' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Cancel 1' }).click();
   await sees(page.locator('.event-head', { hasText: 'canceled' }), '... and canceled');

@@ -54,6 +54,7 @@ export function Permit({ event }) {
     <header><a href=${link('events', event.event_id)}><strong>${event.event_type}</strong> <code>${shortId(event.event_id)}</code></a>
       <span class="dim">${event.flow_id} · attempt ${event.attempt} · permit runs out ${ago(event.attempt_due_at, now)}</span></header>
     <${Json} value=${event.payload} label="Payload" />
+    ${(event.answer ?? null) !== null && html`<p class="dim">Answered</p><${Json} value=${event.answer} label="Answer" />`}
     ${form ? html`<${ReportForm} event=${event} which=${form} close=${() => setForm(null)} />` : html`<div class="form-foot">
       <button class="button button-primary" onClick=${() => setForm('succeed')}>Succeed …</button>
       <button class="button" onClick=${() => setForm('fail')}>Fail …</button>

@@ -17,13 +17,13 @@ import { Ago, useNow } from '../components/time.js';
 import { say } from '../components/toast.js';
 import { Field } from '../components/field.js';
 
-const OUTCOMES = { retry: 'tried again later', failed: 'the last one' };
+const OUTCOMES = { retry: 'tried again later', failed: 'the last one', expired: 'its time was over' };
 
 // What is known of how it went, oldest first: {at, css, title, text, trace}.
 function timeline(event) {
   const steps = [{ at: event.published_at, status: 'AWAITING_PROCESSING', title: 'Published', text: event.parent_id ? 'by another event' : null }];
   for (const error of event.errors) {
-    steps.push({ at: error.failed_at, status: 'FAILED', title: `Attempt ${error.attempt} failed`, text: error.error_message, trace: error.stack_trace, by: error.worker, note: OUTCOMES[error.outcome] ?? error.outcome });
+    steps.push({ at: error.failed_at, status: 'FAILED', title: `Attempt ${error.attempt} ${error.outcome === 'expired' ? 'expired' : 'failed'}`, text: error.error_message, trace: error.stack_trace, by: error.worker, note: OUTCOMES[error.outcome] ?? error.outcome });
   }
   if (event.attempt_started_at) steps.push({ at: event.attempt_started_at, status: 'BEING_PROCESSED', title: STATES[event.status].final ? 'Last acquired' : 'Acquired', by: event.worker });
   if (event.status !== 'BEING_PROCESSED' && !(event.status === 'AWAITING_PROCESSING' && event.attempts_used === 0 && event.errors.length === 0)) {
@@ -44,16 +44,19 @@ function Timeline({ event }) {
 }
 
 function Activate({ event, reload }) {
-  const [text, setText] = useState('{}');
-  const parsed = parseJson(text);
+  const [text, setText] = useState('');
+  const [patch, setPatch] = useState('');
+  const answer = text.trim() === '' ? {} : parseJson(text);
+  const parsed = patch.trim() === '' ? {} : parseJson(patch);
   async function activate() {
-    await actOnEvent(event.event_id, 'activate', { payload_patch: parsed.value });
+    await actOnEvent(event.event_id, 'activate', { answer: answer.value, payload_patch: parsed.value, permit: event.permit });
     say('Activated.');
     reload();
   }
   return html`<form class="form" onSubmit=${(submit) => submit.preventDefault()}>
-    <${Field} label="Merge into the payload" error=${parsed.error && `Not JSON: ${parsed.error}`}>${(id) => html`<textarea id=${id} class="mono" rows="2" spellcheck=${false} value=${text} onInput=${(input) => setText(input.target.value)}></textarea>`}</${Field}>
-    <div class="form-foot"><${Action} kind="button-primary" disabled=${parsed.error} run=${activate}>Activate</${Action}></div>
+    <${Field} label="Answer, as JSON" error=${answer.error && `Not JSON: ${answer.error}`}>${(id) => html`<textarea id=${id} class="mono" rows="2" spellcheck=${false} value=${text} onInput=${(input) => setText(input.target.value)}></textarea>`}</${Field}>
+    <${Field} label="Merge into the payload" error=${parsed.error && `Not JSON: ${parsed.error}`}>${(id) => html`<textarea id=${id} class="mono" rows="2" spellcheck=${false} value=${patch} onInput=${(input) => setPatch(input.target.value)}></textarea>`}</${Field}>
+    <div class="form-foot"><${Action} kind="button-primary" disabled=${answer.error || parsed.error} run=${activate}>Activate</${Action}></div>
   </form>`;
 }
 
@@ -128,6 +131,7 @@ export function Event({ part }) {
       <div><${Panel} title="Timeline"><${Timeline} event=${event} /></${Panel}>
         <${Panel} title="Payload"><${Json} value=${event.payload} label="Payload" /></${Panel}>
         ${event.headers && html`<${Panel} title="Headers"><${Json} value=${event.headers} label="Headers" /></${Panel}>`}
+        ${(event.answer ?? null) !== null && html`<${Panel} title="Answer"><${Json} value=${event.answer} label="Answer" /></${Panel}>`}
         ${event.result !== null && html`<${Panel} title="Result"><${Json} value=${event.result} label="Result" /></${Panel}>`}</div>
       <div><${Panel} title="Actions"><${Actions} event=${event} reload=${resource.reload} /></${Panel}>
         <${Panel} title="Parent and children"><${Related} event=${event} /></${Panel}>
