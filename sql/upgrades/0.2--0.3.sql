@@ -3,6 +3,9 @@
 
 SET LOCAL search_path = pg_catalog, pg_temp;
 
+-- What is altered below, in the order in which sessions use it: while they are at work an upgrade waits, and none is lost.
+LOCK TABLE evq.event, evq.event_history, evq.event_error;
+
 -- Restricted roles are members of roles of their own, in place of evq_publisher and evq_worker. Those of before stay what they
 -- were as well: other databases of the server may not know the new roles yet.
 DO $$
