@@ -55,7 +55,7 @@ COMMENT ON FUNCTION evq.check_engine(interval) IS 'Findings: does the engine run
 
 -- By the index on the time, however few rows there are.
 CREATE FUNCTION evq.expired_lately(error_message text, most int) RETURNS TABLE (event_id uuid, failed_at timestamptz)
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off ROWS 10
+LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off ROWS 10
 AS $$
 	SELECT r.event_id, r.failed_at FROM evq.event_error r
 	WHERE r.failed_at > now() - interval '1 day' AND r.outcome = 'expired' AND r.error_message = expired_lately.error_message
