@@ -68,6 +68,7 @@ find_queue_link(EvqReady *ready, int32 flow_no)
 {
 	int32 *link = &ready->queue_buckets[hash_bytes_uint32(flow_no) % ready->size];
 
+	Assert(LWLockHeldByMe(ready->lock));
 	while (*link != EVQ_READY_NONE && ready->queues[*link].flow_no != flow_no)
 		link = &ready->queues[*link].next_in_bucket;
 	return link;
@@ -111,6 +112,7 @@ enter_length_list(EvqReady *ready, EvqReadyQueue *queue)
 static void
 set_count(EvqReady *ready, EvqReadyQueue *queue, int32 count)
 {
+	Assert(count >= 0 && LWLockHeldByMeInMode(ready->lock, LW_EXCLUSIVE));
 	if (length_list(count) == length_list(queue->count))
 	{
 		queue->count = count;
@@ -159,6 +161,7 @@ find_link(EvqReady *ready, const pg_uuid_t *event_id)
 	uint32 hash = hash_bytes(event_id->data, UUID_LEN);
 	int32 *link = &ready->buckets[hash % ready->size];
 
+	Assert(LWLockHeldByMe(ready->lock));
 	while (*link != EVQ_READY_NONE && memcmp(&ready->entries[*link].event_id, event_id, UUID_LEN) != 0)
 		link = &ready->entries[*link].next_in_bucket;
 	return link;
@@ -192,6 +195,7 @@ make_room(EvqReady *ready)
 
 	while (ready->by_length[list] == EVQ_READY_NONE)
 		list--;
+	Assert(list > 0);
 	remove_entry(ready, ready->queues[ready->by_length[list]].first);
 	ready->missing = true;
 }
