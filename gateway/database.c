@@ -411,7 +411,7 @@ check_lanes(Timer *timer)
 
 /* ---------- from outside ---------- */
 
-/* How many connections a lane has. */
+/* How many connections a lane has. Where something may take long there are two at least, so that no role has all. */
 static int
 lines_of(Lane lane)
 {
@@ -425,9 +425,9 @@ lines_of(Lane lane)
 		case LANE_PUBLISH:
 			return half > 0 ? half : 1;
 		case LANE_WORK:
-			return options.connections > half ? options.connections - half : 1;
+			return options.connections;
 		default:
-			return quarter > 0 ? quarter : 1;
+			return quarter > 2 ? quarter : 2;
 	}
 }
 

@@ -115,7 +115,7 @@ static const char help[] =
 	"Usage: evq-gateway [OPTION...] [DATABASE]\n"
 	"\n"
 	"  -d, --database=STRING           name or connection string of the database (default: PGHOST, PGDATABASE, ...)\n"
-	"      --connections=N             database connections for changes (8); three quarters as many and two are for the rest\n"
+	"      --connections=N             database connections for changes (8); others are for the rest\n"
 	"      --statement-timeout=SECONDS longest time of a request in the database (30)\n"
 	"\n"
 	"  -l, --listen=ADDRESS            address to listen at (127.0.0.1)\n"

@@ -29,7 +29,8 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	tool evq.mcp_tool;
-	arguments jsonb := coalesce(params -> 'arguments', '{}');
+	arguments jsonb := coalesce(nullif(params -> 'arguments', 'null'), '{}');
+	schema jsonb;
 	structured jsonb;
 	problem text;
 	problem_detail text;
@@ -46,7 +47,11 @@ BEGIN
 	ELSIF tool.writes AND NOT allow_writes THEN
 		RAISE EXCEPTION 'unknown tool: % (it writes, and this server is read-only)', tool.name USING ERRCODE = 'EQ006';
 	END IF;
-	problem := 'EQ006: ' || evq.mcp_violation(arguments, tool.input_schema::jsonb);
+	-- null is as left out, where that may be.
+	schema := tool.input_schema::jsonb;
+	arguments := (SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM jsonb_each(arguments)
+				  WHERE value <> 'null' OR NOT coalesce(schema -> 'properties', '{}') ? key OR coalesce(schema -> 'required', '[]') ? key);
+	problem := 'EQ006: ' || evq.mcp_violation(arguments, schema);
 	IF problem IS NULL THEN
 		BEGIN
 			EXECUTE tool.statement INTO STRICT structured USING arguments;

@@ -207,6 +207,13 @@ SELECT is((SELECT flow_id FROM evq.events WHERE event_id = :'numbered'), '42', '
 SELECT is((SELECT sum((q ->> 'events')::bigint) FROM jsonb_array_elements(pg_temp.use('queue_status') -> 'queues') q), (SELECT sum(events) FROM evq.queue), 'queue_status');
 SELECT is(pg_temp.use('queue_status') #> '{engine,running}', 'false', '... and the engine');
 
+-- null is as left out, where that may be.
+SELECT pg_temp.use('publish_event', '{"event_type": "RIDE", "flow_type": null, "flow_id": "nulls", "payload": null, "on_fail_event_type": null, "run_at": null, "priority": null,
+	"idempotency_key": null, "headers": null}') ->> 'event_id' AS id \gset
+SELECT is(evq_event(:'id') -> 'payload', '{}', 'publish_event: null is as left out');
+SELECT is(pg_temp.use('acquire_processing_permit', jsonb_build_object('event_id', :'id', 'worker', null, 'permit_for', null)) ->> 'acquired', 'true', 'acquire_processing_permit: null is as left out');
+SELECT is(pg_temp.call('queue_status', NULL) ->> 'isError', 'false', 'no arguments at all');
+
 -- Arguments that the schema does not allow.
 SELECT is(pg_temp.use(tool, arguments) #>> '{}', 'EQ006: ' || message, tool || ' ' || left(arguments::text, 100)) FROM (VALUES
 	('get_event', '{}'::jsonb, 'argument "event_id" is missing'),
@@ -215,6 +222,7 @@ SELECT is(pg_temp.use(tool, arguments) #>> '{}', 'EQ006: ' || message, tool || '
 	('publish_event', '{"event_type": "RIDE", "flow_id": 1.5}', 'argument "flow_id" must be of type string or integer, not fraction'),
 	('get_event', '{"event_id": "x"}', 'argument "event_id" must have the format uuid'),
 	('queue_status', '{"flow_type": "F"}', 'unknown argument "flow_type"'),
+	('queue_status', '{"flow_type": null}', 'unknown argument "flow_type"'),
 	('publish_event', '{"event_type": "RIDE", "flow_id": ""}', 'argument "flow_id" must have 1 to 255 characters'),
 	('publish_event', '{"event_type": "RIDE", "flow_id": "f", "priority": 1.5}', 'argument "priority" must be of type integer, not fraction'),
 	('publish_event', '{"event_type": "RIDE", "flow_id": "f", "priority": 40000}', 'argument "priority" must be from -32768 to 32767'),
