@@ -30,7 +30,8 @@ typedef struct Group
 	char *choice; /* what of that which the channel tells of */
 	Wait *first;  /* in the order in which they came */
 	int asking;
-	int may_ask; /* so many more, as there may be something for each */
+	int may_ask;   /* so many more, as there may be something for each */
+	bool has_news; /* something was told while one asked */
 	Timer ask_timer;
 	Timer leave_timer;
 	struct Group *next;
@@ -110,6 +111,7 @@ ask(Group *group)
 static void
 begin_to_ask(Group *group)
 {
+	group->has_news = group->asking > 0;
 	if (group->may_ask == 0)
 		group->may_ask = 1;
 	ask(group);
@@ -224,8 +226,8 @@ wait_begin(Request *request, const char *channel, const char *choice, int millis
 	stop_asking(wait);
 	if (ending || !wait->end_timer.is_set)
 		return false;
-	/* Something was told while it asked. */
-	if (wait->group->may_ask > 0)
+	wait->group->may_ask = 0;
+	if (wait->group->has_news)
 		loop_set_timer(&wait->group->ask_timer, 0);
 	return true;
 }

@@ -49,6 +49,15 @@ SELECT 'error', 'privileges', format('%s runs with its owner''s rights and the c
 FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
 WHERE p.prosecdef AND 'search_path=pg_catalog, pg_temp' = ANY (p.proconfig) IS NOT TRUE
 UNION ALL
+-- Whoever calls evq's function without its schema may get this one, by its arguments or by the search_path.
+SELECT 'error', 'privileges', format('function %s, of %I, is named as one of evq''s and is not', p.oid::regprocedure, o.rolname),
+	format('DROP FUNCTION %s, or name it otherwise; until then call evq''s functions by their schema, %I.', p.oid::regprocedure, x.nspname)
+FROM (SELECT n.oid, n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'evq') x
+JOIN pg_proc p ON EXISTS (SELECT FROM pg_proc ours JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = ours.oid
+						  WHERE ours.proname = p.proname AND ours.pronamespace = x.oid)
+JOIN pg_roles o ON o.oid = p.proowner
+WHERE p.proname LIKE 'evq\_%' AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)
+UNION ALL
 SELECT 'warning', 'privileges', format('a restriction of role %I is left, which %s', r.role_name,
 		CASE WHEN o.oid IS NULL THEN 'does not exist' ELSE format('is called %I by now', o.rolname) END),
 	'Make it anew with evq_grant_worker() or evq_grant_publisher() for the role it is meant for, and end this one with evq_revoke_*().'

@@ -50,6 +50,14 @@ SELECT pg_temp.comes_and_goes('privileges', 'ALTER VIEW evq.queue OWNER TO evq_t
 	format('ALTER VIEW evq.queue OWNER TO %I', current_user));
 SELECT pg_temp.comes_and_goes('privileges', 'ALTER FUNCTION evq_event(uuid) RESET search_path', 'error: public.evq_event\(uuid\) runs with its owner''s rights',
 	'ALTER FUNCTION evq_event(uuid) SET search_path = pg_catalog, pg_temp');
+SELECT pg_temp.comes_and_goes('privileges', 'CREATE FUNCTION public.evq_retry(text) RETURNS void LANGUAGE sql AS $f$ SELECT public.evq_retry($1::uuid) $f$',
+	'error: function public.evq_retry\(text\), of \S+, is named as one of evq''s and is not', 'DROP FUNCTION public.evq_retry(text)');
+CREATE SCHEMA evq_test_schema AUTHORIZATION evq_test_other;
+SELECT pg_temp.comes_and_goes('privileges', 'SET ROLE evq_test_other; CREATE FUNCTION evq_test_schema.evq_cancel(uuid, text) RETURNS void LANGUAGE sql AS $f$ SELECT $f$; RESET ROLE',
+	'error: function evq_test_schema.evq_cancel\(uuid,text\), of evq_test_other, is named', 'DROP FUNCTION evq_test_schema.evq_cancel(uuid, text)');
+CREATE FUNCTION evq_test_schema.evq_ours() RETURNS void LANGUAGE sql AS $$ SELECT $$;
+SELECT is(pg_temp.said('privileges'), 'ok', 'a name that evq has not is nobody''s business');
+DROP SCHEMA evq_test_schema CASCADE;
 SELECT evq_configure('A', 'F', attempt_delays => '{0 s}') \g /dev/null
 SELECT evq_grant_worker('evq_test_other', 'F') \g /dev/null
 SELECT pg_temp.comes_and_goes('privileges', 'ALTER ROLE evq_test_other RENAME TO evq_test_another',
