@@ -49,7 +49,7 @@ SELECT 'error', 'privileges', format('%s runs with its owner''s rights and the c
 FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
 WHERE p.prosecdef AND 'search_path=pg_catalog, pg_temp' = ANY (p.proconfig) IS NOT TRUE
 UNION ALL
--- Whoever calls evq's function without its schema may get this one, by its arguments or by the search_path.
+-- Whoever calls one of ours without its schema may get this one, by its arguments or by the search_path.
 SELECT 'error', 'privileges', format('function %s, of %I, is named as one of evq''s and is not', p.oid::regprocedure, o.rolname),
 	format('DROP FUNCTION %s, or name it otherwise; until then call evq''s functions by their schema, %I.', p.oid::regprocedure, x.nspname)
 FROM (SELECT n.oid, n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'evq') x

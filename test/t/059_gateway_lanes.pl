@@ -27,7 +27,7 @@ append_to_file("$folder/tokens", join '', map { "$_ token-of-the-role-$_\n" } @r
 chmod 0600, "$folder/tokens";
 sub as { return (Authorization => "Bearer token-of-the-role-$_[0]") }
 
-my $gateway = Evq::Gateway->new_ready($node, '--tokens', "$folder/tokens");
+my $gateway = Evq::Gateway->new_ready($node, '--tokens', "$folder/tokens", '--statement-timeout', 120);
 my $holder = session($node, 'postgres');
 
 sub query { return $node->safe_psql('postgres', $_[0]) }
