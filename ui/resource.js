@@ -89,7 +89,7 @@ export function usePages(path, query, key, concerns) {
     (answer) => {
       if (!isCurrent()) return;
       pages.current = after === undefined ? 1 : pages.current + 1;
-      setState((was) => ({ address, loading: false, next: answer.next, items: after === undefined ? answer[key] : [...was.items, ...answer[key]] }));
+      setState((was) => ({ address, loading: false, next: answer.next, searched: answer.searched, items: after === undefined ? answer[key] : [...was.items, ...answer[key]] }));
     },
     (problem) => isCurrent() && problem.name !== 'AbortError' && setState((was) => ({ ...was, address, problem, loading: false, loadingMore: false })));
 

@@ -22,6 +22,13 @@ async function search(browser) {
   await sees(page.locator('tbody tr', { hasText: 'many-59' }), 'the address has the search');
   await page.getByRole('link', { name: 'failed', exact: true }).click();
   await sees(page.getByText('No event is like that'), 'a status narrows it down, and nothing is said to be nothing');
+  const onward = JSON.stringify({ events: [], next: '00000000-0000-7000-8000-000000000000', searched: { events: 2000, back_to: '2020-01-02T03:04:05Z' } });
+  await page.route(/\/api\/events\?/, (route) => route.fulfill({ contentType: 'application/json', body: onward }));
+  await page.getByRole('searchbox').fill('payload.none:3');
+  await page.keyboard.press('Enter');
+  await sees(page.getByText(/0 events so far, searched back to .*2020/), 'a search that has found nothing yet says how far it looked');
+  await sees(page.getByRole('button', { name: 'Load more' }), '... and can go on');
+  await page.unroute(/\/api\/events\?/);
   await page.getByRole('searchbox').fill('status:NONSENSE');
   await page.keyboard.press('Enter');
   await sees(page.getByRole('alert').getByText(/Known are: AWAITING_PROCESSING/), 'what the API refuses is shown with its hint');

@@ -1,5 +1,5 @@
 import { html } from '../vendor/preact.js';
-import { plural } from '../format.js';
+import { dateTime, plural } from '../format.js';
 
 // What the API refused, and what to do about it.
 export function ProblemNote({ problem, again }) {
@@ -25,9 +25,11 @@ export function Loaded({ resource, children }) {
     ${nothing && resource.loading ? html`<p class="loading" role="status">Reading …</p>` : nothing && resource.problem ? null : children}`;
 }
 
+// A search may have found nothing yet and have more to look at.
 export function Pager({ list, noun }) {
+  const backTo = list.searched?.back_to;
   return html`<div class="pager">
-    <span class="dim">${plural(list.items.length, noun)}${list.next ? ' so far' : ''}</span>
+    <span class="dim">${plural(list.items.length, noun)}${list.next ? ' so far' : ''}${backTo ? `, searched back to ${dateTime(backTo)}` : ''}</span>
     ${list.next && html`<button class="button" disabled=${list.loadingMore} onClick=${list.more}>${list.loadingMore ? 'Reading …' : 'Load more'}</button>`}
   </div>`;
 }

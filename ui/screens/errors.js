@@ -60,7 +60,7 @@ export function Errors({ query }) {
     ({ status, attempts_used }) => status === 'FAILED' || (status === 'AWAITING_PROCESSING' && attempts_used > 0));
   const groups = grouped(list.items);
   return html`<${Panel} title=${query.type ? `Failed attempts of ${query.type}` : 'Failed attempts by message'} tools=${query.type && html`<a href=${link('errors')}>Of all types</a>`}>
-    <${Loaded} resource=${list}>${groups.length === 0
+    <${Loaded} resource=${list}>${groups.length === 0 && list.next ? html`<${Pager} list=${list} noun="failed attempt" />` : groups.length === 0
     ? html`<${Empty} title="No attempt has failed"><p>Failed attempts are kept here with their message, stack trace and worker, as long as their events are.</p></${Empty}>`
     : html`<${Table} caption="Failed attempts, by event type and message" grouped=${true} heads=${['Message', 'Event type', ['Attempts', 'number'], ['Events', 'number'], ['Last', 'number'], [html`<span class="unseen">Actions</span>`, 'number']]}>
         ${groups.map((group) => html`<${Group} key=${group.key} group=${group} reload=${list.reload} />`)}

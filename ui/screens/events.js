@@ -108,7 +108,7 @@ export function Events({ query }) {
         ${chosen.size > 0 ? html`<${BulkActions} chosen=${chosen} rows=${rows} clear=${clear} reload=${reload} />`
     : others > 0 ? html`<button class="button button-small" onClick=${reload}>${plural(others, 'new event')} · show <kbd>r</kbd></button>` : html`<span class="dim">Newest first</span>`}
       </div>
-      <${Loaded} resource=${list}>${rows.length === 0
+      <${Loaded} resource=${list}>${rows.length === 0 && list.next ? html`<${Pager} list=${list} noun="event" />` : rows.length === 0
     ? html`<${Empty} title=${q ? 'No event is like that' : 'There is no event yet'}><p>${q ? html`<a href=${link('events')}>Show all events</a>` : html`Publish one on the <a href="#/">dashboard</a>, or watch the <a href=${link('ride')}>ride demo</a>.`}</p></${Empty}>`
     : html`<${Table} caption="Events, newest first" heads=${[html`<input type="checkbox" aria-label="Choose all that are shown" checked=${allChosen} onChange=${() => setChosen(new Set(allChosen ? [] : rows.map(({ event_id }) => event_id)))} />`,
         'Event', 'Type', 'Flow id', 'Status', ['Attempts', 'number'], ['Since', 'number'], ['Published', 'number']]}>

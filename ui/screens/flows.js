@@ -128,7 +128,7 @@ function Case({ flowId }) {
   for (const event of events) if (ids.has(event.parent_id)) childrenOf.set(event.parent_id, [...(childrenOf.get(event.parent_id) ?? []), event]);
   const roots = events.filter(({ parent_id }) => !ids.has(parent_id));
   return html`<${Panel} title=${flowId} tools=${html`<a href=${link('flows')}>All flows</a>`}><${Loaded} resource=${list}>
-    ${roots.length === 0 ? html`<${Empty} title="No event has this flow id"><p>The <a href=${link('events', null, { q: `${flowId}*` })}>events whose flow id begins so</a></p></${Empty}>`
+    ${roots.length === 0 && list.next ? html`<${Pager} list=${list} noun="event" />` : roots.length === 0 ? html`<${Empty} title="No event has this flow id"><p>The <a href=${link('events', null, { q: `${flowId}*` })}>events whose flow id begins so</a></p></${Empty}>`
     : html`<ol class="tree">${roots.map((event) => html`<${Branch} key=${event.event_id} event=${event} childrenOf=${childrenOf} />`)}</ol><${Pager} list=${list} noun="event" />`}
   </${Loaded}></${Panel}>`;
 }
