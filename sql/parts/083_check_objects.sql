@@ -92,7 +92,7 @@ WITH relation AS (
 SELECT 'error', 'tables', format('%s has a trigger, %I', t.tgrelid::regclass, t.tgname),
 	'Drop it: evq writes its tables without firing triggers, and refuses to where there are some.'
 FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid
-WHERE NOT t.tgisinternal AND t.tgfoid NOT IN ('evq.configuration_changed'::regproc, 'evq.pause_changed'::regproc)
+WHERE NOT t.tgisinternal AND t.tgfoid NOT IN ('evq.configuration_changed'::regproc, 'evq.pause_changed'::regproc, 'evq.keep_own'::regproc)
 UNION ALL
 SELECT 'error', 'tables', format('%s has a rule, %I', w.ev_class::regclass, w.rulename), 'Drop it: evq''s own code does not heed it.'
 FROM pg_rewrite w JOIN relation r ON r.oid = w.ev_class

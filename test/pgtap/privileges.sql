@@ -74,6 +74,7 @@ INSERT INTO granted VALUES
 	('index_history', false, false, false, false),
 	('keep_house', false, false, false, false),
 	('pause_changed', false, false, false, false),
+	('keep_own', false, false, false, false),
 	('evq_configure', false, false, true, false),
 	('evq_configure_flow', false, false, true, false),
 	('evq_suspend_event_type', false, false, true, false),

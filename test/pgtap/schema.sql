@@ -145,8 +145,10 @@ SELECT is_empty($$SELECT FROM pg_class WHERE relnamespace = 'evq'::regnamespace 
 	'tables are logged, without rules and row security');
 SELECT set_eq(
 	$$SELECT tgrelid::regclass::text || ' ' || tgfoid::regproc::text FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid WHERE relnamespace = 'evq'::regnamespace AND NOT tgisinternal$$,
-	ARRAY['evq.flow evq.configuration_changed', 'evq.event_type evq.configuration_changed', 'evq.pause evq.pause_changed', 'evq.restriction evq.configuration_changed'],
-	'only the configuration has triggers');
+	ARRAY['evq.flow evq.configuration_changed', 'evq.event_type evq.configuration_changed', 'evq.pause evq.pause_changed', 'evq.restriction evq.configuration_changed',
+		  'evq.pause evq.keep_own', 'evq.home evq.keep_own', 'evq.counter evq.keep_own', 'evq.housekeeping evq.keep_own'],
+	'only the configuration has triggers, and what a subscriber keeps for itself');
+SELECT is_empty($$SELECT FROM pg_trigger WHERE tgfoid = 'evq.keep_own'::regproc AND tgenabled <> 'R'$$, '... which fire for nobody else');
 SELECT is_empty(
 	$$SELECT indexrelid::regclass FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indexrelid
 	  WHERE i.indrelid = 'evq.event'::regclass AND (a.attname IN ('state', 'attempts_used', 'state_due_at', 'state_since', 'permit', 'worker')

@@ -81,7 +81,7 @@ ok(poll_until('housekeeping', sub { run('SELECT count(*) FROM evq_purge()'); run
 # ---------- the subscriber ----------
 
 my @tables = split /\n/, run(q{SELECT c.oid::regclass FROM pg_class c WHERE relnamespace = 'evq'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
-	AND relname NOT IN ('counter', 'housekeeping', 'epoch') ORDER BY 1});
+	AND relname NOT IN ('counter', 'housekeeping', 'home', 'epoch') ORDER BY 1});
 my $contents = sub { my ($ask) = @_; return map { $ask->("SELECT '$_', count(*), md5(string_agg(t::text, E'\\n' ORDER BY t::text COLLATE \"C\")) FROM $_ t") } @tables };
 my $same = sub {
 	$node->wait_for_catchup('theirs');
@@ -95,6 +95,18 @@ my $decoded = run(q{SELECT count(*), count(*) FILTER (WHERE data LIKE '%no-tuple
 like($decoded, qr/^[1-9]\d+\|0$/, 'test_decoding decodes each change with the identity of its row');
 
 # ---------- it takes over ----------
+
+# What is a server's own stays so; a pause that comes where there is one changes nothing.
+my $home = there('SELECT * FROM evq.home');
+there(q{SELECT evq_pause('its own')});
+run(q{SELECT evq_pause('moving'); UPDATE evq.home SET backup_label = 'another'});
+$node->wait_for_catchup('theirs');
+is(there('SELECT reason FROM evq.pause'), 'its own', 'a pause of the publisher does not stop a subscriber that is paused');
+is(there('SELECT * FROM evq.home'), $home, 'its home is its own');
+run(q{SELECT evq_resume(); UPDATE evq.home SET backup_label = ''});
+there('SELECT evq_resume()');
+$node->wait_for_catchup('theirs');
+is(there('SELECT count(*) FROM evq.pause'), 0, '... and it is resumed by itself alone');
 
 like(there(q{SELECT string_agg(concat(severity, ' ', finding), ' ') FROM evq_check() WHERE subject = 'tables'}),
 	qr/error subscription theirs writes evq.event while this database is not paused/, 'evq_check() tells of a subscriber that is not paused');
