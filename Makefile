@@ -14,6 +14,7 @@ SQL_PARTS := $(sort $(basename $(notdir $(wildcard sql/parts/*.sql))))
 # What an upgrade from the release before adds to sql/upgrades/: all parts, whose functions and views take the place of
 # the old ones, but for those that hold what users have stored.  What changes in these is written by hand there.
 UPGRADE_FROM = 0.2
+LONG_UPGRADE_FROM = 0.1
 STORED_PARTS = \
 	010_schema \
 	015_row_types \
@@ -114,8 +115,9 @@ MODULE_big = evq
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 INSTALL_SCRIPT_SQL = sql/evq--$(EVQ_VERSION).sql
 UPGRADE_SCRIPT_SQL = sql/evq--$(UPGRADE_FROM)--$(EVQ_VERSION).sql
+LONG_UPGRADE_SCRIPT_SQL = sql/evq--$(LONG_UPGRADE_FROM)--$(EVQ_VERSION).sql
 DATA = $(wildcard sql/releases/*.sql)
-DATA_built = $(INSTALL_SCRIPT_SQL) $(UPGRADE_SCRIPT_SQL)
+DATA_built = $(INSTALL_SCRIPT_SQL) $(UPGRADE_SCRIPT_SQL) $(LONG_UPGRADE_SCRIPT_SQL)
 
 REGRESS_OPTS = --inputdir=test --load-extension=evq
 ISOLATION_OPTS = --inputdir=test --outputdir=. --load-extension=evq
@@ -157,6 +159,14 @@ src/inspect.o: evq.control
 $(UPGRADE_SCRIPT_SQL): sql/upgrades/$(UPGRADE_FROM)--$(EVQ_VERSION).sql $(UPGRADE_PARTS:%=sql/parts/%.sql) evq.control Makefile
 	{ printf '%s\n' '\echo Use "ALTER EXTENSION evq UPDATE" to load this file. \quit'; \
 	  sed 's/^CREATE \(FUNCTION\|VIEW\)/CREATE OR REPLACE \1/' $(filter %.sql,$^); } > $@.tmp
+	mv $@.tmp $@
+
+# Both steps in one, which begins with the lock that the second one needs: the verbs take that of this table first, and so
+# no session at work can be in the way of the rest.
+$(LONG_UPGRADE_SCRIPT_SQL): sql/releases/evq--$(LONG_UPGRADE_FROM)--$(UPGRADE_FROM).sql $(UPGRADE_SCRIPT_SQL)
+	{ printf '%s\n' '\echo Use "ALTER EXTENSION evq UPDATE" to load this file. \quit' \
+		'LOCK TABLE evq.event IN ACCESS EXCLUSIVE MODE;'; \
+	  grep -hv '^\\echo ' $^; } > $@.tmp
 	mv $@.tmp $@
 
 $(INSTALL_SCRIPT_SQL): $(SQL_PARTS:%=sql/parts/%.sql) evq.control Makefile

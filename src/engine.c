@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "catalog/pg_database.h"
 #include "commands/async.h"
+#include "common/hashfn.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
@@ -24,6 +25,7 @@
 #include "guc.h"
 #include "lifecycle.h"
 #include "message.h"
+#include "order.h"
 #include "pass.h"
 #include "uuid.h"
 #include "wake.h"
@@ -136,6 +138,13 @@ typedef struct Message
 	char *text;
 } Message;
 
+/* A flow_id in which another event than one that is ready has its turn. */
+typedef struct Blocked
+{
+	uint64 hash; /* of flow and flow_id, the key */
+	pg_uuid_t front;
+} Blocked;
+
 /* What one turn works with. */
 typedef struct Work
 {
@@ -144,6 +153,8 @@ typedef struct Work
 	TimestampTz now;
 	bool notify;    /* there is room for notifications */
 	bool drained;   /* the flow whose events are being dispatched: see is_drained() */
+	HTAB *blocked;  /* of Blocked, NULL = none */
+	int parked;     /* ready events that cannot go, which cost next to nothing */
 	List *messages; /* of Message, to notify at the end; all in the turn's context */
 	EvqTurn *turn;
 } Work;
@@ -305,39 +316,69 @@ fire_timers(Work *work)
 
 /* ---------- order within a flow_id ---------- */
 
-/*
- * The event whose turn it is in a flow_id of an ordered flow: the oldest live
- * one, unless another is on its way.
- */
-static bool
-fetch_front(EvqStore *store, int32 flow_no, const char *flow_id, EvqEvent *front)
+/* A ready event that cannot go yet goes back to the table. */
+static void
+park(Work *work, EvqTracked *tracked)
 {
-	bool found;
+	evq_live_park(work->engine->live);
+	evq_track_remove(work->engine->live->track, tracked);
+	work->parked++;
+}
 
-	evq_store_walk_flow_id(store, flow_no, flow_id);
-	found = evq_store_walk_next(store, front);
-	evq_store_walk_end(store);
-	return found;
+static uint64
+blocked_key(const EvqWake *facts)
+{
+	return hash_combine64(facts->flow_id_hash, (uint64) facts->flow_no);
+}
+
+/* Until the end of the turn, no other event of its flow_id can go than the one in front. */
+static void
+block(Work *work, const EvqTracked *tracked, const EvqEvent *front)
+{
+	uint64 key = blocked_key(&tracked->facts);
+	Blocked *blocked;
+
+	if (work->blocked == NULL)
+	{
+		HASHCTL control = {.keysize = sizeof(uint64),
+						   .entrysize = sizeof(Blocked),
+						   .hcxt = work->engine->turn_context};
+
+		work->blocked = hash_create("evq blocked flow ids", 64, &control,
+									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	blocked = hash_search(work->blocked, &key, HASH_ENTER, NULL);
+	blocked->front = front->event_id;
+}
+
+/* Is an event of the same flow_id on its way, or known to come first? Without looking at the table. */
+static bool
+is_held_back(const Work *work, const EvqTracked *tracked)
+{
+	const EvqWake *facts = &tracked->facts;
+	uint64 key = blocked_key(facts);
+	const Blocked *blocked;
+
+	if (evq_track_is_flow_id_busy(work->engine->live->track, facts->flow_no, facts->flow_id_hash))
+		return true;
+	if (work->blocked == NULL)
+		return false;
+	blocked = hash_search(work->blocked, &key, HASH_FIND, NULL);
+	return blocked != NULL && memcmp(&blocked->front, &tracked->event_id, sizeof(pg_uuid_t)) != 0;
 }
 
 /* Is it this ready event's turn? If not, it goes back to the table and the one in front is remembered. */
 static bool
-is_in_front(EvqEngine *engine, EvqStore *store, EvqTracked *tracked, const EvqEvent *event, TimestampTz now)
+is_in_front(Work *work, EvqTracked *tracked, const EvqEvent *event)
 {
 	EvqEvent front;
 
-	if (evq_track_is_flow_id_busy(engine->live->track, tracked->facts.flow_no, tracked->facts.flow_id_hash))
-	{
-		evq_live_park(engine->live);
-		evq_track_remove(engine->live->track, tracked);
-		return false;
-	}
-	if (!fetch_front(store, event->flow_no, event->flow_id, &front) ||
+	if (!evq_order_front(work->store, event->flow_no, event->flow_id, &front) ||
 		memcmp(&front.event_id, &event->event_id, sizeof(pg_uuid_t)) == 0)
 		return true;
-	evq_live_park(engine->live);
-	evq_track_remove(engine->live->track, tracked);
-	evq_live_see(engine->live, &front, now);
+	block(work, tracked, &front);
+	park(work, tracked);
+	evq_live_see(work->engine->live, &front, work->now);
 	return false;
 }
 
@@ -354,7 +395,7 @@ follow_successors(EvqEngine *engine, EvqStore *store, TimestampTz now)
 		EvqEvent front;
 
 		CHECK_FOR_INTERRUPTS();
-		if (fetch_front(store, successor->flow_no, successor->flow_id, &front))
+		if (evq_order_front(store, successor->flow_no, successor->flow_id, &front))
 			evq_live_see(engine->live, &front, now);
 		pfree(successor->flow_id);
 	}
@@ -448,10 +489,10 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 	EvqEvent event;
 	EvqWake facts;
 
-	if (evq_live_is_type_suspended(tracked->facts.event_type_no))
+	if (evq_live_is_type_suspended(tracked->facts.event_type_no) ||
+		(tracked->facts.ordered && is_held_back(work, tracked)))
 	{
-		evq_live_park(engine->live);
-		evq_track_remove(engine->live->track, tracked);
+		park(work, tracked);
 		return;
 	}
 	if (!tracked->facts.ordered && !evq_flow_is_regulated(flow) &&
@@ -480,7 +521,7 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 	}
 	if (event.ordered)
 	{
-		if (!is_in_front(engine, work->store, tracked, &event, work->now))
+		if (!is_in_front(work, tracked, &event))
 			return;
 		evq_track_set_flow_id(engine->live->track, tracked, event.flow_id);
 	}
@@ -529,6 +570,43 @@ notify(EvqEngine *engine, List *messages)
 }
 
 /*
+ * May order and limit of the flow be kept in this turn? Not before the first
+ * complete pass, and not while a session gives turns to its own events, which
+ * it does as long as its transaction lasts.
+ */
+static bool
+lock_order(Work *work, EvqTrackedFlow *flow)
+{
+	if (!work->engine->live->all_seen || flow->held_until != 0)
+		return false;
+	if (evq_order_lock(flow->flow_no, false))
+		return true;
+	flow->held_until = work->now + BUSY_DELAY;
+	return false;
+}
+
+/* Takes the locks of the flows that are to be regulated in this turn, and then a snapshot that sees what others did. */
+static void
+lock_orders(Work *work)
+{
+	bool any = false;
+	ListCell *cell;
+
+	foreach(cell, evq_track_flows(work->engine->live->track))
+	{
+		EvqTrackedFlow *tracked_flow = lfirst(cell);
+		const EvqFlow *flow = evq_config_flow(tracked_flow->flow_no);
+
+		tracked_flow->is_order_locked = flow != NULL && evq_flow_is_regulated(flow) &&
+										tracked_flow->count[EVQ_TRACK_READY] > 0 &&
+										lock_order(work, tracked_flow);
+		any |= tracked_flow->is_order_locked;
+	}
+	if (any)
+		evq_store_refresh(work->store);
+}
+
+/*
  * Dispatches what the flows have room for, a batch at most. Each flow has its
  * share of the batch, and each turn begins with another flow.
  */
@@ -548,6 +626,7 @@ dispatch_flows(Work *work)
 	if (with_ready == 0)
 		return;
 	share = Max(evq_dispatch_batch / with_ready, 1);
+	lock_orders(work);
 
 	engine->first_flow++;
 	for (int i = 0; i < list_length(flows); i++)
@@ -556,18 +635,19 @@ dispatch_flows(Work *work)
 		const EvqFlow *flow = evq_config_flow(tracked_flow->flow_no);
 		EvqTracked *tracked;
 
-		/* Before the first complete pass, order and limits cannot be kept. */
-		if (flow == NULL || (!engine->live->all_seen && (flow->ordered || flow->max_processing > 0)))
+		if (flow == NULL || (evq_flow_is_regulated(flow) && !tracked_flow->is_order_locked))
 			continue;
 		tracked_flow->max_dispatched = flow->max_dispatched;
 		tracked_flow->max_processing = flow->max_processing;
 		work->drained = is_drained(work, tracked_flow, flow);
 		for (int n = 0; n < share && evq_track_has_room(tracked_flow) &&
-						(tracked = evq_track_first_ready(tracked_flow)) != NULL;
-			 n++)
+						(tracked = evq_track_first_ready(tracked_flow)) != NULL;)
 		{
+			int parked = work->parked;
+
 			CHECK_FOR_INTERRUPTS();
 			act_on(work, tracked, dispatch_ready);
+			n += work->parked == parked;
 		}
 	}
 }
@@ -637,7 +717,27 @@ lock_turn(void)
 static bool
 has_ready(const EvqTrackedFlow *flow)
 {
-	return flow->count[EVQ_TRACK_READY] > 0 && evq_track_has_room(flow);
+	return flow->count[EVQ_TRACK_READY] > 0 && flow->held_until == 0 && evq_track_has_room(flow);
+}
+
+/* Forgets who held flows when it is time to try again; returns when that will be, of the others. */
+static TimestampTz
+try_held_flows(const EvqLive *live, TimestampTz now)
+{
+	TimestampTz next_at = DT_NOEND;
+	ListCell *cell;
+
+	foreach(cell, evq_track_flows(live->track))
+	{
+		EvqTrackedFlow *flow = lfirst(cell);
+
+		/* The clock may have been set back. */
+		if (flow->held_until <= now || flow->held_until > now + BUSY_DELAY)
+			flow->held_until = 0;
+		if (flow->held_until != 0)
+			next_at = Min(next_at, flow->held_until);
+	}
+	return next_at;
 }
 
 /* Do ready events of the flow wait for room? */
@@ -713,6 +813,7 @@ evq_engine_is_due(EvqEngine *engine, TimestampTz now)
 	EvqLive *live = engine->live;
 	EvqTracked *first = evq_track_first_timer(live->track);
 
+	try_held_flows(live, now);
 	return evq_pass_is_due(engine->pass, now) || evq_live_is_offer_missing(live) || live->successors != NIL ||
 		   (first != NULL && first->timer_at <= now) || evq_live_any_flow(live, has_ready) ||
 		   evq_live_any_flow(live, must_tell_ready) || evq_watch_due_at(engine->watch) <= now;
@@ -725,6 +826,7 @@ evq_engine_next_at(const EvqEngine *engine, TimestampTz now)
 	EvqTracked *first = evq_track_first_timer(engine->live->track);
 	TimestampTz next_at = Min(evq_pass_next_at(engine->pass, now), evq_watch_due_at(engine->watch));
 
+	next_at = Min(next_at, try_held_flows(engine->live, now));
 	return first == NULL ? next_at : Min(next_at, first->timer_at);
 }
 

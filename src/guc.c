@@ -74,7 +74,7 @@ evq_guc_init(void)
 	DefineCustomIntVariable(
 		"evq.max_tracked",
 		"Waiting events that a dispatcher remembers; the others it reads from the tables when their turn comes.",
-		"Each takes about 200 bytes of its memory. As many again may be of a priority above 0.",
+		"Each takes about 250 bytes of its memory. Of a flow, those are remembered that come first.",
 		&evq_max_tracked, 100000, 100, 100000000, PGC_SIGHUP, 0, NULL, NULL, NULL);
 
 	DefineCustomIntVariable(

@@ -422,17 +422,35 @@ needs_dispatch(const EvqEvent *event)
 		   (event->ordered || flow == NULL || evq_flow_is_regulated(flow));
 }
 
+/* May an attempt begin: by the event's type and flow, and its lifespan? */
+static bool
+may_begin(const EvqEvent *event, TimestampTz now)
+{
+	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
+
+	return event_type != NULL && !event_type->is_suspended && evq_config_flow(event->flow_no) != NULL &&
+		   event->due_at > now;
+}
+
+static bool
+is_waiting_and_due(const EvqEvent *event, TimestampTz now)
+{
+	return event->state == EVQ_STATE_AWAITING_PROCESSING && event->attempt_scheduled_at <= now;
+}
+
+/* May the event be dispatched now, by its own row and the configuration? */
+bool
+evq_lifecycle_may_dispatch(const EvqEvent *event, TimestampTz now)
+{
+	return is_waiting_and_due(event, now) && may_begin(event, now);
+}
+
 /* May the event be acquired now, by its own row and the configuration? */
 bool
 evq_lifecycle_may_acquire(const EvqEvent *event, TimestampTz now)
 {
-	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
-
-	if (event_type == NULL || event_type->is_suspended || evq_config_flow(event->flow_no) == NULL ||
-		event->due_at <= now || needs_dispatch(event))
-		return false;
-	return event->state == EVQ_STATE_DISPATCHED ||
-		   (event->state == EVQ_STATE_AWAITING_PROCESSING && event->attempt_scheduled_at <= now);
+	return (event->state == EVQ_STATE_DISPATCHED || is_waiting_and_due(event, now)) &&
+		   may_begin(event, now) && !needs_dispatch(event);
 }
 
 static EvqStoreResult end_attempt(EvqStore *store, EvqEvent *event, TimestampTz now, EvqVerb verb,

@@ -82,6 +82,7 @@ extern void evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPub
 								  const char *what, pg_uuid_t *ids);
 
 /* workers */
+extern bool evq_lifecycle_may_dispatch(const EvqEvent *event, TimestampTz now);
 extern bool evq_lifecycle_may_acquire(const EvqEvent *event, TimestampTz now);
 extern EvqGrant
 evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, const char *worker,

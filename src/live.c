@@ -146,23 +146,47 @@ evq_live_note_future(EvqLive *live, TimestampTz at)
 	live->future_anew = Min(live->future_anew, at);
 }
 
+/* Leaves an event to the table; reading on will meet it. */
+static void
+leave_to_table(EvqTrackedFlow *flow, const EvqWake *facts)
+{
+	EvqLinePlace place = evq_track_place(facts);
+
+	evq_track_leave_unread(&flow->unread, &place, facts->priority);
+	evq_track_leave_unread(&flow->unread_anew, &place, facts->priority);
+}
+
 /*
  * An event that waits is to be remembered. Is there no memory for it, or does
- * it come after others for which there was none? Then reading on will meet it.
- * One of a priority above the usual does not stand in that line, nor does one
- * whose lifespan is over.
+ * it come after others for which there was none? What is remembered of a flow
+ * is what comes first in it: another event may have to go for this one. One
+ * whose lifespan is over does not stand in that line.
  */
 static bool
 leave_unread(EvqLive *live, const EvqWake *facts, TimestampTz now)
 {
 	EvqTrackedFlow *flow = evq_track_use_flow(live->track, facts->flow_no);
-	bool is_urgent = facts->priority > 0 || facts->due_at <= now;
+	EvqTracked *last;
 
-	if (!evq_track_is_full(live->track, flow, is_urgent ? 2 * (int64) evq_max_tracked : evq_max_tracked) &&
-		(is_urgent || facts->at <= flow->unread_from))
+	if (facts->due_at <= now && !evq_track_is_full(live->track, flow, 2 * (int64) evq_max_tracked))
 		return false;
-	evq_track_leave_unread(flow, facts->at);
-	return true;
+	if (!evq_track_comes_before(live->is_reading_on ? &flow->unread_anew : &flow->unread, facts))
+	{
+		leave_to_table(flow, facts);
+		return true;
+	}
+	if (!evq_track_is_full(live->track, flow, evq_max_tracked))
+		return false;
+
+	last = evq_track_last_waiting(flow);
+	if (last == NULL || evq_track_compare(facts, &last->facts) > 0)
+	{
+		leave_to_table(flow, facts);
+		return true;
+	}
+	leave_to_table(flow, &last->facts);
+	evq_track_remove(live->track, last);
+	return false;
 }
 
 /* ---------- remembering ---------- */

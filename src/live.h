@@ -31,6 +31,7 @@ typedef struct EvqLive
 
 	bool pass_wanted;
 	bool complete_wanted; /* ... one that reads all */
+	bool is_reading_on;   /* what is met now was left unread: see pass.c */
 	bool all_seen;        /* a complete pass was made: no event on its way is unknown */
 
 	/* What was met since the last pass ended, and since the present one began, which is what remains of it. */

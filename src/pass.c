@@ -10,9 +10,10 @@
  * unnoticed; once in a while is enough. While there is work to offer, both
  * leave most of the time to it.
  *
- * Of a long backlog only the beginning is remembered. As that is worked off,
- * reading on brings the next part, from where the last one ended: so each row
- * is read once, whatever its place in the line.
+ * Of a long backlog only what comes first is remembered: of the highest
+ * priority the beginning. As that is worked off, reading on brings the next
+ * part, from where the last one ended: so each row is read once, whatever its
+ * place in the line, unless events of different priorities were left unread.
  */
 #include "postgres.h"
 
@@ -27,10 +28,12 @@
 
 /*
  * Rows that a tour, or reading on, takes in one turn; more only where they are scheduled for
- * the same instant. Few while there is work to offer, once all was seen.
+ * the same instant and the index is still that of 0.2. Few while there is work to offer, once
+ * all was seen. To begin with a flow costs as much as some rows.
  */
 #define TOUR_BATCH 20000
 #define TOUR_BATCH_BESIDE_WORK 500
+#define FLOW_COST 5
 
 /* Beside work, they rest so many times as long as they took. A far tour finds little, in much. */
 #define NEAR_REST_BESIDE_WORK 9
@@ -118,40 +121,55 @@ note_oldest(EvqTrackedFlow *flow, const EvqEvent *event, TimestampTz now)
 typedef enum Extent
 {
 	UNTIL_UNREAD, /* what ought to be remembered */
-	UNTIL_FULL,   /* as much as there is memory for */
+	UNTIL_FULL,   /* as much as there is memory for, and all that comes before any of that */
 	ALL
 } Extent;
 
+/* Is memory full of events whose turn is before that of all unread ones, which come later in line? */
 static bool
-is_enough(const EvqLive *live, const EvqTrackedFlow *flow, Extent extent, TimestampTz at)
+is_full_of_first(const EvqLive *live, const EvqTrackedFlow *flow)
 {
-	return (extent == UNTIL_UNREAD && at > flow->unread_from) ||
-		   (extent == UNTIL_FULL && evq_track_is_full(live->track, flow, evq_max_tracked));
+	const EvqTracked *last = evq_track_last_waiting(flow);
+
+	return evq_track_is_full(live->track, flow, evq_max_tracked) &&
+		   (last == NULL || last->facts.priority >= flow->unread.priority);
+}
+
+static bool
+is_enough(const EvqLive *live, const EvqTrackedFlow *flow, Extent extent, const EvqLinePlace *place)
+{
+	return (extent == UNTIL_UNREAD && evq_line_is_before(&flow->unread.from, place)) ||
+		   (extent == UNTIL_FULL && is_full_of_first(live, flow));
 }
 
 /*
- * Reads the flow's events that are due soon, from a time on. false = it stopped
+ * Reads the flow's events that are due soon, from a place on. false = it stopped
  * before the end of the extent, since "rows" were read, which it counts down.
- * Then, and where memory is full, "from" is the time to go on from.
+ * Then, and where memory is full, "from" is the place to go on from.
  */
 static bool
-read_flow(EvqLive *live, EvqStore *store, EvqTrackedFlow *flow, TimestampTz *from, int *rows, Extent extent,
+read_flow(EvqLive *live, EvqStore *store, EvqTrackedFlow *flow, EvqLinePlace *from, int *rows, Extent extent,
 		  TimestampTz now)
 {
 	bool finished = true;
+	bool splits_instants;
 	EvqEvent event;
 
-	evq_store_walk_due(store, flow->flow_no, *from);
+	evq_store_walk_due(store, flow->flow_no, from);
+	splits_instants = evq_store_walk_splits_instants(store);
+	*rows -= FLOW_COST;
 	while (evq_store_walk_next(store, &event))
 	{
 		TimestampTz at = event.attempt_scheduled_at;
 
 		CHECK_FOR_INTERRUPTS();
-		finished = *rows > 0 || at == *from;
-		*from = at;
+		finished = *rows > 0 || (!splits_instants && at == from->at);
+		*from = evq_line_place(at);
+		if (splits_instants)
+			from->event_id = event.event_id;
 		if (at > now + EVQ_LIVE_HORIZON)
 			evq_live_note_future(live, at);
-		if (at > now + EVQ_LIVE_HORIZON || !finished || is_enough(live, flow, extent, at))
+		if (at > now + EVQ_LIVE_HORIZON || !finished || is_enough(live, flow, extent, from))
 			break;
 		flow->first_live_at = Min(flow->first_live_at, at);
 		note_oldest(flow, &event, now);
@@ -180,9 +198,8 @@ is_beside_work(const EvqPass *pass)
 static bool
 wants_reading_on(const EvqPass *pass, const EvqTrackedFlow *flow)
 {
-	return evq_track_is_unread(flow) && pass->live->all_seen &&
-		   !evq_track_is_full(pass->live->track, flow,
-							  flow->is_reading_on ? evq_max_tracked : evq_max_tracked / 2);
+	return flow->is_reading_on || (evq_track_is_unread(flow) && pass->live->all_seen &&
+								   !evq_track_is_full(pass->live->track, flow, evq_max_tracked / 2));
 }
 
 static int
@@ -196,28 +213,44 @@ count_wanting_reading_on(const EvqPass *pass)
 	return count;
 }
 
+/* Reads some of the flow's unread events. What is left unread now is all that is, when it has come to its end. */
+static void
+read_on_in(EvqPass *pass, EvqStore *store, EvqTrackedFlow *flow, int rows, TimestampTz now)
+{
+	EvqLive *live = pass->live;
+	bool finished;
+
+	if (!flow->is_reading_on)
+	{
+		flow->is_reading_on = true;
+		flow->reading_on_from = flow->unread.from;
+		evq_track_leave_none_unread(&flow->unread_anew);
+	}
+	live->is_reading_on = true;
+	finished = read_flow(live, store, flow, &flow->reading_on_from, &rows, UNTIL_FULL, now);
+	live->is_reading_on = false;
+	if (!finished)
+		return;
+	if (is_full_of_first(live, flow))
+		evq_track_leave_unread(&flow->unread_anew, &flow->reading_on_from, flow->unread.priority);
+	flow->unread = flow->unread_anew;
+	flow->is_reading_on = false;
+}
+
 /* Each flow has its share of what is read in a turn. */
 static void
 read_on(EvqPass *pass, EvqStore *store, TimestampTz now)
 {
-	EvqLive *live = pass->live;
 	int flow_count = count_wanting_reading_on(pass);
 	int batch = is_beside_work(pass) ? TOUR_BATCH_BESIDE_WORK : TOUR_BATCH;
 	ListCell *cell;
 
-	foreach(cell, evq_track_flows(live->track))
+	foreach(cell, evq_track_flows(pass->live->track))
 	{
 		EvqTrackedFlow *flow = lfirst(cell);
-		TimestampTz from = flow->unread_from;
-		int rows = Max(batch / Max(flow_count, 1), 1);
 
-		flow->is_reading_on = wants_reading_on(pass, flow);
-		if (!flow->is_reading_on)
-			continue;
-		flow->unread_from = DT_NOEND;
-		if (!read_flow(live, store, flow, &from, &rows, UNTIL_FULL, now) ||
-			evq_track_is_full(live->track, flow, evq_max_tracked))
-			evq_track_leave_unread(flow, from);
+		if (wants_reading_on(pass, flow))
+			read_on_in(pass, store, flow, FLOW_COST + Max(batch / Max(flow_count, 1), 1), now);
 	}
 }
 
@@ -280,8 +313,10 @@ begin_near(EvqPass *pass)
 static void
 enter_near(EvqPass *pass, EvqTrackedFlow *flow, TimestampTz now)
 {
-	flow->near.from = pass->is_complete ? DT_NOBEGIN : Min(flow->first_live_at, flow->unread_from);
-	flow->left_out_from = DT_NOEND;
+	flow->near.from = evq_line_place(DT_NOBEGIN);
+	if (!pass->is_complete)
+		flow->near.from = evq_line_first(evq_line_place(flow->first_live_at), flow->unread.from);
+	flow->left_out_from = evq_line_place(DT_NOEND);
 	flow->first_live_at = now - TOUR_MARGIN;
 	flow->due_since = flow->permit_since = DT_NOEND;
 }
@@ -320,10 +355,11 @@ end_far(EvqPass *pass, TimestampTz now)
 static void
 leave_out(EvqTrackedFlow *flow, TimestampTz now)
 {
-	if (flow->near.rows < NEAR_ROWS_SHARE * (int64) evq_max_tracked || flow->near.from >= now - TOUR_MARGIN)
+	if (flow->near.rows < NEAR_ROWS_SHARE * (int64) evq_max_tracked ||
+		flow->near.from.at >= now - TOUR_MARGIN)
 		return;
 	flow->left_out_from = flow->near.from;
-	flow->near.from = now - TOUR_MARGIN;
+	flow->near.from = evq_line_place(now - TOUR_MARGIN);
 }
 
 /* Enters the flow, if this is the tour's first turn there, and reads some of its rows; true = it has had all of it. */
@@ -341,7 +377,7 @@ visit(EvqPass *pass, Tour *tour, EvqTrackedFlow *flow, EvqStore *store, int *row
 		if (is_near)
 			enter_near(pass, flow, now);
 		else
-			here->from = Min(flow->unread_from, flow->far_from);
+			here->from = evq_line_first(flow->unread.from, flow->far_from);
 	}
 	if (read_flow(pass->live, store, flow, &here->from, rows, is_near ? UNTIL_UNREAD : ALL, now))
 	{

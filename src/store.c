@@ -16,6 +16,7 @@
 #include "access/detoast.h"
 #include "access/genam.h"
 #include "access/relscan.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -43,7 +44,8 @@
 #include "transition.h"
 #include "uuid.h"
 
-#define DUE_INDEX "event_flow_no_attempt_scheduled_at_idx"
+#define DUE_INDEX "event_flow_no_attempt_scheduled_at_event_id_idx"
+#define DUE_INDEX_OF_0_2 "event_flow_no_attempt_scheduled_at_idx" /* until the extension is updated */
 #define FLOW_ID_INDEX "event_flow_no_flow_id_event_id_idx"
 
 /* The indexes of tables whose primary key does not begin with the event's id. */
@@ -104,8 +106,11 @@ struct EvqStore
 	TupleTableSlot *walk_slot;
 	TupleTableSlot *walk_row;   /* as in Table */
 	MemoryContext walk_context; /* of the strings of the row met last */
-	bool batching;              /* rows of finished events are collected, */
-	int collected;              /* so many by now */
+	ScanKeyData walk_from[2];   /* where the walk begins, as does the next */
+	pg_uuid_t walk_from_id;
+	bool passes_over_changed; /* see evq_store_pass_over_changed() */
+	bool batching;            /* rows of finished events are collected, */
+	int collected;            /* so many by now */
 };
 
 /* ---------- opening ---------- */
@@ -213,6 +218,17 @@ evq_store_refresh(EvqStore *store)
 	end_scans(store);
 	PopActiveSnapshot();
 	push_snapshot();
+}
+
+/*
+ * From now on, who does not wait for a row passes over one that has changed
+ * since the snapshot of a transaction that keeps one: it is EVQ_STORE_BUSY and
+ * no serialization failure, for any other row will do.
+ */
+void
+evq_store_pass_over_changed(EvqStore *store)
+{
+	store->passes_over_changed = true;
 }
 
 static void
@@ -585,7 +601,7 @@ insert_batch(EvqStore *store, Table *table, int count, EvqEvent *events)
 
 /* What a failed change of a row means; in READ COMMITTED the caller goes on with the newest version. */
 static EvqStoreResult
-judge(EvqStore *store, TM_Result result)
+judge(EvqStore *store, TM_Result result, bool wait)
 {
 	switch (result)
 	{
@@ -596,6 +612,8 @@ judge(EvqStore *store, TM_Result result)
 			return EVQ_STORE_BUSY;
 		case TM_Updated:
 		case TM_Deleted:
+			if (IsolationUsesXactSnapshot() && !wait && store->passes_over_changed)
+				return EVQ_STORE_BUSY;
 			if (IsolationUsesXactSnapshot())
 				ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 								errmsg("could not serialize access due to concurrent update"),
@@ -646,7 +664,7 @@ update_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls
 	{
 		result = lock_row(store, table);
 		if (result != TM_Ok)
-			return judge(store, result);
+			return judge(store, result, wait);
 	}
 	fill_slot(store, table, table->new_slot, values, nulls, table->slot);
 	result = EVQ_TABLE_UPDATE(table->rel, &table->slot->tts_tid, table->new_slot, GetCurrentCommandId(true),
@@ -660,7 +678,7 @@ update_row(EvqStore *store, Table *table, const Datum *values, const bool *nulls
 			*tid = table->new_slot->tts_tid;
 		after_write();
 	}
-	return judge(store, result);
+	return judge(store, result, wait);
 }
 
 /* Deletes the row fetched last. */
@@ -675,10 +693,12 @@ delete_row(EvqStore *store, Table *table, bool wait)
 		TM_Result result = lock_row(store, table);
 
 		if (result != TM_Ok)
-			return judge(store, result);
+			return judge(store, result, wait);
 	}
-	return judge(store, EVQ_TABLE_DELETE(table->rel, &table->slot->tts_tid, GetCurrentCommandId(true),
-										 GetActiveSnapshot(), true, &failure));
+	return judge(store,
+				 EVQ_TABLE_DELETE(table->rel, &table->slot->tts_tid, GetCurrentCommandId(true),
+								  GetActiveSnapshot(), true, &failure),
+				 wait);
 }
 
 static Datum
@@ -709,11 +729,11 @@ read_answered_permit(const TupleTableSlot *row, int column)
 	return row->tts_isnull[column] ? 0 : DatumGetInt64(row->tts_values[column]);
 }
 
+/* The columns before flow_id: none of them takes memory. */
 static void
-read_event(TupleTableSlot *slot, EvqEvent *event, int answered_permit_column)
+read_event_briefly(TupleTableSlot *slot, EvqEvent *event)
 {
 	const Datum *values = slot->tts_values;
-	const bool *nulls = slot->tts_isnull;
 
 	event->event_id = *DatumGetUUIDP(values[EVENT_ID]);
 	event->published_at = DatumGetTimestampTz(values[EVENT_PUBLISHED_AT]);
@@ -730,6 +750,17 @@ read_event(TupleTableSlot *slot, EvqEvent *event, int answered_permit_column)
 	event->state_since = DatumGetTimestampTz(values[EVENT_STATE_SINCE]);
 	event->attempt_started_at = event->state == EVQ_STATE_BEING_PROCESSED ? event->state_since : DT_NOEND;
 	event->permit = DatumGetInt64(values[EVENT_PERMIT]);
+	event->transition = EVQ_NO_TRANSITION;
+	ItemPointerSetInvalid(&event->tid);
+}
+
+static void
+read_event(TupleTableSlot *slot, EvqEvent *event, int answered_permit_column)
+{
+	const Datum *values = slot->tts_values;
+	const bool *nulls = slot->tts_isnull;
+
+	read_event_briefly(slot, event);
 	event->flow_id = TextDatumGetCString(values[EVENT_FLOW_ID]);
 	event->has_parent = !nulls[EVENT_PARENT_ID];
 	if (event->has_parent)
@@ -737,8 +768,6 @@ read_event(TupleTableSlot *slot, EvqEvent *event, int answered_permit_column)
 	event->on_fail_event_type_no = nulls[EVENT_ON_FAIL_NO] ? 0 : DatumGetInt32(values[EVENT_ON_FAIL_NO]);
 	event->worker = optional_cstring(values[EVENT_WORKER], nulls[EVENT_WORKER]);
 	event->answered_permit = read_answered_permit(slot, answered_permit_column);
-	event->transition = EVQ_NO_TRANSITION;
-	ItemPointerSetInvalid(&event->tid);
 }
 
 /* The columns that live and finished events share, but for the payload, which is NULL. */
@@ -1408,22 +1437,40 @@ evq_store_insert_error(EvqStore *store, const EvqFailure *failure)
 
 /* ---------- walks ---------- */
 
+/* An index of the events that is open; NULL = there is none of this name. */
+static Relation
+find_index(const Table *table, const char *name)
+{
+	for (int i = 0; i < table->info->ri_NumIndices; i++)
+	{
+		if (strcmp(RelationGetRelationName(table->info->ri_IndexRelationDescs[i]), name) == 0)
+			return table->info->ri_IndexRelationDescs[i];
+	}
+	return NULL;
+}
+
+/* Chooses the index to walk over; older_name: what it was called before, NULL = the same. */
 static void
-begin_walk(EvqStore *store, const char *index_name, ScanKey keys, int key_count)
+choose_walk_index(EvqStore *store, const char *name, const char *older_name)
+{
+	Table *table = use_table(store, EVQ_TABLE_EVENT);
+
+	evq_store_walk_end(store);
+	use_indexes(store, table);
+	store->walk_index = find_index(table, name);
+	if (store->walk_index == NULL && older_name != NULL)
+		store->walk_index = find_index(table, older_name);
+	if (store->walk_index == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("index evq.%s does not exist", name),
+						errhint("Create it again as the extension did.")));
+}
+
+static void
+begin_walk(EvqStore *store, ScanKey keys, int key_count)
 {
 	Table *table = use_table(store, EVQ_TABLE_EVENT);
 	MemoryContext previous = MemoryContextSwitchTo(store->context);
 
-	evq_store_walk_end(store);
-	use_indexes(store, table);
-	for (int i = 0; i < table->info->ri_NumIndices; i++)
-	{
-		if (strcmp(RelationGetRelationName(table->info->ri_IndexRelationDescs[i]), index_name) == 0)
-			store->walk_index = table->info->ri_IndexRelationDescs[i];
-	}
-	if (store->walk_index == NULL)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("index evq.%s does not exist", index_name),
-						errhint("Create it again as the extension did.")));
 	if (store->walk_slot == NULL)
 	{
 		store->walk_slot = table_slot_create(table->rel, NULL);
@@ -1435,15 +1482,42 @@ begin_walk(EvqStore *store, const char *index_name, ScanKey keys, int key_count)
 	MemoryContextSwitchTo(previous);
 }
 
-/* Walks over the live events of a flow whose next attempt is due from a time on, earliest first. */
+/* Can a walk over due events begin within an instant? Otherwise it begins with all of it. */
+bool
+evq_store_walk_splits_instants(const EvqStore *store)
+{
+	return RelationGetNumberOfAttributes(store->walk_index) > 2;
+}
+
+/* Walks over the live events of a flow whose next attempt is due from a place in its line on, earliest first. */
 void
-evq_store_walk_due(EvqStore *store, int32 flow_no, TimestampTz from)
+evq_store_walk_due(EvqStore *store, int32 flow_no, const EvqLinePlace *from)
 {
 	ScanKeyData keys[2];
+	ScanKey place = store->walk_from;
 
+	choose_walk_index(store, DUE_INDEX, DUE_INDEX_OF_0_2);
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(flow_no));
-	ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE, TimestampTzGetDatum(from));
-	begin_walk(store, DUE_INDEX, keys, 2);
+	if (!evq_store_walk_splits_instants(store))
+		ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
+					TimestampTzGetDatum(from->at));
+	else
+	{
+		/* (attempt_scheduled_at, event_id) >= (...) */
+		store->walk_from_id = from->event_id;
+		ScanKeyInit(&place[0], 2, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_CMP,
+					TimestampTzGetDatum(from->at));
+		ScanKeyInit(&place[1], 3, BTGreaterEqualStrategyNumber, F_UUID_CMP,
+					UUIDPGetDatum(&store->walk_from_id));
+		place[0].sk_flags = SK_ROW_MEMBER;
+		place[1].sk_flags = SK_ROW_MEMBER | SK_ROW_END;
+		memset(&keys[1], 0, sizeof(ScanKeyData));
+		keys[1].sk_flags = SK_ROW_HEADER;
+		keys[1].sk_attno = 2;
+		keys[1].sk_strategy = BTGreaterEqualStrategyNumber;
+		keys[1].sk_argument = PointerGetDatum(place);
+	}
+	begin_walk(store, keys, 2);
 }
 
 /* A scan key's value must live as long as the scan. */
@@ -1466,17 +1540,28 @@ evq_store_walk_flow_id(EvqStore *store, int32 flow_no, const char *flow_id)
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(flow_no));
 	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, flow_id_text(store, flow_id));
 	keys[1].sk_collation = DEFAULT_COLLATION_OID;
-	begin_walk(store, FLOW_ID_INDEX, keys, 2);
+	choose_walk_index(store, FLOW_ID_INDEX, NULL);
+	begin_walk(store, keys, 2);
+}
+
+static bool
+walk_on(EvqStore *store, ItemPointerData *root)
+{
+	MemoryContext previous = MemoryContextSwitchTo(store->context);
+	bool found = next_row(store->walk, &store->tables[EVQ_TABLE_EVENT].map, store->walk_slot, store->walk_row,
+						  root);
+
+	MemoryContextSwitchTo(previous);
+	return found;
 }
 
 /* The next event of the walk; its strings hold until the one after it, or the next walk, is asked for. */
 bool
 evq_store_walk_next(EvqStore *store, EvqEvent *event)
 {
-	MemoryContext previous = MemoryContextSwitchTo(store->context);
 	ItemPointerData root;
-	bool found = next_row(store->walk, &store->tables[EVQ_TABLE_EVENT].map, store->walk_slot, store->walk_row,
-						  &root);
+	bool found = walk_on(store, &root);
+	MemoryContext previous = CurrentMemoryContext;
 
 	if (found)
 	{
@@ -1487,6 +1572,29 @@ evq_store_walk_next(EvqStore *store, EvqEvent *event)
 	}
 	MemoryContextSwitchTo(previous);
 	return found;
+}
+
+/* The same without its strings, and what comes behind them in the row: these are not set. */
+bool
+evq_store_walk_next_briefly(EvqStore *store, EvqEvent *event)
+{
+	ItemPointerData root;
+
+	if (!walk_on(store, &root))
+		return false;
+	read_event_briefly(store->walk_row, event);
+	event->tid = root;
+	return true;
+}
+
+/* Has this transaction written what the walk has just met? */
+bool
+evq_store_walk_is_own(const EvqStore *store)
+{
+	bool is_null;
+
+	return TransactionIdIsCurrentTransactionId(
+		DatumGetTransactionId(slot_getsysattr(store->walk_slot, MinTransactionIdAttributeNumber, &is_null)));
 }
 
 void

@@ -38,6 +38,7 @@ extern EvqStore *evq_store_open(const char *function);
 extern EvqStore *evq_store_open_to_read(void);
 extern void evq_store_close(EvqStore *store);
 extern void evq_store_refresh(EvqStore *store);
+extern void evq_store_pass_over_changed(EvqStore *store);
 
 /* live events */
 extern void evq_store_hint(const pg_uuid_t *event_id, const ItemPointerData *tid);
@@ -75,9 +76,12 @@ evq_store_claim_key(EvqStore *store, int32 event_type_no, const char *key, const
 					int64 content_hash, pg_uuid_t *first_id, int64 *first_hash);
 
 /* walks over live events, in order */
-extern void evq_store_walk_due(EvqStore *store, int32 flow_no, TimestampTz from);
+extern void evq_store_walk_due(EvqStore *store, int32 flow_no, const EvqLinePlace *from);
+extern bool evq_store_walk_splits_instants(const EvqStore *store);
 extern void evq_store_walk_flow_id(EvqStore *store, int32 flow_no, const char *flow_id);
 extern bool evq_store_walk_next(EvqStore *store, EvqEvent *event);
+extern bool evq_store_walk_next_briefly(EvqStore *store, EvqEvent *event);
+extern bool evq_store_walk_is_own(const EvqStore *store);
 extern void evq_store_walk_end(EvqStore *store);
 
 #endif /* EVQ_STORE_H */

@@ -63,6 +63,13 @@ compare_ready(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 							 &pairingheap_const_container(EvqTracked, ready_node, a)->facts);
 }
 
+static int
+compare_last(const pairingheap_node *a, const pairingheap_node *b, void *arg)
+{
+	return evq_track_compare(&pairingheap_const_container(EvqTracked, last_node, a)->facts,
+							 &pairingheap_const_container(EvqTracked, last_node, b)->facts);
+}
+
 static HTAB *
 make_hash(const char *name, Size key_size, Size entry_size, MemoryContext context)
 {
@@ -101,18 +108,45 @@ evq_track_is_full(const EvqTrack *track, const EvqTrackedFlow *flow, int64 max_w
 												max_waiting / Max(list_length(track->flow_list), 1);
 }
 
-/* An event of this time is not remembered. */
-void
-evq_track_leave_unread(EvqTrackedFlow *flow, TimestampTz at)
+/* The place of an event that waits. */
+EvqLinePlace
+evq_track_place(const EvqWake *facts)
 {
-	flow->unread_from = Min(flow->unread_from, at);
+	EvqLinePlace place = {.at = facts->at, .event_id = facts->event_id};
+
+	return place;
+}
+
+/* Is the event's turn surely before that of all unread ones? */
+bool
+evq_track_comes_before(const EvqUnread *unread, const EvqWake *facts)
+{
+	EvqLinePlace place = evq_track_place(facts);
+
+	return unread->from.at == DT_NOEND || facts->priority > unread->priority ||
+		   (facts->priority == unread->priority && !evq_line_is_before(&unread->from, &place));
+}
+
+/* From a place on, events of up to a priority may not be remembered. */
+void
+evq_track_leave_unread(EvqUnread *unread, const EvqLinePlace *from, int16 priority)
+{
+	unread->from = evq_line_first(unread->from, *from);
+	unread->priority = Max(unread->priority, priority);
+}
+
+void
+evq_track_leave_none_unread(EvqUnread *unread)
+{
+	unread->from = evq_line_place(DT_NOEND);
+	unread->priority = PG_INT16_MIN;
 }
 
 /* May events of the flow that ought to be remembered be in the table alone? */
 bool
 evq_track_is_unread(const EvqTrackedFlow *flow)
 {
-	return flow->unread_from < DT_NOEND;
+	return flow->unread.from.at < DT_NOEND;
 }
 
 /* All flows that ever had an event here: a list of EvqTrackedFlow. */
@@ -136,7 +170,10 @@ evq_track_use_flow(EvqTrack *track, int32 flow_no)
 		memset((char *) flow + sizeof(flow->flow_no), 0, sizeof(*flow) - sizeof(flow->flow_no));
 		flow->ready = pairingheap_allocate(compare_ready, NULL);
 		flow->first_live_at = DT_NOBEGIN;
-		flow->unread_from = flow->left_out_from = flow->far_from = DT_NOEND;
+		flow->last = pairingheap_allocate(compare_last, NULL);
+		evq_track_leave_none_unread(&flow->unread);
+		evq_track_leave_none_unread(&flow->unread_anew);
+		flow->left_out_from = flow->far_from = evq_line_place(DT_NOEND);
 		track->flow_list = lappend(track->flow_list, flow);
 		MemoryContextSwitchTo(previous);
 	}
@@ -219,6 +256,8 @@ detach(EvqTrack *track, EvqTracked *tracked)
 	pairingheap_remove(track->timers, &tracked->timer_node);
 	if (tracked->state == EVQ_TRACK_READY)
 		pairingheap_remove(flow->ready, &tracked->ready_node);
+	if (is_waiting(tracked->state))
+		pairingheap_remove(flow->last, &tracked->last_node);
 	flow->count[tracked->state]--;
 	track->waiting -= is_waiting(tracked->state);
 	Assert(flow->count[tracked->state] >= 0 && track->waiting >= 0);
@@ -236,6 +275,8 @@ attach(EvqTrack *track, EvqTracked *tracked, EvqTrackState state, TimestampTz ti
 	pairingheap_add(track->timers, &tracked->timer_node);
 	if (state == EVQ_TRACK_READY)
 		pairingheap_add(flow->ready, &tracked->ready_node);
+	if (is_waiting(state))
+		pairingheap_add(flow->last, &tracked->last_node);
 	flow->count[state]++;
 	track->waiting += is_waiting(state);
 	count_busy(track, tracked, 1);
@@ -375,4 +416,13 @@ evq_track_first_ready(const EvqTrackedFlow *flow)
 	return pairingheap_is_empty(flow->ready)
 			   ? NULL
 			   : pairingheap_container(EvqTracked, ready_node, pairingheap_first(flow->ready));
+}
+
+/* The waiting or ready event of the flow whose turn comes last. */
+EvqTracked *
+evq_track_last_waiting(const EvqTrackedFlow *flow)
+{
+	return pairingheap_is_empty(flow->last)
+			   ? NULL
+			   : pairingheap_container(EvqTracked, last_node, pairingheap_first(flow->last));
 }

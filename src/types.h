@@ -24,6 +24,36 @@ typedef enum EvqState
 
 #define EVQ_STATE_COUNT (EVQ_STATE_CANCELED + 1)
 
+/*
+ * A place in the line of a flow's events: by the time of the next attempt, and
+ * within one instant, which a million may share, by the event's id.
+ */
+typedef struct EvqLinePlace
+{
+	TimestampTz at;
+	pg_uuid_t event_id; /* zero = before all of that instant */
+} EvqLinePlace;
+
+static inline EvqLinePlace
+evq_line_place(TimestampTz at)
+{
+	EvqLinePlace place = {.at = at};
+
+	return place;
+}
+
+static inline bool
+evq_line_is_before(const EvqLinePlace *a, const EvqLinePlace *b)
+{
+	return a->at != b->at ? a->at < b->at : memcmp(&a->event_id, &b->event_id, sizeof(pg_uuid_t)) < 0;
+}
+
+static inline EvqLinePlace
+evq_line_first(EvqLinePlace a, EvqLinePlace b)
+{
+	return evq_line_is_before(&b, &a) ? b : a;
+}
+
 /* Who published an event. */
 typedef enum EvqOrigin
 {

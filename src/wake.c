@@ -46,6 +46,7 @@ typedef struct Tallies
 static Remembered changes; /* to announce at commit */
 static Remembered taken;   /* events popped from a ready queue: to give back at abort */
 static bool overflowed;
+static uint64 upsets;           /* see evq_wake_upsets() */
 static Tallies tallies;         /* to count at commit: of all changes, overflowed or not */
 static EvqPlace *announcing_in; /* where we have said that an announcement may come */
 
@@ -203,11 +204,13 @@ evq_wake_from_event(EvqWake *wake, const EvqEvent *event)
 static void
 remember_change(const EvqEvent *event, int32 offer_limit)
 {
+	EvqPlace *place = begin_announcing();
 	EvqWake wake;
 
-	if (begin_announcing() == NULL)
-		return;
-	if (event->transition != EVQ_NO_TRANSITION)
+	if (event->state == EVQ_STATE_DISPATCHED ||
+		(event->state == EVQ_STATE_AWAITING_PROCESSING && event->attempt_scheduled_at <= event->state_since))
+		upsets++;
+	if (place != NULL && event->transition != EVQ_NO_TRANSITION)
 	{
 		EvqTally new;
 
@@ -270,6 +273,48 @@ evq_wake_give_back(EvqPlace *place, int32 flow_no, const EvqReadyTaken *event)
 
 	fill_given_back(&wake, flow_no, event);
 	announce(place, &wake, 1, false);
+}
+
+/* How many changes of this transaction are remembered. */
+int
+evq_wake_changes(void)
+{
+	return changes.count;
+}
+
+/*
+ * The events of a flow that this transaction has made wait, until a time, with
+ * its first so many changes; in no order, in the current context. What has
+ * become of them since is for the caller to see. false = it has changed more
+ * events than are remembered.
+ */
+bool
+evq_wake_own_waiting(int32 flow_no, TimestampTz until, int change_count, EvqWake **own, int *count)
+{
+	*own = NULL;
+	*count = 0;
+	for (int i = 0; i < change_count; i++)
+	{
+		const EvqWake *wake = &changes.wakes[i];
+
+		if (wake->flow_no != flow_no || wake->state != EVQ_STATE_AWAITING_PROCESSING || wake->at > until)
+			continue;
+		if (*own == NULL)
+			*own = palloc((change_count - i) * sizeof(EvqWake));
+		(*own)[(*count)++] = *wake;
+	}
+	return !overflowed;
+}
+
+/*
+ * A number that moves when this session may have brought about an event that
+ * others come after: by what it did, or by undoing it. Acquisitions and finished
+ * events do not count.
+ */
+uint64
+evq_wake_upsets(void)
+{
+	return upsets;
 }
 
 /* This transaction changed something that decides about many events. */
@@ -366,6 +411,14 @@ look_for_extension(Oid database, bool may_be_new)
 	evq_shmem_wake_launcher();
 }
 
+/* What was changed is not, after all. */
+static void
+note_undone(void)
+{
+	if (changes.count > 0 || overflowed)
+		upsets++;
+}
+
 static void
 forget_changes(void)
 {
@@ -455,6 +508,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 			break;
 
 		case XACT_EVENT_ABORT:
+			note_undone();
 			if (place != NULL)
 				pg_atomic_fetch_add_u64(&place->announced, 1);
 			if (taken.count > 0 && evq_shmem_mine() != NULL)
@@ -518,6 +572,7 @@ at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransacti
 	{
 		int given_back;
 
+		note_undone();
 		abandon_level(&changes, level);
 		while (tallies.count > 0 && tallies.tallies[tallies.count - 1].level >= level)
 			tallies.count--;

@@ -19,6 +19,7 @@
 #include "arguments.h"
 #include "clock.h"
 #include "errors.h"
+#include "search.h"
 #include "wake.h"
 
 PG_FUNCTION_INFO_V1(evq_sql_acquire);
@@ -34,12 +35,11 @@ PG_FUNCTION_INFO_V1(evq_sql_release);
 PG_FUNCTION_INFO_V1(evq_sql_suspend);
 
 /*
- * Where no dispatcher puts events on offer: how many candidates are collected,
- * for each one wanted and at least, and how many rows are read for them.
+ * A transaction that keeps its snapshot may not see what is on offer. After so
+ * many for each one wanted, and at least, it searches the table for what it sees.
  */
-#define SEARCH_FACTOR 4
-#define SEARCH_LEAST 100
-#define SEARCH_MOST 10000
+#define UNSEEN_FACTOR 4
+#define UNSEEN_LEAST 100
 
 static void
 put_row(FunctionCallInfo fcinfo, const Datum *values, const bool *nulls)
@@ -95,14 +95,16 @@ put_acquired(FunctionCallInfo fcinfo, const EvqEvent *event, Datum payload, Datu
 	put_row(fcinfo, values, nulls);
 }
 
+/* What evq_acquire_next() was asked for, and what it has by now. */
 typedef struct Wanted
 {
-	const EvqFlow *flow;
+	EvqSearch search;
 	int max_events;
-	int32 *event_type_nos;
-	int event_type_count;
 	const char *worker;
 	int64 permit_for;
+	FunctionCallInfo fcinfo;
+	EvqStore *store;
+	int acquired;
 } Wanted;
 
 /* Tries to acquire one event and returns it as a row. */
@@ -125,22 +127,37 @@ acquire(FunctionCallInfo fcinfo, EvqStore *store, TimestampTz now, const pg_uuid
 	return grant;
 }
 
+/* Tries to acquire one event more. */
+static EvqGrant
+acquire_one_of(Wanted *wanted, const pg_uuid_t *event_id)
+{
+	EvqGrant grant = acquire(wanted->fcinfo, wanted->store, evq_clock_now(), event_id, wanted->worker,
+							 wanted->permit_for);
+
+	wanted->acquired += grant == EVQ_GRANTED;
+	return grant;
+}
+
 /*
  * Takes from what the dispatcher put on offer. What cannot be had just now is
- * given back at the end, so that it is not met again in the same call.
+ * given back at the end, so that it is not met again in the same call. false =
+ * too many of them cannot be seen by this transaction.
  */
-static void
-acquire_offered(FunctionCallInfo fcinfo, EvqStore *store, EvqPlace *place, const Wanted *wanted)
+static bool
+acquire_offered(Wanted *wanted, EvqPlace *place)
 {
 	EvqReadyTaken *taken = palloc(wanted->max_events * sizeof(EvqReadyTaken));
+	int32 flow_no = wanted->search.flow->flow_no;
+	bool keeps_snapshot = IsolationUsesXactSnapshot();
+	int unseen = keeps_snapshot ? Max(wanted->max_events * UNSEEN_FACTOR, UNSEEN_LEAST) : PG_INT32_MAX;
 	List *later = NIL;
 	ListCell *cell;
-	int acquired = 0;
 
-	while (acquired < wanted->max_events)
+	while (wanted->acquired < wanted->max_events && list_length(later) < unseen)
 	{
-		int popped = evq_ready_pop(place->ready, wanted->flow->flow_no, wanted->event_type_nos,
-								   wanted->event_type_count, taken, wanted->max_events - acquired);
+		int popped = evq_ready_pop(place->ready, flow_no, wanted->search.event_type_nos,
+								   wanted->search.event_type_count, taken,
+								   wanted->max_events - wanted->acquired);
 
 		if (popped == 0)
 		{
@@ -150,113 +167,51 @@ acquire_offered(FunctionCallInfo fcinfo, EvqStore *store, EvqPlace *place, const
 			break;
 		}
 		for (int i = 0; i < popped; i++)
-			evq_wake_taken(wanted->flow->flow_no, &taken[i]);
+			evq_wake_taken(flow_no, &taken[i]);
 
 		/* What we took may be younger than our snapshot. */
-		evq_store_refresh(store);
+		evq_store_refresh(wanted->store);
 		for (int i = 0; i < popped; i++)
 		{
+			EvqGrant grant;
+
 			CHECK_FOR_INTERRUPTS();
 			evq_store_hint(&taken[i].event_id, &taken[i].tid);
-			switch (acquire(fcinfo, store, evq_clock_now(), &taken[i].event_id, wanted->worker,
-							wanted->permit_for))
-			{
-				case EVQ_GRANTED:
-					acquired++;
-					break;
-				case EVQ_GRANT_LATER:
-					later = lappend(later,
-									memcpy(palloc(sizeof(EvqReadyTaken)), &taken[i], sizeof(EvqReadyTaken)));
-					break;
-				case EVQ_GRANT_REFUSED:
-					break;
-			}
+			grant = acquire_one_of(wanted, &taken[i].event_id);
+			if (grant == EVQ_GRANT_LATER || (grant == EVQ_GRANT_REFUSED && keeps_snapshot))
+				later = lappend(later,
+								memcpy(palloc(sizeof(EvqReadyTaken)), &taken[i], sizeof(EvqReadyTaken)));
 		}
 	}
 	foreach(cell, later)
-		evq_wake_give_back(place, wanted->flow->flow_no, lfirst(cell));
+		evq_wake_give_back(place, flow_no, lfirst(cell));
+	return list_length(later) < unseen;
 }
 
 static bool
-is_wanted(const EvqEvent *event, TimestampTz now, const Wanted *wanted)
+acquire_found(void *context, const pg_uuid_t *event_id)
 {
-	if (!evq_lifecycle_may_acquire(event, now))
-		return false;
-	for (int i = 0; i < wanted->event_type_count; i++)
-	{
-		if (wanted->event_type_nos[i] == event->event_type_no)
-			return true;
-	}
-	return wanted->event_type_count == 0;
-}
+	Wanted *wanted = context;
 
-typedef struct Candidate
-{
-	pg_uuid_t event_id;
-	int16 priority;
-	int rank; /* in the order of time */
-} Candidate;
-
-static int
-compare_candidates(const void *a, const void *b)
-{
-	const Candidate *candidate_a = a;
-	const Candidate *candidate_b = b;
-
-	if (candidate_a->priority != candidate_b->priority)
-		return candidate_a->priority > candidate_b->priority ? -1 : 1;
-	return candidate_a->rank - candidate_b->rank;
-}
-
-/* Without a dispatcher: searches the longest due events of the flow, a bounded number of them. */
-static void
-acquire_searched(FunctionCallInfo fcinfo, EvqStore *store, const Wanted *wanted)
-{
-	TimestampTz now = evq_clock_now();
-	int room = Max(wanted->max_events * SEARCH_FACTOR, SEARCH_LEAST);
-	Candidate *candidates = palloc(room * sizeof(Candidate));
-	int found = 0;
-	int acquired = 0;
-	EvqEvent event;
-
-	evq_store_walk_due(store, wanted->flow->flow_no, DT_NOBEGIN);
-	for (int i = 0; i < SEARCH_MOST && found < room && evq_store_walk_next(store, &event) &&
-					event.attempt_scheduled_at <= now;
-		 i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (is_wanted(&event, now, wanted))
-		{
-			evq_store_hint(&event.event_id, &event.tid);
-			candidates[found].event_id = event.event_id;
-			candidates[found].priority = event.priority;
-			candidates[found].rank = found;
-			found++;
-		}
-	}
-	evq_store_walk_end(store);
-	qsort(candidates, found, sizeof(Candidate), compare_candidates);
-
-	for (int i = 0; i < found && acquired < wanted->max_events; i++)
-	{
-		if (acquire(fcinfo, store, now, &candidates[i].event_id, wanted->worker, wanted->permit_for) ==
-			EVQ_GRANTED)
-			acquired++;
-	}
+	acquire_one_of(wanted, event_id);
+	return wanted->acquired >= wanted->max_events;
 }
 
 static void
-acquire_next(FunctionCallInfo fcinfo, EvqStore *store, const Wanted *wanted)
+acquire_next(Wanted *wanted, FunctionCallInfo fcinfo, EvqStore *store)
 {
 	EvqPlace *place = evq_shmem_mine();
+	int change_count = evq_wake_changes(); /* what follows from this call is not for this call */
 
 	if (evq_config_is_paused())
 		return;
-	/* What is on offer is younger than the snapshot of a transaction that keeps one. */
-	if (place == NULL || place->pid == 0 || IsolationUsesXactSnapshot())
-		acquire_searched(fcinfo, store, wanted);
-	else
-		acquire_offered(fcinfo, store, place, wanted);
+	wanted->fcinfo = fcinfo;
+	wanted->store = store;
+	evq_store_pass_over_changed(store);
+	if (place == NULL || place->pid == 0 || !acquire_offered(wanted, place))
+		evq_search_table(store, &wanted->search, acquire_found, wanted);
+	if (wanted->acquired < wanted->max_events)
+		evq_search_own(store, &wanted->search, change_count, acquire_found, wanted);
 }
 
 static int64
@@ -285,12 +240,16 @@ evq_sql_acquire(PG_FUNCTION_ARGS)
 
 /* Reads the arguments of evq_acquire_next() that follow flow_type, from argno on. */
 static void
-read_wanted(FunctionCallInfo fcinfo, int argno, Wanted *wanted)
+read_wanted(FunctionCallInfo fcinfo, int argno, uint64 configuration, Wanted *wanted)
 {
-	wanted->flow = evq_argument_flow(evq_argument_required_text(fcinfo, 0, "flow_type"));
-	evq_config_require(EVQ_RIGHT_WORK, wanted->flow->flow_no);
+	EvqSearch *search = &wanted->search;
+
+	memset(wanted, 0, sizeof(*wanted));
+	search->configuration = configuration;
+	search->flow = evq_argument_flow(evq_argument_required_text(fcinfo, 0, "flow_type"));
+	evq_config_require(EVQ_RIGHT_WORK, search->flow->flow_no);
 	wanted->max_events = evq_argument_max_events(fcinfo, argno);
-	wanted->event_type_nos = evq_argument_event_type_nos(fcinfo, argno + 1, &wanted->event_type_count);
+	search->event_type_nos = evq_argument_event_type_nos(fcinfo, argno + 1, &search->event_type_count);
 	wanted->worker = evq_argument_worker(fcinfo, argno + 2);
 	wanted->permit_for = permit_duration(fcinfo, argno + 3);
 }
@@ -301,11 +260,10 @@ evq_sql_acquire_next(PG_FUNCTION_ARGS)
 	EvqStore *store;
 	Wanted wanted;
 
-	evq_config_use();
-	read_wanted(fcinfo, 1, &wanted);
+	read_wanted(fcinfo, 1, evq_config_use(), &wanted);
 	InitMaterializedSRF(fcinfo, 0);
 	store = evq_store_open("evq_acquire_next()");
-	acquire_next(fcinfo, store, &wanted);
+	acquire_next(&wanted, fcinfo, store);
 	evq_store_close(store);
 	return (Datum) 0;
 }
@@ -405,10 +363,10 @@ evq_sql_succeed_and_acquire(PG_FUNCTION_ARGS)
 	MemoryContext row_context;
 	Wanted wanted;
 	int lost = 0;
+	uint64 configuration = evq_config_use();
 
-	evq_config_use();
 	evq_argument_reports(fcinfo, 1, 2, &reports);
-	read_wanted(fcinfo, 3, &wanted);
+	read_wanted(fcinfo, 3, configuration, &wanted);
 	InitMaterializedSRF(fcinfo, 0);
 	store = evq_store_open("evq_succeed_and_acquire()");
 	evq_store_begin_batch(store);
@@ -429,7 +387,7 @@ evq_sql_succeed_and_acquire(PG_FUNCTION_ARGS)
 				(errcode(EVQ_ERRCODE_PERMIT_LOST),
 				 errmsg("%d of %d permits were lost: their successes are not recorded", lost, reports.count),
 				 errhint("Extend permits in time with evq_heartbeat().")));
-	acquire_next(fcinfo, store, &wanted);
+	acquire_next(&wanted, fcinfo, store);
 	evq_store_close(store);
 	return (Datum) 0;
 }

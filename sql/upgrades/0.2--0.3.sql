@@ -70,3 +70,7 @@ ALTER TYPE evq.acquired ADD ATTRIBUTE answer jsonb;
 COMMENT ON TYPE evq.acquired IS
 	'An event handed to a worker: permit is the fencing token for its report, attempt_due_at the time it holds until, answer what evq_activate() brought since it was suspended last';
 DROP FUNCTION @extschema@.evq_activate(uuid, jsonb);
+
+-- Events of one instant are read in the order of their ids.
+CREATE INDEX event_flow_no_attempt_scheduled_at_event_id_idx ON evq.event (flow_no, attempt_scheduled_at, event_id);
+DROP INDEX evq.event_flow_no_attempt_scheduled_at_idx;

@@ -78,6 +78,70 @@ is(run(q{SELECT count(*) FROM evq_acquire_next('ORDERED', 10)}), 0, 'order is ke
 is(run(q{SELECT dispatched FROM evq_tick()}), 1, 'until evq_tick() has offered it');
 is(run(q{SELECT count(*) FROM evq_acquire_next('ORDERED', 10)}), 1, 'then it does');
 
+# ---------- whatever stands before it ----------
+
+# Publishes so many events with one call.
+sub publish_many
+{
+	my ($event_type, $flow_id, $count) = @_;
+
+	run("SELECT count(*) FROM evq_publish_many('$event_type', NULL, array_fill('$flow_id'::text, ARRAY[$count]), array_fill('{}'::jsonb, ARRAY[$count]))");
+}
+
+run(q{SELECT evq_configure('stopped', 'LONG', lifespan => '1 day'), evq_configure('good', 'LONG', lifespan => '1 day'), evq_suspend_event_type('stopped')});
+publish_many('stopped', 'stopped', 10_001);
+run(q{SELECT evq_publish('good', NULL, 'good')});
+for my $level ('READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE')
+{
+	is(run("BEGIN ISOLATION LEVEL $level; SELECT flow_id FROM evq_acquire_next('LONG'); ROLLBACK"), 'good',
+		"an event behind 10,001 of a suspended type is found, $level");
+}
+
+publish_many('good', 'low', 9000);
+run(q{SELECT evq_publish('good', NULL, 'high', priority => 3::smallint), evq_publish('good', NULL, 'lowest', priority => -1::smallint)});
+is(run(q{SELECT flow_id FROM evq_acquire_next('LONG')}), 'high', 'a high priority comes first, whatever the length of the backlog');
+is(run(q{BEGIN; SELECT flow_id FROM evq_acquire_next('LONG'); ROLLBACK}), 'good', 'then the earliest');
+is(run(q{SELECT flow_id FROM evq_acquire_next('LONG')}), 'good', '... also when it was given back');
+run(q{SELECT evq_publish('good', NULL, 'higher', priority => 4::smallint)});
+is(run(q{SELECT flow_id FROM evq_acquire_next('LONG')}), 'higher', 'what the session itself has published since is not overlooked');
+
+my $holder = session($node, 'postgres');
+$holder->query_safe(q{BEGIN; SELECT count(*) FROM evq_acquire_next('LONG', 8999)});
+is(run(q{SELECT count(*) FROM evq_acquire_next('LONG')}), 1, 'behind thousands that another transaction is taking, one is found');
+is(run(q{SELECT flow_id FROM evq_acquire_next('LONG')}), 'lowest', '... and the last one');
+is(run(q{SELECT count(*) FROM evq_acquire_next('LONG')}), 0, '... but none of those');
+$holder->query_safe('ROLLBACK');
+is(run(q{SELECT count(*) FROM evq_acquire_next('LONG', 10000)}), 8999, '... until they are given back');
+end_session($holder);
+
+run(q{SELECT evq_configure('hot', 'HOT', lifespan => '1 day'); SELECT evq_configure_flow('HOT', ordered => true)});
+publish_many('hot', 'hot', 10_001);
+run(q{SELECT count(evq_publish('hot', NULL, 'case-' || n)) FROM generate_series(1, 300) n});
+is(run(q{SELECT dispatched FROM evq_tick()}), 301, 'ordered: one of each flow_id is dispatched');
+is(run(q{SELECT count(DISTINCT flow_id) FROM evq_acquire_next('HOT', 1000)}), 301, '... and found behind 10,001 of one');
+
+# One that waits for its time holds back the rest of its flow_id, and nothing of another flow.
+run(q{SELECT evq_configure_flow('COLD', ordered => true), evq_configure_flow('COLD_TOO', ordered => true);
+	SELECT evq_configure('cold', 'COLD', lifespan => '1 day'), evq_configure('cold_too', 'COLD_TOO', lifespan => '1 day')});
+run(q{SELECT evq_publish('cold', NULL, 'x', run_at => clock_timestamp() + interval '1 hour')});
+publish_many('cold', 'x', 1500);
+run(q{SELECT evq_publish('cold', NULL, 'y'), evq_publish('cold_too', NULL, 'x')});
+is(run(q{SELECT dispatched FROM evq_tick()}), 2, 'ordered: 1,500 events behind one that is not due hold up no others');
+is(run(q{SELECT count(*) FROM evq_acquire_next('COLD', 10) WHERE flow_id = 'y'}), 1, '... of the flow');
+is(run(q{SELECT count(*) FROM evq_acquire_next('COLD_TOO', 10) WHERE flow_id = 'x'}), 1, '... and none of another one');
+
+# ---------- in a transaction that rolls back ----------
+
+run(q{SELECT evq_configure_flow('LIMITED', max_processing => 2); SELECT evq_configure('limited', 'LIMITED')});
+for my $type ('job', 'pull', 'ordered', 'limited')
+{
+	my $flow = { job => 'FLOW', pull => 'PULL', ordered => 'ORDERED', limited => 'LIMITED' }->{$type};
+
+	is(run(qq{BEGIN; SELECT evq_publish('$type', NULL, 'own') \\g /dev/null
+		SELECT flow_id FROM evq_acquire_next('$flow', 10); ROLLBACK}), 'own', "a session gets its own event before it is committed: $type");
+	is(run("SELECT count(*) FROM evq.events WHERE flow_id = 'own'"), 0, '... and leaves none');
+}
+
 # ---------- at once from many sessions ----------
 
 run(q{
