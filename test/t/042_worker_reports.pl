@@ -104,7 +104,9 @@ $locker->query_safe('ROLLBACK');
 succeeds($lost, '... and the success that went with the turn is sent again');
 
 # An error of the commit comes after the rows.
-my $arguments = 'uuid, bigint, jsonb, jsonb';
+my ($identity, $arguments, $result, $names) = split /\|/, query(q{
+	SELECT pg_get_function_identity_arguments(oid), pg_get_function_arguments(oid), pg_get_function_result(oid), array_to_string(proargnames, ', ')
+	FROM pg_proc WHERE proname = 'evq_succeed'});
 query(qq{
 	CREATE SEQUENCE commits;
 	CREATE TABLE checked (id int);
@@ -118,18 +120,18 @@ query(qq{
 	CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON checked DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse_once();
 	GRANT INSERT ON checked TO PUBLIC;
 	GRANT USAGE ON SEQUENCE commits TO PUBLIC;
-	ALTER FUNCTION evq_succeed($arguments) RENAME TO kept_succeed;
-	CREATE FUNCTION evq_succeed(event_id uuid, permit bigint, result jsonb DEFAULT NULL, spinoffs jsonb DEFAULT NULL) RETURNS uuid[] LANGUAGE plpgsql AS \$\$
+	ALTER FUNCTION evq_succeed($identity) RENAME TO kept_succeed;
+	CREATE FUNCTION evq_succeed($arguments) RETURNS $result LANGUAGE plpgsql AS \$\$
 	BEGIN
 		INSERT INTO public.checked VALUES (1);
-		RETURN public.kept_succeed(event_id, permit, result, spinoffs);
+		RETURN public.kept_succeed($names);
 	END \$\$});
 my $refused = begin($output);
 end($refused);
 succeeds($refused, 'a report whose commit failed is sent again');
 wait_for_log(qr/msg="report will be repeated" event_id=$refused->{id} .*reason="not at the commit"/);
 is(() = slurp_file($log) =~ /msg=reported .*event_id=$refused->{id}/g, 1, '... and taken for done once');
-query("DROP FUNCTION evq_succeed($arguments); ALTER FUNCTION kept_succeed($arguments) RENAME TO evq_succeed");
+query("DROP FUNCTION evq_succeed($identity); ALTER FUNCTION kept_succeed($identity) RENAME TO evq_succeed");
 
 stop_worker();
 
