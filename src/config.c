@@ -21,6 +21,7 @@
 
 #include "config.h"
 #include "home.h"
+#include "store.h"
 
 typedef struct Lookup
 {
@@ -49,6 +50,8 @@ typedef struct Copy
 	EvqFlow *flows;
 	int flow_count;
 	bool paused;
+	bool paused_by_restore;
+	bool any_lifespan_changed;
 	EvqRestriction *restrictions;
 	int restriction_count;
 } Copy;
@@ -77,9 +80,27 @@ forget_judgement(Datum arg, int cache, uint32 hash)
 	judged_role = InvalidOid;
 }
 
+/* By how much the end of an event's lifespan has moved since it was written. */
+static int64
+lifespan_shift(int32 event_type_no, TimestampTz published_at)
+{
+	const EvqEventType *event_type;
+	int64 shift = 0;
+
+	if (copy == NULL || !copy->any_lifespan_changed)
+		return 0;
+	event_type = evq_config_event_type(event_type_no);
+	for (int i = 0; event_type != NULL && i < event_type->lifespan_change_count &&
+					event_type->lifespan_changes[i].changed_at > published_at;
+		 i++)
+		shift += event_type->lifespan_changes[i].shift;
+	return shift;
+}
+
 void
 evq_config_init(void)
 {
+	evq_store_set_lifespan_shift(lifespan_shift);
 	CacheRegisterRelcacheCallback(mark_stale, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, forget_judgement, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, forget_judgement, (Datum) 0);
@@ -131,13 +152,17 @@ read_copy(void)
 	fresh->context = CurrentMemoryContext;
 	event_type_count = evq_definitions_event_types(&event_types);
 	fresh->flow_count = evq_definitions_flows(&fresh->flows);
-	fresh->paused = evq_definitions_is_paused();
+	fresh->paused = evq_definitions_is_paused(&fresh->paused_by_restore);
 	fresh->restriction_count = evq_definitions_restrictions(&fresh->restrictions);
 
 	make_lookup(&fresh->event_types, event_type_count, fresh->context);
 	for (int i = 0; i < event_type_count; i++)
+	{
 		add_to_lookup(&fresh->event_types, event_types[i].event_type_no, event_types[i].event_type,
 					  event_types[i].dropped, &event_types[i]);
+		if (event_types[i].lifespan_change_count > 0)
+			fresh->any_lifespan_changed = true;
+	}
 
 	make_lookup(&fresh->flows_by, fresh->flow_count, fresh->context);
 	for (int i = 0; i < fresh->flow_count; i++)
@@ -258,6 +283,23 @@ bool
 evq_config_is_paused(void)
 {
 	return copy != NULL && copy->paused;
+}
+
+/*
+ * Nobody who restored a schema for a test database may know that this has
+ * paused it: so the first call of a session says it.
+ */
+void
+evq_config_tell_paused(void)
+{
+	static bool told;
+
+	if (told || copy == NULL || !copy->paused_by_restore)
+		return;
+	told = true;
+	ereport(WARNING,
+			(errmsg("evq is paused in this database, which was restored: nothing is dispatched or acquired"),
+			 errhint("If this is to be a database that works: SELECT evq_resume();")));
 }
 
 /* ---------- restrictions ---------- */

@@ -19,6 +19,7 @@ extern const EvqFlow *evq_config_find_flow(const char *name);
 extern const EvqFlow *evq_config_flows(int *count);
 extern bool evq_config_is_paused(void);
 extern bool evq_config_is_restricted(Oid role, int rights);
+extern void evq_config_tell_paused(void);
 extern bool evq_config_may(Oid role, int rights, int32 flow_no);
 extern void evq_config_require(int rights, int32 flow_no);
 extern EvqRetryRule evq_config_retry_rule(const EvqEventType *event_type);

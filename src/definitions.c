@@ -12,8 +12,9 @@
 #include "definitions.h"
 #include "tables.h"
 
-static int64
-interval_usec(Datum value)
+/* An interval in microseconds, a month of 30 days. */
+int64
+evq_definitions_interval(Datum value)
 {
 	const Interval *interval = DatumGetIntervalP(value);
 
@@ -38,19 +39,19 @@ read_event_type(TupleTableSlot *slot, void *row)
 	copy_name(event_type->event_type, values[TYPE_EVENT_TYPE]);
 	event_type->flow_no = DatumGetInt32(values[TYPE_FLOW_NO]);
 	event_type->max_attempts = DatumGetInt16(values[TYPE_MAX_ATTEMPTS]);
-	event_type->lifespan = interval_usec(values[TYPE_LIFESPAN]);
+	event_type->lifespan = evq_definitions_interval(values[TYPE_LIFESPAN]);
 	deconstruct_array(DatumGetArrayTypeP(values[TYPE_ATTEMPT_DELAYS]), INTERVALOID, sizeof(Interval), false,
 					  TYPALIGN_DOUBLE, &delays, NULL, &event_type->delay_count);
 	event_type->delays = palloc(event_type->delay_count * sizeof(int64));
 	for (int i = 0; i < event_type->delay_count; i++)
-		event_type->delays[i] = interval_usec(delays[i]);
+		event_type->delays[i] = evq_definitions_interval(delays[i]);
 	event_type->backoff_factor = DatumGetFloat8(values[TYPE_BACKOFF_FACTOR]);
-	event_type->max_delay = interval_usec(values[TYPE_MAX_DELAY]);
+	event_type->max_delay = evq_definitions_interval(values[TYPE_MAX_DELAY]);
 	event_type->jitter = DatumGetFloat8(values[TYPE_JITTER]);
 	event_type->attempt_timeout = nulls[TYPE_ATTEMPT_TIMEOUT]
 									  ? Max(event_type->lifespan / event_type->max_attempts,
 											USECS_PER_SEC / 1000)
-									  : interval_usec(values[TYPE_ATTEMPT_TIMEOUT]);
+									  : evq_definitions_interval(values[TYPE_ATTEMPT_TIMEOUT]);
 	event_type->is_suspended = DatumGetBool(values[TYPE_IS_SUSPENDED]);
 	event_type->retry_on_suspend_timeout = strcmp(TextDatumGetCString(values[TYPE_ON_SUSPEND_TIMEOUT]),
 												  "retry") == 0;
@@ -60,7 +61,7 @@ read_event_type(TupleTableSlot *slot, void *row)
 	event_type->max_payload_bytes = nulls[TYPE_MAX_PAYLOAD_BYTES]
 										? 0
 										: DatumGetInt32(values[TYPE_MAX_PAYLOAD_BYTES]);
-	event_type->retention = interval_usec(values[TYPE_RETENTION]);
+	event_type->retention = evq_definitions_interval(values[TYPE_RETENTION]);
 	event_type->dropped = DatumGetBool(values[TYPE_DROPPED]);
 }
 
@@ -76,7 +77,7 @@ read_flow(TupleTableSlot *slot, void *row)
 	copy_name(flow->channel, values[FLOW_CHANNEL]);
 	flow->max_dispatched = DatumGetInt32(values[FLOW_MAX_DISPATCHED]);
 	flow->max_processing = nulls[FLOW_MAX_PROCESSING] ? 0 : DatumGetInt32(values[FLOW_MAX_PROCESSING]);
-	flow->dispatch_timeout = interval_usec(values[FLOW_DISPATCH_TIMEOUT]);
+	flow->dispatch_timeout = evq_definitions_interval(values[FLOW_DISPATCH_TIMEOUT]);
 	flow->pull = strcmp(TextDatumGetCString(values[FLOW_DELIVERY]), "pull") == 0;
 	flow->ordered = DatumGetBool(values[FLOW_ORDERED]);
 	flow->notify_payload = DatumGetBool(values[FLOW_NOTIFY_PAYLOAD]);
@@ -101,11 +102,66 @@ read_restriction(TupleTableSlot *slot, void *row)
 		restriction->flow_nos[i] = DatumGetInt32(flow_nos[i]);
 }
 
+static void
+read_lifespan_change(TupleTableSlot *slot, void *row)
+{
+	EvqLifespanChange *change = row;
+	const Datum *values = slot->tts_values;
+
+	change->event_type_no = DatumGetInt32(values[LIFESPAN_CHANGE_TYPE_NO]);
+	change->changed_at = DatumGetTimestampTz(values[LIFESPAN_CHANGE_CHANGED_AT]);
+	change->shift = evq_definitions_interval(values[LIFESPAN_CHANGE_SHIFT]);
+}
+
+/* By type, the latest first. */
+static int
+compare_lifespan_changes(const void *a, const void *b)
+{
+	const EvqLifespanChange *change_a = a;
+	const EvqLifespanChange *change_b = b;
+
+	if (change_a->event_type_no != change_b->event_type_no)
+		return change_a->event_type_no < change_b->event_type_no ? -1 : 1;
+	if (change_a->changed_at != change_b->changed_at)
+		return change_a->changed_at > change_b->changed_at ? -1 : 1;
+	return 0;
+}
+
+static void
+add_lifespan_changes(EvqEventType *event_types, int count)
+{
+	EvqLifespanChange *changes;
+	int change_count;
+
+	/* The tables may be of a version that knows none. */
+	if (!OidIsValid(evq_tables_relid(EVQ_TABLE_LIFESPAN_CHANGE, true)))
+		return;
+	change_count = evq_tables_read_all(EVQ_TABLE_LIFESPAN_CHANGE, read_lifespan_change,
+									   sizeof(EvqLifespanChange), (void **) &changes);
+	qsort(changes, change_count, sizeof(EvqLifespanChange), compare_lifespan_changes);
+	for (int first = 0, next = 0; first < change_count; first = next)
+	{
+		while (next < change_count && changes[next].event_type_no == changes[first].event_type_no)
+			next++;
+		for (int i = 0; i < count; i++)
+		{
+			if (event_types[i].event_type_no == changes[first].event_type_no)
+			{
+				event_types[i].lifespan_changes = &changes[first];
+				event_types[i].lifespan_change_count = next - first;
+			}
+		}
+	}
+}
+
 int
 evq_definitions_event_types(EvqEventType **event_types)
 {
-	return evq_tables_read_all(EVQ_TABLE_EVENT_TYPE, read_event_type, sizeof(EvqEventType),
-							   (void **) event_types);
+	int count = evq_tables_read_all(EVQ_TABLE_EVENT_TYPE, read_event_type, sizeof(EvqEventType),
+									(void **) event_types);
+
+	add_lifespan_changes(*event_types, count);
+	return count;
 }
 
 int
@@ -115,19 +171,27 @@ evq_definitions_flows(EvqFlow **flows)
 }
 
 static void
-read_nothing(TupleTableSlot *slot, void *row)
+read_pause(TupleTableSlot *slot, void *row)
 {
+	bool *by_restore = row;
+
+	*by_restore = !slot->tts_isnull[PAUSE_REASON] &&
+				  strcmp(TextDatumGetCString(slot->tts_values[PAUSE_REASON]), "restored") == 0;
 }
 
-/* Is there a row in evq.pause? */
+/* Is there a row in evq.pause? by_restore: CREATE EXTENSION wrote it, because the database was being restored. */
 bool
-evq_definitions_is_paused(void)
+evq_definitions_is_paused(bool *by_restore)
 {
-	void *rows;
+	bool *rows;
 
+	*by_restore = false;
 	/* The tables may be of a version that knows no pause. */
-	return OidIsValid(evq_tables_relid(EVQ_TABLE_PAUSE, true)) &&
-		   evq_tables_read_all(EVQ_TABLE_PAUSE, read_nothing, 1, &rows) > 0;
+	if (!OidIsValid(evq_tables_relid(EVQ_TABLE_PAUSE, true)) ||
+		evq_tables_read_all(EVQ_TABLE_PAUSE, read_pause, sizeof(bool), (void **) &rows) == 0)
+		return false;
+	*by_restore = rows[0];
+	return true;
 }
 
 int

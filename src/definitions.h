@@ -5,6 +5,14 @@
 #ifndef EVQ_DEFINITIONS_H
 #define EVQ_DEFINITIONS_H
 
+/* By how much a change moved the end of the lifespan of events published before it, in microseconds. */
+typedef struct EvqLifespanChange
+{
+	int32 event_type_no;
+	TimestampTz changed_at;
+	int64 shift;
+} EvqLifespanChange;
+
 /* A row of evq.event_type. Intervals in microseconds. */
 typedef struct EvqEventType
 {
@@ -13,6 +21,8 @@ typedef struct EvqEventType
 	int32 flow_no;
 	int max_attempts;
 	int64 lifespan;
+	const EvqLifespanChange *lifespan_changes; /* the latest first */
+	int lifespan_change_count;
 	int64 *delays;
 	int delay_count;
 	double backoff_factor;
@@ -71,9 +81,10 @@ typedef struct EvqRestriction
 	bool applies; /* to the role judged last; see config.c */
 } EvqRestriction;
 
+extern int64 evq_definitions_interval(Datum value);
 extern int evq_definitions_event_types(EvqEventType **event_types);
 extern int evq_definitions_flows(EvqFlow **flows);
-extern bool evq_definitions_is_paused(void);
+extern bool evq_definitions_is_paused(bool *by_restore);
 extern int evq_definitions_restrictions(EvqRestriction **restrictions);
 extern Oid evq_definitions_relid(void);
 

@@ -130,6 +130,7 @@ set_interruptible(bool interruptible)
 static void
 require_extension(void)
 {
+	bool by_restore;
 	bool wanted;
 
 	evq_background_begin("evq start");
@@ -137,7 +138,7 @@ require_extension(void)
 	if (wanted)
 	{
 		evq_home_settle();
-		wanted = !evq_definitions_is_paused();
+		wanted = !evq_definitions_is_paused(&by_restore);
 	}
 	evq_background_end();
 	if (wanted)

@@ -138,9 +138,9 @@ check_request(const EvqPublish *request)
 	if (length == 0 || length > EVQ_MAX_FLOW_ID)
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("flow_id has %zu bytes", length),
 						errhint("Pass 1 to %d bytes.", EVQ_MAX_FLOW_ID)));
-	if (request->has_run_at && TIMESTAMP_NOT_FINITE(request->run_at))
-		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("run_at is infinite"),
-						errhint("Pass a time, or NULL for now.")));
+	if (request->has_run_at && (TIMESTAMP_NOT_FINITE(request->run_at) || request->run_at >= EVQ_END_OF_TIME))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("run_at is out of range"),
+						errhint("Pass a time before the year 10000, or NULL for now.")));
 	if (request->idempotency_key != NULL &&
 		(request->idempotency_key[0] == '\0' || strlen(request->idempotency_key) > EVQ_MAX_IDEMPOTENCY_KEY))
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
@@ -666,30 +666,16 @@ on_fail_payload(EvqStore *store, const EvqEvent *event, const char *event_type, 
 	return JsonbPGetDatum(JsonbValueToJsonb(builder.result));
 }
 
+/* Adds what is no failure of an attempt to the errors of an event: a note, or that it expired, as one that fails has an error too. */
 static void
-note(EvqStore *store, const EvqEvent *event, TimestampTz now, const char *message)
+record(EvqStore *store, const EvqEvent *event, TimestampTz now, const char *outcome, int attempt,
+	   const char *message)
 {
 	EvqFailure failure = {
 		.event_id = event->event_id,
 		.failed_at = now,
-		.attempt = event->attempts_used,
-		.outcome = "note",
-		.error_message = message,
-		.worker = event->worker,
-	};
-
-	evq_store_insert_error(store, &failure);
-}
-
-/* An event that expires has an error row, as one that fails has; the attempt is the one that it waited in. */
-static void
-note_expiry(EvqStore *store, const EvqEvent *event, TimestampTz now, const char *message)
-{
-	EvqFailure failure = {
-		.event_id = event->event_id,
-		.failed_at = now,
-		.attempt = event->attempts_used + 1,
-		.outcome = "expired",
+		.attempt = attempt,
+		.outcome = outcome,
 		.error_message = message,
 		.worker = event->worker,
 	};
@@ -754,8 +740,34 @@ finish_badly(EvqStore *store, EvqEvent *event, TimestampTz now, const char *reas
 		insert_events(store, &child, &payload, NULL, 1);
 	}
 	if (problem != NULL)
-		note(store, event, now, problem);
+		record(store, event, now, "note", event->attempts_used, problem);
 	return EVQ_STORE_DONE;
+}
+
+/* Why an event ends with its lifespan. */
+static const char *
+expiry_reason(const EvqEvent *event)
+{
+	if (event->attempt_scheduled_at >= event->due_at)
+		return "the lifespan is over: the next attempt was to begin at its end or later";
+	if (event->permit == 0)
+		return "the lifespan is over, and no worker has acquired the event";
+	return "the lifespan is over";
+}
+
+/* Ends an event whose lifespan is over; that too is an error on record. */
+static EvqStoreResult
+expire(EvqStore *store, EvqEvent *event, TimestampTz now)
+{
+	const char *reason = expiry_reason(event);
+	EvqStoreResult result;
+
+	move(event, event->permit == 0 ? EVQ_VERB_LIFESPAN_UNUSED : EVQ_VERB_LIFESPAN_OVER, EVQ_STATE_EXPIRED,
+		 now);
+	result = finish_badly(store, event, now, reason, false);
+	if (result == EVQ_STORE_DONE)
+		record(store, event, now, "expired", 0, reason);
+	return result;
 }
 
 static const char *
@@ -783,6 +795,7 @@ end_attempt(EvqStore *store, EvqEvent *event, TimestampTz now, EvqVerb verb, con
 		.stack_trace = clip(report->stack_trace, EVQ_MAX_STACK_TRACE),
 		.worker = event->worker,
 	};
+	const char *reason = failure.error_message;
 	EvqStoreResult result;
 	TimestampTz next_at;
 	bool again = false;
@@ -796,6 +809,9 @@ end_attempt(EvqStore *store, EvqEvent *event, TimestampTz now, EvqVerb verb, con
 		if (delay == EVQ_DEFAULT_TIME)
 			delay = evq_retry_delay(&rule, event->attempts_used + 1, pg_prng_double(&pg_global_prng_state));
 		again = evq_retry_next(&rule, event->attempts_used, now, event->due_at, delay, &next_at);
+		if (!again && event->attempts_used < rule.max_attempts)
+			reason = psprintf("%s (attempt %d of %d would begin after the end of the lifespan)", reason,
+							  event->attempts_used + 1, rule.max_attempts);
 	}
 
 	if (again)
@@ -809,7 +825,7 @@ end_attempt(EvqStore *store, EvqEvent *event, TimestampTz now, EvqVerb verb, con
 	else
 	{
 		move(event, verb, EVQ_STATE_FAILED, now);
-		result = finish_badly(store, event, now, failure.error_message, wait);
+		result = finish_badly(store, event, now, reason, wait);
 	}
 	if (result == EVQ_STORE_DONE)
 	{
@@ -881,16 +897,17 @@ evq_lifecycle_give_back(EvqStore *store, TimestampTz now, const pg_uuid_t *event
 
 		if (verdict != EVQ_ACCEPTED)
 			return verdict;
-		if (snooze && run_at >= event->due_at)
-			ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
-							errmsg("run_at lies past the end of the event's lifespan"),
-							errdetail("The lifespan ends at %s.", timestamptz_to_str(event->due_at)),
-							errhint("Pass an earlier time, or give the event type a longer lifespan.")));
 		move(event, snooze ? EVQ_VERB_SNOOZE : EVQ_VERB_RELEASE, EVQ_STATE_AWAITING_PROCESSING, now);
-		event->attempt_scheduled_at = snooze ? Max(run_at, now) : now;
+		/* Past the end of the lifespan there is no attempt: it expires there. */
+		event->attempt_scheduled_at = snooze ? Min(Max(run_at, now), event->due_at) : now;
 		if (write_held(store, event))
-			return EVQ_ACCEPTED;
+			break;
 	}
+	if (snooze && run_at >= event->due_at)
+		ereport(NOTICE, (errmsg("run_at lies past the end of the event's lifespan: it expires at %s",
+								timestamptz_to_str(event->due_at)),
+						 errhint("Pass an earlier time, or give the event type a longer lifespan.")));
+	return EVQ_ACCEPTED;
 }
 
 /*
@@ -1153,8 +1170,7 @@ evq_lifecycle_settle(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id
 			case EVQ_STATE_DISPATCHED:
 				if (event->due_at <= now)
 				{
-					move(event, EVQ_VERB_LIFESPAN_OVER, EVQ_STATE_EXPIRED, now);
-					result = finish_badly(store, event, now, "the lifespan is over", false);
+					result = expire(store, event, now);
 					settled = EVQ_SETTLED_EXPIRED;
 				}
 				else if (event->state == EVQ_STATE_DISPATCHED && event->state_due_at <= now)
@@ -1191,7 +1207,7 @@ evq_lifecycle_settle(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id
 					move(event, EVQ_VERB_SUSPEND_TIMEOUT, EVQ_STATE_EXPIRED, now);
 					result = finish_badly(store, event, now, "the suspension timed out", false);
 					if (result == EVQ_STORE_DONE)
-						note_expiry(store, event, now, "the suspension timed out");
+						record(store, event, now, "expired", event->attempts_used + 1, "the suspension timed out");
 					settled = EVQ_SETTLED_EXPIRED;
 				}
 				break;

@@ -16,6 +16,7 @@
 PG_FUNCTION_INFO_V1(evq_sql_activate);
 PG_FUNCTION_INFO_V1(evq_sql_cancel);
 PG_FUNCTION_INFO_V1(evq_sql_retry);
+PG_FUNCTION_INFO_V1(evq_sql_attempts_that_fit);
 PG_FUNCTION_INFO_V1(evq_sql_configuration_changed);
 PG_FUNCTION_INFO_V1(evq_sql_pause_changed);
 
@@ -76,6 +77,33 @@ evq_sql_retry(PG_FUNCTION_ARGS)
 	evq_lifecycle_must_retry(store, evq_clock_now(), &event_id);
 	evq_store_close(store);
 	PG_RETURN_VOID();
+}
+
+/* How many attempts can begin within a lifespan, if each fails at once? */
+Datum
+evq_sql_attempts_that_fit(PG_FUNCTION_ARGS)
+{
+	int max_attempts = PG_GETARG_INT32(0);
+	int64 left = evq_definitions_interval(PG_GETARG_DATUM(1));
+	EvqRetryRule rule = {
+		.backoff_factor = PG_GETARG_FLOAT8(3),
+		.max_delay = evq_definitions_interval(PG_GETARG_DATUM(4)),
+	};
+	Datum *elements = evq_argument_elements(fcinfo, 2, "attempt_delays", INTERVALOID, &rule.delay_count);
+	int64 *delays = palloc(Max(rule.delay_count, 1) * sizeof(int64));
+	int attempts = 0;
+
+	for (int i = 0; i < rule.delay_count; i++)
+		delays[i] = evq_definitions_interval(elements[i]);
+	rule.delays = delays;
+	while (rule.delay_count > 0 && attempts < max_attempts)
+	{
+		left -= evq_retry_delay(&rule, attempts + 1, 0.5);
+		if (left <= 0)
+			break;
+		attempts++;
+	}
+	PG_RETURN_INT32(attempts);
 }
 
 /* The trigger of the configuration tables. */

@@ -23,6 +23,7 @@ publish(const char *function, const EvqPublish *requests, int count, const char 
 {
 	EvqStore *store = evq_store_open(function);
 
+	evq_config_tell_paused();
 	evq_lifecycle_publish(store, evq_clock_now(), requests, count, what, ids);
 	evq_store_close(store);
 }

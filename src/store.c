@@ -39,6 +39,7 @@
 
 #include "compat.h"
 #include "partitions.h"
+#include "retry.h"
 #include "store.h"
 #include "tables.h"
 #include "transition.h"
@@ -797,6 +798,54 @@ write_event(const EvqEvent *event, Datum *values, bool *nulls)
 	nulls[EVENT_PAYLOAD] = true;
 }
 
+/*
+ * A change of the configuration moves the end of the lifespan of all live
+ * events of a type. Their rows stay as they are: the shift, a sum over the
+ * changes after their publish, is added when a row is read and taken off when
+ * it is written. What times out with the lifespan moves along.
+ */
+static EvqLifespanShift lifespan_shift;
+
+/* Tells the store whom to ask, for it does not know the configuration. */
+void
+evq_store_set_lifespan_shift(EvqLifespanShift shift)
+{
+	lifespan_shift = shift;
+}
+
+static void
+read_live(TupleTableSlot *slot, EvqEvent *event)
+{
+	TimestampTz stored_due_at;
+	int64 shift;
+
+	read_event(slot, event, EVENT_ANSWERED_PERMIT);
+	shift = lifespan_shift(event->event_type_no, event->published_at);
+	if (shift == 0)
+		return;
+	stored_due_at = event->due_at;
+	event->due_at = evq_retry_add(stored_due_at, shift);
+	/* A shorter lifespan leaves the permit that was granted as it is. */
+	if (event->state_due_at == stored_due_at ||
+		(event->state_due_at > event->due_at && event->state_due_at != DT_NOEND &&
+		 event->state != EVQ_STATE_BEING_PROCESSED))
+		event->state_due_at = event->due_at;
+}
+
+/* As write_event(), of a live event. */
+static void
+write_live(const EvqEvent *event, Datum *values, bool *nulls)
+{
+	int64 shift = lifespan_shift(event->event_type_no, event->published_at);
+
+	write_event(event, values, nulls);
+	if (shift == 0)
+		return;
+	values[EVENT_DUE_AT] = TimestampTzGetDatum(evq_retry_add(event->due_at, -shift));
+	if (event->state_due_at == event->due_at)
+		values[EVENT_STATE_DUE_AT] = values[EVENT_DUE_AT];
+}
+
 /* The payload goes along with its event from one row to the next. */
 static void
 carry_payload(const Table *from, Datum *values, bool *nulls)
@@ -879,7 +928,7 @@ evq_store_fetch(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event)
 
 	if (!fetch_live(store, table, event_id, &root))
 		return false;
-	read_event(table->row, event, EVENT_ANSWERED_PERMIT);
+	read_live(table->row, event);
 	event->tid = root;
 	evq_store_hint(event_id, &root);
 	return true;
@@ -928,7 +977,7 @@ evq_store_insert(EvqStore *store, EvqEvent *events, const Datum *payloads, const
 		bool payload_nulls[PAYLOAD_COLUMNS];
 
 		CHECK_FOR_INTERRUPTS();
-		write_event(&events[i], event_values, event_nulls);
+		write_live(&events[i], event_values, event_nulls);
 		write_answer(&events[i], (Datum) 0, event_values, event_nulls, EVENT_ANSWER);
 		if (inlined)
 		{
@@ -983,7 +1032,7 @@ evq_store_update(EvqStore *store, EvqEvent *event, bool wait)
 	Datum values[EVENT_COLUMNS];
 	bool nulls[EVENT_COLUMNS];
 
-	write_event(event, values, nulls);
+	write_live(event, values, nulls);
 	carry_payload(table, values, nulls);
 	carry_answer(event, table, EVENT_ANSWER, values, nulls, EVENT_ANSWER);
 	return update_row(store, table, values, nulls, wait, &event->tid);
@@ -1288,7 +1337,7 @@ evq_store_revive(EvqStore *store, const EvqEvent *event)
 
 	if (result != EVQ_STORE_DONE)
 		return result;
-	write_event(event, values, nulls);
+	write_live(event, values, nulls);
 	carry_payload(table, values, nulls);
 	carry_answer(event, table, HISTORY_ANSWER, values, nulls, EVENT_ANSWER);
 	insert_row(store, use_table(store, EVQ_TABLE_EVENT), values, nulls);
@@ -1380,7 +1429,7 @@ evq_store_update_with_answer(EvqStore *store, EvqEvent *event, Datum answer)
 	Datum values[EVENT_COLUMNS];
 	bool nulls[EVENT_COLUMNS];
 
-	write_event(event, values, nulls);
+	write_live(event, values, nulls);
 	carry_payload(table, values, nulls);
 	write_answer(event, answer, values, nulls, EVENT_ANSWER);
 	return update_row(store, table, values, nulls, true, &event->tid);
@@ -1398,7 +1447,7 @@ evq_store_update_with_payload(EvqStore *store, EvqEvent *event, Datum answer, Da
 	bool payload_nulls[PAYLOAD_COLUMNS];
 	EvqStoreResult result;
 
-	write_event(event, values, nulls);
+	write_live(event, values, nulls);
 	write_answer(event, answer, values, nulls, EVENT_ANSWER);
 	if (was_inline && is_inline(payload, headers))
 	{
@@ -1567,7 +1616,7 @@ evq_store_walk_next(EvqStore *store, EvqEvent *event)
 	{
 		MemoryContextReset(store->walk_context);
 		MemoryContextSwitchTo(store->walk_context);
-		read_event(store->walk_row, event, EVENT_ANSWERED_PERMIT);
+		read_live(store->walk_row, event);
 		event->tid = root;
 	}
 	MemoryContextSwitchTo(previous);

@@ -34,6 +34,10 @@ typedef struct EvqFailure
 	const char *worker;      /* NULL = unknown */
 } EvqFailure;
 
+/* Microseconds from the due_at in the row of a live event to the one that counts. */
+typedef int64 (*EvqLifespanShift)(int32 event_type_no, TimestampTz published_at);
+
+extern void evq_store_set_lifespan_shift(EvqLifespanShift shift);
 extern EvqStore *evq_store_open(const char *function);
 extern EvqStore *evq_store_open_to_read(void);
 extern void evq_store_close(EvqStore *store);

@@ -162,6 +162,12 @@ static const EvqColumn restriction_columns[RESTRICTION_COLUMNS] = {
 	[RESTRICTION_FLOW_NOS] = REQUIRED("flow_nos", INT4ARRAYOID),
 };
 
+static const EvqColumn lifespan_change_columns[LIFESPAN_CHANGE_COLUMNS] = {
+	[LIFESPAN_CHANGE_TYPE_NO] = REQUIRED("event_type_no", INT4OID),
+	[LIFESPAN_CHANGE_CHANGED_AT] = REQUIRED("changed_at", TIMESTAMPTZOID),
+	[LIFESPAN_CHANGE_SHIFT] = REQUIRED("shift", INTERVALOID),
+};
+
 static const EvqColumn home_columns[HOME_COLUMNS] = {
 	[HOME_IS_ONLY] = REQUIRED("is_only", BOOLOID),
 	[HOME_DATABASE_OID] = REQUIRED("database_oid", OIDOID),
@@ -185,6 +191,7 @@ static const struct
 	[EVQ_TABLE_PAUSE] = {"pause", pause_columns, PAUSE_COLUMNS},
 	[EVQ_TABLE_RESTRICTION] = {"restriction", restriction_columns, RESTRICTION_COLUMNS},
 	[EVQ_TABLE_HOME] = {"home", home_columns, HOME_COLUMNS},
+	[EVQ_TABLE_LIFESPAN_CHANGE] = {"lifespan_change", lifespan_change_columns, LIFESPAN_CHANGE_COLUMNS},
 };
 
 /* Filled when first needed, emptied when one of the tables or the schema changes. */

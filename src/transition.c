@@ -44,6 +44,8 @@ const EvqTransition evq_transition_table[] = {
 	{SUSPENDED, EVQ_VERB_SUSPEND_TIMEOUT, EXPIRED, "the type says expire, or the lifespan is over; publishes the on-fail event"},
 	{AWAITING, EVQ_VERB_LIFESPAN_OVER, EXPIRED, "publishes the on-fail event"},
 	{DISPATCHED, EVQ_VERB_LIFESPAN_OVER, EXPIRED, "publishes the on-fail event"},
+	{AWAITING, EVQ_VERB_LIFESPAN_UNUSED, EXPIRED, "no worker has acquired it; publishes the on-fail event"},
+	{DISPATCHED, EVQ_VERB_LIFESPAN_UNUSED, EXPIRED, "no worker has acquired it; publishes the on-fail event"},
 	{AWAITING, EVQ_VERB_CANCEL, CANCELED, ""},
 	{DISPATCHED, EVQ_VERB_CANCEL, CANCELED, ""},
 	{PROCESSING, EVQ_VERB_CANCEL, CANCELED, "its worker learns so from heartbeat or report"},
@@ -88,6 +90,7 @@ static const char *const verb_names[] = {
 	[EVQ_VERB_ACTIVATE] = "activate",
 	[EVQ_VERB_SUSPEND_TIMEOUT] = "suspend_timeout",
 	[EVQ_VERB_LIFESPAN_OVER] = "lifespan_over",
+	[EVQ_VERB_LIFESPAN_UNUSED] = "lifespan_unused",
 	[EVQ_VERB_CANCEL] = "cancel",
 	[EVQ_VERB_RETRY] = "retry",
 };

@@ -22,6 +22,7 @@ typedef enum EvqVerb
 	EVQ_VERB_ACTIVATE,
 	EVQ_VERB_SUSPEND_TIMEOUT,
 	EVQ_VERB_LIFESPAN_OVER,
+	EVQ_VERB_LIFESPAN_UNUSED, /* the same, and no worker had ever acquired it */
 	EVQ_VERB_CANCEL,
 	EVQ_VERB_RETRY
 } EvqVerb;

@@ -122,6 +122,9 @@ typedef struct EvqOutcome
 #define EVQ_MAX_ERROR_MESSAGE 8192
 #define EVQ_MAX_STACK_TRACE 32768
 
+/* No time that users pass lies in the year 10000 or later. */
+#define EVQ_END_OF_TIME (INT64CONST(8000 * 365 + 1940) * USECS_PER_DAY)
+
 #define EVQ_MAX_FLOW_ID 255
 #define EVQ_MAX_IDEMPOTENCY_KEY 255
 #define EVQ_MAX_WORKER_NAME 255

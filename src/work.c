@@ -204,7 +204,10 @@ acquire_next(Wanted *wanted, FunctionCallInfo fcinfo, EvqStore *store)
 	int change_count = evq_wake_changes(); /* what follows from this call is not for this call */
 
 	if (evq_config_is_paused())
+	{
+		evq_config_tell_paused();
 		return;
+	}
 	wanted->fcinfo = fcinfo;
 	wanted->store = store;
 	evq_store_pass_over_changed(store);
@@ -231,7 +234,10 @@ evq_sql_acquire(PG_FUNCTION_ARGS)
 	evq_config_use();
 	InitMaterializedSRF(fcinfo, 0);
 	if (evq_config_is_paused())
+	{
+		evq_config_tell_paused();
 		return (Datum) 0;
+	}
 	store = evq_store_open("evq_acquire()");
 	acquire(fcinfo, store, evq_clock_now(), &event_id, worker, permit_for);
 	evq_store_close(store);
@@ -514,9 +520,14 @@ evq_sql_snooze(PG_FUNCTION_ARGS)
 	pg_uuid_t event_id = evq_argument_event_id(fcinfo, 0);
 	EvqPermit permit = evq_argument_permit(fcinfo, 1, true);
 
-	if (PG_ARGISNULL(2) || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
-		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("run_at is NULL or infinite"),
+	if (PG_ARGISNULL(2) || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)) ||
+		PG_GETARG_TIMESTAMPTZ(2) >= EVQ_END_OF_TIME)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("run_at is NULL or out of range"),
 						errhint("Pass a time, or give the event back at once with evq_release().")));
+	/* What was in the future when the transaction began may be past by now. */
+	if (PG_GETARG_TIMESTAMPTZ(2) < Min(GetCurrentTransactionStartTimestamp(), evq_clock_now()))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("run_at lies in the past"),
+						errhint("Pass a time to come, or give the event back at once with evq_release().")));
 	give_back("evq_snooze()", &event_id, permit, true, PG_GETARG_TIMESTAMPTZ(2));
 	PG_RETURN_VOID();
 }

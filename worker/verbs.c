@@ -78,13 +78,17 @@ static const char succeed_with_output[] = "SELECT " IF_OUTPUT_HAS_ONLY(
 	"pg_catalog.timestamptz_pl_interval(pg_catalog.clock_timestamp(), pg_catalog.make_interval(secs => " seconds \
 	"))"
 
+/* A handler that is not ready is not run again within a second; a time below 0 is refused. */
+#define AT_LEAST_A_SECOND(seconds) \
+	"CASE WHEN pg_catalog.float8ge(" seconds ", 0) THEN GREATEST(" seconds ", 1) ELSE " seconds " END"
+
 static const char snooze[] = "SELECT @.evq_snooze($1::pg_catalog.uuid, $2::pg_catalog.int8, " IN_SECONDS(
-	"$3::pg_catalog.float8") ")";
+	AT_LEAST_A_SECOND("$3::pg_catalog.float8")) ")";
 
 static const char snooze_with_output[] = "SELECT " IF_OUTPUT_HAS_ONLY(
 	"'snooze_seconds'",
-	"@.evq_snooze($1::pg_catalog.uuid, $2::pg_catalog.int8, " IN_SECONDS(
-		"COALESCE(pg_catalog.jsonb_extract_path_text(o.output, 'snooze_seconds'), $4)::pg_catalog.float8") ")::pg_catalog.text");
+	"@.evq_snooze($1::pg_catalog.uuid, $2::pg_catalog.int8, " IN_SECONDS(AT_LEAST_A_SECOND(
+		"COALESCE(pg_catalog.jsonb_extract_path_text(o.output, 'snooze_seconds'), $4)::pg_catalog.float8")) ")::pg_catalog.text");
 
 static const char fail[] = "SELECT @.evq_fail($1::pg_catalog.uuid, $3, $2::pg_catalog.int8, $4)";
 

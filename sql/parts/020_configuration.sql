@@ -26,7 +26,7 @@ CREATE TABLE evq.event_type (
 	event_type text NOT NULL UNIQUE CHECK (event_type ~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}$'),
 	flow_no int NOT NULL,
 	max_attempts smallint NOT NULL DEFAULT 3 CHECK (max_attempts BETWEEN 1 AND 10000),
-	lifespan interval NOT NULL DEFAULT '1 hour'
+	lifespan interval NOT NULL DEFAULT '14 days'
 		CHECK (lifespan BETWEEN '1 ms' AND '3650 days'),
 	attempt_delays interval[] NOT NULL DEFAULT '{0 s, 10 s}'
 		CHECK (CASE WHEN pg_catalog.array_ndims(attempt_delays) = 1 AND pg_catalog.cardinality(attempt_delays) <= 100
@@ -36,7 +36,7 @@ CREATE TABLE evq.event_type (
 	backoff_factor float8 NOT NULL DEFAULT 1 CHECK (backoff_factor BETWEEN 1 AND 100),
 	max_delay interval NOT NULL DEFAULT '1 day' CHECK (max_delay BETWEEN '0 s' AND '3650 days'),
 	jitter float8 NOT NULL DEFAULT 0 CHECK (jitter BETWEEN 0 AND 1),
-	attempt_timeout interval CHECK (attempt_timeout BETWEEN '1 ms' AND '3650 days'),
+	attempt_timeout interval DEFAULT '5 minutes' CHECK (attempt_timeout BETWEEN '1 ms' AND '3650 days'),
 	is_suspended boolean NOT NULL DEFAULT false,
 	on_suspend_timeout text NOT NULL DEFAULT 'expire' CHECK (on_suspend_timeout IN ('expire', 'retry')),
 	on_fail_event_type text,
@@ -47,18 +47,18 @@ CREATE TABLE evq.event_type (
 );
 COMMENT ON TABLE evq.event_type IS 'One row an event type: its rules of attempts, time and failure';
 COMMENT ON COLUMN evq.event_type.max_attempts IS 'Attempts in all, the first one included';
-COMMENT ON COLUMN evq.event_type.lifespan IS 'Time for all attempts together, counted from run_at or from the publish';
+COMMENT ON COLUMN evq.event_type.lifespan IS 'Time for all attempts together, counted from run_at or from the publish; an event that is not done by then expires';
 COMMENT ON COLUMN evq.event_type.attempt_delays IS 'Delay before attempt 1, 2, ...; the last one repeats';
 COMMENT ON COLUMN evq.event_type.backoff_factor IS 'Beyond attempt_delays each delay is the one before it times this';
 COMMENT ON COLUMN evq.event_type.max_delay IS 'No delay beyond attempt_delays is longer than this';
 COMMENT ON COLUMN evq.event_type.jitter IS 'Each delay beyond attempt_delays moves at random by up to this share of itself';
-COMMENT ON COLUMN evq.event_type.attempt_timeout IS 'How long a permit holds without heartbeat; NULL = lifespan / max_attempts';
+COMMENT ON COLUMN evq.event_type.attempt_timeout IS 'How long a permit holds without heartbeat; NULL, from before 0.3, = lifespan / max_attempts';
 COMMENT ON COLUMN evq.event_type.is_suspended IS 'No event of a suspended type is dispatched or acquired';
 COMMENT ON COLUMN evq.event_type.on_suspend_timeout IS 'What becomes of a suspended event whose trigger never came';
 COMMENT ON COLUMN evq.event_type.on_fail_event_type IS 'Published in the same flow when an event of this type fails for good or expires';
 COMMENT ON COLUMN evq.event_type.priority IS 'Higher is offered earlier';
 COMMENT ON COLUMN evq.event_type.max_payload_bytes IS 'Largest payload, as jsonb bytes; NULL = the setting evq.max_payload';
-COMMENT ON COLUMN evq.event_type.retention IS 'How long a finished event is kept; 0 = one that succeeds leaves nothing, neither payload nor errors nor idempotency key';
+COMMENT ON COLUMN evq.event_type.retention IS 'How long a finished event is kept; 0 = one that succeeds leaves nothing, neither payload nor errors nor idempotency key. Keys are known as long as their events';
 COMMENT ON COLUMN evq.event_type.dropped IS 'Kept only to name old events';
 
 SELECT pg_catalog.pg_extension_config_dump('evq.flow', '');

@@ -110,8 +110,10 @@ CREATE TABLE evq.event_error (
 );
 CREATE INDEX event_error_event_id_idx ON evq.event_error (event_id);
 CREATE INDEX event_error_failed_at_idx ON evq.event_error (failed_at);
+CREATE INDEX event_error_expired_idx ON evq.event_error (failed_at) WHERE outcome = 'expired';
 ALTER TABLE evq.event_error REPLICA IDENTITY FULL;
 COMMENT ON TABLE evq.event_error IS 'One row a failed attempt; append-only';
+COMMENT ON COLUMN evq.event_error.attempt IS '0 = none was running';
 COMMENT ON COLUMN evq.event_error.outcome IS 'What came of it: retry, failed, expired, or the engine''s note';
 
 CREATE TABLE evq.idempotency (

@@ -60,6 +60,68 @@ COMMENT ON FUNCTION @extschema@.evq_configure_flow(text, text, int, int, interva
 $$Makes or changes a flow; NULL leaves a value as it is, or sets the default for a new flow. channel: by default evq_ and the
 flow type in lower case. max_processing: 0 = no limit. Takes effect at commit. Errors: EQ006 bad name, taken channel, value out of range.$$;
 
+CREATE FUNCTION evq.attempts_that_fit(max_attempts int, lifespan interval, attempt_delays interval[], backoff_factor float8, max_delay interval)
+RETURNS int AS 'MODULE_PATHNAME', 'evq_sql_attempts_that_fit' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION evq.attempts_that_fit(int, interval, interval[], float8, interval) IS
+	'How many attempts can begin within a lifespan by their delays alone, if each fails at once';
+
+-- A repeated call comes within a day, or much later where a person repeats it.
+CREATE FUNCTION evq.forgets_keys(given evq.event_type) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT given.retention < interval '1 day' AND EXISTS (
+	SELECT FROM evq.idempotency i WHERE i.event_type_no = given.event_type_no AND NOT starts_with(i.idempotency_key, 'schedule '))
+$$;
+COMMENT ON FUNCTION evq.forgets_keys(evq.event_type) IS
+	'Are there idempotency keys of the type, other than those of schedules, and is its retention shorter than their use wants?';
+
+CREATE FUNCTION evq.warn_of_configuration(given evq.event_type) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	fitting int := evq.attempts_that_fit(given.max_attempts, given.lifespan, given.attempt_delays, given.backoff_factor, given.max_delay);
+BEGIN
+	IF fitting < given.max_attempts THEN
+		RAISE WARNING 'only % of the % attempts of event type "%" can begin within its lifespan, %', fitting, given.max_attempts, given.event_type, given.lifespan
+			USING HINT = 'Give it a longer lifespan, shorter delays or fewer attempts: an event whose next attempt would begin later fails early.';
+	END IF;
+	IF evq.forgets_keys(given) THEN
+		RAISE WARNING 'idempotency keys of event type "%" are forgotten % after the end of their event', given.event_type, given.retention
+			USING HINT = 'Raise its retention above the time within which a call may be repeated.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION evq.warn_of_configuration(evq.event_type) IS 'A WARNING where the delays of a type do not fit into its lifespan, or its retention is short for the keys it has';
+
+CREATE FUNCTION evq.shift_lifespan(event_type_no int, shift interval) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	months int := 12 * extract(year FROM shift) + extract(month FROM shift);
+	days int := extract(day FROM shift);
+	-- As C reads an interval, whatever the calendar and the time zone say: a month has 30 days, a day 24 hours.
+	exact interval := make_interval(hours => 24 * (30 * months + days)) + (shift - make_interval(months => months, days => days));
+BEGIN
+	-- What no live event is older than counts for none.
+	DELETE FROM evq.lifespan_change c
+	WHERE c.event_type_no = shift_lifespan.event_type_no AND NOT EXISTS (SELECT FROM evq.event e WHERE e.event_id < evq.first_id(c.changed_at));
+	INSERT INTO evq.lifespan_change AS c VALUES (shift_lifespan.event_type_no, evq.clock_now(), exact)
+	ON CONFLICT ON CONSTRAINT lifespan_change_pkey DO UPDATE SET shift = c.shift + EXCLUDED.shift;
+	-- Of very many the first ones become one.
+	WITH extra AS (
+		DELETE FROM evq.lifespan_change c
+		WHERE c.event_type_no = shift_lifespan.event_type_no
+			AND c.changed_at < (SELECT n.changed_at FROM evq.lifespan_change n WHERE n.event_type_no = shift_lifespan.event_type_no
+								ORDER BY n.changed_at DESC OFFSET 49 LIMIT 1)
+		RETURNING c.shift)
+	UPDATE evq.lifespan_change c SET shift = c.shift + (SELECT sum(x.shift) FROM extra x)
+	WHERE c.event_type_no = shift_lifespan.event_type_no AND EXISTS (SELECT FROM extra)
+		AND c.changed_at = (SELECT n.changed_at FROM evq.lifespan_change n WHERE n.event_type_no = shift_lifespan.event_type_no
+							ORDER BY n.changed_at DESC OFFSET 49 LIMIT 1);
+END
+$$;
+COMMENT ON FUNCTION evq.shift_lifespan(int, interval) IS 'Moves the end of the lifespan of all live events of a type';
+
 CREATE FUNCTION @extschema@.evq_configure(event_type text, flow_type text DEFAULT NULL, max_attempts int DEFAULT NULL,
 	lifespan interval DEFAULT NULL, attempt_delays interval[] DEFAULT NULL, backoff_factor float8 DEFAULT NULL,
 	max_delay interval DEFAULT NULL, jitter float8 DEFAULT NULL, attempt_timeout interval DEFAULT NULL,
@@ -69,6 +131,7 @@ RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET sear
 AS $$
 DECLARE
 	present evq.event_type;
+	changed evq.event_type;
 	is_new boolean;
 	wanted_flow_no int;
 	violated text;
@@ -119,7 +182,11 @@ BEGIN
 		max_payload_bytes = coalesce(evq_configure.max_payload_bytes, t.max_payload_bytes),
 		retention = coalesce(evq_configure.retention, t.retention),
 		dropped = false
-	WHERE t.event_type = evq_configure.event_type;
+	WHERE t.event_type = evq_configure.event_type
+	RETURNING * INTO changed;
+	IF NOT is_new AND changed.lifespan <> present.lifespan THEN
+		PERFORM evq.shift_lifespan(changed.event_type_no, changed.lifespan - present.lifespan);
+	END IF;
 	IF EXISTS (
 		SELECT FROM evq.event_type t LEFT JOIN evq.event_type o ON o.event_type = t.on_fail_event_type AND NOT o.dropped
 		WHERE t.event_type = evq_configure.event_type AND t.on_fail_event_type IS NOT NULL
@@ -134,6 +201,10 @@ BEGIN
 		RAISE EXCEPTION 'event type "%" is the on-fail event of a type in another flow', event_type
 			USING ERRCODE = 'EQ003', HINT = 'Change on_fail_event_type there first.';
 	END IF;
+	IF coalesce(max_attempts, 0) + coalesce(cardinality(attempt_delays), 0) + coalesce(backoff_factor, 0) > 0
+		OR lifespan IS NOT NULL OR max_delay IS NOT NULL OR retention IS NOT NULL THEN
+		PERFORM evq.warn_of_configuration(changed);
+	END IF;
 EXCEPTION WHEN check_violation THEN
 	GET STACKED DIAGNOSTICS violated = CONSTRAINT_NAME;
 	PERFORM evq.raise_bad_configuration('evq.event_type', violated);
@@ -145,7 +216,7 @@ $$;
 COMMENT ON FUNCTION @extschema@.evq_configure(text, text, int, interval, interval[], float8, interval, float8, interval, text, text, int, int, interval) IS
 $$Makes or changes an event type, and its flow where that is new; NULL leaves a value as it is, or sets the default for a new type.
 The columns of evq.event_type say what each argument means; on_fail_event_type: '' = none. Takes effect at commit, for
-events already published too. Errors: EQ001 unknown on-fail type, EQ003 live events hinder a change of flow, EQ006 bad name or value.$$;
+events already published too. A WARNING says where delays do not fit into the lifespan, and where keys are forgotten early. Errors: EQ001 unknown on-fail type, EQ003 live events hinder a change of flow, EQ006 bad name or value.$$;
 
 CREATE FUNCTION evq.require_event_type(event_type text) RETURNS int
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp

@@ -23,8 +23,12 @@ COMMENT ON VIEW evq.event_types IS 'The configuration of event types; evq_config
 
 CREATE VIEW evq.events AS
 SELECT e.event_id, t.event_type, f.flow_type, e.flow_id, evq.state_name(e.state) AS state, e.published_at,
-	e.attempt_scheduled_at, e.due_at, e.attempts_used::int, t.max_attempts::int, e.priority::int,
-	e.state_since, nullif(e.state_due_at, 'infinity') AS state_due_at,
+	e.attempt_scheduled_at,
+	e.due_at + coalesce((SELECT pg_catalog.sum(c.shift) FROM evq.lifespan_change c WHERE c.event_type_no = e.event_type_no AND c.changed_at > e.published_at), '0') AS due_at,
+	e.attempts_used::int, t.max_attempts::int, e.priority::int,
+	e.state_since, CASE WHEN e.state_due_at = e.due_at
+		THEN e.due_at + coalesce((SELECT pg_catalog.sum(c.shift) FROM evq.lifespan_change c WHERE c.event_type_no = e.event_type_no AND c.changed_at > e.published_at), '0')
+		ELSE nullif(e.state_due_at, 'infinity') END AS state_due_at,
 	CASE WHEN e.state = 'p' THEN e.state_since END AS attempt_started_at, NULL::timestamptz AS finished_at,
 	e.permit, e.worker, e.parent_id, e.chain_depth::int, o.event_type AS on_fail_event_type,
 	NULL::text AS reason, NULL::jsonb AS result, NULL::uuid[] AS spinoff_ids, e.answer
@@ -114,7 +118,7 @@ usage AS (
 SELECT f.flow_type, h.flow_id, h.event_id AS blocked_by, evq.state_name(h.state) AS state, h.state_since AS since, h.waiting,
 	CASE
 		WHEN h.state = 'p' THEN pg_catalog.concat('in processing', ' by ' || h.worker, '; its permit holds until ', h.state_due_at)
-		WHEN h.state = 'u' THEN pg_catalog.format('suspended until %s, or until its trigger comes', h.state_due_at)
+		WHEN h.state = 'u' THEN pg_catalog.format('suspended until %s, or until its trigger comes', (SELECT s.state_due_at FROM evq.events s WHERE s.event_id = h.event_id))
 		WHEN t.is_suspended THEN pg_catalog.format('its type, %s, is suspended', t.event_type)
 		WHEN h.state = 'd' THEN 'dispatched, and no worker has acquired it'
 		WHEN h.attempt_scheduled_at > pg_catalog.clock_timestamp()
@@ -162,7 +166,8 @@ BEGIN
 	RETURN QUERY
 	SELECT e.event_id, t.event_type, evq_pending.flow_type, e.flow_id, evq.state_name(e.state),
 		e.attempts_used + 1, t.max_attempts - e.attempts_used - 1, e.priority::int,
-		e.published_at, e.attempt_scheduled_at, e.due_at
+		e.published_at, e.attempt_scheduled_at,
+		e.due_at + coalesce((SELECT sum(c.shift) FROM evq.lifespan_change c WHERE c.event_type_no = e.event_type_no AND c.changed_at > e.published_at), '0')
 	FROM evq.event e JOIN evq.event_type t USING (event_type_no)
 	WHERE e.flow_no = wanted_no AND e.state IN ('a', 'd') AND NOT t.is_suspended
 		AND e.attempt_scheduled_at <= clock_timestamp()
@@ -193,9 +198,10 @@ BEGIN
 	step AS (
 		SELECT e.published_at AS at, 1 AS rank, 'published' AS what, concat_ws(', ', e.event_type || ' in ' || e.flow_type, 'from ' || e.parent_id) AS detail FROM event e
 		UNION ALL
-		SELECT r.failed_at, 2, CASE r.outcome WHEN 'note' THEN 'note' WHEN 'expired' THEN 'attempt expired' ELSE 'attempt failed' END,
-			concat_ws(', ', CASE WHEN r.outcome <> 'note' THEN 'attempt ' || r.attempt END, 'worker ' || r.worker, r.error_message)
-		FROM evq.event_error r WHERE r.event_id = $1
+		SELECT r.failed_at, 2, CASE r.outcome WHEN 'note' THEN 'note' WHEN 'expired' THEN CASE r.attempt WHEN 0 THEN 'expired' ELSE 'attempt expired' END ELSE 'attempt failed' END,
+			concat_ws(', ', CASE WHEN r.outcome <> 'note' THEN 'attempt ' || nullif(r.attempt, 0) END, 'worker ' || r.worker, r.error_message)
+		-- An expiry without an attempt is the event's end, unless it was retried after it.
+		FROM evq.event_error r WHERE r.event_id = $1 AND NOT (r.attempt = 0 AND r.outcome = 'expired' AND EXISTS (SELECT FROM event e WHERE e.finished_at = r.failed_at))
 		UNION ALL
 		SELECT e.attempt_started_at, 3, 'acquired',
 			concat_ws(', ', 'attempt ' || CASE WHEN e.finished_at IS NULL THEN e.attempts_used + 1 ELSE e.attempts_used END, 'worker ' || e.worker)

@@ -113,6 +113,22 @@ UNION ALL
 SELECT 'error', 'event types', format('%s belongs to no flow', t.event_type), format('Configure it again: evq_configure(%L, flow_type).', t.event_type)
 FROM evq.event_type t WHERE NOT t.dropped AND NOT EXISTS (SELECT FROM evq.flow f WHERE f.flow_no = t.flow_no)
 UNION ALL
+SELECT 'warning', 'event types',
+	format('%s events of %s have expired within a day%s', CASE WHEN x.expired = 1000 THEN 'at least 1000' ELSE x.expired::text END, t.event_type,
+		coalesce(', ' || nullif(x.untried, 0) || ' of them without an attempt', '')),
+	format('Start workers for flow %s, or give the type a longer lifespan than %s; evq_redrive(%L, now() - interval ''1 day'') brings them back.',
+		f.flow_type, t.lifespan, t.event_type)
+FROM (
+	SELECT h.event_type_no, count(*) AS expired, count(*) FILTER (WHERE h.attempts_used = 0) AS untried
+	FROM (SELECT * FROM evq.event_error e WHERE e.outcome = 'expired' AND e.attempt = 0 AND e.failed_at > evq.clock_now() - interval '1 day' LIMIT 1000) r
+	JOIN evq.event_history h ON h.event_id = r.event_id AND h.finished_at = r.failed_at GROUP BY 1) x
+JOIN evq.event_type t USING (event_type_no) JOIN evq.flow f USING (flow_no)
+UNION ALL
+SELECT 'warning', 'event types',
+	format('idempotency keys of %s are forgotten %s after their event''s end: the same key publishes again then', t.event_type, t.retention),
+	format('Raise its retention above the time within which a call may be repeated: evq_configure(%L, retention => ''7 days'').', t.event_type)
+FROM evq.event_type t WHERE NOT t.dropped AND evq.forgets_keys(t)
+UNION ALL
 SELECT 'error', 'schedules', format('schedule %s published nothing at %s: %s', s.name, s.last_error_at, s.last_error),
 	'Correct what its error names; the next time it runs is its next try.'
 FROM evq.schedule s WHERE s.last_error IS NOT NULL AND NOT s.is_paused

@@ -84,6 +84,10 @@ CROSS JOIN unnest('{succeeded, failed, expired, canceled}'::text[]) s(state)
 LEFT JOIN counter c ON c.no = t.event_type_no AND c.target = s.state
 GROUP BY t.labels, s.state
 UNION ALL
+SELECT 'evq_events_never_acquired_total', '', t.labels, sum(coalesce(c.value, 0)), 0
+FROM counted_type t LEFT JOIN counter c ON c.no = t.event_type_no AND c.what = 'lifespan_unused'
+GROUP BY t.labels
+UNION ALL
 SELECT format('evq_event_%s_seconds', b.what), '_bucket', b.labels || ',' || evq.label('le', b.bound), b.events, b.bound::float8 FROM bucket b
 UNION ALL
 SELECT format('evq_event_%s_seconds', b.what), '_count', b.labels, b.events, 'NaN' FROM bucket b WHERE b.bound = '+Inf'
@@ -145,6 +149,7 @@ FROM (VALUES
 	(20, 'evq_table_bytes', 'gauge', 'Size of a table with its indexes.'),
 	(21, 'evq_uncounted_event_types', 'gauge', 'Event types without counters, because too many others have some.'),
 	(22, 'evq_uncounted_flows', 'gauge', 'Flows without histograms, because too many others have some.'),
+	(24, 'evq_events_never_acquired_total', 'counter', 'Events whose lifespan ended before any worker had acquired them.'),
 	(23, 'evq_schedule_runs_total', 'counter', 'Events of a schedule published, missed times skipped, and tries that failed.')) m(rank, family, type, help)
 JOIN (
 	SELECT s.family,

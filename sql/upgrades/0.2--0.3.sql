@@ -48,6 +48,18 @@ COMMENT ON COLUMN evq.event.permit IS 'The last permit granted: epoch (high 32 b
 DROP INDEX evq.event_error_failed_at_idx;
 CREATE INDEX event_error_failed_at_idx ON evq.event_error (failed_at);
 DROP FUNCTION @extschema@.evq_http_acquire_next(text, jsonb, jsonb, jsonb);
+-- New defaults; what is configured stays: where the timeout of an attempt followed from the lifespan, it is now what it was then.
+ALTER TABLE evq.event_type ALTER COLUMN lifespan SET DEFAULT '14 days', ALTER COLUMN attempt_timeout SET DEFAULT '5 minutes';
+UPDATE evq.event_type SET attempt_timeout = greatest(lifespan / max_attempts, '1 ms') WHERE attempt_timeout IS NULL;
+COMMENT ON COLUMN evq.event_type.lifespan IS 'Time for all attempts together, counted from run_at or from the publish; an event that is not done by then expires';
+COMMENT ON COLUMN evq.event_type.attempt_timeout IS 'How long a permit holds without heartbeat; NULL, from before 0.3, = lifespan / max_attempts';
+COMMENT ON COLUMN evq.event_type.retention IS 'How long a finished event is kept; 0 = one that succeeds leaves nothing, neither payload nor errors nor idempotency key. Keys are known as long as their events';
+
+-- An expiry is an error on record.
+CREATE INDEX event_error_expired_idx ON evq.event_error (failed_at) WHERE outcome = 'expired';
+COMMENT ON COLUMN evq.event_error.attempt IS '0 = none was running';
+COMMENT ON COLUMN evq.event_error.outcome IS 'What came of it: retry, failed, expired, or the engine''s note';
+
 -- json and text do where jsonb is wanted, arrays of text where arrays of uuid are, and any whole number as a priority.
 DROP FUNCTION @extschema@.evq_publish(text, text, text, jsonb, text, timestamptz, smallint, text, jsonb);
 DROP FUNCTION @extschema@.evq_publish_many(jsonb);

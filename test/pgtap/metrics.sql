@@ -8,8 +8,8 @@ CREATE EXTENSION evq;
 SELECT * FROM no_plan();
 
 SELECT evq_configure('A', 'F', max_attempts => 2, attempt_delays => '{0 s}', lifespan => '1 hour', attempt_timeout => '10 min'),
-	evq_configure('RESCUE', 'F'), evq_configure('B', 'F', max_attempts => 1, attempt_delays => '{0 s}', on_fail_event_type => 'RESCUE'),
-	evq_configure('R', 'F', attempt_delays => '{0 s}', on_suspend_timeout => 'retry') \g /dev/null
+	evq_configure('RESCUE', 'F', lifespan => '1 hour'), evq_configure('B', 'F', max_attempts => 1, attempt_delays => '{0 s}', on_fail_event_type => 'RESCUE'),
+	evq_configure('R', 'F', attempt_delays => '{0 s}', on_suspend_timeout => 'retry', lifespan => '1 hour') \g /dev/null
 SELECT evq_configure_flow('F', dispatch_timeout => '1 min') \g /dev/null
 
 -- What was counted since the last call: changes by event type, times by flow.
@@ -100,8 +100,8 @@ SELECT pg_temp.moved() \g /dev/null
 UPDATE evq.event_type SET is_suspended = true;
 SET evq.debug_clock_offset = 7000;
 SELECT evq_tick() \g /dev/null
-SELECT is(pg_temp.moved(), 'A lifespan_over/awaiting_processing/expired 1, B permit_timeout/being_processed/failed 1, R lifespan_over/awaiting_processing/expired 1,'
-	' RESCUE lifespan_over/awaiting_processing/expired 1, RESCUE publish/on_fail/awaiting_processing 1',
+SELECT is(pg_temp.moved(), 'A lifespan_unused/awaiting_processing/expired 1, B permit_timeout/being_processed/failed 1, R lifespan_over/awaiting_processing/expired 1,'
+	' RESCUE lifespan_unused/awaiting_processing/expired 1, RESCUE publish/on_fail/awaiting_processing 1',
 	'a permit that ran out, and lifespans: no time of work');
 UPDATE evq.event_type SET is_suspended = false;
 SELECT results_eq('TABLE told ORDER BY 1, 2', 'TABLE stored ORDER BY 1, 2', 'the live events are those of the table');
@@ -181,7 +181,7 @@ CREATE FUNCTION pg_temp.sample(series text) RETURNS float8 LANGUAGE sql AS
 SELECT set_eq($$SELECT split_part(line, ' ', 3) || ' ' || split_part(line, ' ', 4) FROM line WHERE line ~ '^# TYPE'$$, ARRAY[
 	'event_engine_queue_size gauge', 'evq_attempts_total counter', 'evq_build_info gauge', 'evq_dispatcher_errors_total counter',
 	'evq_dispatcher_up gauge', 'evq_event_processing_seconds histogram',
-	'evq_events_dispatched_total counter', 'evq_events_ended_total counter', 'evq_events gauge', 'evq_events_published_total counter',
+	'evq_events_dispatched_total counter', 'evq_events_ended_total counter', 'evq_events_never_acquired_total counter', 'evq_events gauge', 'evq_events_published_total counter',
 	'evq_event_type_suspended gauge', 'evq_event_wait_seconds histogram', 'evq_notify_queue_ratio gauge', 'evq_oldest_due_age_seconds gauge',
 	'evq_oldest_permit_age_seconds gauge', 'evq_permits_total counter', 'evq_ring_overflows_total counter', 'evq_sweep_seconds_total counter',
 	'evq_table_bytes gauge', 'evq_uncounted_event_types gauge', 'evq_uncounted_flows gauge'], 'the families of a database without dispatcher');

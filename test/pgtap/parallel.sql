@@ -65,6 +65,8 @@ INSERT INTO calls VALUES
 	('first_id', $$evq.first_id('2030-01-01')$$), ('evq_version', $$evq_version()$$), ('cron_database', $$evq.cron_database()$$), ('mcp_reading_tools', $$(SELECT count(*) FROM evq.mcp_reading_tools())$$),
 	('mcp_tools', $$(SELECT count(*) FROM evq.mcp_tools(true))$$), ('mcp_tools_list', $$evq.mcp_tools_list(true)$$), ('http_permit', $$evq.http_permit('{"permit": 1}')$$),
 	('named_events', 'evq.named_events()'), ('stream_of_events', 'evq.stream_of_events(true, 10, NULL)'), ('history_partitions', '(SELECT count(*) FROM evq.history_partitions())'), ('has_values', $$evq.has_values('{"a": 1}', '{a}', '{1}')$$),
+	('attempts_that_fit', $$evq.attempts_that_fit(3, '1 hour', '{10 s}', 1, '1 day')$$),
+	('forgets_keys', $$(SELECT count(*) FROM evq.event_type t WHERE evq.forgets_keys(t))$$),
 	('id_time', $$evq.id_time('01900000-0000-7000-8000-000000000000')$$),
 	('the view events', $$(SELECT count(*) FROM evq.events WHERE flow_type = 'FLOW_PARALLEL')$$), ('the view errors', $$(SELECT count(*) FROM evq.errors WHERE flow_type = 'FLOW_PARALLEL')$$),
 	('the view payloads', $$(SELECT count(*) FROM evq.payloads WHERE event_id IN (SELECT e.event_id FROM evq.events e WHERE flow_type = 'FLOW_PARALLEL'))$$),

@@ -210,6 +210,10 @@ INSERT INTO granted VALUES
 	('configuration_changed', false, false, false, false),
 	('announce_extension', false, false, false, false),
 	('raise_bad_configuration', false, false, false, false),
+	('attempts_that_fit', false, false, false, false),
+	('warn_of_configuration', false, false, false, false),
+	('forgets_keys', false, false, false, false),
+	('shift_lifespan', false, false, false, false),
 	('require_event_type', false, false, false, false);
 SELECT set_eq($$SELECT DISTINCT proname FROM functions$$, $$SELECT proname FROM granted$$, 'the list below names every function');
 SELECT is(

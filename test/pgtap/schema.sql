@@ -12,7 +12,7 @@ JOIN pg_language l ON l.oid = p.prolang;
 -- Relations and types.
 SELECT set_eq($$SELECT relname::text FROM pg_class JOIN members ON classid = 'pg_class'::regclass AND objid = oid WHERE relkind IN ('r', 'p')$$,
 	ARRAY['flow', 'event_type', 'event', 'event_payload', 'event_history', 'event_history_default', 'event_error', 'idempotency', 'epoch', 'counter',
-		  'pause', 'housekeeping', 'schedule', 'restriction', 'home'], 'tables');
+		  'pause', 'housekeeping', 'schedule', 'restriction', 'home', 'lifespan_change'], 'tables');
 SELECT is_empty(
 	$$SELECT oid::regclass FROM pg_class c WHERE relnamespace = 'evq'::regnamespace AND relkind IN ('r', 'p')
 		AND oid NOT IN (SELECT objid FROM members WHERE classid = 'pg_class'::regclass)
@@ -119,7 +119,7 @@ SELECT set_eq(
 	'functions that users call');
 SELECT is_empty($$SELECT signature FROM functions WHERE pronamespace <> 'evq'::regnamespace AND proname !~ '^evq_'$$, 'functions outside schema evq are called evq_*');
 SELECT is_empty(
-	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname NOT IN ('transitions', 'cron_fields', 'cron_next', 'cron_previous', 'cron_count', 'caller_may_work', 'finished_events', 'history_partitions')$$,
+	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname NOT IN ('transitions', 'cron_fields', 'cron_next', 'cron_previous', 'cron_count', 'caller_may_work', 'finished_events', 'history_partitions', 'attempts_that_fit')$$,
 	'functions in C are VOLATILE and PARALLEL UNSAFE, but what only calculates or reads the code');
 SELECT is_empty($$SELECT signature FROM functions WHERE lanname = 'c' AND prosecdef$$, 'functions in C need no SECURITY DEFINER');
 SELECT is_empty(

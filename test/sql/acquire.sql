@@ -3,7 +3,7 @@
 \set lab :srcdir /lab.psql
 \i :lab
 
-SELECT evq_configure('A', 'F', 3, '1 hour') \gset
+SELECT evq_configure('A', 'F', 3, '1 hour', attempt_timeout => '20 min') \gset
 SELECT evq_configure('TIMED', 'F', 3, '1 hour', attempt_timeout => '7 min') \gset
 SELECT evq_configure('PAUSED', 'F') \gset
 

@@ -3,9 +3,9 @@
 \set lab :srcdir /lab.psql
 \i :lab
 
-SELECT evq_configure('A', 'F') \gset
-SELECT evq_configure('B', 'F') \gset
-SELECT evq_configure('C', 'G') \gset
+SELECT evq_configure('A', 'F', lifespan => '1 hour') \gset
+SELECT evq_configure('B', 'F', lifespan => '1 hour') \gset
+SELECT evq_configure('C', 'G', lifespan => '1 hour') \gset
 SELECT evq_publish('A', NULL, 'a1') \gset
 SELECT evq_publish('B', NULL, 'b1') \gset
 SELECT evq_publish('A', NULL, 'a2', run_at => now() + interval '1 hour') \gset

@@ -20,8 +20,8 @@ SELECT count(*) FROM evq_acquire(ev('a'));
 SELECT dispatched FROM evq_tick();
 SET evq.debug_clock_offset = 601;
 SELECT attempt FROM evq_acquire(ev('a'));
--- A time that has passed means now.
-SELECT evq_snooze(ev('a'), permit('a'), '2000-01-01') \gset
+-- The present is no time of the past.
+SELECT evq_snooze(ev('a'), permit('a'), now()) \gset
 SELECT seconds(attempt_scheduled_at - state_since) AS next_in FROM evq.events;
 SELECT dispatched FROM evq_tick();
 SELECT attempt FROM evq_acquire(ev('a'));
@@ -31,8 +31,9 @@ SELECT count(*) FROM evq.event_error;
 -- Refused; the event stays as it is.
 SELECT set_config('lab.first', :'first', false) \g /dev/null
 SELECT checksum() AS before \gset
-CALL refused($$SELECT evq_snooze(ev('a'), permit('a'), now() + interval '61 min')$$);
-CALL refused($$SELECT evq_snooze(ev('a'), permit('a'), due_at) FROM evq.events WHERE flow_id = 'a'$$);
+CALL refused($$SELECT evq_snooze(ev('a'), permit('a'), now() - interval '1 us')$$);
+CALL refused($$SELECT evq_snooze(ev('a'), permit('a'), '2000-01-01')$$);
+CALL refused($$SELECT evq_snooze(ev('a'), permit('a'), '10000-01-01 00:00+00')$$);
 CALL refused($$SELECT evq_snooze(ev('a'), permit('a'), 'infinity')$$);
 CALL refused($$SELECT evq_snooze(ev('a'), permit('a'), '-infinity')$$);
 CALL refused($$SELECT evq_snooze(ev('a'), permit('a'), NULL)$$);
@@ -56,3 +57,22 @@ SELECT count(*) FROM evq_acquire(ev('a'));
 SELECT evq_succeed(ev('a')) \gset
 CALL refused($$SELECT evq_release(ev('a'), permit('a'))$$);
 CALL refused($$SELECT evq_snooze(ev('a'), permit('a'), now())$$);
+
+-- Past the end of its lifespan an event is snoozed until that end, where it expires: that costs no attempt.
+SET client_min_messages = warning;
+SELECT evq_publish('A', NULL, 'too late') \gset
+SELECT evq_publish('A', NULL, 'at its end') \gset
+SELECT evq_publish('A', NULL, 'much too late') \gset
+SELECT count(a) FROM unnest('{too late, at its end, much too late}'::text[]) f, evq_acquire(ev(f)) a;
+SELECT evq_snooze(ev('too late'), permit('too late'), now() + interval '61 min') \gset
+SELECT evq_snooze(event_id, permit, due_at) FROM evq.events WHERE flow_id = 'at its end' \gset
+SELECT evq_snooze(ev('much too late'), permit('much too late'), '9999-12-31') \gset
+RESET client_min_messages;
+SELECT flow_id, state, attempts_used, attempt_scheduled_at = due_at AS at_its_end FROM evq.events WHERE flow_id ~ 'late|end' ORDER BY flow_id;
+SET evq.debug_clock_offset = 3590;
+SELECT dispatched, timed_out, expired FROM evq_tick();
+SET evq.debug_clock_offset = 3601;
+SELECT expired FROM evq_tick();
+SELECT flow_id, state, attempts_used, reason FROM evq.events WHERE flow_id ~ 'late|end' ORDER BY flow_id;
+SELECT flow_id, attempt, outcome, error_message FROM evq.errors ORDER BY flow_id;
+RESET evq.debug_clock_offset;

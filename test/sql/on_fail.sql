@@ -3,8 +3,8 @@
 \set lab :srcdir /lab.psql
 \i :lab
 
-SELECT evq_configure('FAILED', 'F', priority => 6) \gset
-SELECT evq_configure('FAILED_TOO', 'F') \gset
+SELECT evq_configure('FAILED', 'F', priority => 6, lifespan => '1 hour') \gset
+SELECT evq_configure('FAILED_TOO', 'F', lifespan => '1 hour') \gset
 SELECT evq_configure('A', 'F', 2, '1 hour', '{0 s}', on_fail_event_type => 'FAILED') \gset
 
 -- Not while there are attempts left; what it carries.
@@ -64,7 +64,7 @@ ROLLBACK;
 SELECT event_type, state FROM evq.events WHERE flow_id = 'undone';
 
 -- Where it cannot be published the failure stands, with a note.
-SELECT evq_configure('GONE', 'F') \gset
+SELECT evq_configure('GONE', 'F', lifespan => '1 hour') \gset
 SELECT evq_publish('A', NULL, 'note', on_fail_event_type => 'GONE') \gset
 SELECT evq_drop_event_type('GONE') \gset
 SELECT count(*) FROM evq_acquire(ev('note'));
@@ -73,8 +73,8 @@ SELECT event_type, state, spinoff_ids FROM evq.events WHERE flow_id = 'note';
 SELECT attempt, outcome, error_message FROM evq.event_error WHERE event_id = ev('note') ORDER BY outcome;
 
 -- A cycle A -> B -> A ends at evq.max_chain_depth, with a note.
-SELECT evq_configure('PING', 'F') \gset
-SELECT evq_configure('PONG', 'F', on_fail_event_type => 'PING') \gset
+SELECT evq_configure('PING', 'F', lifespan => '1 hour') \gset
+SELECT evq_configure('PONG', 'F', lifespan => '1 hour', on_fail_event_type => 'PING') \gset
 SELECT evq_configure('PING', on_fail_event_type => 'PONG') \gset
 SET evq.max_chain_depth = 3;
 SELECT evq_publish('PING', NULL, 'cycle') \gset

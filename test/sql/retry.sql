@@ -4,7 +4,7 @@
 \i :lab
 
 SELECT evq_configure('A', 'F', 2, '1 hour', '{5 s}') \gset
-SELECT evq_configure('B', 'F') \gset
+SELECT evq_configure('B', 'F', lifespan => '1 hour') \gset
 
 -- A failed event: due now, fresh attempts and lifespan; an old permit stays void.
 SELECT evq_publish('A', NULL, 'failed', '{"n": 1}', idempotency_key => 'k') \gset

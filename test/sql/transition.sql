@@ -29,6 +29,8 @@ INSERT INTO contract VALUES
 	('suspended', 'suspend_timeout', 'awaiting_processing'),
 	('suspended', 'suspend_timeout', 'expired'),
 	('awaiting_processing', 'lifespan_over', 'expired'),
+	('awaiting_processing', 'lifespan_unused', 'expired'),
+	('dispatched', 'lifespan_unused', 'expired'),
 	('dispatched', 'lifespan_over', 'expired'),
 	('awaiting_processing', 'cancel', 'canceled'),
 	('dispatched', 'cancel', 'canceled'),

@@ -74,7 +74,7 @@ my @ttl = (
 	[ '20 s', 30 ], [ '70 s', 75 ], [ '140 s', 150 ], [ '290 s', 300 ], [ '590 s', 600 ], [ '1190 s', 1200 ],
 	[ '3590 s', 3600 ], [ '7190 s', 7200 ], [ '86390 s', 86400 ], [ '30 days', 86400 ], [ '31 s', 75 ]);
 $listener = listen_to($node, 'db', 'evq_ttl');
-run("SELECT evq_configure('ttl$_', 'TTL', lifespan => '$ttl[$_][0]')") for 0 .. $#ttl;
+run("SELECT evq_configure('ttl$_', 'TTL', lifespan => '$ttl[$_][0]', attempt_delays => '{0 s}')") for 0 .. $#ttl;
 run("SELECT evq_publish('ttl$_', NULL, '$_')") for 0 .. $#ttl;
 is_deeply({ map { value_of($_, 'flow_id') => value_of($_, 'ttl') } wait_for_notifications($listener, scalar @ttl) },
 	{ map { $_ => $ttl[$_][1] } 0 .. $#ttl }, 'ttl is the smallest step that covers the time left');
@@ -87,7 +87,7 @@ run(q{
 	SELECT evq_configure('rescue', 'TIME');
 	SELECT evq_configure('later', 'TIME', attempt_delays => '{0, 0.7 s}', max_attempts => 2);
 	SELECT evq_configure('short', 'TIME', attempt_timeout => '0.4 s', attempt_delays => '{0}');
-	SELECT evq_configure('dying', 'TIME', lifespan => '0.6 s', on_fail_event_type => 'rescue')});
+	SELECT evq_configure('dying', 'TIME', lifespan => '0.6 s', attempt_delays => '{0 s}', on_fail_event_type => 'rescue')});
 
 $event = run(q{SELECT evq_publish('later', NULL, 'run_at', run_at => now() + '1 s')});
 is(state_of($node, 'db', $event), 'awaiting_processing', 'run_at: not yet');

@@ -16,6 +16,7 @@ $node->safe_psql('old', q{
 	SELECT evq_configure_flow('FLOW', max_dispatched => 77, dispatch_timeout => '1 hour');
 	SELECT evq_configure('rescue', 'FLOW', attempt_delays => '{1 s, 2 min}', jitter => 0.5);
 	SELECT evq_configure('job', on_fail_event_type => 'rescue', max_attempts => 2);
+	SELECT evq_configure('job', lifespan => '20 days');
 	SELECT evq_configure('gone', 'SIDE');
 	SELECT evq_publish('gone', NULL, 'of a dropped type');
 	SELECT evq_cancel(event_id, 'its type goes') FROM evq.event;
@@ -26,7 +27,7 @@ $node->safe_psql('old', q{
 my ($permit, %event) = events_in_each_state($node, 'old');
 
 # All rows of all tables, but not what the new database adds by itself.
-my @tables = qw(flow event_type event event_payload event_history event_error idempotency schedule);
+my @tables = qw(flow event_type lifespan_change event event_payload event_history event_error idempotency schedule);
 
 sub contents
 {
@@ -118,7 +119,21 @@ like($stderr, qr/ERROR:  EQ004/, 'another database of the same server refuses th
 $other->safe_psql('postgres', 'CREATE DATABASE schema_only TEMPLATE template0');
 $other->command_ok([ 'psql', '--no-psqlrc', '--quiet', '--set', 'ON_ERROR_STOP=1', '--dbname', $other->connstr('schema_only'), '--file', "$folder/schema.sql" ],
 	'restore of the schema alone');
-$other->safe_psql('schema_only', q{SELECT evq_resume(), evq_configure('job', 'FLOW')});
+$other->safe_psql('schema_only', q{SELECT evq_configure('job', 'FLOW')});
+for my $call ("evq_publish('job', NULL, 'first')", "count(*) FROM evq_acquire_next('FLOW')", "count(*) FROM evq_acquire(gen_random_uuid())",
+	"count(*) FROM evq_publish_many('job', NULL, ARRAY['a'], ARRAY['{}'])")
+{
+	my ($code, $out, $said) = $other->psql('schema_only', "SELECT $call; SELECT $call");
+	my @times = $said =~ /paused in this database, which was restored.*\n.*SELECT evq_resume\(\)/g;
+	is(@times, 1, "the first call of a session says that all is paused, and how it goes on: $call");
+}
+$other->safe_psql('schema_only', q{SELECT evq_resume()});
+my ($code, $out, $said) = $other->psql('schema_only', "SELECT evq_publish('job', NULL, 'later')");
+is($said, '', 'and nothing after evq_resume()');
+$other->safe_psql('schema_only', "SELECT evq_pause('for a while')");
+($code, $out, $said) = $other->psql('schema_only', "SELECT evq_publish('job', NULL, 'later')");
+is($said, '', 'nor in a pause that somebody wanted');
+$other->safe_psql('schema_only', q{SELECT evq_resume(), evq_cancel(event_id) FROM evq.event});
 wait_for_dispatcher($other, 'schema_only');
 ok(is_dispatching($other, 'schema_only'), 'gives an empty evq that works');
 

@@ -250,7 +250,8 @@ my %failing = (
 	'head -c 10000000 /dev/zero; sleep 600'               => 'handler wrote more than 4194304 bytes to stdout',
 	q(echo '{"snooze_seconds": "long"}'; exit 75)         => qr/^handler's stdout was refused: invalid input syntax for type double/,
 	q(echo '{"seconds": 1}'; exit 75)   => q(handler's stdout was refused: it is not a JSON object that has "snooze_seconds" only),
-	q(echo '{"snooze_seconds": 4000}'; exit 75)           => qr/^handler's stdout was refused: run_at/,
+	q(echo '{"snooze_seconds": -1}'; exit 75)             => qr/^handler's stdout was refused: run_at lies in the past/,
+	q(echo '{"snooze_seconds": 1e300}'; exit 75)          => qr/^handler's stdout was refused: .* out of range/,
 );
 my %failing_event = map { $_ => publish('once', $_) } sort keys %failing;
 my $verbose = publish('once', 'echo begin >&2; seq 100000 >&2; exit 1');

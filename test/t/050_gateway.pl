@@ -110,8 +110,12 @@ answers('activate', $gateway->post("/api/events/$id/activate", { payload_patch =
 refuses('activate, again', $gateway->post("/api/events/$id/activate"), 409, 'EQ003');
 refuses('activate: not an object', $gateway->post("/api/events/$id/activate", { payload_patch => 1 }), 400, 'EQ006');
 $permit = $gateway->post("/api/events/$id/acquire")->{json}{permit};
-answers('snooze', $gateway->post("/api/events/$id/snooze", { permit => $permit, run_at => '2000-01-01T00:00:00Z' }), 200, { status => 'AWAITING_PROCESSING' });
+refuses("snooze until $_", $gateway->post("/api/events/$id/snooze", { permit => $permit, run_at => $_ }), 400, 'EQ006')
+	for qw(2000-01-01T00:00:00Z infinity -infinity 99999-01-01T00:00:00Z);
 refuses('snooze until nothing', $gateway->post("/api/events/$id/snooze", { permit => $permit }), 400, 'EQ006');
+refuses('a negative time to retry', $gateway->post("/api/events/$id/failure", { permit => $permit, error_message => 'no', retry_in => -5 }), 400, 'EQ006');
+answers('snooze', $gateway->post("/api/events/$id/snooze", { permit => $permit, run_at => '2999-01-01T00:00:00Z' }), 200, { status => 'AWAITING_PROCESSING' });
+$node->safe_psql('postgres', "SELECT evq_cancel('$id'), evq_retry('$id')");
 $permit = $gateway->post("/api/events/$id/acquire")->{json}{permit};
 answers('release', $gateway->post("/api/events/$id/release", { permit => $permit }), 200, { status => 'AWAITING_PROCESSING' });
 refuses('release, again', $gateway->post("/api/events/$id/release", { permit => $permit }), 409, 'EQ004');

@@ -1,0 +1,73 @@
+# The plain call of drivers, with the types that each of them sends: psycopg2 and, where they are there, psycopg 3 and node-postgres.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Evq::Test;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = make_server('main', 'evq.enabled = off');    # no dispatcher: what is waiting stays so
+$node->safe_psql('postgres', q{CREATE EXTENSION evq; SELECT evq_configure('A', 'F', attempt_delays => '{0 s}')});
+my $dsn = $node->connstr('postgres');
+
+# What every driver is to have published, and reported, when it is done.
+sub check_driver
+{
+	my ($driver) = @_;
+
+	is($node->safe_psql('postgres', q{SELECT flow_id, priority, p.payload, p.headers, state, result FROM evq.events JOIN evq.payloads p USING (event_id)
+		ORDER BY flow_id COLLATE "C"}), <<'ROWS' =~ s/\n\z//r, "$driver: events");
+42|5|{"n": 1}||succeeded|{"ok": true}
+a|0|{"n": 2}||succeeded|
+b|0|{}||succeeded|
+json|0|{"n": 3}|{"h": 1}|succeeded|
+null|0|{}||succeeded|
+object|-3|{"n": 4}||awaiting_processing|
+text|0|{"n": 5}||succeeded|
+ROWS
+	$node->safe_psql('postgres', 'TRUNCATE evq.event, evq.event_payload, evq.event_history, evq.idempotency');
+}
+
+sub python
+{
+	my ($driver) = @_;
+	my ($stdout, $stderr);
+
+	my $result = run_log([ 'python3', "$FindBin::Bin/../drivers/calls.py", $driver, $dsn ], '>', \$stdout, '2>', \$stderr);
+	ok($result, "$driver: no call fails") or diag $stderr;
+	check_driver($driver);
+}
+
+sub has
+{
+	my ($module) = @_;
+
+	return system("python3 -c 'import $module' 2>/dev/null") == 0;
+}
+
+local $ENV{PATH} = "/usr/bin:$ENV{PATH}";    # Debian's Python, for whom the modules are
+python('psycopg2');
+
+SKIP:
+{
+	skip 'psycopg 3 is not there (Debian: python3-psycopg)', 2 unless has('psycopg');
+	python('psycopg');
+}
+
+SKIP:
+{
+	my $folder = $ENV{NODE_DRIVERS};
+
+	skip 'NODE_DRIVERS names no folder with node-postgres; test/run makes one', 2 unless $folder;
+	local $ENV{NODE_PATH} = "$folder/node_modules";
+	my ($stdout, $stderr);
+	my $result = run_log([ 'node', "$FindBin::Bin/../drivers/calls.cjs", $node->host, $node->port ], '>', \$stdout, '2>', \$stderr);
+	ok($result, 'node-postgres: no call fails') or diag $stderr;
+	check_driver('node-postgres');
+}
+
+done_testing();
