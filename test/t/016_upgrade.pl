@@ -30,7 +30,8 @@ $node->safe_psql('postgres', qq{CREATE DATABASE "$old"});
 run(qq{
 	CREATE EXTENSION evq VERSION '$release';
 	SELECT evq_configure('job', 'FLOW', lifespan => '1 day', attempt_timeout => '1 hour', attempt_delays => '{0}');
-	SELECT evq_configure('load', 'LOAD', lifespan => '1 day', attempt_delays => '{0}')});
+	SELECT evq_configure('load', 'LOAD', lifespan => '1 day', attempt_delays => '{0}');
+	SELECT evq_configure('plain', 'FLOW'), evq_configure('six', 'FLOW', 6, lifespan => '2 hours')});
 wait_for_dispatcher($node, $old);
 is(run('SELECT evq_version()'), $release, "version $release");
 my %event = map { $_ => publish($node, $old, "jsonb_build_object('name', '$_', 'text', repeat('x', 1000)), idempotency_key => 'key of $_'") }
@@ -74,6 +75,14 @@ ok(poll_until('end of load', sub { $_->{run}->pump_nb for @stress; run("SELECT c
 ok(poll_until('events', sub { run("SELECT count(evq_succeed(event_id, permit)) FROM evq_acquire_next('LOAD', 1000)");
 	run("SELECT count(*) FROM evq.event WHERE event_type_no = (SELECT event_type_no FROM evq.event_type WHERE event_type = 'load')") == 0 }), 'all are worked off');
 is(run("SELECT count(*), count(DISTINCT event_id) FROM evq.events WHERE event_type = 'load' AND state = 'succeeded'"), '3000|3000', 'each succeeded once');
+is(run("SELECT string_agg(concat_ws(' ', event_type, lifespan, attempt_timeout), ', ' ORDER BY event_type) FROM evq.event_types WHERE event_type IN ('plain', 'six')"),
+	'plain 01:00:00 00:20:00, six 02:00:00 00:20:00', 'what is configured keeps the values it had');
+is(run("SELECT evq_configure('six', lifespan => '12 hours'), evq_configure('new', 'FLOW');
+	SELECT string_agg(concat_ws(' ', event_type, lifespan, attempt_timeout), ', ' ORDER BY event_type) FROM evq.event_types WHERE event_type IN ('new', 'six')") =~ s/^\|\n//r,
+	'new 14 days 00:05:00, six 12:00:00 00:20:00', 'the timeout no longer follows the lifespan, and new types have the new defaults');
+my $due_at = run("SELECT due_at FROM evq.events WHERE event_id = '$event{waiting}'");
+is(run("SELECT evq_configure('job', lifespan => '2 days'); SELECT due_at - '$due_at' FROM evq.events WHERE event_id = '$event{waiting}'") =~ s/^\n//r, '1 day',
+	'a changed lifespan reaches events of before');
 end_session($upgrade);
 $_->quit for @stress;
 
