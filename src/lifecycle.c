@@ -1207,7 +1207,8 @@ evq_lifecycle_settle(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id
 					move(event, EVQ_VERB_SUSPEND_TIMEOUT, EVQ_STATE_EXPIRED, now);
 					result = finish_badly(store, event, now, "the suspension timed out", false);
 					if (result == EVQ_STORE_DONE)
-						record(store, event, now, "expired", event->attempts_used + 1, "the suspension timed out");
+						record(store, event, now, "expired", event->attempts_used + 1,
+							   "the suspension timed out");
 					settled = EVQ_SETTLED_EXPIRED;
 				}
 				break;

@@ -103,7 +103,7 @@ SET evq.debug_clock_offset = 11;
 SELECT expired FROM evq_tick();
 SELECT flow_id, attempt, outcome, error_message FROM evq.errors WHERE event_type = 'SHORT' ORDER BY flow_id, failed_at;
 SELECT step ->> 'what' AS what, step ->> 'detail' AS detail FROM jsonb_array_elements(evq_event(ev('nobody came')) -> 'timeline') step;
-SELECT severity, finding, advice FROM evq_check() WHERE finding ~ 'expired' ORDER BY finding;
+SELECT severity, finding, advice FROM evq_check() WHERE finding ~ 'have expired within' ORDER BY finding;
 RESET evq.debug_clock_offset;
 
 -- Attempts that do not fit: a warning beforehand, and the reason of the event that ended early.
