@@ -102,9 +102,9 @@ DECLARE
 	-- As C reads an interval, whatever the calendar and the time zone say: a month has 30 days, a day 24 hours.
 	exact interval := make_interval(hours => 24 * (30 * months + days)) + (shift - make_interval(months => months, days => days));
 BEGIN
-	-- What no live event is older than counts for none.
+	-- What no live event is older than counts for none; ids know the time to the millisecond.
 	DELETE FROM evq.lifespan_change c
-	WHERE c.event_type_no = shift_lifespan.event_type_no AND NOT EXISTS (SELECT FROM evq.event e WHERE e.event_id < evq.first_id(c.changed_at));
+	WHERE c.event_type_no = shift_lifespan.event_type_no AND NOT EXISTS (SELECT FROM evq.event e WHERE e.event_id < evq.first_id(c.changed_at + interval '1 ms'));
 	INSERT INTO evq.lifespan_change AS c VALUES (shift_lifespan.event_type_no, evq.clock_now(), exact)
 	ON CONFLICT ON CONSTRAINT lifespan_change_pkey DO UPDATE SET shift = c.shift + EXCLUDED.shift;
 	-- Of very many the first ones become one.
