@@ -7,20 +7,25 @@
  * tables, and goes back to that after every error.
  *
  * It commits asynchronously: losing a dispatch in a crash means dispatching
- * again. It leaves when the extension is dropped, when a session wants the
- * database empty, and when it is told to end, and then puts the counters away;
+ * again. It leaves when the extension is dropped, when the database is paused or
+ * made a template, when a session wants it empty, and when it is told to end,
+ * and then puts the counters away;
  * the launcher decides whether and when it starts again.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "background.h"
@@ -31,6 +36,7 @@
 #include "guc.h"
 #include "home.h"
 #include "housekeeper.h"
+#include "pass.h"
 #include "recount.h"
 #include "tables.h"
 
@@ -40,7 +46,9 @@
 #define COALESCE_WITHIN (2 * USECS_PER_SEC / 1000)
 #define COALESCE_MS 1
 
+/* A fault that is gone must not hold up events for longer than a lost wake-up would. */
 #define FIRST_BACKOFF_MS 100
+#define SHORTEST_LONGEST_BACKOFF_MS 1000
 #define LONGEST_BACKOFF_MS 60000
 
 /* In a back-off, requests are looked at this often even if no latch is set for them. */
@@ -52,6 +60,7 @@
 static EvqPlace *place;
 static int64 house_due_at; /* by the clock that nobody turns back, as the next */
 static int64 house_started_at;
+static bool database_changed;                  /* the row of some database did */
 static volatile sig_atomic_t is_interruptible; /* what runs can be canceled: its error is caught */
 
 /* Describes the worker for the launcher to register. */
@@ -93,7 +102,7 @@ take_place(int index, Oid database)
 	{
 		place->pid = MyProcPid;
 		place->latch = MyLatch;
-		place->check_extension = false;
+		place->check_extension = place->lacks_worker = false;
 		place->started_at = GetCurrentTimestamp();
 	}
 	LWLockRelease(evq_shared->lock);
@@ -126,28 +135,20 @@ set_interruptible(bool interruptible)
 		InterruptPending = QueryCancelPending = true;
 }
 
-/* Ends the process when the database has no extension, or is paused. */
+/* The same error again and again is logged once a minute. */
 static void
-require_extension(void)
+log_error(const ErrorData *error)
 {
-	bool by_restore;
-	bool wanted;
+	static char logged[EVQ_LAST_ERROR_SIZE];
+	static int64 logged_at;
+	const char *message = error->message ? error->message : "";
 
-	evq_background_begin("evq start");
-	wanted = evq_tables_exist();
-	if (wanted)
-	{
-		evq_home_settle();
-		wanted = !evq_definitions_is_paused(&by_restore);
-	}
-	evq_background_end();
-	if (wanted)
+	if (strncmp(logged, message, EVQ_LAST_ERROR_SIZE - 1) != 0)
+		logged_at = 0;
+	if (!evq_clock_once_a_minute(&logged_at))
 		return;
-
-	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-	place->state = EVQ_PLACE_ABSENT;
-	LWLockRelease(evq_shared->lock);
-	proc_exit(0);
+	strlcpy(logged, message, EVQ_LAST_ERROR_SIZE);
+	EmitErrorReport();
 }
 
 /* Reports the error and ends its transaction, if any; one that comes of being told to end is none. */
@@ -161,7 +162,7 @@ recover(bool in_turn)
 	error = CopyErrorData();
 	if (error->sqlerrcode != ERRCODE_QUERY_CANCELED || !ShutdownRequestPending)
 	{
-		EmitErrorReport();
+		log_error(error);
 		LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
 		place->errors++;
 		place->is_failing |= in_turn;
@@ -172,6 +173,93 @@ recover(bool in_turn)
 	FreeErrorData(error);
 	RESUME_INTERRUPTS();
 	MemoryContextSwitchTo(TopMemoryContext);
+}
+
+/* May a dispatcher work in this database? The launcher goes by the same. */
+static bool
+is_for_work(void)
+{
+	HeapTuple row = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
+	bool answer = false;
+
+	if (HeapTupleIsValid(row))
+	{
+		Form_pg_database database = (Form_pg_database) GETSTRUCT(row);
+
+		answer = database->datallowconn && !database->datistemplate;
+		ReleaseSysCache(row);
+	}
+	return answer;
+}
+
+static void
+note_database_change(Datum arg, int cache, uint32 hash)
+{
+	database_changed = true;
+}
+
+/* Finds out whether there is anything to do here. Who has begun to work goes on while an error, of a lock say, is all the answer. */
+static bool
+is_wanted(bool is_working)
+{
+	volatile bool wanted = true;
+
+	database_changed = false;
+	PG_TRY();
+	{
+		evq_background_begin("evq start");
+		if (!evq_tables_exist())
+		{
+			/* They count what was dropped, perhaps by a prepared transaction, which cannot tell. */
+			evq_counters_clear(place->counters);
+			wanted = false;
+		}
+		else if (!is_for_work())
+			wanted = false;
+		else
+		{
+			bool by_restore;
+
+			evq_home_settle();
+			wanted = !evq_definitions_is_paused(&by_restore);
+		}
+		if (!wanted)
+		{
+			pg_atomic_exchange_u32(&place->prepared, 0);
+			if (evq_pass_any_prepared())
+				pg_atomic_write_u32(&place->prepared, 1);
+		}
+		evq_background_end();
+	}
+	PG_CATCH();
+	{
+		recover(false);
+		if (!is_working)
+			proc_exit(1);
+		wanted = true;
+	}
+	PG_END_TRY();
+	return wanted;
+}
+
+/* Ends the process when the database has no extension, is paused, or is not for work. */
+static void
+require_extension(bool is_working)
+{
+	while (!is_wanted(is_working))
+	{
+		bool again;
+
+		/* Whoever made it otherwise meanwhile took us for the one who looks. */
+		LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+		again = place->check_extension;
+		place->check_extension = false;
+		if (!again)
+			place->state = EVQ_PLACE_ABSENT;
+		LWLockRelease(evq_shared->lock);
+		if (!again)
+			proc_exit(0);
+	}
 }
 
 /* Puts the counters away and ends the process, as told. */
@@ -222,9 +310,11 @@ heed_requests(void)
 		proc_exit(0);
 	if (check_extension)
 	{
-		require_extension();
+		require_extension(true);
 		house_due_at = 0;
 	}
+	else if (database_changed)
+		require_extension(true);
 }
 
 /* ---------- turns ---------- */
@@ -273,6 +363,15 @@ wait_ms(long timeout)
 {
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
+}
+
+/* How long to let the time pass after so many errors in a row. */
+static long
+backoff_ms(int errors)
+{
+	long longest = Min(LONGEST_BACKOFF_MS, Max(SHORTEST_LONGEST_BACKOFF_MS, (long) evq_poll_interval));
+
+	return Min((long) FIRST_BACKOFF_MS << Min(errors, 10), longest);
 }
 
 /* Lets the time pass although sessions announce things, but not when asked to leave. */
@@ -450,7 +549,7 @@ run(void)
 				errors = 0;
 				count_turn(&turn);
 				if (turn.is_paused)
-					require_extension();
+					require_extension(true);
 				take_counters_back();
 				look_after_house();
 				note_refused_turn(false);
@@ -458,7 +557,7 @@ run(void)
 
 			case REFUSED:
 				errors = 0;
-				require_extension();
+				require_extension(true);
 				back_off(FIRST_BACKOFF_MS);
 				note_refused_turn(true);
 				break;
@@ -469,8 +568,8 @@ run(void)
 				evq_engine_destroy(engine);
 				engine = evq_engine_create(place);
 				evq_engine_be_careful(engine);
-				require_extension();
-				back_off(Min((long) FIRST_BACKOFF_MS << Min(errors, 10), LONGEST_BACKOFF_MS));
+				require_extension(true);
+				back_off(backoff_ms(errors));
 				errors++;
 				break;
 		}
@@ -489,7 +588,8 @@ evq_dispatcher_main(Datum main_arg)
 	take_place(evq_background_place(), database);
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	evq_background_pin_settings("evq dispatcher");
-	require_extension();
+	CacheRegisterSyscacheCallback(DATABASEOID, note_database_change, (Datum) 0);
+	require_extension(false);
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
 	place->state = EVQ_PLACE_RUNNING;
 	LWLockRelease(evq_shared->lock);

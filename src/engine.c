@@ -33,6 +33,7 @@
 
 /* How long to put off an event that cannot be processed, doubling from the one to the other, and to be careful after that. */
 #define FIRST_PUT_OFF USECS_PER_SEC
+#define SHORTEST_LONGEST_PUT_OFF USECS_PER_SEC
 #define LONGEST_PUT_OFF USECS_PER_MINUTE
 #define CAREFUL_TIME (10 * USECS_PER_MINUTE)
 
@@ -162,7 +163,9 @@ typedef struct Work
 static void
 put_off(Work *work, EvqTracked *tracked)
 {
-	int64 pause = Min(FIRST_PUT_OFF << Min(tracked->put_offs, 10), LONGEST_PUT_OFF);
+	/* What hinders it may be gone any moment: then it waits no longer than for a wake-up that was lost. */
+	int64 longest = Max(SHORTEST_LONGEST_PUT_OFF, (int64) evq_poll_interval * 1000);
+	int64 pause = Min(FIRST_PUT_OFF << Min(tracked->put_offs, 10), Min(longest, LONGEST_PUT_OFF));
 
 	tracked->put_offs++;
 	evq_track_set(work->engine->live->track, tracked,

@@ -5,18 +5,26 @@
  * DROP DATABASE, ALTER DATABASE and CREATE DATABASE ... TEMPLATE need a
  * database without other sessions: its dispatcher and its housekeeper leave
  * first and are kept away until the command has ended. COMMIT PREPARED may
- * publish without a word: the dispatcher is told to look. DROP EXTENSION makes
- * it look whether the extension is still there.
+ * do anything without a word: the dispatcher is told to look. DROP EXTENSION makes
+ * it look whether the extension is still there, ALTER DATABASE whether its
+ * database has become a template. Triggers, rules and foreign keys on tables that
+ * evq's code writes are refused.
  */
 #include "postgres.h"
 
 #include <signal.h>
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/objectaccess.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_rewrite.h"
+#include "catalog/pg_trigger.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
@@ -27,12 +35,17 @@
 #include "storage/latch.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
 #include "hooks.h"
 #include "shmem.h"
+#include "tables.h"
 #include "wake.h"
 
 #define WAIT_STEP_MS 10
@@ -61,16 +74,53 @@ option_name(List *options, const char *name)
 	return NULL;
 }
 
-/* The database that the command needs for itself; InvalidOid = none. */
+/* May anybody who may make a database copy this one? */
+static bool
+is_template(Oid database)
+{
+	HeapTuple row = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+	bool answer = false;
+
+	if (HeapTupleIsValid(row))
+	{
+		answer = ((Form_pg_database) GETSTRUCT(row))->datistemplate;
+		ReleaseSysCache(row);
+	}
+	return answer;
+}
+
+static bool
+may_make_databases(Oid role)
+{
+	HeapTuple row = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+	bool answer = false;
+
+	if (HeapTupleIsValid(row))
+	{
+		answer = ((Form_pg_authid) GETSTRUCT(row))->rolcreatedb;
+		ReleaseSysCache(row);
+	}
+	return answer || superuser_arg(role);
+}
+
+/*
+ * The database that the command needs for itself; InvalidOid = none, or none
+ * that this user may do it to: the command itself will tell him so.
+ */
 static Oid
 emptied_database(Node *statement)
 {
 	const char *name = NULL;
+	bool is_copied = false;
+	Oid database;
 
 	if (IsA(statement, DropdbStmt))
 		name = castNode(DropdbStmt, statement)->dbname;
 	else if (IsA(statement, CreatedbStmt))
+	{
 		name = option_name(castNode(CreatedbStmt, statement)->options, "template");
+		is_copied = true;
+	}
 	else if (IsA(statement, RenameStmt) && castNode(RenameStmt, statement)->renameType == OBJECT_DATABASE)
 		name = castNode(RenameStmt, statement)->subname;
 	else if (IsA(statement, AlterDatabaseStmt))
@@ -80,7 +130,19 @@ emptied_database(Node *statement)
 		if (option_name(alter->options, "tablespace") != NULL)
 			name = alter->dbname;
 	}
-	return name == NULL ? InvalidOid : get_database_oid(name, true);
+	database = name == NULL ? InvalidOid : get_database_oid(name, true);
+	if (!OidIsValid(database) || EVQ_IS_DATABASE_OWNER(database, GetUserId()))
+		return database;
+	return is_copied && is_template(database) && may_make_databases(GetUserId()) ? database : InvalidOid;
+}
+
+/* Does the command say whether a database is a template, or takes connections? */
+static bool
+changes_databases(Node *statement)
+{
+	List *options = IsA(statement, AlterDatabaseStmt) ? castNode(AlterDatabaseStmt, statement)->options : NIL;
+
+	return option_name(options, "is_template") != NULL || option_name(options, "allow_connections") != NULL;
 }
 
 /* Keeps dispatchers out of the database until the end of this transaction. */
@@ -216,11 +278,11 @@ on_command(PlannedStmt *planned, const char *query, bool read_only_tree, Process
 	Oid emptied = emptied_database(statement);
 	/* The statement may be gone when the command has run. */
 	char *created = IsA(statement, CreatedbStmt) ? pstrdup(castNode(CreatedbStmt, statement)->dbname) : NULL;
+	bool changes = changes_databases(statement);
 	bool is_commit_prepared = IsA(statement, TransactionStmt) &&
 							  castNode(TransactionStmt, statement)->kind == TRANS_STMT_COMMIT_PREPARED;
 
-	/* Whoever may not do it will be told so by the command itself. */
-	if (OidIsValid(emptied) && EVQ_IS_DATABASE_OWNER(emptied, GetUserId()))
+	if (OidIsValid(emptied))
 		run_in_emptied(emptied, planned, query, read_only_tree, context, params, environment, receiver,
 					   completion);
 	else
@@ -229,10 +291,52 @@ on_command(PlannedStmt *planned, const char *query, bool read_only_tree, Process
 	if (created != NULL)
 		evq_wake_database_created(get_database_oid(created, true));
 	else if (is_commit_prepared)
-	{
-		evq_shmem_look_now();
-		evq_shmem_recount();
-	}
+		evq_wake_prepared_committed();
+	else if (changes)
+		evq_wake_databases_changed();
+}
+
+/* The table of a trigger or a rule that was made just now, which only this kind of snapshot sees. */
+static Oid
+find_table_of(Oid class_id, Oid object_id)
+{
+	bool is_trigger = class_id == TriggerRelationId;
+	Relation rel = table_open(class_id, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple row;
+	Oid table = InvalidOid;
+
+	ScanKeyInit(&key, is_trigger ? Anum_pg_trigger_oid : Anum_pg_rewrite_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(object_id));
+	scan = systable_beginscan(rel, is_trigger ? TriggerOidIndexId : RewriteOidIndexId, true, SnapshotSelf, 1,
+							  &key);
+	row = systable_getnext(scan);
+	if (HeapTupleIsValid(row))
+		table = is_trigger ? ((Form_pg_trigger) GETSTRUCT(row))->tgrelid
+						   : ((Form_pg_rewrite) GETSTRUCT(row))->ev_class;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return table;
+}
+
+/*
+ * Triggers and rules, and foreign keys by their triggers, are refused where
+ * evq's code would pass them over, and stop until they are dropped.
+ */
+static void
+refuse_on_tables(Oid class_id, Oid object_id)
+{
+	Oid table = find_table_of(class_id, object_id);
+
+	if (creating_extension || !OidIsValid(table) || !evq_tables_is_direct(table))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("table %s.%s can have no trigger, rule or foreign key",
+					get_namespace_name(get_rel_namespace(table)), get_rel_name(table)),
+			 errhint("evq writes it without firing them. Keep the id of an event without a foreign key; "
+					 "evq_watch() tells of changes.")));
 }
 
 static void
@@ -240,6 +344,8 @@ on_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void
 {
 	if (previous_access_hook)
 		previous_access_hook(access, class_id, object_id, sub_id, arg);
+	if (access == OAT_POST_CREATE && (class_id == TriggerRelationId || class_id == RewriteRelationId))
+		refuse_on_tables(class_id, object_id);
 	if (access == OAT_DROP && class_id == ExtensionRelationId && object_id == get_extension_oid("evq", true))
 		evq_wake_extension_dropped();
 }

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/tupconvert.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -37,6 +38,7 @@ PG_FUNCTION_INFO_V1(evq_sql_finished_events);
 PG_FUNCTION_INFO_V1(evq_sql_watch);
 PG_FUNCTION_INFO_V1(evq_sql_caller_may_work);
 PG_FUNCTION_INFO_V1(evq_sql_library_version);
+PG_FUNCTION_INFO_V1(evq_sql_known_columns);
 PG_FUNCTION_INFO_V1(evq_sql_announce_extension);
 
 /* The transition table of the code. */
@@ -136,15 +138,28 @@ find_problem(const EvqPlace *place, const char **problem, const char **hint)
 		*problem = "this server is a standby: events are dispatched on the primary";
 		*hint = "Connect to the primary; after a promotion the dispatcher starts by itself.";
 	}
+	else if ((place == NULL || place->pid == 0) && evq_shared->launcher_latch == NULL)
+	{
+		*problem = "the launcher is not running, which starts dispatchers";
+		*hint =
+			"If it does not come within seconds, the server's log says why: most often max_worker_processes is too small. Raise it and restart.";
+	}
 	else if (place == NULL)
 	{
 		*problem = "no dispatcher is assigned to this database";
-		*hint = "Raise evq.max_databases and restart; template databases get no dispatcher.";
+		*hint =
+			"Raise evq.max_databases and restart, or let another database go without; template databases get no dispatcher.";
 	}
 	else if (place->holds > 0)
 	{
 		*problem = "a session holds the dispatcher off to change the database";
 		*hint = "It starts again when DROP, ALTER or CREATE DATABASE has ended.";
+	}
+	else if (place->pid == 0 && place->lacks_worker)
+	{
+		*problem = "no background worker is free for the dispatcher";
+		*hint =
+			"Raise max_worker_processes and restart; the dispatcher starts by itself when one becomes free.";
 	}
 	else if (place->pid == 0)
 	{
@@ -160,7 +175,7 @@ find_problem(const EvqPlace *place, const char **problem, const char **hint)
 	else if (place->is_failing)
 	{
 		*problem = "the dispatcher fails";
-		*hint = "last_error says why; it tries again, after pauses of up to a minute.";
+		*hint = "last_error says why; it tries again, after pauses of up to evq.poll_interval.";
 	}
 	else
 		return false;
@@ -268,6 +283,24 @@ compare_ids(const void *a, const void *b)
 	return memcmp(DatumGetUUIDP(*(const Datum *) a), DatumGetUUIDP(*(const Datum *) b), UUID_LEN);
 }
 
+/* A partition may have the columns of its table in another order, and gaps elsewhere. */
+static void
+put_row(ReturnSetInfo *result, TupleTableSlot *row)
+{
+	TupleConversionMap *map = convert_tuples_by_name(row->tts_tupleDescriptor, result->setDesc);
+	TupleTableSlot *converted;
+
+	if (map == NULL)
+	{
+		tuplestore_puttupleslot(result->setResult, row);
+		return;
+	}
+	converted = MakeSingleTupleTableSlot(result->setDesc, &TTSOpsVirtual);
+	tuplestore_puttupleslot(result->setResult, execute_attr_map_slot(map->attrMap, row, converted));
+	ExecDropSingleTupleTableSlot(converted);
+	free_conversion_map(map);
+}
+
 /* The rows of finished events, by their ids, each once. */
 Datum
 evq_sql_finished_events(PG_FUNCTION_ARGS)
@@ -297,7 +330,7 @@ evq_sql_finished_events(PG_FUNCTION_ARGS)
 		if (i == 0 || compare_ids(&ids[i - 1], &ids[i]) != 0)
 			row = evq_store_fetch_finished_row(store, DatumGetUUIDP(ids[i]));
 		if (row != NULL)
-			tuplestore_puttupleslot(result->setResult, row);
+			put_row(result, row);
 	}
 	evq_store_close(store);
 	return (Datum) 0;
@@ -353,6 +386,42 @@ evq_sql_library_version(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(EVQ_VERSION));
 }
 
+/* The columns of tables that C code reads, as it knows them. */
+Datum
+evq_sql_known_columns(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (EvqTableNo no = 0; no < EVQ_TABLE_COUNT; no++)
+	{
+		const char *table;
+		int count;
+		const EvqColumn *columns = evq_tables_columns(no, &table, &count);
+
+		for (int i = 0; i < count; i++)
+		{
+			Datum values[2] = {CStringGetTextDatum(table), CStringGetTextDatum(columns[i].name)};
+			bool nulls[2] = {false};
+
+			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		}
+	}
+	return (Datum) 0;
+}
+
+/* Has this database a place, or is there one for it? */
+static bool
+has_place(void)
+{
+	bool answer;
+
+	LWLockAcquire(evq_shared->lock, LW_SHARED);
+	answer = evq_shmem_find(MyDatabaseId) != NULL || evq_shmem_has_room();
+	LWLockRelease(evq_shared->lock);
+	return answer;
+}
+
 /* Called by the extension's script: the launcher starts a dispatcher when CREATE EXTENSION commits. */
 Datum
 evq_sql_announce_extension(PG_FUNCTION_ARGS)
@@ -363,6 +432,12 @@ evq_sql_announce_extension(PG_FUNCTION_ARGS)
 			(errmsg("evq is not preloaded: no dispatcher will run"),
 			 errhint(
 				 "Add evq to shared_preload_libraries and restart the server; until then evq_tick() dispatches.")));
+	else if (!has_place())
+		ereport(WARNING,
+				(errmsg("no dispatcher will run in this database: all places are taken"),
+				 errhint("Raise evq.max_databases, now %d, and restart the server; one starts by itself when "
+						 "another database goes without.",
+						 evq_shared->place_count)));
 	evq_wake_extension_created();
 	PG_RETURN_VOID();
 }

@@ -35,6 +35,10 @@
 
 #define FIRST_PAUSE (USECS_PER_SEC / 2)
 #define LONGEST_PAUSE (60 * USECS_PER_SEC)
+#define SHORTEST_LONGEST_PAUSE USECS_PER_SEC
+
+/* Databases without a place are not tried more often than this. */
+#define ROUND_PAUSE USECS_PER_SEC
 
 /* A dispatcher that ran for so long did not fail to start. */
 #define LASTED (10 * USECS_PER_SEC)
@@ -142,22 +146,39 @@ find_database(List *databases, Oid oid)
 	return NULL;
 }
 
+/* A fault that is gone must not keep a database waiting for longer than a lost wake-up would. */
+static int64
+longest_pause(void)
+{
+	return Min(LONGEST_PAUSE, Max(SHORTEST_LONGEST_PAUSE, (int64) evq_poll_interval * 1000));
+}
+
 /* Starts a dispatcher and waits until it has found out whether it has anything to do there. */
 static void
 start_dispatcher(EvqPlace *place, const Database *database)
 {
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
+	bool is_registered;
 	pid_t pid;
 
 	evq_dispatcher_describe(&worker, database->oid, place - evq_shared->places, NameStr(database->name));
 	place->started_at = GetCurrentTimestamp();
-	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
-	{
-		ereport(WARNING, (errmsg("evq: no background worker is free for the dispatcher of database \"%s\"",
-								 NameStr(database->name)),
-						  errhint("Raise max_worker_processes.")));
+	is_registered = RegisterDynamicBackgroundWorker(&worker, &handle);
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	place->lacks_worker = !is_registered;
+	if (!is_registered && place->state == EVQ_PLACE_STARTING)
 		place->state = EVQ_PLACE_STOPPED;
+	LWLockRelease(evq_shared->lock);
+	if (!is_registered)
+	{
+		static int64 logged_at;
+
+		if (evq_clock_once_a_minute(&logged_at))
+			ereport(WARNING,
+					(errmsg("evq: no background worker is free for the dispatcher of database \"%s\"",
+							NameStr(database->name)),
+					 errhint("Raise max_worker_processes and restart the server.")));
 		return;
 	}
 	(void) WaitForBackgroundWorkerStartup(handle, &pid);
@@ -175,16 +196,25 @@ restart_time(EvqPlace *place, TimestampTz now)
 		place->failures = now - place->started_at > LASTED ? 0 : place->failures + 1;
 		if (place->failures == 0)
 			pause = FIRST_PAUSE;
-		place->restart_at = now + Min(pause, LONGEST_PAUSE);
+		place->restart_at = now + Min(pause, longest_pause());
 	}
 	/* The clock may have been set back. */
-	place->restart_at = Min(place->restart_at, now + LONGEST_PAUSE);
+	place->restart_at = Min(place->restart_at, now + longest_pause());
 	return place->restart_at;
 }
 
-/* Starts what is to be started now; returns when to look again. freed: set when a place became free. */
+/* When may one be tried that found nothing to do, but for what a prepared transaction may bring? */
 static TimestampTz
-start_dispatchers(const Survey *survey, bool *freed)
+retry_time(EvqPlace *place, TimestampTz now)
+{
+	if (place->restart_at == 0 || place->restart_at > now + longest_pause())
+		place->restart_at = now + longest_pause();
+	return place->restart_at;
+}
+
+/* Starts what is to be started now; returns when to look again. */
+static TimestampTz
+start_dispatchers(const Survey *survey)
 {
 	TimestampTz next_at = DT_NOEND;
 
@@ -204,15 +234,19 @@ start_dispatchers(const Survey *survey, bool *freed)
 			else if (database == NULL)
 			{
 				/* dropped, or turned into a template */
-				place->database = InvalidOid;
-				place->state = EVQ_PLACE_FREE;
-				*freed = true;
+				evq_shmem_free(place);
 			}
 			else if (place->state == EVQ_PLACE_WANTED)
 				start = true;
 			else if (place->state == EVQ_PLACE_STOPPED)
 			{
 				start = restart_time(place, now) <= now;
+				if (!start)
+					next_at = Min(next_at, place->restart_at);
+			}
+			else if (place->state == EVQ_PLACE_ABSENT && pg_atomic_read_u32(&place->prepared) != 0)
+			{
+				start = retry_time(place, now) <= now;
 				if (!start)
 					next_at = Min(next_at, place->restart_at);
 			}
@@ -238,13 +272,18 @@ start_dispatchers(const Survey *survey, bool *freed)
 	return next_at;
 }
 
-/* Wants a dispatcher in every database that might have the extension; false = some got no place. */
-static bool
-want_all(const Survey *survey)
+/*
+ * Wants a dispatcher in every database that might have the extension, or, to
+ * use a place that can be had, in those that have none.
+ */
+static void
+want_dispatchers(const Survey *survey, bool in_all)
 {
 	ListCell *cell;
-	bool freed;
-	bool complete = true;
+
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	evq_shared->is_short = false;
+	LWLockRelease(evq_shared->lock);
 
 	foreach(cell, survey->databases)
 	{
@@ -252,7 +291,13 @@ want_all(const Survey *survey)
 		EvqPlace *place;
 
 		LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+		if (!in_all && evq_shmem_find(database->oid) != NULL)
+		{
+			LWLockRelease(evq_shared->lock);
+			continue;
+		}
 		place = evq_shmem_find_or_make(database->oid);
+		evq_shared->is_short |= place == NULL;
 		if (place != NULL && place->pid == 0 && place->state != EVQ_PLACE_STARTING)
 			place->state = EVQ_PLACE_WANTED;
 		LWLockRelease(evq_shared->lock);
@@ -260,7 +305,7 @@ want_all(const Survey *survey)
 		/* One after the other: a place without the extension serves the next database. */
 		if (place != NULL)
 		{
-			(void) start_dispatchers(survey, &freed);
+			(void) start_dispatchers(survey);
 			for (int i = 0; i < 100 && place->state == EVQ_PLACE_STARTING; i++)
 			{
 				CHECK_FOR_INTERRUPTS();
@@ -269,15 +314,23 @@ want_all(const Survey *survey)
 				ResetLatch(MyLatch);
 			}
 		}
-		else
-		{
-			complete = false;
+		else if (in_all)
 			ereport(WARNING,
 					(errmsg("evq: no place for a dispatcher of database \"%s\"", NameStr(database->name)),
-					 errhint("Raise evq.max_databases.")));
-		}
+					 errhint("Raise evq.max_databases and restart the server.")));
 	}
-	return complete;
+}
+
+/* Is there a place to be had, and perhaps a database that waits for it? */
+static bool
+can_serve_more(void)
+{
+	bool can;
+
+	LWLockAcquire(evq_shared->lock, LW_SHARED);
+	can = evq_shared->is_short && evq_shmem_has_room();
+	LWLockRelease(evq_shared->lock);
+	return can;
 }
 
 static void
@@ -293,7 +346,7 @@ evq_launcher_main(Datum main_arg)
 {
 	MemoryContext context;
 	bool try_all = true;
-	bool short_of_places = false;
+	int64 next_round_at = 0; /* by the clock that nobody turns back */
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -309,7 +362,6 @@ evq_launcher_main(Datum main_arg)
 	for (;;)
 	{
 		bool was_enabled = evq_enabled;
-		bool freed = false;
 		TimestampTz next_at;
 		Survey survey;
 		long timeout = -1;
@@ -326,15 +378,22 @@ evq_launcher_main(Datum main_arg)
 		MemoryContextSwitchTo(context);
 		if (try_all && evq_enabled)
 		{
-			short_of_places = !want_all(&survey);
+			want_dispatchers(&survey, true);
 			try_all = false;
 			continue; /* it waited on our latch too */
 		}
-		next_at = start_dispatchers(&survey, &freed);
-		if (freed && short_of_places)
+		next_at = start_dispatchers(&survey);
+		if (evq_enabled && can_serve_more())
 		{
-			try_all = true;
-			next_at = DT_NOBEGIN;
+			int64 now = evq_clock_monotonic();
+
+			if (now >= next_round_at)
+			{
+				want_dispatchers(&survey, false);
+				next_round_at = evq_clock_monotonic() + ROUND_PAUSE;
+				continue;
+			}
+			next_at = Min(next_at, GetCurrentTimestamp() + (next_round_at - now));
 		}
 		if (!TIMESTAMP_IS_NOEND(next_at))
 			timeout = Max(evq_clock_ms_until(GetCurrentTimestamp(), next_at), 1);

@@ -17,6 +17,7 @@
  */
 #include "postgres.h"
 
+#include "access/twophase.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/timestamp.h"
@@ -264,8 +265,18 @@ read_on(EvqPass *pass, EvqStore *store, TimestampTz now)
 static void
 watch_prepared_transactions(EvqPlace *place)
 {
-	if (place == NULL || pg_atomic_exchange_u32(&place->prepared, 0) == 0)
-		return;
+	if (place != NULL && pg_atomic_exchange_u32(&place->prepared, 0) != 0 && evq_pass_any_prepared())
+		pg_atomic_write_u32(&place->prepared, 1);
+}
+
+/* Is there any prepared transaction in this database? In a transaction. */
+bool
+evq_pass_any_prepared(void)
+{
+	bool found;
+
+	if (max_prepared_xacts == 0)
+		return false;
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	if (SPI_execute("SELECT FROM pg_catalog.pg_prepared_xact() p JOIN pg_catalog.pg_database d"
@@ -273,9 +284,9 @@ watch_prepared_transactions(EvqPlace *place)
 					" WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() LIMIT 1",
 					false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for prepared transactions");
-	if (SPI_processed > 0)
-		pg_atomic_write_u32(&place->prepared, 1);
+	found = SPI_processed > 0;
 	SPI_finish();
+	return found;
 }
 
 static void

@@ -16,6 +16,7 @@ extern bool evq_pass_is_due(EvqPass *pass, TimestampTz now);
 extern TimestampTz evq_pass_next_at(const EvqPass *pass, TimestampTz now);
 
 /* In a transaction. */
+extern bool evq_pass_any_prepared(void);
 extern void evq_pass_run(EvqPass *pass, EvqStore *store, TimestampTz now);
 
 #endif /* EVQ_PASS_H */

@@ -73,7 +73,9 @@ startup(void)
 		{
 			EvqPlace *place = &evq_shared->places[i];
 
+			pg_atomic_init_u64(&place->owner, 0);
 			pg_atomic_init_u64(&place->announcing, 0);
+			pg_atomic_init_u64(&place->settling, 0);
 			pg_atomic_init_u64(&place->announced, 0);
 			pg_atomic_init_u32(&place->prepared, 0);
 			pg_atomic_init_u32(&place->look_now, 0);
@@ -120,10 +122,98 @@ evq_shmem_find(Oid database)
 	return NULL;
 }
 
+/* Can another database have it? */
+static bool
+is_unused(const EvqPlace *place)
+{
+	return (place->state == EVQ_PLACE_FREE || place->state == EVQ_PLACE_ABSENT) && place->holds == 0 &&
+		   place->pid == 0 && place->housekeeper_pid == 0;
+}
+
+/* Is there a place for a database that has none? Caller holds the lock. */
+bool
+evq_shmem_has_room(void)
+{
+	for (int i = 0; i < evq_shared->place_count; i++)
+	{
+		if (is_unused(&evq_shared->places[i]))
+			return true;
+	}
+	return false;
+}
+
+/* Is no transaction just telling of what it did? */
+static bool
+is_settled(EvqPlace *place)
+{
+	uint64 announced = pg_atomic_read_u64(&place->announced);
+
+	/* Each begins before it ends: if as many had begun later as had ended now, nobody was in between. */
+	pg_memory_barrier();
+	return pg_atomic_read_u64(&place->settling) == announced;
+}
+
+/* From here on no transaction that began before tells anything here, but one that is telling just now. */
+static void
+set_owner(EvqPlace *place, Oid database)
+{
+	uint64 number = (pg_atomic_read_u64(&place->owner) >> 32) + 1;
+
+	(void) pg_atomic_exchange_u64(&place->owner, number << 32 | database);
+	place->database = database;
+}
+
+/* Takes a place away from its database. Caller holds the lock exclusively, and knows that nobody works there. */
+void
+evq_shmem_free(EvqPlace *place)
+{
+	set_owner(place, InvalidOid);
+	place->state = EVQ_PLACE_FREE;
+}
+
+/* Gives a place that is not used to a database; false = not now. */
+static bool
+hand_over(EvqPlace *place, Oid database)
+{
+	Oid before = place->database;
+
+	if (!is_settled(place))
+		return false;
+	set_owner(place, database);
+	if (!is_settled(place))
+	{
+		/* What was told to nobody meanwhile is in the tables. */
+		set_owner(place, before);
+		pg_atomic_write_u32(&place->look_now, 1);
+		evq_counters_want_recount(place->counters, true);
+		return false;
+	}
+	place->state = EVQ_PLACE_FREE;
+	place->check_extension = place->lacks_worker = false;
+	place->started_at = place->restart_at = place->last_turn_at = place->refused_since = 0;
+	place->failures = 0;
+	place->turns = place->dispatched = place->errors = 0;
+	place->last_error[0] = '\0';
+	place->is_failing = false;
+	pg_atomic_write_u32(&place->prepared, 0);
+	pg_atomic_write_u32(&place->look_now, 0);
+	pg_atomic_write_u32(&place->wants_changes, 0);
+	pg_atomic_write_u64(&place->full_flows, 0);
+	pg_atomic_write_u64(&place->direct_flows, 0);
+	place->counted_roughly = false;
+	pg_atomic_write_u64(&place->recount_at, 0);
+	pg_atomic_write_u64(&place->watched_until, 0);
+	evq_ring_clear(place->ring);
+	evq_ready_clear(place->ready);
+	evq_counters_clear(place->counters);
+	return true;
+}
+
 /*
  * The place of a database, made if there is none yet; NULL when all are taken.
  * Caller holds the lock exclusively. Where no place is free, that of a database
- * without evq is taken over.
+ * without evq, or of a paused one, is taken over: what transactions do that are
+ * still open there is not told to anybody then.
  */
 EvqPlace *
 evq_shmem_find_or_make(Oid database)
@@ -131,38 +221,49 @@ evq_shmem_find_or_make(Oid database)
 	EvqPlace *place = evq_shmem_find(database);
 
 	Assert(LWLockHeldByMeInMode(evq_shared->lock, LW_EXCLUSIVE));
-	if (place == NULL)
-		place = evq_shmem_find(InvalidOid);
-	for (int i = 0; i < evq_shared->place_count && place == NULL; i++)
+	for (int free = 1; free >= 0 && place == NULL; free--)
 	{
-		EvqPlace *candidate = &evq_shared->places[i];
+		for (int i = 0; i < evq_shared->place_count && place == NULL; i++)
+		{
+			EvqPlace *candidate = &evq_shared->places[i];
 
-		if (candidate->state == EVQ_PLACE_ABSENT && candidate->holds == 0 && candidate->pid == 0)
-			place = candidate;
-	}
-	if (place != NULL && place->database != database)
-	{
-		place->database = database;
-		place->state = EVQ_PLACE_FREE;
-		place->check_extension = false;
-		place->started_at = place->restart_at = place->last_turn_at = place->refused_since = 0;
-		place->failures = 0;
-		place->turns = place->dispatched = place->errors = 0;
-		place->last_error[0] = '\0';
-		place->is_failing = false;
-		pg_atomic_write_u32(&place->prepared, 0);
-		pg_atomic_write_u32(&place->look_now, 0);
-		pg_atomic_write_u32(&place->wants_changes, 0);
-		pg_atomic_write_u64(&place->full_flows, 0);
-		pg_atomic_write_u64(&place->direct_flows, 0);
-		place->counted_roughly = false;
-		pg_atomic_write_u64(&place->recount_at, 0);
-		pg_atomic_write_u64(&place->watched_until, 0);
-		evq_ring_clear(place->ring);
-		evq_ready_clear(place->ready);
-		evq_counters_clear(place->counters);
+			if (OidIsValid(candidate->database) != free && is_unused(candidate) &&
+				hand_over(candidate, database))
+				place = candidate;
+		}
 	}
 	return place;
+}
+
+/* ---------- transactions ---------- */
+
+/*
+ * A transaction of this session is going to announce something in its place;
+ * false = it is another database's by now. owner: for its end.
+ */
+bool
+evq_shmem_begin_announcing(EvqPlace *place, uint64 *owner)
+{
+	*owner = pg_atomic_read_u64(&place->owner);
+	if ((Oid) *owner != MyDatabaseId)
+		return false;
+	pg_atomic_fetch_add_u64(&place->announcing, 1);
+	return true;
+}
+
+/* That transaction ends. True = the place is still its database's, and stays so until evq_shmem_end_settling(). */
+bool
+evq_shmem_begin_settling(EvqPlace *place, uint64 owner)
+{
+	pg_atomic_fetch_add_u64(&place->settling, 1);
+	return pg_atomic_read_u64(&place->owner) == owner;
+}
+
+/* It has told all there is to tell. */
+void
+evq_shmem_end_settling(EvqPlace *place)
+{
+	pg_atomic_fetch_add_u64(&place->announced, 1);
 }
 
 /* The place of this session's database, or NULL; needs no lock. */

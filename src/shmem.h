@@ -31,10 +31,12 @@ typedef enum EvqPlaceState
 /* What the engine shares about one database. "lock" is EvqShared.lock. */
 typedef struct EvqPlace
 {
-	Oid database;        /* lock; InvalidOid = free */
-	EvqPlaceState state; /* lock */
+	Oid database;           /* lock; InvalidOid = free */
+	pg_atomic_uint64 owner; /* the database (low half), and a number that is another each time it changes */
+	EvqPlaceState state;    /* lock */
 	int holds; /* lock; sessions that want the database empty: its dispatcher leaves, none may start */
-	bool check_extension;   /* lock; the extension may have been dropped */
+	bool check_extension;   /* lock; the extension may have been dropped, or made, or the database changed */
+	bool lacks_worker;      /* lock; no background worker was free for its dispatcher */
 	int pid;                /* lock; 0 = no dispatcher */
 	Latch *latch;           /* lock; the dispatcher's, NULL = none */
 	int housekeeper_pid;    /* lock; 0 = none */
@@ -52,12 +54,14 @@ typedef struct EvqPlace
 	bool is_failing;                      /* lock; the last turn did not come to its end */
 
 	/*
-	 * Transactions that are about to announce something, and those that have
-	 * done so or will never. While the two differ, or the first has moved since
-	 * the last look, an announcement may be lost: the dispatcher keeps reading
-	 * the tables.
+	 * Transactions that are about to announce something, those that have come
+	 * to their end, and those that have announced it or never will. While the
+	 * first and the last differ, or the first has moved since the last look, an
+	 * announcement may be lost: the dispatcher keeps reading the tables. While
+	 * the last two differ, the place goes to no other database.
 	 */
 	pg_atomic_uint64 announcing;
+	pg_atomic_uint64 settling;
 	pg_atomic_uint64 announced;
 	pg_atomic_uint32 prepared;       /* such a transaction was prepared: its commit cannot be seen */
 	pg_atomic_uint32 look_now;       /* the tables changed in a way that no entry of the ring tells */
@@ -79,6 +83,7 @@ typedef struct EvqShared
 {
 	LWLock *lock;
 	Latch *launcher_latch; /* lock; NULL = no launcher */
+	bool is_short;         /* lock; a database got no place: the launcher looks for it when one can be had */
 	int place_count;
 	EvqPlace places[FLEXIBLE_ARRAY_MEMBER];
 } EvqShared;
@@ -89,7 +94,12 @@ extern EvqShared *evq_shared;
 extern void evq_shmem_init(void);
 extern EvqPlace *evq_shmem_find(Oid database);
 extern EvqPlace *evq_shmem_find_or_make(Oid database);
+extern bool evq_shmem_has_room(void);
+extern void evq_shmem_free(EvqPlace *place);
 extern EvqPlace *evq_shmem_mine(void);
+extern bool evq_shmem_begin_announcing(EvqPlace *place, uint64 *owner);
+extern bool evq_shmem_begin_settling(EvqPlace *place, uint64 owner);
+extern void evq_shmem_end_settling(EvqPlace *place);
 extern bool evq_shmem_is_watched(EvqPlace *place);
 extern void evq_shmem_wake_dispatcher(EvqPlace *place);
 extern void evq_shmem_look_now(void);

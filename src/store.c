@@ -15,6 +15,7 @@
 
 #include "access/detoast.h"
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/relscan.h"
 #include "access/sysattr.h"
 #include "access/table.h"
@@ -279,10 +280,40 @@ use_indexes(EvqStore *store, Table *table)
 	MemoryContextSwitchTo(previous);
 }
 
-/* Opens an index of a table; NULL = its primary key. */
+/*
+ * Was the index built after the snapshot was taken, and over rows that had
+ * changed in place? It may lack what such a snapshot sees.
+ */
+static bool
+is_too_young(Relation index)
+{
+	return index->rd_index->indcheckxmin &&
+		   XidInMVCCSnapshot(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), GetActiveSnapshot());
+}
+
+/* Refuses to search an index that may lack rows: it is being built beside writers, or that has failed, or it is too young. */
+static void
+check_index(Relation index)
+{
+	if (!index->rd_index->indisvalid)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("index evq.%s is not valid", RelationGetRelationName(index)),
+			 errhint("Wait until CREATE INDEX CONCURRENTLY has ended; if it failed, REINDEX INDEX evq.%s.",
+					 RelationGetRelationName(index))));
+	if (is_too_young(index))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("index evq.%s is younger than this transaction", RelationGetRelationName(index)),
+				 errhint("Retry the transaction.")));
+}
+
+/* Opens an index of a table, to search it; NULL = its primary key. */
 static Relation
 open_index(Relation rel, const char *name, LOCKMODE lock)
 {
+	Relation opened;
 	Oid index = name == NULL ? EVQ_PRIMARY_KEY_INDEX(rel)
 							 : get_relname_relid(name, RelationGetNamespace(rel));
 
@@ -291,7 +322,9 @@ open_index(Relation rel, const char *name, LOCKMODE lock)
 						errmsg("table evq.%s has no %s", RelationGetRelationName(rel),
 							   name == NULL ? "primary key" : psprintf("index %s", name)),
 						errhint("Create it again as the extension did.")));
-	return index_open(index, lock);
+	opened = index_open(index, lock);
+	check_index(opened);
+	return opened;
 }
 
 /* The index by which the rows of an event are found. */
@@ -347,7 +380,11 @@ fetch_by_id(EvqStore *store, Table *table, const pg_uuid_t *event_id, ItemPointe
 	bool found;
 
 	if (table->by_key == NULL)
-		table->by_key = EVQ_INDEX_BEGINSCAN(table->rel, use_key(store, table), GetActiveSnapshot(), 1);
+	{
+		Relation index = use_key(store, table);
+
+		table->by_key = EVQ_INDEX_BEGINSCAN(table->rel, index, GetActiveSnapshot(), 1);
+	}
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(event_id));
 	index_rescan(table->by_key, &key, 1, NULL, 0);
 	found = next_row(table->by_key, &table->map, table->slot, table->row, root == NULL ? &ignored : root);
@@ -560,9 +597,17 @@ have_equal_keys(const IndexInfo *index, TupleTableSlot *a, TupleTableSlot *b)
 	return true;
 }
 
+/* Is any row entered? */
+static bool
+is_total(const IndexInfo *index)
+{
+	return index->ii_Predicate == NIL;
+}
+
 /*
  * A BRIN index, which summarizes pages, learns nothing from a row with the key
- * of the row before on the same page: it is passed over for such a row.
+ * of the row before on the same page: it is passed over for such a row, unless
+ * the one before may not be in it.
  */
 static void
 pass_over_summaries(Table *table, TupleTableSlot *before, TupleTableSlot *slot)
@@ -576,9 +621,18 @@ pass_over_summaries(Table *table, TupleTableSlot *before, TupleTableSlot *slot)
 		IndexInfo *info = table->info->ri_IndexRelationInfo[i];
 
 		if (index->rd_rel->relam == BRIN_AM_OID)
-			info->ii_ReadyForInserts = index->rd_index->indisready &&
-									   !(is_same_page && have_equal_keys(info, before, slot));
+			info->ii_ReadyForInserts = index->rd_index->indisready && !(is_same_page && is_total(info) &&
+																		have_equal_keys(info, before, slot));
 	}
+}
+
+/* The next rows come by themselves. */
+static void
+heed_summaries(Table *table)
+{
+	for (int i = 0; i < table->info->ri_NumIndices; i++)
+		table->info->ri_IndexRelationInfo[i]->ii_ReadyForInserts = table->info->ri_IndexRelationDescs[i]
+																	   ->rd_index->indisready;
 }
 
 /* Inserts the first rows of the batch, of events if they are: one WAL record for each page that they fill. */
@@ -592,6 +646,7 @@ insert_batch(EvqStore *store, Table *table, int count, EvqEvent *events)
 		pass_over_summaries(table, i == 0 ? NULL : table->batch[i - 1], table->batch[i]);
 		insert_index_entries(store, table, table->batch[i], false, EVQ_ALL_INDEXES);
 	}
+	heed_summaries(table);
 	for (int i = 0; i < count; i++)
 	{
 		if (events != NULL)
@@ -1518,8 +1573,13 @@ static void
 begin_walk(EvqStore *store, ScanKey keys, int key_count)
 {
 	Table *table = use_table(store, EVQ_TABLE_EVENT);
+	Relation index = store->walk_index;
 	MemoryContext previous = MemoryContextSwitchTo(store->context);
 
+	if (is_too_young(index) && !IsolationUsesXactSnapshot())
+		evq_store_refresh(store);
+	check_index(index);
+	store->walk_index = index;
 	if (store->walk_slot == NULL)
 	{
 		store->walk_slot = table_slot_create(table->rel, NULL);

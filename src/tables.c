@@ -11,6 +11,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
 #include "catalog/pg_type_d.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -284,6 +285,29 @@ evq_tables_map(EvqTableNo no, Relation rel, EvqColumnMap *map)
 						errhint("Drop it: evq writes its tables without firing triggers.")));
 	known[no].relid = RelationGetRelid(rel);
 	known[no].map = *map;
+}
+
+/* Is it a table that C code writes, past triggers, or a partition of one? */
+bool
+evq_tables_is_direct(Oid relid)
+{
+	Oid table = get_rel_relispartition(relid) ? get_partition_parent(relid, true) : relid;
+
+	for (EvqTableNo no = 0; no < EVQ_TABLE_EVENT_TYPE; no++)
+	{
+		if (OidIsValid(table) && evq_tables_relid(no, true) == table)
+			return true;
+	}
+	return false;
+}
+
+/* The columns that this library knows of a table. */
+const EvqColumn *
+evq_tables_columns(EvqTableNo no, const char **name, int *count)
+{
+	*name = table_facts[no].name;
+	*count = table_facts[no].count;
+	return table_facts[no].columns;
 }
 
 /* A slot for rows of a table with evq's columns alone. */

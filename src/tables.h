@@ -195,6 +195,8 @@ extern bool evq_tables_exist(void);
 extern bool evq_tables_has(const char *name);
 extern Oid evq_tables_relid(EvqTableNo no, bool missing_ok);
 extern void evq_tables_map(EvqTableNo no, Relation rel, EvqColumnMap *map);
+extern bool evq_tables_is_direct(Oid relid);
+extern const EvqColumn *evq_tables_columns(EvqTableNo no, const char **name, int *count);
 extern TupleTableSlot *evq_tables_make_slot(EvqTableNo no);
 extern Relation evq_tables_open(EvqTableNo no, LOCKMODE lock, EvqColumnMap *map);
 extern int evq_tables_read_all(EvqTableNo no, EvqReadRow read_row, Size row_size, void **rows);

@@ -11,17 +11,23 @@
  *
  * A prepared transaction says nothing when it commits, perhaps in another
  * session: the dispatcher is told to read the tables until no prepared
- * transaction is left.
+ * transaction is left, and the launcher to look whether there is to be one.
+ *
+ * A place may have become another database's by the end of the transaction:
+ * then nothing is told, for there is nobody to tell it to.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
+#include "utils/snapmgr.h"
 
 #include "guc.h"
+#include "tables.h"
 #include "transition.h"
 #include "wake.h"
 
@@ -48,15 +54,19 @@ static Remembered taken;   /* events popped from a ready queue: to give back at 
 static bool overflowed;
 static uint64 upsets;           /* see evq_wake_upsets() */
 static Tallies tallies;         /* to count at commit: of all changes, overflowed or not */
-static EvqPlace *announcing_in; /* where we have said that an announcement may come */
+static EvqPlace *announcing_in; /* where we have said that an announcement may come, */
+static uint64 announcing_owner; /* and whose it was */
 
 /* settled at commit, dropped at abort, and not undone by a savepoint: looking once too often is harmless */
 static bool look_at_commit;
-static bool extension_created;
-static bool extension_dropped;
 static bool pause_changed;
+static bool databases_changed;
 static Oid created_database;
 static bool committed;
+
+/* The outermost subtransaction in which that was done and not rolled back, 0 = none. */
+static int extension_created;
+static int extension_dropped;
 
 /* ---------- telling the dispatcher ---------- */
 
@@ -172,7 +182,8 @@ begin_announcing(void)
 
 	if (place != NULL && announcing_in == NULL)
 	{
-		pg_atomic_fetch_add_u64(&place->announcing, 1);
+		if (!evq_shmem_begin_announcing(place, &announcing_owner))
+			return NULL;
 		announcing_in = place;
 	}
 	return place;
@@ -325,16 +336,24 @@ evq_wake_look(void)
 	look_at_commit = true;
 }
 
+static void
+note_level(int *outermost)
+{
+	int level = GetCurrentTransactionNestLevel();
+
+	*outermost = *outermost == 0 ? level : Min(*outermost, level);
+}
+
 void
 evq_wake_extension_created(void)
 {
-	extension_created = true;
+	note_level(&extension_created);
 }
 
 void
 evq_wake_extension_dropped(void)
 {
-	extension_dropped = true;
+	note_level(&extension_dropped);
 }
 
 /* This transaction paused the database or lets it go on. */
@@ -342,6 +361,13 @@ void
 evq_wake_pause_changed(void)
 {
 	pause_changed = true;
+}
+
+/* This transaction changed what a database is: whether it is a template, or can be connected to. */
+void
+evq_wake_databases_changed(void)
+{
+	databases_changed = true;
 }
 
 /* This transaction made a database, which may have the extension by its template. */
@@ -407,6 +433,8 @@ look_for_extension(Oid database, bool may_be_new)
 		place->failures = 0;
 		place->restart_at = 0;
 	}
+	else if (place == NULL && may_be_new)
+		evq_shared->is_short = true;
 	LWLockRelease(evq_shared->lock);
 	evq_shmem_wake_launcher();
 }
@@ -417,6 +445,47 @@ note_undone(void)
 {
 	if (changes.count > 0 || overflowed)
 		upsets++;
+}
+
+/* Some database is something else now: all dispatchers look whether it is theirs, and the launcher whether one shall have a place. */
+static void
+look_for_databases(void)
+{
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < evq_shared->place_count; i++)
+	{
+		EvqPlace *place = &evq_shared->places[i];
+
+		if (place->pid != 0)
+		{
+			place->check_extension = true;
+			evq_shmem_wake_dispatcher(place);
+		}
+	}
+	evq_shared->is_short = true;
+	LWLockRelease(evq_shared->lock);
+	evq_shmem_wake_launcher();
+}
+
+/*
+ * COMMIT PREPARED has just committed here what nobody told of: perhaps the
+ * database has the extension now, or no longer, or is paused, or goes on.
+ */
+void
+evq_wake_prepared_committed(void)
+{
+	EvqPlace *place = evq_shmem_mine();
+	bool may_be_new;
+
+	if (evq_shared == NULL)
+		return;
+	evq_shmem_look_now();
+	evq_shmem_recount();
+	/* Our own view is of before. */
+	AcceptInvalidationMessages();
+	InvalidateCatalogSnapshot();
+	may_be_new = place == NULL || (place->pid == 0 && pg_atomic_read_u32(&place->prepared) != 0);
+	look_for_extension(MyDatabaseId, may_be_new && evq_tables_exist());
 }
 
 static void
@@ -431,7 +500,8 @@ static void
 forget_all(void)
 {
 	forget_changes();
-	committed = look_at_commit = extension_created = extension_dropped = pause_changed = false;
+	committed = look_at_commit = pause_changed = databases_changed = false;
+	extension_created = extension_dropped = 0;
 	created_database = InvalidOid;
 }
 
@@ -447,9 +517,9 @@ after_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, voi
 		return;
 	if (look_at_commit)
 		evq_shmem_look_now();
-	if (evq_shared != NULL && (extension_created || extension_dropped || pause_changed))
-		look_for_extension(MyDatabaseId, extension_created || pause_changed);
-	if (extension_created && evq_shmem_mine() != NULL)
+	if (evq_shared != NULL && (extension_created > 0 || extension_dropped > 0 || pause_changed))
+		look_for_extension(MyDatabaseId, extension_created > 0 || pause_changed);
+	if (extension_created > 0 && evq_shmem_mine() != NULL)
 	{
 		/* Nothing was put away in a table that is new. */
 		evq_counters_set_phase(evq_shmem_mine()->counters, EVQ_COUNTERS_OPEN);
@@ -457,68 +527,78 @@ after_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, voi
 	}
 	if (evq_shared != NULL && OidIsValid(created_database))
 		look_for_extension(created_database, true);
+	if (evq_shared != NULL && databases_changed)
+		look_for_databases();
 	forget_all();
+}
+
+/* Counts what this transaction did, and tells of it. */
+static void
+settle_commit(EvqPlace *place)
+{
+	/* Before it is announced: see evq_recount_run(). */
+	for (int i = 0; i < tallies.count; i++)
+		evq_counters_add_tally(place->counters, &tallies.tallies[i]);
+	if (evq_debug_lose_wakeups)
+		return;
+	if (place->pid == MyProcPid)
+	{
+		offer_dispatched(place, changes.wakes, changes.count);
+		changes.count = keep_news(place, changes.wakes, changes.count);
+		announce(place, changes.wakes, changes.count, overflowed);
+	}
+	else
+	{
+		offer_published(place, changes.wakes, changes.count);
+		/* In this order: whoever takes the offer tells the dispatcher later than we do. */
+		announce(place, changes.wakes, changes.count, overflowed);
+		offer_dispatched(place, changes.wakes, changes.count);
+	}
+}
+
+/* What a prepared transaction did becomes true without a word: until it is gone, the dispatcher or the launcher looks again and again. */
+static void
+settle_prepare(EvqPlace *place)
+{
+	pg_atomic_write_u32(&place->prepared, 1);
+	evq_shmem_wake_dispatcher(place);
+	if (place->pid == 0)
+		evq_shmem_wake_launcher();
 }
 
 static void
 at_end_of_transaction(XactEvent event, void *arg)
 {
 	EvqPlace *place = announcing_in;
+	bool is_ours;
 
-	switch (event)
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_PREPARE && event != XACT_EVENT_ABORT)
+		return;
+	if (event == XACT_EVENT_ABORT)
+		note_undone();
+	if (event == XACT_EVENT_COMMIT && extension_dropped > 0 && evq_shmem_mine() != NULL)
+		evq_counters_clear(evq_shmem_mine()->counters);
+	if (place != NULL)
 	{
-		case XACT_EVENT_COMMIT:
-			if (extension_dropped && evq_shmem_mine() != NULL)
-				evq_counters_clear(evq_shmem_mine()->counters);
-			if (place != NULL)
-			{
-				/* Before it is announced: see evq_recount_run(). */
-				for (int i = 0; i < tallies.count; i++)
-					evq_counters_add_tally(place->counters, &tallies.tallies[i]);
-				if (!evq_debug_lose_wakeups)
-				{
-					if (place->pid == MyProcPid)
-					{
-						offer_dispatched(place, changes.wakes, changes.count);
-						changes.count = keep_news(place, changes.wakes, changes.count);
-						announce(place, changes.wakes, changes.count, overflowed);
-					}
-					else
-					{
-						offer_published(place, changes.wakes, changes.count);
-						/* In this order: whoever takes the offer tells the dispatcher later than we do. */
-						announce(place, changes.wakes, changes.count, overflowed);
-						offer_dispatched(place, changes.wakes, changes.count);
-					}
-				}
-				pg_atomic_fetch_add_u64(&place->announced, 1);
-			}
-			committed = true;
-			forget_changes();
-			break;
-
-		case XACT_EVENT_PREPARE:
-			if (place != NULL)
-			{
-				pg_atomic_write_u32(&place->prepared, 1);
-				pg_atomic_fetch_add_u64(&place->announced, 1);
-				evq_shmem_wake_dispatcher(place);
-			}
-			forget_all();
-			break;
-
-		case XACT_EVENT_ABORT:
-			note_undone();
-			if (place != NULL)
-				pg_atomic_fetch_add_u64(&place->announced, 1);
-			if (taken.count > 0 && evq_shmem_mine() != NULL)
-				announce(evq_shmem_mine(), taken.wakes, taken.count, false);
-			forget_all();
-			break;
-
-		default:
-			break;
+		is_ours = evq_shmem_begin_settling(place, announcing_owner);
+		if (is_ours && event == XACT_EVENT_COMMIT)
+			settle_commit(place);
+		else if (is_ours && event == XACT_EVENT_PREPARE)
+			settle_prepare(place);
+		evq_shmem_end_settling(place);
 	}
+	else if (event == XACT_EVENT_PREPARE &&
+			 (pause_changed || extension_created > 0 || extension_dropped > 0) && evq_shmem_mine() != NULL)
+		settle_prepare(evq_shmem_mine());
+	if (event == XACT_EVENT_ABORT && taken.count > 0 && evq_shmem_mine() != NULL)
+		announce(evq_shmem_mine(), taken.wakes, taken.count, false);
+	if (event == XACT_EVENT_COMMIT)
+	{
+		committed = true;
+		forget_changes();
+	}
+	else
+		forget_all();
 }
 
 /* Changes of a released savepoint become its parent's. */
@@ -557,6 +637,21 @@ abandon_level(Remembered *list, int level)
 	return before - list->count;
 }
 
+/* The same for something that was done. */
+static void
+release_note(int *outermost, int level)
+{
+	if (*outermost >= level)
+		*outermost = level - 1;
+}
+
+static void
+abandon_note(int *outermost, int level)
+{
+	if (*outermost >= level)
+		*outermost = 0;
+}
+
 static void
 at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {
@@ -567,6 +662,8 @@ at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransacti
 		release_level(&changes, level);
 		release_level(&taken, level);
 		release_tallies(level);
+		release_note(&extension_created, level);
+		release_note(&extension_dropped, level);
 	}
 	else if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
@@ -574,6 +671,8 @@ at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransacti
 
 		note_undone();
 		abandon_level(&changes, level);
+		abandon_note(&extension_created, level);
+		abandon_note(&extension_dropped, level);
 		while (tallies.count > 0 && tallies.tallies[tallies.count - 1].level >= level)
 			tallies.count--;
 		given_back = abandon_level(&taken, level);

@@ -22,6 +22,8 @@ extern void evq_wake_look(void);
 extern void evq_wake_extension_created(void);
 extern void evq_wake_extension_dropped(void);
 extern void evq_wake_pause_changed(void);
+extern void evq_wake_databases_changed(void);
+extern void evq_wake_prepared_committed(void);
 extern void evq_wake_database_created(Oid database);
 
 #endif /* EVQ_WAKE_H */

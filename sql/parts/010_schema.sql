@@ -8,6 +8,26 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 CREATE SCHEMA evq;
 COMMENT ON SCHEMA evq IS 'evq: tables, views and types of the event engine; its functions are called evq_*';
 
+-- A library that the server loaded before it was replaced knows nothing of what follows.
+DO $$
+DECLARE
+	script text := (SELECT x.extversion FROM pg_catalog.pg_extension x WHERE x.extname OPERATOR(pg_catalog.=) 'evq');
+	library text := '0';
+BEGIN
+	BEGIN
+		CREATE FUNCTION evq.library_version() RETURNS text
+		AS 'MODULE_PATHNAME', 'evq_sql_library_version' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+		library := evq.library_version();
+	EXCEPTION WHEN undefined_function THEN
+	END;
+	IF pg_catalog.string_to_array(library, '.')::int[] OPERATOR(pg_catalog.<) pg_catalog.string_to_array(script, '.')::int[] THEN
+		RAISE EXCEPTION 'the server has loaded an older library of evq, and the script is for %', script
+			USING ERRCODE = '55000', HINT = 'Restart the server, so that it loads the library that is installed.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION evq.library_version() IS 'Version of the library that this session uses';
+
 CREATE TYPE evq.event_state AS ENUM (
 	'awaiting_processing', 'dispatched', 'being_processed', 'suspended',
 	'succeeded', 'failed', 'expired', 'canceled');

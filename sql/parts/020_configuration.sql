@@ -73,7 +73,10 @@ AS 'MODULE_PATHNAME', 'evq_sql_configuration_changed' LANGUAGE c;
 COMMENT ON FUNCTION evq.configuration_changed() IS
 	'Trigger: sends an invalidation of the cached configuration to every session at commit';
 
-CREATE TRIGGER flow_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON evq.flow
-	FOR EACH STATEMENT EXECUTE FUNCTION evq.configuration_changed();
-CREATE TRIGGER event_type_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON evq.event_type
-	FOR EACH STATEMENT EXECUTE FUNCTION evq.configuration_changed();
+-- For each row and always: what logical replication applies fires no others.
+CREATE TRIGGER flow_changed AFTER INSERT OR UPDATE OR DELETE ON evq.flow FOR EACH ROW EXECUTE FUNCTION evq.configuration_changed();
+CREATE TRIGGER flow_emptied AFTER TRUNCATE ON evq.flow FOR EACH STATEMENT EXECUTE FUNCTION evq.configuration_changed();
+CREATE TRIGGER event_type_changed AFTER INSERT OR UPDATE OR DELETE ON evq.event_type FOR EACH ROW EXECUTE FUNCTION evq.configuration_changed();
+CREATE TRIGGER event_type_emptied AFTER TRUNCATE ON evq.event_type FOR EACH STATEMENT EXECUTE FUNCTION evq.configuration_changed();
+ALTER TABLE evq.flow ENABLE ALWAYS TRIGGER flow_changed, ENABLE ALWAYS TRIGGER flow_emptied;
+ALTER TABLE evq.event_type ENABLE ALWAYS TRIGGER event_type_changed, ENABLE ALWAYS TRIGGER event_type_emptied;

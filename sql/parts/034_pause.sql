@@ -13,8 +13,9 @@ CREATE FUNCTION evq.pause_changed() RETURNS trigger
 AS 'MODULE_PATHNAME', 'evq_sql_pause_changed' LANGUAGE c;
 COMMENT ON FUNCTION evq.pause_changed() IS
 	'Trigger: tells every session, and the dispatcher or who starts it, at commit';
-CREATE TRIGGER pause_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON evq.pause
-	FOR EACH STATEMENT EXECUTE FUNCTION evq.pause_changed();
+CREATE TRIGGER pause_changed AFTER INSERT OR UPDATE OR DELETE ON evq.pause FOR EACH ROW EXECUTE FUNCTION evq.pause_changed();
+CREATE TRIGGER pause_emptied AFTER TRUNCATE ON evq.pause FOR EACH STATEMENT EXECUTE FUNCTION evq.pause_changed();
+ALTER TABLE evq.pause ENABLE ALWAYS TRIGGER pause_changed, ENABLE ALWAYS TRIGGER pause_emptied;
 
 -- What pg_dump writes begins with SET row_security = off, which no other session has a reason for.
 DO $$

@@ -11,6 +11,7 @@ CREATE TABLE evq.restriction (
 COMMENT ON TABLE evq.restriction IS 'Roles that may publish into, or work on, some flows only; read it through evq.restrictions';
 COMMENT ON COLUMN evq.restriction.flow_nos IS 'These flows; empty = none, 0 = every one';
 
-CREATE TRIGGER restriction_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON evq.restriction
-	FOR EACH STATEMENT EXECUTE FUNCTION evq.configuration_changed();
+CREATE TRIGGER restriction_changed AFTER INSERT OR UPDATE OR DELETE ON evq.restriction FOR EACH ROW EXECUTE FUNCTION evq.configuration_changed();
+CREATE TRIGGER restriction_emptied AFTER TRUNCATE ON evq.restriction FOR EACH STATEMENT EXECUTE FUNCTION evq.configuration_changed();
+ALTER TABLE evq.restriction ENABLE ALWAYS TRIGGER restriction_changed, ENABLE ALWAYS TRIGGER restriction_emptied;
 SELECT pg_catalog.pg_extension_config_dump('evq.restriction', '');

@@ -84,15 +84,51 @@ WHERE NOT o.rolsuper AND has_database_privilege(o.oid, current_database(), 'CONN
 $$;
 COMMENT ON FUNCTION evq.check_privileges() IS 'Findings: who has rights on evq''s objects that nobody should have';
 
+CREATE FUNCTION evq.known_columns(OUT table_name text, OUT column_name text) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'evq_sql_known_columns' LANGUAGE c IMMUTABLE PARALLEL SAFE ROWS 100;
+COMMENT ON FUNCTION evq.known_columns() IS 'The columns that the library knows of the tables that it reads';
+
 CREATE FUNCTION evq.check_tables() RETURNS SETOF evq.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp ROWS 10
 AS $$
 WITH relation AS (
-	SELECT c.* FROM pg_class c WHERE c.relnamespace = 'evq'::regnamespace AND c.relkind IN ('r', 'p'))
+	SELECT c.* FROM pg_class c WHERE c.relnamespace = 'evq'::regnamespace AND c.relkind IN ('r', 'p')),
+-- The tables that C code reads, and those that it writes, past triggers and rules; partitions have the columns of their table.
+known AS MATERIALIZED (SELECT k.* FROM evq.known_columns() k),
+known_relation AS (
+	SELECT c.oid, coalesce(p.relname, c.relname)::text AS table_name,
+		coalesce(p.relname, c.relname) IN ('event', 'event_payload', 'event_history', 'event_error', 'idempotency', 'epoch') AS is_direct
+	FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid AND c.relispartition LEFT JOIN pg_class p ON p.oid = i.inhparent
+	WHERE coalesce(p.relnamespace, c.relnamespace) = 'evq'::regnamespace AND coalesce(p.relname, c.relname)::text IN (SELECT k.table_name FROM known k)),
+attribute AS (
+	SELECT r.oid, r.table_name, a.attname FROM known_relation r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped)
 SELECT 'error', 'tables', format('%s has a trigger, %I', t.tgrelid::regclass, t.tgname),
-	'Drop it: evq writes its tables without firing triggers, and refuses to where there are some.'
+	'Drop it: evq is not made for it, and refuses to write a table of events that has one.'
 FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid
 WHERE NOT t.tgisinternal AND t.tgfoid NOT IN ('evq.configuration_changed'::regproc, 'evq.pause_changed'::regproc, 'evq.keep_own'::regproc)
+UNION ALL
+SELECT 'error', 'tables', format('the trigger %I of %s does not fire in every session', t.tgname, t.tgrelid::regclass),
+	format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I.', t.tgrelid::regclass, t.tgname)
+FROM pg_trigger t WHERE t.tgfoid IN ('evq.configuration_changed'::regproc, 'evq.pause_changed'::regproc) AND t.tgenabled <> 'A'
+UNION ALL
+SELECT 'error', 'tables', format('%s has a foreign key, %I', c.conrelid::regclass, c.conname),
+	format('ALTER TABLE %s DROP CONSTRAINT %I: evq refuses to write where it would have to be passed over. Keep the id without it.', c.conrelid::regclass, c.conname)
+FROM pg_constraint c
+WHERE c.contype = 'f' AND c.conparentid = 0 AND EXISTS (SELECT FROM known_relation r WHERE r.is_direct AND r.oid IN (c.conrelid, c.confrelid))
+UNION ALL
+SELECT 'warning', 'tables', format('%s has a constraint that is not evq''s, %I', c.conrelid::regclass, c.conname),
+	'It is heeded: what violates it fails, in the dispatcher too. Drop it if that is not wanted.'
+FROM pg_constraint c JOIN known_relation r ON r.oid = c.conrelid
+WHERE c.contype = 'c' AND r.is_direct AND c.coninhcount = 0
+UNION ALL
+SELECT 'warning', 'tables', format('%s has a column that is not evq''s, %I', a.oid::regclass, a.attname),
+	'It gets its default, and keeps its value while the row lives; a finished event does not take it along. Better keep it in a table of your own, by event_id.'
+FROM attribute a JOIN relation r ON r.oid = a.oid AND NOT r.relispartition
+WHERE NOT EXISTS (SELECT FROM known k WHERE k.table_name = a.table_name AND k.column_name = a.attname::text)
+UNION ALL
+SELECT 'error', 'tables', format('index %s is not valid', i.indexrelid::regclass),
+	format('Wait until CREATE INDEX CONCURRENTLY has ended. If it failed: REINDEX INDEX %s, or drop it if it is not evq''s.', i.indexrelid::regclass)
+FROM pg_index i JOIN known_relation r ON r.oid = i.indrelid WHERE NOT i.indisvalid
 UNION ALL
 SELECT 'error', 'tables', format('%s has a rule, %I', w.ev_class::regclass, w.rulename), 'Drop it: evq''s own code does not heed it.'
 FROM pg_rewrite w JOIN relation r ON r.oid = w.ev_class
@@ -104,6 +140,9 @@ UNION ALL
 SELECT 'warning', 'tables', 'the history has no partition for now: events finish into evq.event_history_default',
 	'SELECT evq_purge() makes it; the server''s log says why the engine''s housekeeping does not.'
 WHERE NOT EXISTS (SELECT FROM evq.history_partitions() p WHERE p.from_at <= clock_timestamp() AND p.to_at > clock_timestamp())
+	-- What finished before partitions were made, after an upgrade say, stands in the way until the next one begins.
+	AND NOT (EXISTS (SELECT FROM evq.history_partitions() p WHERE p.from_at > clock_timestamp())
+		AND pg_relation_size('evq.event_history_default') > 0)
 UNION ALL
 SELECT 'error', 'tables', format('%s has no replica identity: where a publication publishes updates or deletes of it, they fail', r.oid::regclass),
 	format('ALTER TABLE %s REPLICA IDENTITY FULL.', r.oid::regclass)

@@ -1,10 +1,6 @@
 -- What evq_check() finds about the engine and the work it has. It reads the counters in shared memory, which a dispatcher
 -- keeps, and where there is none, the longest due events of each flow, and of the errors those of a day: never a whole table.
 
-CREATE FUNCTION evq.library_version() RETURNS text
-AS 'MODULE_PATHNAME', 'evq_sql_library_version' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION evq.library_version() IS 'Version of the library that this session uses';
-
 CREATE FUNCTION evq.check_engine(patience interval) RETURNS SETOF evq.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp ROWS 5
 AS $$
@@ -50,6 +46,12 @@ SELECT 'error', 'version', format('the library is version %s, the extension in t
 		 ELSE 'ALTER EXTENSION evq UPDATE, and restart the server if its library is the older one.' END
 FROM pg_extension x LEFT JOIN pg_available_extensions a ON a.name = x.extname
 WHERE x.extname = 'evq' AND x.extversion <> evq.library_version()
+UNION ALL
+SELECT 'warning', 'version', format('evq %s is installed, and the server still works with the library of %s', a.default_version, x.extversion),
+	'Restart the server, so that it loads the library that is installed; then ALTER EXTENSION evq UPDATE in each database.'
+FROM pg_extension x JOIN pg_available_extensions a ON a.name = x.extname
+WHERE x.extname = 'evq' AND x.extversion = evq.library_version()
+	AND string_to_array(a.default_version, '.')::int[] > string_to_array(x.extversion, '.')::int[]
 $$;
 COMMENT ON FUNCTION evq.check_engine(interval) IS 'Findings: does the engine run, in time, and as installed?';
 

@@ -86,3 +86,30 @@ DROP FUNCTION @extschema@.evq_activate(uuid, jsonb);
 -- Events of one instant are read in the order of their ids.
 CREATE INDEX event_flow_no_attempt_scheduled_at_event_id_idx ON evq.event (flow_no, attempt_scheduled_at, event_id);
 DROP INDEX evq.event_flow_no_attempt_scheduled_at_idx;
+-- A library that the server loaded before it was replaced knows nothing of what follows.
+DO $$
+BEGIN
+	IF pg_catalog.string_to_array(evq.library_version(), '.')::int[] OPERATOR(pg_catalog.<) '{0, 3}' THEN
+		RAISE EXCEPTION 'the server has loaded the library of evq %, and the script is for 0.3', evq.library_version()
+			USING ERRCODE = '55000', HINT = 'Restart the server, so that it loads the library that is installed; then run ALTER EXTENSION evq UPDATE again.';
+	END IF;
+END
+$$;
+
+-- For each row and always: what logical replication applies, and sessions whose session_replication_role is replica, fire no others.
+DROP TRIGGER flow_changed ON evq.flow;
+DROP TRIGGER event_type_changed ON evq.event_type;
+DROP TRIGGER pause_changed ON evq.pause;
+DROP TRIGGER restriction_changed ON evq.restriction;
+CREATE TRIGGER flow_changed AFTER INSERT OR UPDATE OR DELETE ON evq.flow FOR EACH ROW EXECUTE FUNCTION evq.configuration_changed();
+CREATE TRIGGER flow_emptied AFTER TRUNCATE ON evq.flow FOR EACH STATEMENT EXECUTE FUNCTION evq.configuration_changed();
+CREATE TRIGGER event_type_changed AFTER INSERT OR UPDATE OR DELETE ON evq.event_type FOR EACH ROW EXECUTE FUNCTION evq.configuration_changed();
+CREATE TRIGGER event_type_emptied AFTER TRUNCATE ON evq.event_type FOR EACH STATEMENT EXECUTE FUNCTION evq.configuration_changed();
+ALTER TABLE evq.flow ENABLE ALWAYS TRIGGER flow_changed, ENABLE ALWAYS TRIGGER flow_emptied;
+ALTER TABLE evq.event_type ENABLE ALWAYS TRIGGER event_type_changed, ENABLE ALWAYS TRIGGER event_type_emptied;
+CREATE TRIGGER pause_changed AFTER INSERT OR UPDATE OR DELETE ON evq.pause FOR EACH ROW EXECUTE FUNCTION evq.pause_changed();
+CREATE TRIGGER pause_emptied AFTER TRUNCATE ON evq.pause FOR EACH STATEMENT EXECUTE FUNCTION evq.pause_changed();
+ALTER TABLE evq.pause ENABLE ALWAYS TRIGGER pause_changed, ENABLE ALWAYS TRIGGER pause_emptied;
+CREATE TRIGGER restriction_changed AFTER INSERT OR UPDATE OR DELETE ON evq.restriction FOR EACH ROW EXECUTE FUNCTION evq.configuration_changed();
+CREATE TRIGGER restriction_emptied AFTER TRUNCATE ON evq.restriction FOR EACH STATEMENT EXECUTE FUNCTION evq.configuration_changed();
+ALTER TABLE evq.restriction ENABLE ALWAYS TRIGGER restriction_changed, ENABLE ALWAYS TRIGGER restriction_emptied;

@@ -73,6 +73,7 @@ INSERT INTO granted VALUES
 	('delete_leftovers', false, false, false, false),
 	('index_history', false, false, false, false),
 	('keep_house', false, false, false, false),
+	('known_columns', false, false, false, false),
 	('pause_changed', false, false, false, false),
 	('keep_own', false, false, false, false),
 	('evq_configure', false, false, true, false),

@@ -167,6 +167,29 @@ ok(run_workers($node, 'postgres', 4, 'CALL work()'), 'four workers');
 is(run(q{SELECT count(*), count(DISTINCT event_id) FROM done}), '200|200', 'each event is had once');
 is(run(q{SELECT count(*) FROM evq.event WHERE state = 'a' AND flow_no = (SELECT flow_no FROM evq.flow WHERE flow_type = 'FLOW')}), 0, 'and all are');
 
+# ---------- what a preloaded library would have refused ----------
+
+sub fails
+{
+	my ($sql, $pattern, $what) = @_;
+	my (undef, undef, $error) = $node->psql('postgres', $sql, on_error_stop => 1);
+
+	return like($error, $pattern, $what);
+}
+
+sub said { return run(q{SELECT concat_ws(': ', severity, finding) FROM evq_check('1 hour') WHERE subject = 'tables' AND finding !~ 'no partition'}) }
+
+run(q{ALTER TABLE evq.event ADD CONSTRAINT mine FOREIGN KEY (event_type_no) REFERENCES evq.event_type});
+fails(q{SELECT evq_publish('job', NULL, 'refused')}, qr/ERROR:  table evq.event has a trigger or a foreign key/, 'a foreign key: refused, not passed over');
+is(said(), 'error: evq.event has a foreign key, mine', '... and evq_check() says so');
+run(q{ALTER TABLE evq.event DROP CONSTRAINT mine});
+run(q{CREATE TABLE mine (event_id uuid CONSTRAINT mine REFERENCES evq.event)});
+fails(q{SELECT evq_publish('job', NULL, 'refused')}, qr/ERROR:  table evq.event has a trigger or a foreign key/, '... of another table too');
+is(said(), 'error: public.mine has a foreign key, mine', '... which is told by its name');
+run(q{DROP TABLE mine; SELECT evq_publish('job', NULL, 'accepted')});
+is(said(), '', 'all is well again');
+run(q{SELECT evq_cancel(event_id) FROM evq.events WHERE flow_id = 'accepted'});
+
 # ---------- the rest ----------
 
 run(q{BEGIN; SELECT evq_publish('job', NULL, 'prepared'); PREPARE TRANSACTION 'p'});
