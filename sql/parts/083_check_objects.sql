@@ -85,7 +85,7 @@ $$;
 COMMENT ON FUNCTION evq.check_privileges() IS 'Findings: who has rights on evq''s objects that nobody should have';
 
 CREATE FUNCTION evq.known_columns(OUT table_name text, OUT column_name text) RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'evq_sql_known_columns' LANGUAGE c IMMUTABLE PARALLEL SAFE ROWS 100;
+AS 'MODULE_PATHNAME', 'evq_sql_known_columns' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION evq.known_columns() IS 'The columns that the library knows of the tables that it reads';
 
 CREATE FUNCTION evq.check_tables() RETURNS SETOF evq.finding

@@ -84,7 +84,7 @@ SELECT pg_temp.comes_and_goes('tables', come, looks_like, go) FROM (VALUES
 	('ALTER TABLE evq.event_history ADD CONSTRAINT mine CHECK (flow_id <> '''')', '^warning: evq.event_history has a constraint that is not evq''s, mine$', 'ALTER TABLE evq.event_history DROP CONSTRAINT mine'),
 	('ALTER TABLE evq.event_history ADD COLUMN mine int', '^warning: evq.event_history has a column that is not evq''s, mine$', 'ALTER TABLE evq.event_history DROP COLUMN mine'),
 	('ALTER TABLE evq.restriction ADD COLUMN mine int', '^warning: evq.restriction has a column that is not evq''s, mine$', 'ALTER TABLE evq.restriction DROP COLUMN mine'),
-	('UPDATE pg_index SET indisvalid = false WHERE indexrelid = ''evq.event_pkey''::regclass', '^error: index evq.event_pkey is not valid$', 'UPDATE pg_index SET indisvalid = true WHERE indexrelid = ''evq.event_pkey''::regclass'),
+	('UPDATE pg_index SET indisvalid = false WHERE indexrelid = ''evq.event_pkey''::regclass', 'error: index evq.event_pkey is not valid$', 'UPDATE pg_index SET indisvalid = true WHERE indexrelid = ''evq.event_pkey''::regclass'),
 	('ALTER TABLE evq.event ENABLE ROW LEVEL SECURITY', '^error: evq.event has row security$', 'ALTER TABLE evq.event DISABLE ROW LEVEL SECURITY'),
 	('CREATE POLICY mine ON evq.event', '^error: evq.event has row security$', 'DROP POLICY mine ON evq.event'),
 	('ALTER TABLE evq.event SET UNLOGGED', '^error: evq.event is not logged', 'ALTER TABLE evq.event SET LOGGED'),
@@ -126,6 +126,11 @@ SELECT pg_temp.comes_and_goes('durability', 'ALTER ROLE evq_worker SET synchrono
 	'ALTER ROLE evq_worker RESET synchronous_commit');
 SELECT pg_temp.comes_and_goes('version', $$UPDATE pg_extension SET extversion = '0.0.1' WHERE extname = 'evq'$$, '^error: the library is version .*, the extension in this database 0.0.1',
 	$$UPDATE pg_extension SET extversion = (SELECT default_version FROM pg_available_extensions WHERE name = 'evq') WHERE extname = 'evq'$$);
+-- A package that was upgraded, and a server that was not restarted.
+SELECT pg_temp.comes_and_goes('version', $$UPDATE pg_extension SET extversion = '0.0.1' WHERE extname = 'evq';
+	CREATE OR REPLACE FUNCTION evq.library_version() RETURNS text LANGUAGE sql AS 'SELECT ''0.0.1'''$$, '^warning: evq .* is installed, and the server still works with the library of 0.0.1$',
+	format('%s; UPDATE pg_extension SET extversion = (SELECT default_version FROM pg_available_extensions WHERE name = ''evq'') WHERE extname = ''evq''',
+		pg_get_functiondef('evq.library_version()'::regprocedure)));
 
 -- Dead rows.
 ALTER TABLE evq.event SET (autovacuum_enabled = off);

@@ -52,6 +52,18 @@ run(q{DROP ROLE IF EXISTS tenant; CREATE ROLE tenant; SELECT evq_grant_worker('t
 my $before = run('SELECT event_id, event_type, flow_id, state, published_at, finished_at, result FROM evq.events ORDER BY 1');
 my $payloads = run('SELECT * FROM evq.payloads ORDER BY 1');
 
+# ---------- not while the server works with the library of before ----------
+
+if ($release ne '0.1')
+{
+	my $definition = run(q{SELECT pg_get_functiondef('evq.library_version()'::regprocedure)});
+
+	run(qq{CREATE OR REPLACE FUNCTION evq.library_version() RETURNS text LANGUAGE sql AS \$\$ SELECT '$release' \$\$});
+	my (undef, undef, $error) = $node->psql($old, 'ALTER EXTENSION evq UPDATE');
+	like($error, qr/ERROR:  the server has loaded the library of evq $release, .*HINT:  Restart the server/s, 'an older library in memory: the upgrade is refused, with what to do');
+	run($definition);
+}
+
 # ---------- upgraded while publishers and workers are at it ----------
 
 my $upgrade = session($node, $old);
@@ -132,7 +144,7 @@ my $catalog = q{
 	UNION ALL SELECT concat_ws(' ', 'index', pg_get_indexdef(i.indexrelid), i.indisvalid) FROM pg_index i JOIN relation r ON r.oid = i.indrelid
 	UNION ALL SELECT concat_ws(' ', 'constraint', r.oid::regclass, c.conname, pg_get_constraintdef(c.oid)) FROM pg_constraint c JOIN relation r ON r.oid = c.conrelid
 		WHERE c.contype <> 'n' -- what 18 calls the NOT NULL of a column
-	UNION ALL SELECT concat_ws(' ', 'trigger', pg_get_triggerdef(t.oid)) FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid
+	UNION ALL SELECT concat_ws(' ', 'trigger', pg_get_triggerdef(t.oid), t.tgenabled) FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid
 	UNION ALL SELECT concat_ws(' ', 'type', t.oid::regtype, t.typtype, t.typacl, obj_description(t.oid, 'pg_type'), (SELECT string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid),
 		(SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = t.typrelid AND t.typtype = 'c'))
 		FROM pg_type t JOIN member m ON m.classid = 'pg_type'::regclass AND m.objid = t.oid

@@ -226,7 +226,7 @@ end_session($locker);
 
 # ---------- no background worker ----------
 
-$node->append_conf('postgresql.conf', "max_logical_replication_workers = 0\nmax_worker_processes = 1");
+$node->append_conf('postgresql.conf', "evq.max_databases = 8\nmax_logical_replication_workers = 0\nmax_worker_processes = 1");
 $node->restart;
 comes('a background worker too few: evq_status() says so', sub { problem('first') eq 'no background worker is free for the dispatcher' });
 is($node->safe_psql('first', q{SELECT finding FROM evq_check() WHERE subject = 'dispatcher'}), 'no background worker is free for the dispatcher', 'and evq_check()');
