@@ -160,11 +160,29 @@ typedef struct Work
 	EvqTurn *turn;
 } Work;
 
-static void
-put_off(Work *work, EvqTracked *tracked)
+/* Is it an error that comes of the server's state, a lock or a full disk say, and not of the event? It may be gone any moment. */
+static bool
+is_passing(int sqlstate)
 {
-	/* What hinders it may be gone any moment: then it waits no longer than for a wake-up that was lost. */
-	int64 longest = Max(SHORTEST_LONGEST_PUT_OFF, (int64) evq_poll_interval * 1000);
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK):
+		case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
+		case ERRCODE_TO_CATEGORY(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE):
+		case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
+		case ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR):
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* What passes keeps an event waiting no longer than a wake-up that was lost. */
+static void
+put_off(Work *work, EvqTracked *tracked, bool passes)
+{
+	int64 longest = passes ? Max(SHORTEST_LONGEST_PUT_OFF, (int64) evq_poll_interval * 1000)
+						   : LONGEST_PUT_OFF;
 	int64 pause = Min(FIRST_PUT_OFF << Min(tracked->put_offs, 10), Min(longest, LONGEST_PUT_OFF));
 
 	tracked->put_offs++;
@@ -220,9 +238,11 @@ act_carefully(Work *work, EvqTracked *tracked, void (*act)(Work *, EvqTracked *)
 	PG_CATCH();
 	{
 		ErrorData *error;
+		bool passes;
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
+		passes = is_passing(error->sqlerrcode);
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
@@ -232,7 +252,7 @@ act_carefully(Work *work, EvqTracked *tracked, void (*act)(Work *, EvqTracked *)
 		engine->careful_until = evq_clock_monotonic() + CAREFUL_TIME;
 		tracked = evq_track_find(engine->live->track, &event_id);
 		if (tracked != NULL)
-			put_off(work, tracked);
+			put_off(work, tracked, passes);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);

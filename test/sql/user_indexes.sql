@@ -10,11 +10,21 @@ CREATE INDEX ON evq.event (worker) INCLUDE (permit);
 CREATE INDEX ON evq.event USING hash (flow_id);
 CREATE INDEX ON evq.event_payload USING gin (payload);
 -- evq's own would serve instead of them.
-SELECT format('DROP INDEX %s', i.indexrelid::regclass) FROM evq.history_partitions() p JOIN pg_index i ON i.indrelid = p.relation WHERE NOT i.indisprimary \gexec
-SELECT format('CREATE INDEX brin%s ON %s USING brin (finished_at) WHERE event_type_no = %s', n, relation, :no_b),
-	format('CREATE INDEX ON %s ((result->>''n'')) WHERE state = ''s''', relation),
-	format('CREATE INDEX ON %s USING brin (chain_depth, flow_no)', relation)
-FROM evq.history_partitions() WITH ORDINALITY p(relation, from_at, to_at, n) \gexec
+DO $$
+DECLARE
+	no_b int := (SELECT event_type_no FROM evq.event_type WHERE event_type = 'uib');
+	p regclass;
+	i regclass;
+BEGIN
+	FOR p IN SELECT relation FROM evq.history_partitions() LOOP
+		FOR i IN SELECT x.indexrelid FROM pg_index x WHERE x.indrelid = p AND NOT x.indisprimary LOOP
+			EXECUTE format('DROP INDEX %s', i);
+		END LOOP;
+		EXECUTE format('CREATE INDEX ON %s USING brin (finished_at) WHERE event_type_no = %s', p, no_b);
+		EXECUTE format('CREATE INDEX ON %s ((result->>''n'')) WHERE state = ''s''', p);
+		EXECUTE format('CREATE INDEX ON %s USING brin (chain_depth, flow_no)', p);
+	END LOOP;
+END $$;
 SELECT evq_publish('uia', NULL, 'a', '{"n": 0}') AS first \gset
 SELECT evq_cancel(:'first');
 SELECT brin_summarize_new_values(c.oid) IS NOT NULL FROM pg_class c JOIN pg_am m ON m.oid = c.relam AND m.amname = 'brin' WHERE c.relnamespace = 'evq'::regnamespace \g /dev/null
@@ -65,12 +75,12 @@ ROLLBACK;
 -- An index that is not valid, because it is being built or that has failed, is not searched, but gets its entries.
 BEGIN;
 SELECT evq_publish('uia', NULL, 'before') AS before \gset
-UPDATE pg_index SET indisvalid = false WHERE indexrelid IN ('evq.event_flow_no_attempt_scheduled_at_idx'::regclass, 'evq.event_error_event_id_idx'::regclass);
+UPDATE pg_index SET indisvalid = false WHERE indexrelid IN ('evq.event_flow_no_attempt_scheduled_at_event_id_idx'::regclass, 'evq.event_error_event_id_idx'::regclass);
 SELECT evq_publish('uia', NULL, 'meanwhile') AS meanwhile \gset
 SAVEPOINT s;
 SELECT dispatched FROM evq_tick();
 ROLLBACK TO s;
-UPDATE pg_index SET indisvalid = true WHERE indexrelid IN ('evq.event_flow_no_attempt_scheduled_at_idx'::regclass, 'evq.event_error_event_id_idx'::regclass);
+UPDATE pg_index SET indisvalid = true WHERE indexrelid IN ('evq.event_flow_no_attempt_scheduled_at_event_id_idx'::regclass, 'evq.event_error_event_id_idx'::regclass);
 SELECT dispatched >= 2 AS both FROM evq_tick();
 SELECT flow_id, state FROM evq.events WHERE event_id IN (:'before', :'meanwhile') ORDER BY flow_id;
 ROLLBACK;
