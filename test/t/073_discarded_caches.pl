@@ -45,7 +45,7 @@ is(run(qq{SELECT cardinality(evq_succeed('$event{succeeded}', $permit{succeeded}
 is(run("SELECT evq_fail('$event{failed}', 'x', $permit{failed})"), 'awaiting_processing', 'evq_fail(), and there is another attempt');
 is(run("SELECT evq_fail('$event{frail}', 'x', $permit{frail})"), 'failed', '... and the last one');
 is(run("SELECT evq_suspend('$event{suspended}', $permit{suspended}) > now()"), 't', 'evq_suspend()');
-is(run(qq{SELECT evq_activate('$event{suspended}', '{"b": 2}')}), '', 'evq_activate()');
+is(run(qq{SELECT evq_activate('$event{suspended}', '{"b": 2}')}), 'awaiting_processing', 'evq_activate()');
 is(run("SELECT evq_cancel('$event{canceled}')"), '', 'evq_cancel()');
 is(run("SELECT evq_retry('$event{canceled}')"), '', 'evq_retry()');
 is(run(q{SELECT evq_publish('job', NULL, 'f', '{}', idempotency_key => 'k') = evq_publish('job', NULL, 'f', '{}', idempotency_key => 'k')}), 't', 'evq_publish(), with a key');
