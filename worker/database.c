@@ -16,7 +16,7 @@
 
 /* Pauses before connecting again double from the first to the longest. */
 #define FIRST_PAUSE 100
-#define LONGEST_PAUSE 30000
+#define LONGEST_PAUSE 3000
 
 /* How long to wait for a connection to one of the hosts, all together, and for a reply. */
 #define CONNECT_LIMIT 10000
@@ -39,6 +39,7 @@ struct Database
 	Millis phase_ends_at; /* NEVER while FREE */
 	Millis pause;
 	bool has_replied; /* this connection, once */
+	bool was_connected;
 	bool flushing;
 	PGresult *reply;
 };
@@ -176,9 +177,19 @@ follow(Database *database, ConnectorState state, Millis now)
 			database->phase = PHASE_FREE;
 			database->phase_ends_at = NEVER;
 			database->has_replied = false;
+			database->was_connected = true;
 			return DATABASE_CONNECTED;
 		case CONNECTOR_FAILED:
 			break;
+	}
+	/* No such database, no such role or no password for it: at the start nobody means to mend that meanwhile. */
+	if (!database->was_connected && connector_sqlstate(database->connector) != NULL &&
+		(strcmp(connector_sqlstate(database->connector), "3D000") == 0 ||
+		 strncmp(connector_sqlstate(database->connector), "28", 2) == 0))
+	{
+		log_write(LOG_ERROR, "cannot connect", "reason", connector_error(database->connector), "sqlstate",
+				  connector_sqlstate(database->connector), NULL);
+		return DATABASE_HOPELESS;
 	}
 	give_up_connection(database, now, connector_error(database->connector));
 	return DATABASE_LOST;
@@ -284,19 +295,18 @@ database_reply(const Database *database)
 	return database->reply;
 }
 
-/* True if there was a notification, however many. */
-bool
+/* The channel of the next notification; NULL = there is none. The caller frees it. */
+char *
 database_take_notification(Database *database)
 {
-	bool taken = false;
-	PGnotify *notification;
+	PGnotify *notification = database->connection == NULL ? NULL : PQnotifies(database->connection);
+	char *channel;
 
-	while (database->connection != NULL && (notification = PQnotifies(database->connection)) != NULL)
-	{
-		PQfreemem(notification);
-		taken = true;
-	}
-	return taken;
+	if (notification == NULL)
+		return NULL;
+	channel = memory_string(notification->relname);
+	PQfreemem(notification);
+	return channel;
 }
 
 void

@@ -17,7 +17,8 @@ typedef enum DatabaseNews
 {
 	DATABASE_NO_NEWS,
 	DATABASE_CONNECTED,
-	DATABASE_LOST, /* whether the statement on its way was carried out is unknown */
+	DATABASE_LOST,     /* whether the statement on its way was carried out is unknown */
+	DATABASE_HOPELESS, /* at the start: no such database, role or password */
 	DATABASE_REPLIED
 } DatabaseNews;
 
@@ -33,7 +34,7 @@ extern bool database_is_waiting(const Database *database);
 extern void
 database_send(Database *database, Millis now, const char *statement, int count, const char *const *values);
 extern const PGresult *database_reply(const Database *database);
-extern bool database_take_notification(Database *database);
+extern char *database_take_notification(Database *database);
 
 /* The connection serves: the next loss is answered without delay. */
 extern void database_is_good(Database *database);

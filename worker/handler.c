@@ -1,6 +1,6 @@
 /*
  * handler.c
- *		The process that works on one event, and its three pipes.
+ *		The process that works on one event, and its pipes: stdin, stdout, stderr and that of its report.
  *
  * A handler leads a process group of its own, so that signals reach whatever
  * it started, and what is left of the group when it has ended is killed. The
@@ -37,12 +37,14 @@ struct Handler
 	int stdin_fd; /* -1 = closed, as the others */
 	int stdout_fd;
 	int stderr_fd;
+	int report_fd; /* -1 where stdout is the report */
 	Buffer input;
 	size_t input_written;
-	Buffer output;
+	Buffer report;
 	bool too_much;
 	Buffer complaint;
-	Buffer line; /* the beginning of a line of stderr */
+	Buffer printed_line;   /* the beginning of a line of stdout */
+	Buffer complaint_line; /* ... of stderr */
 	void *line_context;
 };
 
@@ -81,6 +83,26 @@ make_environment(char *const *variables)
 	return environment;
 }
 
+static void
+limit_files(rlim_t soft)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
+	{
+		files.rlim_cur = soft;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+}
+
+static bool
+pass_report_fd(int fd)
+{
+	if (fd == HANDLER_REPORT_FD)
+		return fcntl(fd, F_SETFD, 0) == 0;
+	return dup2(fd, HANDLER_REPORT_FD) >= 0;
+}
+
 /* In the new process: becomes the handler, or writes errno to the pipe that exec would close. */
 static void __attribute__((noreturn)) become_handler(const HandlerSetting *setting, char **environment,
 													 const int *fds, int failure_fd, pid_t worker)
@@ -96,8 +118,11 @@ static void __attribute__((noreturn)) become_handler(const HandlerSetting *setti
 #endif
 	signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &setting->signal_mask, NULL);
+	limit_files(setting->file_limit);
+	if (failure_fd == HANDLER_REPORT_FD)
+		failure_fd = fcntl(failure_fd, F_DUPFD_CLOEXEC, HANDLER_REPORT_FD + 1);
 	if (dup2(fds[0], STDIN_FILENO) >= 0 && dup2(fds[1], STDOUT_FILENO) >= 0 &&
-		dup2(fds[2], STDERR_FILENO) >= 0)
+		dup2(fds[2], STDERR_FILENO) >= 0 && (fds[3] < 0 || pass_report_fd(fds[3])))
 	{
 		environ = environment;
 		execvp(setting->command[0], setting->command);
@@ -132,13 +157,13 @@ Handler *
 handler_start(const HandlerSetting *setting, char *const *variables, Buffer *input, void *line_context)
 {
 	Handler *handler = memory_new(sizeof(Handler));
-	int pipes[HANDLER_PIPES + 1][2] = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}};
+	int pipes[HANDLER_PIPES + 1][2] = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}};
 	int error = 0;
 
 	handler->setting = setting;
-	handler->stdin_fd = handler->stdout_fd = handler->stderr_fd = -1;
+	handler->stdin_fd = handler->stdout_fd = handler->stderr_fd = handler->report_fd = -1;
 	if (make_pipe(pipes[0], 1) && make_pipe(pipes[1], 0) && make_pipe(pipes[2], 0) &&
-		pipe2(pipes[3], O_CLOEXEC) == 0)
+		(setting->reports_on_stdout || make_pipe(pipes[3], 0)) && pipe2(pipes[4], O_CLOEXEC) == 0)
 	{
 		char **environment = make_environment(variables);
 		pid_t worker = getpid();
@@ -146,16 +171,16 @@ handler_start(const HandlerSetting *setting, char *const *variables, Buffer *inp
 		handler->pid = fork();
 		if (handler->pid == 0)
 		{
-			int fds[HANDLER_PIPES] = {pipes[0][0], pipes[1][1], pipes[2][1]};
+			int fds[HANDLER_PIPES] = {pipes[0][0], pipes[1][1], pipes[2][1], pipes[3][1]};
 
-			become_handler(setting, environment, fds, pipes[3][1], worker);
+			become_handler(setting, environment, fds, pipes[4][1], worker);
 		}
 		free(environment);
 		if (handler->pid > 0)
 		{
 			setpgid(handler->pid, handler->pid);
-			close_fd(&pipes[3][1]);
-			error = start_failure(pipes[3][0]);
+			close_fd(&pipes[4][1]);
+			error = start_failure(pipes[4][0]);
 			if (error != 0)
 				waitpid(handler->pid, NULL, 0);
 		}
@@ -168,11 +193,13 @@ handler_start(const HandlerSetting *setting, char *const *variables, Buffer *inp
 	close_fd(&pipes[0][0]);
 	close_fd(&pipes[1][1]);
 	close_fd(&pipes[2][1]);
-	close_fd(&pipes[3][0]);
 	close_fd(&pipes[3][1]);
+	close_fd(&pipes[4][0]);
+	close_fd(&pipes[4][1]);
 	handler->stdin_fd = pipes[0][1];
 	handler->stdout_fd = pipes[1][0];
 	handler->stderr_fd = pipes[2][0];
+	handler->report_fd = pipes[3][0];
 	if (error != 0)
 	{
 		handler_free(handler);
@@ -191,6 +218,7 @@ handler_ask_poll(const Handler *handler, struct pollfd polls[HANDLER_PIPES])
 	polls[0] = (struct pollfd){.fd = handler->stdin_fd, .events = POLLOUT};
 	polls[1] = (struct pollfd){.fd = handler->stdout_fd, .events = POLLIN};
 	polls[2] = (struct pollfd){.fd = handler->stderr_fd, .events = POLLIN};
+	polls[3] = (struct pollfd){.fd = handler->report_fd, .events = POLLIN};
 }
 
 static void
@@ -222,42 +250,58 @@ read_some(int *fd, char *buffer, size_t *length)
 }
 
 static bool
-read_output(Handler *handler)
+read_report(Handler *handler, int *fd)
 {
 	char buffer[READ_SIZE];
 	size_t length;
 
-	if (!read_some(&handler->stdout_fd, buffer, &length))
+	if (!read_some(fd, buffer, &length))
 		return false;
-	if (handler->output.length + length > handler->setting->max_output)
+	if (handler->report.length + length > handler->setting->max_report)
 	{
 		handler->too_much = true;
-		buffer_free(&handler->output);
-		close_fd(&handler->stdout_fd);
+		buffer_free(&handler->report);
+		close_fd(fd);
 		return false;
 	}
-	buffer_append(&handler->output, buffer, length);
+	buffer_append(&handler->report, buffer, length);
 	return true;
 }
 
 static void
-end_line(Handler *handler)
+end_line(Handler *handler, Buffer *line, HandlerLine take)
 {
-	if (handler->line.length > 0)
-		handler->setting->take_line(handler->line_context, handler->line.data);
-	text_keep_end(&handler->line, 0);
+	if (line->length > 0 && take != NULL)
+		take(handler->line_context, line->data);
+	text_keep_end(line, 0);
 }
 
 static void
-pass_lines(Handler *handler, const char *data, size_t length)
+pass_lines(Handler *handler, Buffer *line, HandlerLine take, const char *data, size_t length)
 {
+	if (take == NULL)
+		return;
 	for (size_t i = 0; i < length; i++)
 	{
-		if (data[i] == '\n' || handler->line.length == LONGEST_LINE)
-			end_line(handler);
+		if (data[i] == '\n' || line->length == LONGEST_LINE)
+			end_line(handler, line, take);
 		if (data[i] != '\n' && data[i] != '\0')
-			buffer_append(&handler->line, data + i, 1);
+			buffer_append(line, data + i, 1);
 	}
+}
+
+static bool
+read_printed(Handler *handler)
+{
+	char buffer[READ_SIZE];
+	size_t length;
+
+	if (handler->setting->reports_on_stdout)
+		return read_report(handler, &handler->stdout_fd);
+	if (!read_some(&handler->stdout_fd, buffer, &length))
+		return false;
+	pass_lines(handler, &handler->printed_line, handler->setting->take_printed, buffer, length);
+	return true;
 }
 
 static bool
@@ -270,8 +314,7 @@ read_complaint(Handler *handler)
 		return false;
 	buffer_append(&handler->complaint, buffer, length);
 	text_keep_end(&handler->complaint, KEPT_COMPLAINT);
-	if (handler->setting->take_line != NULL)
-		pass_lines(handler, buffer, length);
+	pass_lines(handler, &handler->complaint_line, handler->setting->take_complaint, buffer, length);
 	return true;
 }
 
@@ -281,9 +324,11 @@ handler_exchange(Handler *handler, const struct pollfd polls[HANDLER_PIPES])
 	if (polls[0].revents != 0)
 		write_input(handler);
 	if (polls[1].revents != 0)
-		read_output(handler);
+		read_printed(handler);
 	if (polls[2].revents != 0)
 		read_complaint(handler);
+	if (polls[3].revents != 0)
+		read_report(handler, &handler->report_fd);
 }
 
 void
@@ -307,25 +352,35 @@ handler_has_ended(Handler *handler, HandlerEnd *end)
 	close_fd(&handler->stdin_fd);
 	for (int i = 0; i < READS_AFTER_END && read_complaint(handler); i++)
 		;
-	while (read_output(handler))
+	for (int i = 0; (i < READS_AFTER_END || handler->setting->reports_on_stdout) && read_printed(handler);
+		 i++)
 		;
-	if (handler->setting->take_line != NULL)
-		end_line(handler);
+	while (read_report(handler, &handler->report_fd))
+		;
+	end_line(handler, &handler->printed_line, handler->setting->take_printed);
+	end_line(handler, &handler->complaint_line, handler->setting->take_complaint);
 	close_fd(&handler->stdout_fd);
 	close_fd(&handler->stderr_fd);
+	close_fd(&handler->report_fd);
 	return true;
 }
 
 bool
-handler_wrote_too_much(const Handler *handler)
+handler_is(const Handler *handler, pid_t pid)
+{
+	return handler->pid == pid;
+}
+
+bool
+handler_reported_too_much(const Handler *handler)
 {
 	return handler->too_much;
 }
 
 Buffer *
-handler_output(Handler *handler)
+handler_report(Handler *handler)
 {
-	return &handler->output;
+	return &handler->report;
 }
 
 Buffer *
@@ -340,9 +395,11 @@ handler_free(Handler *handler)
 	close_fd(&handler->stdin_fd);
 	close_fd(&handler->stdout_fd);
 	close_fd(&handler->stderr_fd);
+	close_fd(&handler->report_fd);
 	buffer_free(&handler->input);
-	buffer_free(&handler->output);
+	buffer_free(&handler->report);
 	buffer_free(&handler->complaint);
-	buffer_free(&handler->line);
+	buffer_free(&handler->printed_line);
+	buffer_free(&handler->complaint_line);
 	free(handler);
 }

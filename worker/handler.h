@@ -1,6 +1,6 @@
 /*
  * handler.h
- *		The process that works on one event, and its three pipes.
+ *		The process that works on one event, and its pipes: stdin, stdout, stderr and that of its report.
  */
 #ifndef EVQ_WORKER_HANDLER_H
 #define EVQ_WORKER_HANDLER_H
@@ -8,10 +8,16 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 
 #include "text.h"
 
-#define HANDLER_PIPES 3
+#define HANDLER_PIPES 4
+
+/* The descriptor of the report in the handler, and the name of the file that it can be opened by. */
+#define HANDLER_REPORT_FD 3
+#define HANDLER_REPORT_FILE "/dev/fd/3"
+#define HANDLER_STDOUT_FILE "/dev/fd/1"
 
 typedef struct Handler Handler;
 
@@ -22,7 +28,7 @@ typedef struct HandlerEnd
 	int number;
 } HandlerEnd;
 
-/* Called with each line that comes from stderr, NULL = nobody wants them. */
+/* Called with each line that comes from stdout or stderr, NULL = nobody wants them. */
 typedef void (*HandlerLine)(void *context, const char *line);
 
 /* What all handlers of a worker have in common. */
@@ -30,8 +36,11 @@ typedef struct HandlerSetting
 {
 	char **command;
 	sigset_t signal_mask;
-	size_t max_output;
-	HandlerLine take_line;
+	bool reports_on_stdout;
+	size_t max_report;
+	rlim_t file_limit; /* how many files a handler may open, as the worker at its start */
+	HandlerLine take_printed;
+	HandlerLine take_complaint;
 } HandlerSetting;
 
 /* variables: "NAME=value", then NULL; input becomes the handler's; NULL = it could not be started, see errno. */
@@ -45,8 +54,10 @@ extern void handler_signal(const Handler *handler, int number);
 /* True once it has ended; its processes are gone then, and its output is complete. */
 extern bool handler_has_ended(Handler *handler, HandlerEnd *end);
 
-extern bool handler_wrote_too_much(const Handler *handler);
-extern Buffer *handler_output(Handler *handler);
+extern bool handler_is(const Handler *handler, pid_t pid);
+
+extern bool handler_reported_too_much(const Handler *handler);
+extern Buffer *handler_report(Handler *handler);
 extern Buffer *handler_complaint(Handler *handler);
 extern void handler_free(Handler *handler);
 

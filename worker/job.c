@@ -9,7 +9,10 @@
 #include "job.h"
 #include "memory.h"
 
-#define SNOOZE_STATUS 75
+/* What exit statuses say besides success and failure; the first two are those of sysexits.h. */
+#define FINAL_FAILURE_STATUS 65 /* EX_DATAERR: trying again is in vain */
+#define SNOOZE_STATUS 75        /* EX_TEMPFAIL */
+#define REPORTED_STATUS 79      /* the handler has reported by itself */
 
 /* A heartbeat comes after this share of the time left, but no sooner than that. */
 #define HEARTBEAT_SHARE 3
@@ -17,7 +20,7 @@
 
 /* Pauses before a report is repeated double from the first to the longest. */
 #define FIRST_PAUSE 500
-#define LONGEST_PAUSE 30000
+#define LONGEST_PAUSE 5000
 
 /* Longest answer in the environment; Linux lets a variable have 128 kB. */
 #define MOST_OF_ANSWER 65536
@@ -33,7 +36,13 @@ job_log(LogLevel level, const char *message, const Job *job, const char *key, co
 }
 
 static void
-log_stderr_line(void *context, const char *line)
+log_printed(void *context, const char *line)
+{
+	job_log(LOG_INFO, "handler prints", context, "text", line);
+}
+
+static void
+log_complaint(void *context, const char *line)
 {
 	job_log(LOG_INFO, "handler says", context, "text", line);
 }
@@ -47,8 +56,11 @@ jobs_init(Jobs *jobs, const Options *options, const sigset_t *signal_mask)
 		.options = options,
 		.handler_setting = {.command = options->command,
 							.signal_mask = *signal_mask,
-							.max_output = options->max_output,
-							.take_line = options->show_stderr ? log_stderr_line : NULL},
+							.reports_on_stdout = options->reports_on_stdout,
+							.max_report = options->max_report,
+							.file_limit = options->file_limit,
+							.take_printed = log_printed,
+							.take_complaint = options->show_stderr ? log_complaint : NULL},
 		.count = options->concurrency,
 		.items = memory_array((size_t) options->concurrency, sizeof(Job)),
 	};
@@ -114,8 +126,14 @@ jobs_take(Jobs *jobs, const Acquired *acquired, Millis now)
 		.flow_id = memory_string(acquired->flow_id),
 		.attempt = memory_string(acquired->attempt),
 		.started_at = now,
+		.timeout_at = NEVER,
 		.kill_at = NEVER,
 	};
+	/* attempt_timeout is how long an attempt may take; heartbeats only tell that the worker is there. */
+	if (jobs->options->timeout > 0)
+		job->timeout_at = now + jobs->options->timeout;
+	else if (jobs->options->timeout < 0 && jobs->options->permit_for <= 0)
+		job->timeout_at = now + acquired->left;
 	job_set_heartbeat(jobs, job, acquired->left, now);
 	return job;
 }
@@ -150,6 +168,8 @@ job_run(const Jobs *jobs, Job *job, const Acquired *acquired)
 						 variable("EVQ_ATTEMPT", acquired->attempt),
 						 variable("EVQ_ATTEMPTS_LEFT", acquired->attempts_left),
 						 variable("EVQ_WORKER", jobs->options->name),
+						 variable("EVQ_REPORT", jobs->options->reports_on_stdout ? HANDLER_STDOUT_FILE
+																				 : HANDLER_REPORT_FILE),
 						 acquired->answer == NULL ? NULL
 												  : variable("EVQ_ANSWER", short_answer(acquired->answer)),
 						 NULL};
@@ -161,6 +181,16 @@ job_run(const Jobs *jobs, Job *job, const Acquired *acquired)
 	for (int i = 0; variables[i] != NULL; i++)
 		free(variables[i]);
 	return job->handler != NULL;
+}
+
+bool
+jobs_have_handler(const Jobs *jobs, pid_t pid)
+{
+	bool found = false;
+
+	for (int i = 0; i < jobs->count && !found; i++)
+		found = jobs->items[i].handler != NULL && handler_is(jobs->items[i].handler, pid);
+	return found;
 }
 
 /* Tells it to end, once. */
@@ -185,8 +215,10 @@ describe_failure(const Jobs *jobs, Job *job, const HandlerEnd *end)
 	text_make_utf8(complaint);
 	text_trim_end(complaint);
 	if (job->end_reason == END_TOO_MUCH)
-		snprintf(note, sizeof(note), "handler wrote more than %zu bytes to stdout",
-				 jobs->options->max_output);
+		snprintf(note, sizeof(note), "handler reported more than %zu bytes", jobs->options->max_report);
+	else if (job->end_reason == END_TIMEOUT)
+		snprintf(note, sizeof(note), "handler ran for longer than %.1f seconds and was ended",
+				 (double) (job->timeout_at - job->started_at) / 1000);
 	else if (end->by_signal)
 		snprintf(note, sizeof(note), "handler was killed by signal %d (%s)", end->number,
 				 strsignal(end->number));
@@ -217,15 +249,15 @@ report_failure(Job *job, const char *message, Millis now)
 	job_report(job, REPORT_FAILURE, now);
 }
 
-/* The handler did what it could: its output goes into the report. */
+/* The handler did what it could: what it wrote for that goes into the report. */
 static void
 report_output(Job *job, ReportKind kind, Millis now)
 {
-	Buffer *output = handler_output(job->handler);
+	Buffer *output = handler_report(job->handler);
 
 	if (text_has_nul(output))
 	{
-		report_failure(job, "handler wrote a NUL byte to stdout", now);
+		report_failure(job, "handler wrote a NUL byte into its report", now);
 		return;
 	}
 	if (!text_is_blank(output))
@@ -245,17 +277,24 @@ settle(const Jobs *jobs, Job *job, const HandlerEnd *end, Millis now)
 
 	snprintf(number, sizeof(number), "%d", end->number);
 	snprintf(seconds, sizeof(seconds), "%.3f", (double) (now - job->started_at) / 1000);
-	log_write(LOG_INFO, "handler ended", "event_id", job->event_id, end->by_signal ? "signal" : "status",
-			  number, "seconds", seconds, NULL);
+	log_write(LOG_INFO, "handler ended", "event_id", job->event_id, "event_type", job->event_type, "flow_id",
+			  job->flow_id, "attempt", job->attempt, end->by_signal ? "signal" : "status", number, "seconds",
+			  seconds, NULL);
 
 	if (job->end_reason == END_LOST)
 	{
 		free_job(job);
 		return;
 	}
-	if (handler_wrote_too_much(job->handler))
+	if (handler_reported_too_much(job->handler))
 		job->end_reason = END_TOO_MUCH;
-	by_itself = !end->by_signal && job->end_reason != END_TOO_MUCH;
+	by_itself = !end->by_signal && job->end_reason != END_TOO_MUCH && job->end_reason != END_TIMEOUT;
+	if (by_itself && end->number == REPORTED_STATUS)
+	{
+		job_log(LOG_INFO, "handler has reported by itself", job, NULL, NULL);
+		free_job(job);
+		return;
+	}
 	if (by_itself && end->number == 0)
 		report_output(job, REPORT_SUCCESS, now);
 	else if (by_itself && end->number == SNOOZE_STATUS)
@@ -265,6 +304,7 @@ settle(const Jobs *jobs, Job *job, const HandlerEnd *end, Millis now)
 	else
 	{
 		describe_failure(jobs, job, end);
+		job->report.is_final = by_itself && end->number == FINAL_FAILURE_STATUS;
 		job_report(job, REPORT_FAILURE, now);
 	}
 	handler_free(job->handler);
@@ -279,8 +319,13 @@ job_advance(const Jobs *jobs, Job *job, const struct pollfd polls[HANDLER_PIPES]
 	HandlerEnd end;
 
 	handler_exchange(job->handler, polls);
-	if (handler_wrote_too_much(job->handler))
+	if (handler_reported_too_much(job->handler))
 		job_end_handler(jobs, job, END_TOO_MUCH, now);
+	if (now >= job->timeout_at && job->end_reason == END_NONE)
+	{
+		job_log(LOG_WARNING, "handler runs for too long, it is told to end", job, NULL, NULL);
+		job_end_handler(jobs, job, END_TIMEOUT, now);
+	}
 	if (now >= job->kill_at)
 	{
 		job->kill_at = NEVER;
@@ -329,7 +374,7 @@ report_unfit(Job *job, const char *reason, Millis now)
 	else
 	{
 		if (job->report.output.length > 0)
-			buffer_text(&message, "handler's stdout was refused: ");
+			buffer_text(&message, "handler's report was refused: ");
 		else
 			buffer_text(&message, "snooze was refused: ");
 		if (reason != NULL)
@@ -368,6 +413,7 @@ job_take_verdict(Job *job, Verdict verdict, const char *reason, const char *sqls
 			report_unfit(job, reason, now);
 			break;
 		case VERDICT_TRY_AGAIN:
+		case VERDICT_NOT_THERE:
 		case VERDICT_ANOTHER_HOST:
 			job_log(LOG_WARNING, "report will be repeated", job, "reason", reason);
 			job->repeated = true;

@@ -21,9 +21,10 @@ typedef enum JobState
 typedef enum EndReason
 {
 	END_NONE,
-	END_LOST,    /* the event is not ours any more: there is nothing to report */
-	END_DRAIN,   /* the worker ends: what is not done is given back */
-	END_TOO_MUCH /* it writes more than it may */
+	END_LOST,     /* the event is not ours any more: there is nothing to report */
+	END_DRAIN,    /* the worker ends: what is not done is given back */
+	END_TOO_MUCH, /* its report is longer than it may be */
+	END_TIMEOUT   /* it runs for longer than it may */
 } EndReason;
 
 typedef struct Job
@@ -37,6 +38,7 @@ typedef struct Job
 	Handler *handler; /* while RUNNING */
 	Millis started_at;
 	Millis heartbeat_at;
+	Millis timeout_at; /* NEVER = no limit */
 	EndReason end_reason;
 	Millis kill_at; /* NEVER = it was not told to end, or killed already */
 	Report report;  /* while REPORTING, as the rest */
@@ -64,6 +66,9 @@ extern Job *jobs_take(Jobs *jobs, const Acquired *acquired, Millis now);
 extern bool job_run(const Jobs *jobs, Job *job, const Acquired *acquired);
 
 extern void job_set_heartbeat(const Jobs *jobs, Job *job, Millis left, Millis now);
+/* A process that ended: is it a handler that somebody waits for? */
+extern bool jobs_have_handler(const Jobs *jobs, pid_t pid);
+
 extern void job_end_handler(const Jobs *jobs, Job *job, EndReason reason, Millis now);
 extern void job_advance(const Jobs *jobs, Job *job, const struct pollfd polls[HANDLER_PIPES],
 						bool child_ended, Millis now);

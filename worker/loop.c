@@ -2,11 +2,15 @@
  * loop.c
  *		The worker: one loop over the connection and the handlers.
  */
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "loop.h"
 #include "memory.h"
@@ -144,12 +148,40 @@ polls_of(const Worker *worker, int slot)
 	return worker->polls + 1 + (ptrdiff_t) slot * HANDLER_PIPES;
 }
 
+/*
+ * As process 1 of a container the worker is the parent of all whose own has
+ * ended. The end of a handler is left to who waits for it, and stops the
+ * search: it is the first that is found until then.
+ */
+static void
+reap_orphans(const Worker *worker)
+{
+	if (getpid() != 1)
+		return;
+	for (;;)
+	{
+		siginfo_t info = {0};
+
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0)
+			return;
+		if (jobs_have_handler(&worker->jobs, info.si_pid))
+		{
+			/* Look again when it is gone. */
+			child_signals = 1;
+			return;
+		}
+		waitpid(info.si_pid, NULL, 0);
+	}
+}
+
 static void
 advance_handlers(Worker *worker, Millis now)
 {
 	bool child_ended = child_signals != 0;
 
 	child_signals = 0;
+	if (child_ended)
+		reap_orphans(worker);
 	for (int i = 0; i < worker->jobs.count; i++)
 	{
 		Job *job = &worker->jobs.items[i];
@@ -178,6 +210,8 @@ wake_at(const Worker *worker)
 			continue;
 		wake = clock_earlier(wake, job->kill_at);
 		if (job->end_reason == END_NONE)
+			wake = clock_earlier(wake, job->timeout_at);
+		if (job->end_reason == END_NONE)
 			wake = clock_earlier(wake, worker->drain_until);
 	}
 	return wake;
@@ -203,13 +237,19 @@ wait_for_news(Worker *worker, const sigset_t *open_mask)
 				polls[j] = (struct pollfd){.fd = -1};
 		}
 	}
-	if (left > 0)
+	if (left > 0 && child_signals == 0)
 	{
 		timeout.tv_sec = left / 1000;
 		timeout.tv_nsec = (long) (left % 1000) * 1000000;
 	}
-	if (ppoll(worker->polls, worker->poll_count, wake == NEVER ? NULL : &timeout, open_mask) < 0)
+	if (ppoll(worker->polls, worker->poll_count, wake == NEVER && child_signals == 0 ? NULL : &timeout,
+			  open_mask) < 0)
 	{
+		if (errno != EINTR)
+		{
+			log_write(LOG_ERROR, "cannot wait for events and handlers", "reason", strerror(errno), NULL);
+			exit(EX_OSERR);
+		}
 		/* A signal: no descriptor has news. */
 		for (nfds_t i = 0; i < worker->poll_count; i++)
 			worker->polls[i].revents = 0;
@@ -229,7 +269,8 @@ loop_run(const Options *options)
 	worker.session = session_create(options, &worker.jobs);
 	worker.poll_count = 1 + (nfds_t) options->concurrency * HANDLER_PIPES;
 	worker.polls = memory_array(worker.poll_count, sizeof(struct pollfd));
-	log_write(LOG_INFO, "started", "name", options->name, "flow", options->flow, NULL);
+	log_write(LOG_INFO, "started", "name", options->name, "flow",
+			  options->flow_count == 1 ? options->flow_names[0] : options->flows, NULL);
 
 	for (;;)
 	{
@@ -238,6 +279,11 @@ loop_run(const Options *options)
 		take_stop_signals(&worker, now);
 		session_advance(worker.session, worker.polls[0].revents, now);
 		advance_handlers(&worker, now);
+		if (session_is_hopeless(worker.session))
+		{
+			status = EX_CONFIG;
+			break;
+		}
 		if (is_over(&worker, now, &status))
 			break;
 		session_ask(worker.session, now);

@@ -13,25 +13,31 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "handler.h"
 #include "log.h"
+#include "memory.h"
 #include "number.h"
 #include "options.h"
 #include "text.h"
 
-/* Three pipes for each handler must fit into the usual limit of 1024 files. */
 #define MOST_CONCURRENCY 256
+#define MOST_FLOWS 64
+
+/* Files that are open besides those of handlers: the connection, logs, and what libraries open for a moment. */
+#define SPARE_FILES 32
+
 #define MOST_BATCH 10000
 #define MOST_SECONDS (366 * 86400.0)
-#define MOST_OUTPUT (512L * 1024 * 1024)
+#define MOST_REPORT (512L * 1024 * 1024)
 #define MOST_NAME 255
 
 static const char help[] =
-	"evq-worker runs a program once for each event of a flow.\n"
+	"evq-worker runs a program once for each event of one or several flows.\n"
 	"\n"
 	"Usage: evq-worker --flow FLOW [OPTION]... [--] HANDLER [ARGUMENT]...\n"
 	"\n"
 	"What to take:\n"
-	"  -f, --flow=FLOW          the flow whose events to acquire\n"
+	"  -f, --flow=FLOW          the flow whose events to acquire; may be given more than once\n"
 	"  -t, --types=TYPE,...     only events of these types\n"
 	"  -c, --concurrency=N      how many handlers run at once, 1 to 256 (default 1)\n"
 	"  -b, --batch=N            how many events one call acquires at most (default: as many as are free to run)\n"
@@ -44,20 +50,24 @@ static const char help[] =
 	"      --no-listen          does without LISTEN, for poolers in transaction mode\n"
 	"\n"
 	"How to run:\n"
-	"      --heartbeat=SECONDS  longest time between heartbeats, in which a cancellation is noticed (default 30)\n"
+	"      --timeout=SECONDS    how long a handler may run; 0 = no limit (default: the type's attempt_timeout, and no\n"
+	"                           limit with --permit-for)\n"
+	"      --heartbeat=SECONDS  longest time between heartbeats (default 30)\n"
 	"      --snooze=SECONDS     when to offer an event again whose handler exits with 75 (default 60)\n"
 	"      --grace=SECONDS      from SIGTERM to SIGKILL for a handler that must end (default 10)\n"
 	"      --drain=SECONDS      how long to wait for handlers when told to end (default 30)\n"
-	"      --max-output=BYTES   most that a handler may write to stdout (default 4194304)\n"
+	"      --report-stdout      takes what handlers print for their reports, and logs none of it\n"
+	"      --max-report=BYTES   most that a handler may report (default 4194304)\n"
 	"      --show-stderr        logs the lines that handlers write to stderr\n"
 	"      --quiet              logs warnings and errors only\n"
 	"  -h, --help\n"
 	"  -V, --version\n"
 	"\n"
 	"The handler gets the event as JSON on stdin and as EVQ_EVENT_ID, EVQ_EVENT_TYPE, ... in its environment.\n"
-	"Exit status 0 is success; stdout may hold {\"result\": ..., \"spinoffs\": [{\"event_type\": ..., \"payload\": ...}]}.\n"
-	"75 is \"not now\"; stdout may hold {\"snooze_seconds\": N}.\n"
-	"Anything else is a failure, with the end of stderr as its message.\n";
+	"Exit status 0 is success; the handler may write {\"result\": ..., \"spinoffs\": [{\"event_type\": ..., \"payload\": ...}]}\n"
+	"to the file named by EVQ_REPORT. 75 is \"not now\", with {\"snooze_seconds\": N} there if wanted. 79 says that the handler\n"
+	"has reported by itself. 65 is a failure that is not to be tried again, anything else a failure, each with the end of\n"
+	"stderr as its message. What a handler prints to stdout is logged.\n";
 
 enum LongOnly
 {
@@ -68,7 +78,9 @@ enum LongOnly
 	OPT_SNOOZE,
 	OPT_GRACE,
 	OPT_DRAIN,
-	OPT_MAX_OUTPUT,
+	OPT_REPORT_STDOUT,
+	OPT_MAX_REPORT,
+	OPT_TIMEOUT,
 	OPT_SHOW_STDERR,
 	OPT_QUIET
 };
@@ -86,7 +98,9 @@ static const struct option long_options[] = {{"flow", required_argument, NULL, '
 											 {"snooze", required_argument, NULL, OPT_SNOOZE},
 											 {"grace", required_argument, NULL, OPT_GRACE},
 											 {"drain", required_argument, NULL, OPT_DRAIN},
-											 {"max-output", required_argument, NULL, OPT_MAX_OUTPUT},
+											 {"report-stdout", no_argument, NULL, OPT_REPORT_STDOUT},
+											 {"max-report", required_argument, NULL, OPT_MAX_REPORT},
+											 {"timeout", required_argument, NULL, OPT_TIMEOUT},
 											 {"show-stderr", no_argument, NULL, OPT_SHOW_STDERR},
 											 {"quiet", no_argument, NULL, OPT_QUIET},
 											 {"help", no_argument, NULL, 'h'},
@@ -162,6 +176,55 @@ type_list(const char *value)
 	return array.data;
 }
 
+static void
+add_flow(Options *options, const char *value)
+{
+	if (value[0] == '\0')
+		refuse("--flow takes the name of a flow");
+	if (options->flow_count == MOST_FLOWS)
+		refuse("--flow can be given %d times", MOST_FLOWS);
+	options->flow_names[options->flow_count++] = value;
+}
+
+/* As PostgreSQL reads an array of text. */
+static const char *
+array_of(const char **names, int count)
+{
+	Buffer array = {0};
+
+	for (int i = 0; i < count; i++)
+	{
+		buffer_text(&array, i == 0 ? "{\"" : "\",\"");
+		for (const char *at = names[i]; *at != '\0'; at++)
+		{
+			if (*at == '"' || *at == '\\')
+				buffer_text(&array, "\\");
+			buffer_append(&array, at, 1);
+		}
+	}
+	buffer_text(&array, "\"}");
+	return array.data;
+}
+
+/* The handlers' pipes and what else is open must fit into the limit, which is raised where that may be. */
+static void
+limit_files(Options *options)
+{
+	rlim_t needed = SPARE_FILES + (rlim_t) options->concurrency * HANDLER_PIPES + HANDLER_PIPES;
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+		return;
+	options->file_limit = files.rlim_cur;
+	if (files.rlim_cur >= needed)
+		return;
+	files.rlim_cur = needed < files.rlim_max ? needed : files.rlim_max;
+	if (files.rlim_cur < needed || setrlimit(RLIMIT_NOFILE, &files) != 0)
+		refuse(
+			"--concurrency=%d needs %lu open files, the limit is %lu; raise it (ulimit -n), or lower --concurrency",
+			options->concurrency, (unsigned long) needed, (unsigned long) files.rlim_max);
+}
+
 static const char *
 default_name(void)
 {
@@ -235,7 +298,9 @@ options_read(int argc, char **argv, Options *options)
 		.grace = 10000,
 		.drain = 30000,
 		.snooze = 60,
-		.max_output = 4194304,
+		.timeout = -1,
+		.max_report = 4194304,
+		.flow_names = memory_array(MOST_FLOWS, sizeof(char *)),
 	};
 
 	/* The first word that is no option begins the handler's command. */
@@ -244,7 +309,7 @@ options_read(int argc, char **argv, Options *options)
 		switch (option)
 		{
 			case 'f':
-				options->flow = optarg;
+				add_flow(options, optarg);
 				break;
 			case 't':
 				options->types = type_list(optarg);
@@ -283,8 +348,14 @@ options_read(int argc, char **argv, Options *options)
 			case OPT_DRAIN:
 				options->drain = duration("drain", optarg, 0);
 				break;
-			case OPT_MAX_OUTPUT:
-				options->max_output = (size_t) whole_number("max-output", optarg, 0, MOST_OUTPUT);
+			case OPT_TIMEOUT:
+				options->timeout = duration("timeout", optarg, 0);
+				break;
+			case OPT_REPORT_STDOUT:
+				options->reports_on_stdout = true;
+				break;
+			case OPT_MAX_REPORT:
+				options->max_report = (size_t) whole_number("max-report", optarg, 0, MOST_REPORT);
 				break;
 			case OPT_SHOW_STDERR:
 				options->show_stderr = true;
@@ -304,8 +375,9 @@ options_read(int argc, char **argv, Options *options)
 		}
 	}
 
-	if (options->flow == NULL || options->flow[0] == '\0')
+	if (options->flow_count == 0)
 		refuse("--flow is missing: which flow's events?");
+	options->flows = array_of(options->flow_names, options->flow_count);
 	if (optind >= argc)
 		refuse("the handler is missing: which program shall be run for each event?");
 	options->command = argv + optind;
@@ -317,4 +389,5 @@ options_read(int argc, char **argv, Options *options)
 		options->batch = options->concurrency;
 	if (!options->listen && !poll_given)
 		options->poll = 1000;
+	limit_files(options);
 }

@@ -7,12 +7,15 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/resource.h>
 
 #include "clock.h"
 
 typedef struct Options
 {
-	const char *flow;
+	const char *flows; /* an array as PostgreSQL reads it */
+	const char **flow_names;
+	int flow_count;
 	const char *types; /* an array as PostgreSQL reads it, NULL = all */
 	const char *name;
 	const char *conninfo; /* NULL = what the environment says */
@@ -20,14 +23,17 @@ typedef struct Options
 	int batch;
 	bool listen;
 	bool show_stderr;
+	bool reports_on_stdout;
 	Millis poll;
 	Millis heartbeat;
 	Millis grace;
 	Millis drain;
 	double permit_for; /* seconds, 0 = the event type's attempt_timeout */
 	double snooze;     /* seconds */
-	size_t max_output;
-	char **command; /* the handler and its arguments */
+	Millis timeout;    /* of a handler; 0 = none, below 0 = the event type's attempt_timeout */
+	size_t max_report; /* bytes */
+	rlim_t file_limit; /* of the files that handlers may open */
+	char **command;    /* the handler and its arguments */
 } Options;
 
 /* Ends the program where the command line asks for help or the version, or is wrong. */

@@ -23,12 +23,16 @@
 /* When to ask again where a heartbeat failed. */
 #define HEARTBEAT_AGAIN 1000
 
+/* How often to ask whether what runs is still ours, so that a cancellation is noticed; heartbeats write, and are rarer. */
+#define CHECK_EVERY 900
+
 /* What the statement on its way asks. */
 typedef enum Question
 {
 	ASKED_HELLO,
 	ASKED_LISTEN,
 	ASKED_HEARTBEAT,
+	ASKED_CHECK,
 	ASKED_REPORT,
 	ASKED_ACQUIRE
 } Question;
@@ -40,6 +44,13 @@ typedef enum Greeting
 	GREETING_DONE
 } Greeting;
 
+/* Of each flow. */
+typedef struct Flow
+{
+	bool look;      /* there may be events to acquire */
+	Millis look_at; /* look then, if nothing was heard */
+} Flow;
+
 struct Session
 {
 	const Options *options;
@@ -47,11 +58,17 @@ struct Session
 	Database *database;
 	Verbs *verbs;
 	Question asked;
-	int asked_for; /* events wanted by ASKED_ACQUIRE */
+	int asked_for;  /* events wanted by ASKED_ACQUIRE, */
+	int asked_flow; /* of this flow */
+	Flow *flows;
+	int next_flow; /* whose turn it is */
 	Greeting greeting;
+	int listening; /* to so many channels, while GREETING_LISTEN */
+	bool was_greeted;
+	bool hopeless;
+	bool cannot_check; /* evq there is older than the question */
+	Millis check_at;   /* whether what runs is still ours */
 	bool stopped;
-	bool look;          /* there may be events to acquire */
-	Millis look_at;     /* look then, if nothing was heard */
 	Millis pause_until; /* acquire nothing before */
 	Millis pause;
 };
@@ -65,6 +82,7 @@ session_create(const Options *options, Jobs *jobs)
 	session->jobs = jobs;
 	session->database = database_create(options->conninfo, options->name);
 	session->verbs = verbs_create(session->database, options);
+	session->flows = memory_array((size_t) options->flow_count, sizeof(Flow));
 	session->pause = FIRST_PAUSE;
 	return session;
 }
@@ -74,6 +92,7 @@ session_destroy(Session *session)
 {
 	verbs_destroy(session->verbs);
 	database_destroy(session->database);
+	free(session->flows);
 	free(session);
 }
 
@@ -93,6 +112,19 @@ void
 session_ask_poll(const Session *session, struct pollfd *poll)
 {
 	database_ask_poll(session->database, poll);
+}
+
+bool
+session_is_hopeless(const Session *session)
+{
+	return session->hopeless;
+}
+
+static void
+look_at_all_flows(Session *session)
+{
+	for (int i = 0; i < session->options->flow_count; i++)
+		session->flows[i].look = true;
 }
 
 static void
@@ -120,6 +152,8 @@ take_loss(Session *session, Millis now)
 		/* Once connected again, ask at once whether it is still ours. */
 		if (job->state == JOB_RUNNING && job->heartbeat_at != NEVER)
 			job->heartbeat_at = now;
+		if (job->state == JOB_REPORTING)
+			job->report_at = now;
 	}
 	session->greeting = GREETING_DUE;
 }
@@ -127,13 +161,22 @@ take_loss(Session *session, Millis now)
 static void
 take_hello(Session *session, Millis now)
 {
-	if (verbs_take_hello(session->verbs))
+	const char *unknown_flow;
+
+	if (verbs_take_hello(session->verbs, &unknown_flow))
 	{
 		session->greeting = session->options->listen ? GREETING_LISTEN : GREETING_DONE;
-		session->look = true;
+		session->listening = 0;
+		session->was_greeted = true;
+		look_at_all_flows(session);
 		return;
 	}
-	log_write(LOG_ERROR, "unknown flow, is it configured?", "flow", session->options->flow, NULL);
+	if (unknown_flow != NULL)
+		log_write(LOG_ERROR, "unknown flow, configure it with evq_configure_flow()", "flow", unknown_flow,
+				  NULL);
+	else
+		log_write(LOG_ERROR, "evq is not there, run CREATE EXTENSION evq in this database", NULL);
+	session->hopeless = !session->was_greeted;
 	pause_acquiring(session, now);
 }
 
@@ -176,7 +219,7 @@ take_verdict(Session *session, Verdict verdict, Millis now)
 
 	/* What followed from it is not heard of without LISTEN. */
 	if (!session->options->listen)
-		session->look = true;
+		look_at_all_flows(session);
 }
 
 /* Runs the handler. Where that is not possible the event is given back, for a worker that can. */
@@ -214,7 +257,7 @@ take_acquired(Session *session, Millis now)
 		start_job(session, &acquired, now);
 	}
 	if (rows == session->asked_for)
-		session->look = true;
+		session->flows[session->asked_flow].look = true;
 }
 
 static void
@@ -226,8 +269,18 @@ take_answer(Session *session, Millis now)
 			take_hello(session, now);
 			break;
 		case ASKED_LISTEN:
-			session->greeting = GREETING_DONE;
-			session->look = true;
+			if (++session->listening == session->options->flow_count)
+				session->greeting = GREETING_DONE;
+			look_at_all_flows(session);
+			break;
+		case ASKED_CHECK:
+			/* Which of them is not, and why, a heartbeat tells. */
+			for (int i = 0; !verbs_read_are_held(session->verbs) && i < session->jobs->count; i++)
+			{
+				if (session->jobs->items[i].state == JOB_RUNNING &&
+					session->jobs->items[i].heartbeat_at != NEVER)
+					session->jobs->items[i].heartbeat_at = now;
+			}
 			break;
 		case ASKED_HEARTBEAT:
 			for (int row = 0; row < verbs_rows(session->verbs); row++)
@@ -247,17 +300,33 @@ take_answer(Session *session, Millis now)
 	}
 }
 
+static const char *
+error_in_words(const Session *session, Verdict verdict)
+{
+	if (session->asked == ASKED_HEARTBEAT)
+		return "heartbeat failed";
+	if (session->asked == ASKED_HELLO && verdict == VERDICT_NOT_THERE)
+		return strcmp(verbs_sqlstate(session->verbs), "42501") == 0
+				   ? "the role may not use evq, grant it evq_worker"
+				   : "evq is not there, run CREATE EXTENSION evq in this database";
+	return "cannot ask for events";
+}
+
 static void
 take_error(Session *session, Verdict verdict, Millis now)
 {
 	if (session->asked == ASKED_REPORT)
 		take_verdict(session, verdict, now);
+	else if (session->asked == ASKED_CHECK)
+		session->cannot_check = verdict == VERDICT_NOT_THERE;
 	else
 	{
-		log_write(LOG_ERROR, session->asked == ASKED_HEARTBEAT ? "heartbeat failed" : "cannot ask for events",
-				  "reason", verbs_message(session->verbs), "sqlstate", verbs_sqlstate(session->verbs), NULL);
+		log_write(LOG_ERROR, error_in_words(session, verdict), "reason", verbs_message(session->verbs),
+				  "sqlstate", verbs_sqlstate(session->verbs), NULL);
 		pause_acquiring(session, now);
 		session->greeting = GREETING_DUE;
+		session->hopeless = session->asked == ASKED_HELLO && !session->was_greeted &&
+							verdict == VERDICT_NOT_THERE;
 
 		/* The successes that went with it are reported on their own, while acquiring pauses. */
 		for (int i = 0; i < session->jobs->count; i++)
@@ -274,6 +343,7 @@ void
 session_advance(Session *session, short revents, Millis now)
 {
 	Verdict verdict;
+	char *channel;
 
 	switch (database_advance(session->database, revents, now))
 	{
@@ -290,17 +360,32 @@ session_advance(Session *session, short revents, Millis now)
 			else
 				take_error(session, verdict, now);
 			break;
+		case DATABASE_HOPELESS:
+			session->hopeless = true;
+			break;
 		case DATABASE_CONNECTED:
 			log_write(LOG_INFO, "connected", NULL);
 			break;
 		case DATABASE_NO_NEWS:
 			break;
 	}
-	if (database_take_notification(session->database))
-		session->look = true;
+	while ((channel = database_take_notification(session->database)) != NULL)
+	{
+		int flow = verbs_flow_of_channel(session->verbs, channel);
+
+		if (flow >= 0)
+			session->flows[flow].look = true;
+		free(channel);
+	}
 }
 
 /* ---------- questions ---------- */
+
+static bool
+may_be_checked(const Job *job)
+{
+	return job->state == JOB_RUNNING && job->heartbeat_at != NEVER && job->end_reason == END_NONE;
+}
 
 static bool
 ask_heartbeat(Session *session, Millis now)
@@ -326,6 +411,30 @@ ask_heartbeat(Session *session, Millis now)
 	}
 	session->asked = ASKED_HEARTBEAT;
 	verbs_send_heartbeat(session->verbs, now, &running);
+	event_list_reset(&running);
+	return true;
+}
+
+/* What needs a heartbeat soon is not asked for besides. */
+static bool
+ask_check(Session *session, Millis now)
+{
+	EventList running = {0};
+
+	if (session->cannot_check || session->greeting == GREETING_DUE || now < session->check_at)
+		return false;
+	session->check_at = now + CHECK_EVERY;
+	for (int i = 0; i < session->jobs->count; i++)
+	{
+		Job *job = &session->jobs->items[i];
+
+		if (may_be_checked(job) && now - job->started_at >= CHECK_EVERY)
+			event_list_add(&running, job->event_id, job->permit);
+	}
+	if (running.ids.length == 0)
+		return false;
+	session->asked = ASKED_CHECK;
+	verbs_send_are_held(session->verbs, now, &running);
 	event_list_reset(&running);
 	return true;
 }
@@ -362,10 +471,25 @@ ask_report(Session *session, Millis now)
 	return false;
 }
 
+/* The next flow in turn that may have events; -1 = none. */
+static int
+flow_to_look_at(const Session *session, Millis now)
+{
+	for (int i = 0; i < session->options->flow_count; i++)
+	{
+		int flow = (session->next_flow + i) % session->options->flow_count;
+
+		if (session->flows[flow].look || now >= session->flows[flow].look_at)
+			return flow;
+	}
+	return -1;
+}
+
 static void
 ask_acquire(Session *session, Millis now)
 {
 	int room = jobs_in_state(session->jobs, JOB_FREE);
+	int flow = flow_to_look_at(session, now);
 	EventList succeeded = {0};
 
 	for (int i = 0; i < session->jobs->count; i++)
@@ -378,18 +502,22 @@ ask_acquire(Session *session, Millis now)
 		event_list_add(&succeeded, job->event_id, job->permit);
 		room++;
 	}
-	if (room == 0 || (succeeded.ids.length == 0 && !session->look && now < session->look_at))
+	if (room == 0 || (succeeded.ids.length == 0 && flow < 0))
 		return;
+	if (flow < 0)
+		flow = session->next_flow;
 
 	/* What is heard from now on is not in the answer. */
-	session->look = false;
-	session->look_at = now + session->options->poll;
+	session->flows[flow].look = false;
+	session->flows[flow].look_at = now + session->options->poll;
+	session->next_flow = (flow + 1) % session->options->flow_count;
 	session->asked = ASKED_ACQUIRE;
+	session->asked_flow = flow;
 	session->asked_for = room < session->options->batch ? room : session->options->batch;
 	if (succeeded.ids.length == 0)
-		verbs_send_acquire(session->verbs, now, session->asked_for);
+		verbs_send_acquire(session->verbs, now, flow, session->asked_for);
 	else
-		verbs_send_succeed_and_acquire(session->verbs, now, &succeeded, session->asked_for);
+		verbs_send_succeed_and_acquire(session->verbs, now, flow, &succeeded, session->asked_for);
 	event_list_reset(&succeeded);
 }
 
@@ -398,7 +526,7 @@ void
 session_ask(Session *session, Millis now)
 {
 	if (!database_is_free(session->database) || ask_heartbeat(session, now) || ask_report(session, now) ||
-		!may_acquire(session, now))
+		ask_check(session, now) || !may_acquire(session, now))
 		return;
 	switch (session->greeting)
 	{
@@ -408,7 +536,7 @@ session_ask(Session *session, Millis now)
 			break;
 		case GREETING_LISTEN:
 			session->asked = ASKED_LISTEN;
-			verbs_send_listen(session->verbs, now);
+			verbs_send_listen(session->verbs, now, session->listening);
 			break;
 		case GREETING_DONE:
 			ask_acquire(session, now);
@@ -422,6 +550,7 @@ session_wake_at(const Session *session)
 {
 	Millis wake = database_wake_at(session->database);
 	Millis acquire_at = session->pause_until;
+	Millis look_at = NEVER;
 
 	if (!database_is_free(session->database))
 		return wake;
@@ -431,7 +560,9 @@ session_wake_at(const Session *session)
 
 		if (job->state == JOB_RUNNING)
 			wake = clock_earlier(wake, job->heartbeat_at);
-		else if (job->state == JOB_REPORTING)
+		if (may_be_checked(job) && !session->cannot_check && session->greeting != GREETING_DUE)
+			wake = clock_earlier(wake, session->check_at);
+		if (job->state == JOB_REPORTING)
 			wake = clock_earlier(wake, job->report_at);
 	}
 	if (session->stopped)
@@ -440,8 +571,10 @@ session_wake_at(const Session *session)
 	{
 		if (jobs_in_state(session->jobs, JOB_FREE) == 0)
 			return wake;
-		if (!session->look && session->look_at > acquire_at)
-			acquire_at = session->look_at;
+		for (int i = 0; i < session->options->flow_count; i++)
+			look_at = clock_earlier(look_at, session->flows[i].look ? 0 : session->flows[i].look_at);
+		if (look_at > acquire_at)
+			acquire_at = look_at;
 	}
 	return clock_earlier(wake, acquire_at);
 }

@@ -21,4 +21,7 @@ extern Millis session_wake_at(const Session *session);
 extern void session_stop_acquiring(Session *session);
 extern bool session_is_waiting(const Session *session);
 
+/* Is there no hope that it will ever acquire anything? It was logged why. */
+extern bool session_is_hopeless(const Session *session);
+
 #endif /* EVQ_WORKER_SESSION_H */

@@ -29,8 +29,9 @@
 static const char hello[] =
 	"SELECT pg_catalog.quote_ident(n.nspname), f.channel FROM pg_catalog.pg_extension x"
 	" JOIN pg_catalog.pg_namespace n ON n.oid " SAME " x.extnamespace"
-	" LEFT JOIN evq.flows f ON f.flow_type " SAME " $1"
-	" WHERE x.extname " SAME " 'evq'";
+	" CROSS JOIN pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY w (flow_type, place)"
+	" LEFT JOIN evq.flows f ON f.flow_type " SAME " w.flow_type"
+	" WHERE x.extname " SAME " 'evq' ORDER BY w.place";
 
 static const char acquire[] = "SELECT " ACQUIRED_COLUMNS " FROM @.evq_acquire_next($1, $2::pg_catalog.int4,"
 							  " $3::pg_catalog.text[], $4,"
@@ -48,6 +49,8 @@ static const char heartbeat[] =
 	"@.evq_heartbeat($1::pg_catalog.uuid[], $2::pg_catalog.int8[],"
 	" pg_catalog.make_interval(secs => $3::pg_catalog.float8)), pg_catalog.unnest($2::pg_catalog.int8[]))"
 	" a (event_id, held, cancel_requested, attempt_due_at, permit)";
+
+static const char are_held[] = "SELECT evq.are_held($1::pg_catalog.uuid[], $2::pg_catalog.int8[])";
 
 /*
  * Output that is not an object with the known keys only gives NULL in place of
@@ -69,10 +72,12 @@ static const char succeed[] =
 	"SELECT CASE WHEN s.accepted THEN '' ELSE @.evq_release($1::pg_catalog.uuid, $2::pg_catalog.int8)::pg_catalog.text END"
 	" FROM @.evq_succeed_many(ARRAY[$1::pg_catalog.uuid], ARRAY[$2::pg_catalog.int8]) s";
 
+/* null is what many writers of JSON give for what is absent. */
+#define PRESENT(key) "NULLIF(pg_catalog.jsonb_extract_path(o.output, '" key "'), 'null')"
+
 static const char succeed_with_output[] = "SELECT " IF_OUTPUT_HAS_ONLY(
 	"'result', 'spinoffs'", "@.evq_succeed($1::pg_catalog.uuid, $2::pg_catalog.int8,"
-							" pg_catalog.jsonb_extract_path(o.output, 'result'),"
-							" pg_catalog.jsonb_extract_path(o.output, 'spinoffs'))");
+							" " PRESENT("result") ", " PRESENT("spinoffs") ")");
 
 #define IN_SECONDS(seconds)                                                                                      \
 	"pg_catalog.timestamptz_pl_interval(pg_catalog.clock_timestamp(), pg_catalog.make_interval(secs => " seconds \
@@ -90,7 +95,8 @@ static const char snooze_with_output[] = "SELECT " IF_OUTPUT_HAS_ONLY(
 	"@.evq_snooze($1::pg_catalog.uuid, $2::pg_catalog.int8, " IN_SECONDS(AT_LEAST_A_SECOND(
 		"COALESCE(pg_catalog.jsonb_extract_path_text(o.output, 'snooze_seconds'), $4)::pg_catalog.float8")) ")::pg_catalog.text");
 
-static const char fail[] = "SELECT @.evq_fail($1::pg_catalog.uuid, $3, $2::pg_catalog.int8, $4)";
+static const char fail[] =
+	"SELECT @.evq_fail($1::pg_catalog.uuid, $3, $2::pg_catalog.int8, $4, $5::pg_catalog.bool)";
 
 static const char release[] = "SELECT @.evq_release($1::pg_catalog.uuid, $2::pg_catalog.int8)";
 
@@ -101,7 +107,7 @@ struct Verbs
 	char permit_for[32]; /* seconds, "" = as configured */
 	char snooze[32];     /* seconds */
 	char *schema;        /* of the extension, quoted */
-	char *channel;       /* of the flow */
+	char **channels;     /* of the flows */
 };
 
 Verbs *
@@ -111,6 +117,7 @@ verbs_create(Database *database, const Options *options)
 
 	verbs->database = database;
 	verbs->options = options;
+	verbs->channels = memory_array((size_t) options->flow_count, sizeof(char *));
 	if (options->permit_for > 0)
 		snprintf(verbs->permit_for, sizeof(verbs->permit_for), "%.3f", options->permit_for);
 	snprintf(verbs->snooze, sizeof(verbs->snooze), "%.3f", options->snooze);
@@ -121,7 +128,9 @@ void
 verbs_destroy(Verbs *verbs)
 {
 	free(verbs->schema);
-	free(verbs->channel);
+	for (int i = 0; i < verbs->options->flow_count; i++)
+		free(verbs->channels[i]);
+	free(verbs->channels);
 	free(verbs);
 }
 
@@ -168,28 +177,42 @@ verbs_rows(const Verbs *verbs)
 void
 verbs_send_hello(Verbs *verbs, Millis now)
 {
-	const char *values[] = {verbs->options->flow};
+	const char *values[] = {verbs->options->flows};
 
 	send_statement(verbs, now, hello, 1, values);
 }
 
-/* False = there is no such flow; what is known from before stays. */
+/* False = one of the flows is not there, or evq is not (unknown_flow NULL); what is known from before stays. */
 bool
-verbs_take_hello(Verbs *verbs)
+verbs_take_hello(Verbs *verbs, const char **unknown_flow)
 {
-	if (verbs_rows(verbs) != 1 || value(verbs, 0, 1) == NULL)
+	int count = verbs->options->flow_count;
+
+	*unknown_flow = NULL;
+	if (verbs_rows(verbs) != count)
 		return false;
+	for (int i = 0; i < count; i++)
+	{
+		if (value(verbs, i, 1) == NULL)
+		{
+			*unknown_flow = verbs->options->flow_names[i];
+			return false;
+		}
+	}
 	free(verbs->schema);
-	free(verbs->channel);
 	verbs->schema = memory_string(value(verbs, 0, 0));
-	verbs->channel = memory_string(value(verbs, 0, 1));
+	for (int i = 0; i < count; i++)
+	{
+		free(verbs->channels[i]);
+		verbs->channels[i] = memory_string(value(verbs, i, 1));
+	}
 	return true;
 }
 
 void
-verbs_send_listen(Verbs *verbs, Millis now)
+verbs_send_listen(Verbs *verbs, Millis now, int flow)
 {
-	char *channel = database_quoted(verbs->database, verbs->channel);
+	char *channel = database_quoted(verbs->database, verbs->channels[flow]);
 	Buffer statement = {0};
 
 	buffer_text(&statement, "LISTEN ");
@@ -199,13 +222,25 @@ verbs_send_listen(Verbs *verbs, Millis now)
 	free(channel);
 }
 
+/* -1 = none of ours. */
+int
+verbs_flow_of_channel(const Verbs *verbs, const char *channel)
+{
+	for (int i = 0; i < verbs->options->flow_count; i++)
+	{
+		if (verbs->channels[i] != NULL && strcmp(verbs->channels[i], channel) == 0)
+			return i;
+	}
+	return -1;
+}
+
 /* ---------- acquire ---------- */
 
 static void
-send_acquire(Verbs *verbs, Millis now, const EventList *succeeded, int max_events)
+send_acquire(Verbs *verbs, Millis now, int flow, const EventList *succeeded, int max_events)
 {
 	char count[16];
-	const char *values[] = {verbs->options->flow,
+	const char *values[] = {verbs->options->flow_names[flow],
 							count,
 							verbs->options->types,
 							verbs->options->name,
@@ -221,15 +256,15 @@ send_acquire(Verbs *verbs, Millis now, const EventList *succeeded, int max_event
 }
 
 void
-verbs_send_acquire(Verbs *verbs, Millis now, int max_events)
+verbs_send_acquire(Verbs *verbs, Millis now, int flow, int max_events)
 {
-	send_acquire(verbs, now, NULL, max_events);
+	send_acquire(verbs, now, flow, NULL, max_events);
 }
 
 void
-verbs_send_succeed_and_acquire(Verbs *verbs, Millis now, const EventList *succeeded, int max_events)
+verbs_send_succeed_and_acquire(Verbs *verbs, Millis now, int flow, const EventList *succeeded, int max_events)
 {
-	send_acquire(verbs, now, succeeded, max_events);
+	send_acquire(verbs, now, flow, succeeded, max_events);
 }
 
 /* DUE_AND_NOW begins at the column. */
@@ -298,12 +333,26 @@ verbs_read_heartbeat(Verbs *verbs, int row, Heartbeat *beat)
 	};
 }
 
+void
+verbs_send_are_held(Verbs *verbs, Millis now, const EventList *running)
+{
+	const char *values[] = {running->ids.data, running->permits.data};
+
+	send_statement(verbs, now, are_held, 2, values);
+}
+
+bool
+verbs_read_are_held(const Verbs *verbs)
+{
+	return is_true(verbs, 0, 0);
+}
+
 /* ---------- report ---------- */
 
 void
 verbs_send_report(Verbs *verbs, Millis now, const char *event_id, const char *permit, const Report *report)
 {
-	const char *values[4] = {event_id, permit};
+	const char *values[5] = {event_id, permit};
 
 	switch (report->kind)
 	{
@@ -317,7 +366,8 @@ verbs_send_report(Verbs *verbs, Millis now, const char *event_id, const char *pe
 		case REPORT_FAILURE:
 			values[2] = report->message.data;
 			values[3] = report->trace.data;
-			send_statement(verbs, now, fail, 4, values);
+			values[4] = report->is_final ? "f" : "t";
+			send_statement(verbs, now, fail, 5, values);
 			break;
 		case REPORT_SNOOZE:
 			values[2] = report->output.length == 0 ? verbs->snooze : report->output.data;
@@ -378,6 +428,10 @@ verbs_verdict(const Verbs *verbs)
 	/* A standby, or a server on its way down. */
 	if (strcmp(sqlstate, "25006") == 0 || begins_with(sqlstate, "57P"))
 		return VERDICT_ANOTHER_HOST;
+	/* Functions, tables, schemas that are not there, or that the role may not use. */
+	if (strcmp(sqlstate, "42883") == 0 || strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "3F000") == 0 ||
+		strcmp(sqlstate, "42501") == 0)
+		return VERDICT_NOT_THERE;
 	return VERDICT_TRY_AGAIN;
 }
 

@@ -47,9 +47,10 @@ typedef enum ReportKind
 typedef struct Report
 {
 	ReportKind kind;
-	Buffer output;  /* of SUCCESS and SNOOZE: what the handler wrote to stdout, empty = nothing */
+	Buffer output;  /* of SUCCESS and SNOOZE: what the handler wrote for it, empty = nothing */
 	Buffer message; /* of FAILURE */
 	Buffer trace;   /* of FAILURE, empty = none */
+	bool is_final;  /* of FAILURE: trying again is in vain */
 } Report;
 
 typedef enum Verdict
@@ -58,6 +59,7 @@ typedef enum Verdict
 	VERDICT_REFUSED,     /* the event is not this worker's any more */
 	VERDICT_UNFIT,       /* the report cannot be stored as it is */
 	VERDICT_TRY_AGAIN,   /* it is not the report's fault */
+	VERDICT_NOT_THERE,   /* ... but a function, a table or a right is missing */
 	VERDICT_ANOTHER_HOST /* this server takes no reports */
 } Verdict;
 
@@ -71,17 +73,23 @@ typedef struct EventList
 extern Verbs *verbs_create(Database *database, const Options *options);
 extern void verbs_destroy(Verbs *verbs);
 
+/* Flows are named by their places in the options. */
 extern void verbs_send_hello(Verbs *verbs, Millis now);
-extern bool verbs_take_hello(Verbs *verbs);
-extern void verbs_send_listen(Verbs *verbs, Millis now);
+extern bool verbs_take_hello(Verbs *verbs, const char **unknown_flow);
+extern void verbs_send_listen(Verbs *verbs, Millis now, int flow);
+extern int verbs_flow_of_channel(const Verbs *verbs, const char *channel);
 
-extern void verbs_send_acquire(Verbs *verbs, Millis now, int max_events);
-extern void
-verbs_send_succeed_and_acquire(Verbs *verbs, Millis now, const EventList *succeeded, int max_events);
+extern void verbs_send_acquire(Verbs *verbs, Millis now, int flow, int max_events);
+extern void verbs_send_succeed_and_acquire(Verbs *verbs, Millis now, int flow, const EventList *succeeded,
+										   int max_events);
 extern void verbs_read_acquired(Verbs *verbs, int row, Acquired *acquired);
 
 extern void verbs_send_heartbeat(Verbs *verbs, Millis now, const EventList *running);
 extern void verbs_read_heartbeat(Verbs *verbs, int row, Heartbeat *heartbeat);
+
+/* Are all of them still ours? */
+extern void verbs_send_are_held(Verbs *verbs, Millis now, const EventList *running);
+extern bool verbs_read_are_held(const Verbs *verbs);
 
 extern void
 verbs_send_report(Verbs *verbs, Millis now, const char *event_id, const char *permit, const Report *report);

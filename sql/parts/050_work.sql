@@ -77,3 +77,13 @@ end of the lifespan, whichever comes first; the type's on_suspend_timeout says w
 NULL = this attempt was activated before, so that it does not sleep: awaiting_processing, due now. evq_fail() and evq_succeed() with
 this permit are still accepted while it sleeps, say where the asking failed.
 Errors: EQ002 no such event, EQ003 not being processed, EQ004 permit lost, EQ006 bad argument.$$;
+
+CREATE FUNCTION evq.are_held(event_ids uuid[], permits bigint[]) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT NOT EXISTS (
+		SELECT FROM unnest(event_ids, permits) p (event_id, permit)
+		WHERE NOT EXISTS (SELECT FROM evq.event e WHERE e.event_id = p.event_id AND e.permit = p.permit AND e.state = 'p'))
+$$;
+COMMENT ON FUNCTION evq.are_held(uuid[], bigint[]) IS
+	'Do all of these permits hold? It only reads: a worker asks each second, and by evq_heartbeat() which does not';

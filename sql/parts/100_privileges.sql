@@ -36,7 +36,8 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_fail_many(anycompatiblearray, bigint[], text, boolean),
 	@extschema@.evq_snooze(uuid, bigint, timestamptz),
 	@extschema@.evq_release(uuid, bigint),
-	@extschema@.evq_suspend(uuid, bigint, interval)
+	@extschema@.evq_suspend(uuid, bigint, interval),
+	evq.are_held(uuid[], bigint[])
 TO evq_worker, evq_operator;
 
 GRANT EXECUTE ON FUNCTION @extschema@.evq_activate(uuid, jsonb, anycompatible, bigint) TO evq_publisher, evq_worker, evq_operator;

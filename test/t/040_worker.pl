@@ -207,7 +207,7 @@ sub waiting_for
 
 # ---------- what a handler can do ----------
 
-my $worker = start_worker('worker-1', '--concurrency=4', '--types=once,Odd.type:1-a', '--show-stderr', @flow_id);
+my $worker = start_worker('worker-1', '--concurrency=4', '--types=once,Odd.type:1-a', '--show-stderr', '--report-stdout', @flow_id);
 
 my %plain = (
 	'says nothing'               => ':',
@@ -237,21 +237,21 @@ my %failing = (
 	q(printf 'a\033[1mb' >&2; exit 1)                => "a\033[1mb",
 	'echo before >&2; kill -KILL $$'               => "before\nhandler was killed by signal 9 (Killed)",
 	'printf "a\377b\0c" >&2; exit 1'               => 'a?b?c',
-	q(echo '{"result":')                           => qr/^handler's stdout was refused: invalid input syntax for type json/,
-	q(printf '{"result": "\377"}')                 => qr/^handler's stdout was refused: invalid byte sequence/,
-	q(echo '{"result": 1} {}')                     => qr/^handler's stdout was refused: invalid input syntax for type json/,
-	'echo 1'           => q(handler's stdout was refused: it is not a JSON object that has "result" and "spinoffs" only),
-	q(echo '[1]')      => q(handler's stdout was refused: it is not a JSON object that has "result" and "spinoffs" only),
-	q(echo '{"spinoff": []}')  => q(handler's stdout was refused: it is not a JSON object that has "result" and "spinoffs" only),
-	q(printf '{}\000')         => 'handler wrote a NUL byte to stdout',
-	q(echo '{"spinoffs": 1}')  => qr/^handler's stdout was refused: .*array/,
-	q(echo '{"spinoffs": [{"event_type": "unknown"}]}')   => qr/^handler's stdout was refused: .*unknown/,
-	q(echo '{"result": "\u0000"}')                        => qr/^handler's stdout was refused: unsupported Unicode escape sequence/,
-	'head -c 10000000 /dev/zero; sleep 600'               => 'handler wrote more than 4194304 bytes to stdout',
-	q(echo '{"snooze_seconds": "long"}'; exit 75)         => qr/^handler's stdout was refused: invalid input syntax for type double/,
-	q(echo '{"seconds": 1}'; exit 75)   => q(handler's stdout was refused: it is not a JSON object that has "snooze_seconds" only),
-	q(echo '{"snooze_seconds": -1}'; exit 75)             => qr/^handler's stdout was refused: run_at lies in the past/,
-	q(echo '{"snooze_seconds": 1e300}'; exit 75)          => qr/^handler's stdout was refused: .* out of range/,
+	q(echo '{"result":')                           => qr/^handler's report was refused: invalid input syntax for type json/,
+	q(printf '{"result": "\377"}')                 => qr/^handler's report was refused: invalid byte sequence/,
+	q(echo '{"result": 1} {}')                     => qr/^handler's report was refused: invalid input syntax for type json/,
+	'echo 1'           => q(handler's report was refused: it is not a JSON object that has "result" and "spinoffs" only),
+	q(echo '[1]')      => q(handler's report was refused: it is not a JSON object that has "result" and "spinoffs" only),
+	q(echo '{"spinoff": []}')  => q(handler's report was refused: it is not a JSON object that has "result" and "spinoffs" only),
+	q(printf '{}\000')         => 'handler wrote a NUL byte into its report',
+	q(echo '{"spinoffs": 1}')  => qr/^handler's report was refused: .*array/,
+	q(echo '{"spinoffs": [{"event_type": "unknown"}]}')   => qr/^handler's report was refused: .*unknown/,
+	q(echo '{"result": "\u0000"}')                        => qr/^handler's report was refused: unsupported Unicode escape sequence/,
+	'head -c 10000000 /dev/zero; sleep 600'               => 'handler reported more than 4194304 bytes',
+	q(echo '{"snooze_seconds": "long"}'; exit 75)         => qr/^handler's report was refused: invalid input syntax for type double/,
+	q(echo '{"seconds": 1}'; exit 75)   => q(handler's report was refused: it is not a JSON object that has "snooze_seconds" only),
+	q(echo '{"snooze_seconds": -1}'; exit 75)             => qr/^handler's report was refused: run_at lies in the past/,
+	q(echo '{"snooze_seconds": 1e300}'; exit 75)          => qr/^handler's report was refused: .* out of range/,
 );
 my %failing_event = map { $_ => publish('once', $_) } sort keys %failing;
 my $verbose = publish('once', 'echo begin >&2; seq 100000 >&2; exit 1');
@@ -288,7 +288,8 @@ is_deeply(
 		EVQ_ATTEMPT       => 1,
 		EVQ_ATTEMPTS_LEFT => 0,
 		EVQ_PERMIT        => $event->{permit},
-		EVQ_WORKER        => 'worker-1' },
+		EVQ_WORKER        => 'worker-1',
+		EVQ_REPORT        => '/dev/fd/1' },
 	'the environment says the same');
 
 ok(wait_for($asking, 'state', 'suspended'), 'a handler suspends its event, and its end is no success');
@@ -330,7 +331,7 @@ ok(wait_for($_, 'state', 'succeeded'), 'three handlers run at once') for @parall
 # ---------- heartbeats ----------
 
 stop_worker($worker);
-$worker = start_worker('worker-3', '--concurrency=4', '--types=short', '--grace=0.3', @flow_id);
+$worker = start_worker('worker-3', '--concurrency=4', '--types=short', '--grace=0.3', '--timeout=0', @flow_id);
 my $long = publish('short', waiting_for('end-long'));
 ok(wait_for($long, "state || ' ' || (clock_timestamp() > state_since + interval '5 s')", 'being_processed true'), 'a handler runs for longer than attempt_timeout');
 touch('end-long');
@@ -392,7 +393,7 @@ signal_worker($worker, 'KILL');
 @workers = ();
 eval { $worker->{run}->finish };
 ok(is_gone('orphan'), 'the handler of a killed worker is told to end');
-$worker = start_worker('worker-8', '--types=short,again', '--concurrency=2', @flow_id);
+$worker = start_worker('worker-8', '--types=short,again', '--concurrency=2', '--timeout=0', @flow_id);
 ok(wait_for($retried, "state || ' ' || attempts_used || ' ' || worker", 'succeeded 2 worker-8'), 'when the permit has run out another worker has the event');
 is(error_of($retried), 'the permit ran out without a report', '... which is on record');
 
@@ -410,7 +411,7 @@ sub is_done_once
 	is(error_of($event), '', '... and no failure');
 	return;
 }
-my $spinoff = q(; echo '{"spinoffs": [{"event_type": "next"}]}');
+my $spinoff = q(; echo '{"spinoffs": [{"event_type": "next"}]}' >"$EVQ_REPORT");
 
 my $restarted = publish('again', note_run('restarted') . waiting_for('end-restarted') . $spinoff);
 exists_file('restarted.runs');
@@ -479,13 +480,60 @@ rename "$folder/handler.away", "$folder/handler";
 ok(wait_for($given_back, "state || ' ' || attempts_used", 'succeeded 1'), '... where it is missing, no attempt is used up');
 stop_worker($worker);
 
-# ---------- configuration that comes later ----------
+# ---------- reports ----------
 
-$worker = start_worker('worker-10', '--flow=LATER', '--', 'cat');
-wait_for_worker_log($worker, qr/level=error msg="unknown flow, is it configured\?" flow=LATER/);
+query(q{SELECT evq_configure('quick', 'FLOW_B', 3, '1 hour', '{0 s}', attempt_timeout => '1 s'), evq_configure('patient', 'OTHER', 1, '1 hour', attempt_timeout => '1 hour')});
+$worker = start_worker('worker-10', '--concurrency=6', '--types=again,quick', '--grace=0.3', @flow_id);
+my $reported = publish('again', q(echo 'mail sent'; echo '{"result": [1], "spinoffs": null}' >"$EVQ_REPORT"));
+my $nothing  = publish('again', q(echo '{"result": null, "spinoffs": null}' >"$EVQ_REPORT"));
+my $hopeless = publish('again', 'echo "no such customer" >&2; exit 65');
+my $by_hand  = publish('again', q(psql -XqAt -c "SELECT evq_fail('$EVQ_EVENT_ID', 'by itself', $EVQ_PERMIT, retryable => false)" && exit 79));
+my $slow     = publish('quick', "echo \$\$ >$folder/slow; [ \$EVQ_ATTEMPT = 2 ] || exec sleep 600");
+ok(wait_for($reported, "state || ' ' || result", 'succeeded [1]'), 'what is written to EVQ_REPORT is the report, with null for what is absent');
+ok(log_has($worker, qr/msg="handler prints" event_id=$reported .* text="mail sent"$/m), '... and what is printed is logged');
+ok(wait_for($nothing, "state || ' ' || (result IS NULL)", 'succeeded true'), 'null is absent');
+ok(wait_for($hopeless, "state || ' ' || attempts_used", 'failed 1'), 'exit 65 is not tried again');
+is(error_of($hopeless), 'no such customer', '... and says why');
+ok(wait_for($by_hand, "state || ' ' || attempts_used", 'failed 1'), 'exit 79 has reported by itself');
+wait_for_worker_log($worker, qr/msg="handler has reported by itself" event_id=$by_hand/);
+unlike(slurp_file($worker->{log}), qr/report was refused[^\n]*$by_hand/, '... and nothing is reported for it');
+ok(wait_for($slow, "state || ' ' || attempts_used", 'succeeded 2'), 'an attempt ends after attempt_timeout');
+is(error_of($slow), 'handler ran for longer than 1.0 seconds and was ended', '... for that reason');
+stop_worker($worker);
+
+# ---------- several flows, and a cancellation ----------
+
+$worker = start_worker('worker-12', '--flow=OTHER', '--types=again,patient', '--concurrency=2', '--heartbeat=3600', @flow_id);
+my @both = map { (publish('again', ':'), publish('patient', ':')) } 1 .. 3;
+ok(wait_for($_, 'state', 'succeeded'), 'an event of one of two flows') for @both;
+my $cut = publish('patient', "trap 'touch $folder/cut-told; exit 0' TERM; touch $folder/cut; while :; do sleep 0.05; done");
+exists_file('cut');
+query("SELECT evq_cancel('$cut')");
+exists_file('cut-told');
+ok(log_has($worker, qr/msg="event was canceled, its handler is told to end" event_id=$cut/), 'a cancellation is noticed long before a heartbeat is due');
+stop_worker($worker);
+
+# ---------- what can never succeed ----------
+
+for (
+	[ qr/msg="unknown flow, configure it with evq_configure_flow\(\)" flow=LATER/, '--flow=LATER' ],
+	[ qr/msg="evq is not there, run CREATE EXTENSION evq in this database" .*sqlstate=42P01/, '--dbname=template1' ],
+	[ qr/msg="cannot connect" reason=.*"nowhere\\*" does not exist.* sqlstate=3D000/, '--dbname=nowhere' ],
+	[ qr/msg="cannot connect" reason=.*nobody.* sqlstate=28000/, '--dbname=user=nobody dbname=postgres' ])
+{
+	my ($message, @arguments) = @$_;
+
+	$worker = start_worker('worker-13', @arguments, '--', 'cat');
+	is(finish_worker($worker), 78, "ends: @arguments");
+	ok(log_has($worker, $message), '... with a reason') or diag(slurp_file($worker->{log}));
+}
+my ($limited, undef, $reason) = sub { my ($out, $err) = ('', ''); IPC::Run::run([ 'sh', '-c', 'ulimit -n 60; exec "$0" --flow=F --concurrency=20 cat', $program ], '<', \undef, '>', \$out, '2>', \$err); return ($? >> 8, $out, $err) }->();
+is($limited, 64, 'fewer files than the concurrency needs are refused');
+like($reason, qr/--concurrency=20 needs \d+ open files, the limit is 60/, '... with the limit');
+
 query(q{SELECT evq_configure_flow('LATER', channel => 'select'), evq_configure('later', 'LATER', 1, '1 hour')});
-my $later = publish('later', 'cat');
-ok(wait_for($later, 'state', 'failed'), 'a flow that is configured later is served');
+$worker = start_worker('worker-14', '--flow=LATER', '--', 'cat');
+ok(wait_for(publish('later', 'cat'), 'state', 'succeeded'), 'a flow with a strange channel is served');
 stop_worker($worker);
 
 # ---------- pull, and a pooler ----------
@@ -503,7 +551,7 @@ SKIP:
 
 	query(q{SELECT evq_configure_flow('FLOW_B', delivery => 'push')});
 	$through = { PGHOST => $node->host, PGPORT => $pooler->{port} };
-	my @pooled = map { start_worker("pooled-$_", '--types=once,short', '--no-listen', '--poll=0.1', '--concurrency=2', @flow_id) } 1 .. 2;
+	my @pooled = map { start_worker("pooled-$_", '--types=once,short', '--no-listen', '--poll=0.1', '--concurrency=2', '--timeout=0', @flow_id) } 1 .. 2;
 	my @events = map { publish($_ % 3 ? 'once' : 'short', $_ % 3 ? ':' : 'sleep 2.5') } 1 .. 12;
 	ok(wait_for($_, "state || ' ' || attempts_used", 'succeeded 1'), 'an event through a pooler in transaction mode') for @events;
 	is(query(q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'worker'}), 1, '... over one session');

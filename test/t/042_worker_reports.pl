@@ -75,7 +75,7 @@ sub succeeds
 
 	return ok(wait_until(60, sub { $is = of($event->{id}, "state || ' ' || attempts_used"); return $is eq 'succeeded 1' }), $what) || diag "it is $is";
 }
-my $output = q(echo '{"result": 1}');
+my $output = q(echo '{"result": 1}' >"$EVQ_REPORT");
 
 # The connection is lost while a report is on its way; the next one on the new connection is another.
 start_worker('--concurrency=2', '--poll=600');
