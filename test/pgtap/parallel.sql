@@ -39,6 +39,7 @@ SELECT is_empty($$SELECT oid::regprocedure FROM functions WHERE label <> 'u' AND
 -- Each is called by a parallel worker, or beside one where it must not leave the leader, in a session that has loaded nothing of evq yet.
 CREATE TEMP TABLE calls (name text, call text);
 INSERT INTO calls VALUES
+	('are_held', $$evq.are_held('{}', '{}')$$),
 	('caller_may_work', $$evq.caller_may_work('FLOW_PARALLEL')$$), ('evq_pending', $$(SELECT count(*) FROM evq_pending('FLOW_PARALLEL'))$$),
 	('evq_counts', $$(SELECT sum(events) FROM evq_counts('FLOW_PARALLEL'))$$), ('cron_previous', $$evq.cron_previous('@hourly', '2030-01-01')$$),
 	('cron_next', $$evq.cron_next('@hourly', '2030-01-01')$$), ('cron_fields', $$evq.cron_fields('@hourly')$$),

@@ -110,6 +110,7 @@ INSERT INTO granted VALUES
 	('evq_grant_publisher', false, false, false, false),
 	('evq_revoke_publisher', false, false, false, false),
 	('change_restriction', false, false, false, false),
+	('are_held', false, true, true, false),
 	('caller_may_work', false, false, false, false),
 	('evq_check', false, false, true, true),
 	('check_engine', false, false, false, false),
