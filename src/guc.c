@@ -41,7 +41,9 @@ static const struct config_enum_entry history_partitions[] = {{"hour", BY_HOUR, 
 															  {"week", BY_WEEK, false},
 															  {"month", BY_MONTH, false},
 															  {NULL, 0, false}};
-static int history_partition = BY_DAY; /* SQL alone asks for it, by its name */
+/* SQL alone asks for these, by their names. */
+static int history_partition = BY_DAY;
+static int audit_retention = 365 * 24 * 60;
 
 void
 evq_guc_init(void)
@@ -86,6 +88,10 @@ evq_guc_init(void)
 		"evq.history_partition", "The time that a new partition of the history covers.",
 		"Retention drops partitions as a whole: finished events are kept up to this much longer.",
 		&history_partition, BY_DAY, history_partitions, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("evq.audit_retention", "How long it is kept who did what.",
+							"0 = for ever. Housekeeping deletes what is older.", &audit_retention,
+							365 * 24 * 60, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MIN, NULL, NULL, NULL);
 
 	DefineCustomIntVariable(
 		"evq.max_pending_per_transaction",

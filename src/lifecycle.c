@@ -1090,7 +1090,8 @@ evq_lifecycle_must_activate(EvqStore *store, TimestampTz now, const pg_uuid_t *e
 	return event.state;
 }
 
-void
+/* false = it was canceled already. */
+bool
 evq_lifecycle_must_cancel(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, const char *reason)
 {
 	EvqEvent event;
@@ -1104,7 +1105,7 @@ evq_lifecycle_must_cancel(EvqStore *store, TimestampTz now, const pg_uuid_t *eve
 		{
 			if (evq_store_fetch_finished(store, event_id, &event, &found) &&
 				event.state == EVQ_STATE_CANCELED && caller_may(EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK, &event))
-				return;
+				return false;
 			must_fetch(store, event_id, EVQ_VERB_CANCEL, "A finished event stays as it is.", &event);
 			elog(ERROR, "evq: a finished event can be canceled");
 		}
@@ -1116,6 +1117,7 @@ evq_lifecycle_must_cancel(EvqStore *store, TimestampTz now, const pg_uuid_t *eve
 		move(&event, EVQ_VERB_CANCEL, EVQ_STATE_CANCELED, now);
 	} while (evq_store_finish(store, &event, &outcome, true) != EVQ_STORE_DONE);
 	evq_wake_changed(&event);
+	return true;
 }
 
 void

@@ -104,7 +104,7 @@ extern void evq_lifecycle_refuse(EvqVerdict verdict, const pg_uuid_t *event_id, 
 /* operators and triggers */
 extern EvqState evq_lifecycle_must_activate(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id,
 											const EvqActivation *activation);
-extern void
+extern bool
 evq_lifecycle_must_cancel(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, const char *reason);
 extern void evq_lifecycle_must_retry(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id);
 

@@ -9,6 +9,7 @@
 #include "utils/lsyscache.h"
 
 #include "arguments.h"
+#include "audit.h"
 #include "clock.h"
 #include "errors.h"
 #include "wake.h"
@@ -57,12 +58,16 @@ Datum
 evq_sql_cancel(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t event_id = evq_argument_event_id(fcinfo, 0);
+	const char *reason = evq_argument_text(fcinfo, 1);
 	EvqStore *store;
+	bool changed;
 
 	evq_config_use();
 	store = evq_store_open("evq_cancel()");
-	evq_lifecycle_must_cancel(store, evq_clock_now(), &event_id, evq_argument_text(fcinfo, 1));
+	changed = evq_lifecycle_must_cancel(store, evq_clock_now(), &event_id, reason);
 	evq_store_close(store);
+	if (changed)
+		evq_audit_event("cancel", &event_id, reason);
 	PG_RETURN_VOID();
 }
 
@@ -76,6 +81,7 @@ evq_sql_retry(PG_FUNCTION_ARGS)
 	store = evq_store_open("evq_retry()");
 	evq_lifecycle_must_retry(store, evq_clock_now(), &event_id);
 	evq_store_close(store);
+	evq_audit_event("retry", &event_id, NULL);
 	PG_RETURN_VOID();
 }
 

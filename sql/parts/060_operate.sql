@@ -51,6 +51,7 @@ BEGIN
 		PERFORM @extschema@.evq_retry(picked);
 		redriven := redriven + 1;
 	END LOOP;
+	PERFORM evq.record('redrive', NULL, event_type, jsonb_build_object('since', since, 'max_events', max_events, 'events', redriven));
 	RETURN redriven;
 END
 $$;

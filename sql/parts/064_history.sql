@@ -247,6 +247,9 @@ BEGIN
 	IF NOT more THEN
 		more := evq.index_history() IS NOT NULL;
 	END IF;
+	IF NOT more THEN
+		more := evq.thin_audit() > 0;
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION evq.keep_house() IS
@@ -270,6 +273,9 @@ BEGIN
 		leftovers_deleted := leftovers_deleted + step.leftovers;
 		EXIT WHEN NOT step.more;
 	END LOOP;
+	IF partitions_dropped + events_deleted + leftovers_deleted > 0 THEN
+		PERFORM evq.record('purge', NULL, NULL, jsonb_build_object('partitions', partitions_dropped, 'events', events_deleted));
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_purge() IS

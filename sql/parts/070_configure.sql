@@ -24,6 +24,7 @@ CREATE FUNCTION @extschema@.evq_configure_flow(flow_type text, channel text DEFA
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+	before jsonb := (SELECT to_jsonb(f) FROM evq.flows f WHERE f.flow_type = evq_configure_flow.flow_type);
 	violated text;
 BEGIN
 	IF flow_type IS NULL OR flow_type COLLATE "C" !~ '^[A-Za-z][A-Za-z0-9_]{0,58}$' THEN
@@ -51,6 +52,8 @@ BEGIN
 		delivery = coalesce(evq_configure_flow.delivery, f.delivery),
 		ordered = coalesce(evq_configure_flow.ordered, f.ordered),
 		notify_payload = coalesce(evq_configure_flow.notify_payload, f.notify_payload);
+	PERFORM evq.record_change('configure_flow', flow_type, before,
+		(SELECT to_jsonb(f) FROM evq.flows f WHERE f.flow_type = evq_configure_flow.flow_type));
 EXCEPTION WHEN check_violation THEN
 	GET STACKED DIAGNOSTICS violated = CONSTRAINT_NAME;
 	PERFORM evq.raise_bad_configuration('evq.flow', violated);
@@ -132,6 +135,7 @@ AS $$
 DECLARE
 	present evq.event_type;
 	changed evq.event_type;
+	before jsonb := (SELECT to_jsonb(t) FROM evq.event_types t WHERE t.event_type = evq_configure.event_type);
 	is_new boolean;
 	wanted_flow_no int;
 	violated text;
@@ -205,6 +209,8 @@ BEGIN
 		OR lifespan IS NOT NULL OR max_delay IS NOT NULL OR retention IS NOT NULL THEN
 		PERFORM evq.warn_of_configuration(changed);
 	END IF;
+	PERFORM evq.record_change('configure', event_type, before,
+		(SELECT to_jsonb(t) FROM evq.event_types t WHERE t.event_type = evq_configure.event_type));
 EXCEPTION WHEN check_violation THEN
 	GET STACKED DIAGNOSTICS violated = CONSTRAINT_NAME;
 	PERFORM evq.raise_bad_configuration('evq.event_type', violated);
@@ -242,6 +248,7 @@ DECLARE
 	wanted_no int := evq.require_event_type(event_type);
 BEGIN
 	UPDATE evq.event_type t SET is_suspended = true WHERE t.event_type_no = wanted_no;
+	PERFORM evq.record('suspend_event_type', NULL, event_type, NULL);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_suspend_event_type(text) IS
@@ -254,6 +261,7 @@ DECLARE
 	wanted_no int := evq.require_event_type(event_type);
 BEGIN
 	UPDATE evq.event_type t SET is_suspended = false WHERE t.event_type_no = wanted_no;
+	PERFORM evq.record('unsuspend_event_type', NULL, event_type, NULL);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_unsuspend_event_type(text) IS
@@ -275,6 +283,7 @@ BEGIN
 			USING ERRCODE = 'EQ003', HINT = 'Change on_fail_event_type there first.';
 	END IF;
 	UPDATE evq.event_type t SET dropped = true WHERE t.event_type_no = doomed_no;
+	PERFORM evq.record('drop_event_type', NULL, event_type, NULL);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_drop_event_type(text) IS

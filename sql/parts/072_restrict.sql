@@ -59,6 +59,8 @@ BEGIN
 		END IF;
 		DELETE FROM evq.restriction r WHERE r.role_name = change_restriction.role_name AND r.may = change_restriction.may;
 	END IF;
+	PERFORM evq.record(CASE WHEN granting THEN 'grant_' ELSE 'revoke_' END || CASE may WHEN 'work' THEN 'worker' ELSE 'publisher' END,
+		NULL, role_name, jsonb_build_object('flow_type', flow_type));
 END
 $$;
 COMMENT ON FUNCTION evq.change_restriction(name, text, text, boolean) IS 'What the four functions evq_grant_* and evq_revoke_* do';

@@ -1,11 +1,17 @@
 -- Schedules are made, removed, paused and run by hand.
 
+CREATE FUNCTION evq.schedule_arguments(schedule evq.schedule) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT to_jsonb(schedule) - '{payload, is_paused, done_until, last_run_at, last_event_id, last_error, last_error_at, published, skipped, failed}'::text[] $$;
+COMMENT ON FUNCTION evq.schedule_arguments(evq.schedule) IS 'What the audit tells of a schedule: its arguments, without the payload';
+
 CREATE FUNCTION @extschema@.evq_schedule(name text, cron text, event_type text, flow_type text, flow_id text, payload anycompatible DEFAULT NULL,
 	misfire text DEFAULT 'once', priority int DEFAULT NULL, on_fail_event_type text DEFAULT NULL, make_job boolean DEFAULT true)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	wanted evq.schedule;
+	before jsonb := (SELECT evq.schedule_arguments(s) FROM evq.schedule s WHERE s.name = evq_schedule.name);
 	fields text := evq.cron_fields(cron);
 BEGIN
 	misfire := coalesce(misfire, 'once');
@@ -47,6 +53,7 @@ BEGIN
 	IF make_job IS DISTINCT FROM false THEN
 		PERFORM evq.call_cron(evq.job_call(name, fields), 'pass make_job => false to evq_schedule()');
 	END IF;
+	PERFORM evq.record_change('schedule', name, before, (SELECT evq.schedule_arguments(s) FROM evq.schedule s WHERE s.name = evq_schedule.name));
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_schedule(text, text, text, text, text, anycompatible, text, int, text, boolean) IS
@@ -78,6 +85,7 @@ DECLARE
 	doomed evq.schedule := evq.lock_schedule(name);
 BEGIN
 	DELETE FROM evq.schedule s WHERE s.name = doomed.name;
+	PERFORM evq.record('unschedule', NULL, doomed.name, evq.schedule_arguments(doomed));
 	IF doomed.has_job AND remove_job IS DISTINCT FROM false AND evq.cron_database() IS NOT NULL THEN
 		PERFORM evq.call_cron(evq.job_removal_call(doomed.name), 'pass remove_job => false to evq_unschedule()');
 	END IF;
@@ -94,6 +102,7 @@ DECLARE
 	wanted evq.schedule := evq.lock_schedule(name);
 BEGIN
 	UPDATE evq.schedule s SET is_paused = true WHERE s.name = wanted.name AND NOT s.is_paused;
+	PERFORM evq.record('pause_schedule', NULL, wanted.name, NULL);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_pause_schedule(text) IS
@@ -106,6 +115,7 @@ DECLARE
 	wanted evq.schedule := evq.lock_schedule(name);
 BEGIN
 	UPDATE evq.schedule s SET is_paused = false, done_until = greatest(s.done_until, evq.minute_now()) WHERE s.name = wanted.name AND s.is_paused;
+	PERFORM evq.record('resume_schedule', NULL, wanted.name, NULL);
 	IF wanted.has_job THEN
 		PERFORM evq.call_cron(evq.job_call(wanted.name, evq.cron_fields(wanted.cron)),
 							  'replace the schedule: pass make_job => false to evq_schedule()');
@@ -125,6 +135,7 @@ DECLARE
 BEGIN
 	UPDATE evq.schedule s SET last_run_at = evq.clock_now(), last_event_id = published_id, published = s.published + 1
 	WHERE s.name = wanted.name;
+	PERFORM evq.record('run_schedule', published_id, wanted.name, NULL);
 	RETURN published_id;
 END
 $$;

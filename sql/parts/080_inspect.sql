@@ -213,6 +213,10 @@ BEGIN
 		UNION ALL
 		SELECT e.finished_at, 5, e.state::text, e.reason FROM event e WHERE e.finished_at IS NOT NULL
 		UNION ALL
+		SELECT a.done_at, 6, a.verb, concat_ws(', ', 'by ' || a.role || CASE WHEN a.session_role <> a.role THEN ' (session of ' || a.session_role || ')' ELSE '' END,
+			'application ' || nullif(a.application_name, ''), a.detail ->> 'reason')
+		FROM evq.audit_entry a WHERE a.event_id = $1
+		UNION ALL
 		SELECT c.published_at, 6, 'child published', c.event_type || ' ' || c.event_id FROM event e CROSS JOIN LATERAL evq.events_by_id(e.spinoff_ids) c)
 	SELECT coalesce(jsonb_agg(jsonb_build_object('at', s.at, 'what', s.what, 'detail', s.detail) ORDER BY s.at, s.rank), '[]') FROM step s);
 END
@@ -231,6 +235,7 @@ BEGIN
 		'idempotency_key', (SELECT i.idempotency_key FROM evq.idempotency i WHERE i.event_id = b.event_id),
 		'errors', (SELECT coalesce(jsonb_agg(to_jsonb(r) - 'event_id' ORDER BY r.failed_at, r.attempt), '[]')
 				   FROM evq.event_error r WHERE r.event_id = b.event_id),
+		'audit', (SELECT coalesce(jsonb_agg(to_jsonb(a) - 'entry_id' - 'event_id' ORDER BY a.entry_id), '[]') FROM evq.audit_entry a WHERE a.event_id = b.event_id),
 		'children', (SELECT coalesce(jsonb_agg(jsonb_build_object('event_id', c.event_id, 'event_type', c.event_type, 'state', c.state)
 											   ORDER BY c.event_id), '[]')
 					 FROM evq.events_by_id(b.spinoff_ids) c))
@@ -245,5 +250,5 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_event(uuid) IS
 $$All that is known of one event: its row of evq.events, payload, headers, errors of its attempts, parent_id,
-its children (spinoffs, on-fail event), and the timeline of all that: an array of {"at", "what", "detail"}, in order.
+its children (spinoffs, on-fail event), the audit of who canceled or retried it, and the timeline of all that: an array of {"at", "what", "detail"}, in order.
 Errors: EQ002 no such event.$$;

@@ -65,7 +65,7 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_event(uuid),
 	@extschema@.evq_tick()
 TO evq_operator;
-GRANT SELECT ON evq.events, evq.payloads, evq.errors TO evq_operator;
+GRANT SELECT ON evq.events, evq.payloads, evq.errors, evq.audit TO evq_operator;
 GRANT EXECUTE ON FUNCTION evq.events_by_id(uuid[]), evq.payloads_by_id(uuid[]) TO evq_operator;
 
 GRANT EXECUTE ON FUNCTION

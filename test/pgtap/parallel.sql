@@ -69,6 +69,7 @@ INSERT INTO calls VALUES
 	('attempts_that_fit', $$evq.attempts_that_fit(3, '1 hour', '{10 s}', 1, '1 day')$$),
 	('forgets_keys', $$(SELECT count(*) FROM evq.event_type t WHERE evq.forgets_keys(t))$$),
 	('id_time', $$evq.id_time('01900000-0000-7000-8000-000000000000')$$),
+	('audit_retention', $$evq.audit_retention()$$), ('schedule_arguments', $$(SELECT evq.schedule_arguments(s) FROM evq.schedule s WHERE s.name = 'parallel' OFFSET 0)$$),
 	('the view events', $$(SELECT count(*) FROM evq.events WHERE flow_type = 'FLOW_PARALLEL')$$), ('the view errors', $$(SELECT count(*) FROM evq.errors WHERE flow_type = 'FLOW_PARALLEL')$$),
 	('the view payloads', $$(SELECT count(*) FROM evq.payloads WHERE event_id IN (SELECT e.event_id FROM evq.events e WHERE flow_type = 'FLOW_PARALLEL'))$$),
 	('the view queue', $$(SELECT sum(events) FROM evq.queue WHERE flow_type = 'FLOW_PARALLEL')$$), ('the view workers', $$(SELECT count(*) FROM evq.workers)$$),

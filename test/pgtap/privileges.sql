@@ -211,6 +211,12 @@ INSERT INTO granted VALUES
 	('http_configured', true, true, true, true),
 	('configuration_changed', false, false, false, false),
 	('announce_extension', false, false, false, false),
+	('audit_retention', false, false, false, false),
+	('keep_audit', false, false, false, false),
+	('record', false, false, false, false),
+	('record_change', false, false, false, false),
+	('thin_audit', false, false, false, false),
+	('schedule_arguments', false, false, false, false),
 	('raise_bad_configuration', false, false, false, false),
 	('attempts_that_fit', false, false, false, false),
 	('warn_of_configuration', false, false, false, false),
@@ -245,7 +251,7 @@ SELECT set_eq(
 		  'evq.event_types evq_monitor SELECT',
 		  'evq.flows evq_restricted_publisher SELECT', 'evq.flows evq_restricted_worker SELECT',
 		  'evq.event_types evq_restricted_publisher SELECT', 'evq.event_types evq_restricted_worker SELECT',
-		  'evq.events evq_operator SELECT', 'evq.payloads evq_operator SELECT', 'evq.errors evq_operator SELECT',
+		  'evq.events evq_operator SELECT', 'evq.payloads evq_operator SELECT', 'evq.errors evq_operator SELECT', 'evq.audit evq_operator SELECT',
 		  'evq.transition evq_operator SELECT', 'evq.transition evq_monitor SELECT',
 		  'evq.queue evq_operator SELECT', 'evq.queue evq_monitor SELECT',
 		  'evq.workers evq_operator SELECT', 'evq.workers evq_monitor SELECT',
@@ -262,7 +268,7 @@ SELECT is_empty(
 SELECT is(pg_temp.as_role('evq_test_nobody', format('SELECT %s(%s)', oid::regproc,
 	(SELECT string_agg(format('NULL::%s', CASE t::regtype::text WHEN 'anycompatiblearray' THEN 'text[]' ELSE t::regtype::text END), ', ') FROM unnest(string_to_array(proargtypes::text, ' ')::oid[]) t))),
 	'42501', 'nobody: ' || signature)
-FROM functions WHERE proname <> 'configuration_changed' ORDER BY signature;
+FROM functions WHERE proname NOT IN ('configuration_changed', 'keep_audit') ORDER BY signature;
 SELECT is(pg_temp.as_role('evq_test_nobody', format(statement, name)), '42501', 'nobody: ' || format(statement, name))
 FROM relations, unnest(ARRAY['SELECT FROM %s', 'DELETE FROM %s', 'TRUNCATE %s', 'LOCK TABLE %s', 'COMMENT ON TABLE %s IS NULL']) statement
 WHERE relkind = 'r' OR (relkind = 'v' AND statement ~ 'SELECT') ORDER BY name, statement;

@@ -12,13 +12,13 @@ JOIN pg_language l ON l.oid = p.prolang;
 -- Relations and types.
 SELECT set_eq($$SELECT relname::text FROM pg_class JOIN members ON classid = 'pg_class'::regclass AND objid = oid WHERE relkind IN ('r', 'p')$$,
 	ARRAY['flow', 'event_type', 'event', 'event_payload', 'event_history', 'event_history_default', 'event_error', 'idempotency', 'epoch', 'counter',
-		  'pause', 'housekeeping', 'schedule', 'restriction', 'home', 'lifespan_change'], 'tables');
+		  'pause', 'housekeeping', 'schedule', 'restriction', 'home', 'lifespan_change', 'audit_entry'], 'tables');
 SELECT is_empty(
 	$$SELECT oid::regclass FROM pg_class c WHERE relnamespace = 'evq'::regnamespace AND relkind IN ('r', 'p')
 		AND oid NOT IN (SELECT objid FROM members WHERE classid = 'pg_class'::regclass)
 		AND oid NOT IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'evq.event_history'::regclass)$$,
 	'other tables are partitions of the history');
-SELECT views_are('evq', ARRAY['flows', 'event_types', 'events', 'queue', 'errors', 'workers', 'transition', 'payloads', 'schedules', 'restrictions', 'blocked_flows']);
+SELECT views_are('evq', ARRAY['flows', 'event_types', 'events', 'queue', 'errors', 'workers', 'transition', 'payloads', 'schedules', 'restrictions', 'blocked_flows', 'audit']);
 SELECT enums_are('evq', ARRAY['event_state']);
 SELECT enum_has_labels('evq', 'event_state', ARRAY['awaiting_processing', 'dispatched', 'being_processed', 'suspended',
 	'succeeded', 'failed', 'expired', 'canceled'], 'states, the live ones first');
@@ -146,8 +146,9 @@ SELECT is_empty($$SELECT FROM pg_class WHERE relnamespace = 'evq'::regnamespace 
 SELECT set_eq(
 	$$SELECT tgrelid::regclass::text || ' ' || tgfoid::regproc::text FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid WHERE relnamespace = 'evq'::regnamespace AND NOT tgisinternal$$,
 	ARRAY['evq.flow evq.configuration_changed', 'evq.event_type evq.configuration_changed', 'evq.pause evq.pause_changed', 'evq.restriction evq.configuration_changed',
-		  'evq.pause evq.keep_own', 'evq.home evq.keep_own', 'evq.counter evq.keep_own', 'evq.housekeeping evq.keep_own'],
-	'only the configuration has triggers, and what a subscriber keeps for itself');
+		  'evq.pause evq.keep_own', 'evq.home evq.keep_own', 'evq.counter evq.keep_own', 'evq.housekeeping evq.keep_own',
+		  'evq.audit_entry evq.keep_audit'],
+	'only the configuration and the audit have triggers, and what a subscriber keeps for itself');
 SELECT is_empty($$SELECT FROM pg_trigger WHERE tgfoid = 'evq.keep_own'::regproc AND tgenabled <> 'R'$$, '... which fire for nobody else');
 SELECT is_empty(
 	$$SELECT indexrelid::regclass FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indexrelid
