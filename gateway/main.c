@@ -12,11 +12,15 @@
 #include "server.h"
 #include "mcp_stdio.h"
 #include "stream.h"
+#include "wait.h"
 
 static void
 load_tokens(void)
 {
-	(void) options_load_tokens();
+	if (!options_load_tokens())
+		return;
+	stream_review();
+	wait_review();
 }
 
 int

@@ -185,6 +185,7 @@ request_free(Request *request)
 {
 	if (request->response != NULL)
 		MHD_destroy_response(request->response);
+	free(request->token);
 	target_free(&request->target);
 	buffer_free(&request->body);
 	buffer_free(&request->query_json);

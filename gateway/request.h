@@ -47,6 +47,7 @@ typedef struct Request
 	const char *variable;
 	const char *role; /* NULL = that of the gateway's own connection; else role_name */
 	char role_name[64];
+	char *token; /* NULL = none, or none is needed */
 	Buffer body;
 
 	bool is_admitted; /* its header was looked at */

@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "access.h"
 #include "call.h"
 #include "log.h"
 #include "loop.h"
@@ -34,7 +35,6 @@
 #define SPARE_DESCRIPTORS 64
 #define DESCRIPTORS_A_CLIENT 3
 #define FEWEST_CLIENTS 10
-#define BEARER "bearer"
 #define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 static struct MHD_Daemon *daemon_handle;
@@ -221,60 +221,6 @@ admit_page(Request *request)
 	return request->status == 0;
 }
 
-/* The token behind "Bearer ", or, for WebSocket, in the list of protocols, where browsers can put one. NULL = none. */
-static const char *
-find_token(const Request *request, size_t *length)
-{
-	const char *authorization = request->headers.values[HEADER_AUTHORIZATION];
-	const char *found;
-
-	if (authorization != NULL)
-	{
-		found = authorization;
-		if (strncasecmp(found, BEARER " ", sizeof(BEARER)) == 0)
-			found += sizeof(BEARER);
-		*length = strlen(found);
-		return found;
-	}
-	if (request->route->kind != ROUTE_WEBSOCKET ||
-		request->headers.values[HEADER_SEC_WEBSOCKET_PROTOCOL] == NULL)
-		return NULL;
-	found = strstr(request->headers.values[HEADER_SEC_WEBSOCKET_PROTOCOL], BEARER ".");
-	if (found == NULL)
-		return NULL;
-	found += sizeof(BEARER);
-	*length = strcspn(found, ", \t");
-	return found;
-}
-
-static bool
-admit_token(Request *request)
-{
-	size_t length;
-	const char *token;
-
-	request_set_role(request, options.anonymous_role);
-	if (request->route->kind == ROUTE_HEALTH || options.token_file == NULL)
-		return true;
-	token = find_token(request, &length);
-	if (token != NULL)
-	{
-		const char *role = tokens_role(&tokens, token, length);
-
-		if (role != NULL)
-		{
-			request_set_role(request, role);
-			return true;
-		}
-	}
-	else if (options.anonymous_role != NULL)
-		return true;
-	request_refuse(request, MHD_HTTP_UNAUTHORIZED,
-				   token != NULL ? "the token is not known" : "there is no token",
-				   "Send the header Authorization: Bearer TOKEN.");
-	return false;
-}
-
 static bool
 admit_route(Request *request, const char *method)
 {
@@ -366,7 +312,7 @@ admit(Request *request, const char *method, const char *version)
 		page_answer(request, file);
 		return;
 	}
-	if (!admit_route(request, method) || !admit_token(request))
+	if (!admit_route(request, method) || !access_admit(request))
 		return;
 	(void) admit_body(request);
 }

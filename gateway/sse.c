@@ -52,7 +52,7 @@ end(StreamReader *reader)
 	request_resume(sse->request);
 }
 
-static const StreamReaderKind reader_kind = {resume, drop, end};
+static const StreamReaderKind reader_kind = {resume, drop, end, end};
 
 /* The next bytes to be sent, if there are any. */
 static bool

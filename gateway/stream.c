@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "access.h"
 #include "listener.h"
 #include "log.h"
 #include "loop.h"
@@ -25,6 +26,7 @@
 #define WATCH_SQL "SELECT evq_watch()"
 #define WATCH_EVERY 10000
 #define WATCH_RETRY 1000
+#define WATCH_HOLDS 60000 /* what evq_watch() asks for by default */
 #define SIGN_EVERY 15000
 #define SEND_BUFFER 65536
 #define RESET "{\"type\":\"reset\"}"
@@ -42,7 +44,12 @@ static Timer sign_timer;
 static Call watch_call;
 static char watch_role[sizeof(((StreamReader *) NULL)->role)];
 static bool watch_is_under_way;
-static bool has_gap; /* something may have been missed */
+static int64_t watch_asked_at;
+static int64_t watched_until; /* the dispatcher tells for so long at least */
+static bool has_gap;          /* something may have been missed */
+static char
+	sequence_of[32]; /* the dispatcher whose message came last, "" = none did, and the message's number */
+static uint64_t sequence;
 
 static uint64_t
 oldest_number(void)
@@ -95,33 +102,142 @@ add_message(StreamMessage *message)
 	wake_readers();
 }
 
+/* The dispatcher counts its messages: where one is missing, so is what it told. */
+static bool
+is_next(const char *payload)
+{
+	char of[sizeof(sequence_of)];
+	uint64_t number;
+	bool is_next;
+
+	if (sscanf(payload, "{\"seq\":\"%31[0-9]-%" SCNu64 "\"", of, &number) != 2)
+		return true;
+	is_next = sequence_of[0] == '\0' || (strcmp(of, sequence_of) == 0 && number == sequence + 1);
+	memcpy(sequence_of, of, sizeof(sequence_of));
+	sequence = number;
+	return is_next;
+}
+
 static void
 tell_event(Channel *listened, const char *payload)
 {
 	(void) listened;
-	if (*payload == '{')
-		add_message(new_message("{\"type\":\"event_update\",\"event\":", payload, "}"));
+	if (*payload != '{')
+		return;
+	if (!is_next(payload))
+		add_message(new_message(RESET, "", ""));
+	add_message(new_message("{\"type\":\"event_update\",\"event\":", payload, "}"));
 }
+
+/* ---------- watching ---------- */
+
+static void
+revoke_reader(StreamReader *reader, const char *why)
+{
+	log_write(LOG_LEVEL_INFO, "stream ended role=%s why=\"%s\"", reader->role[0] != '\0' ? reader->role : "-",
+			  why);
+	reader->kind->revoke(reader);
+}
+
+/* Tokens may have expired, or be gone. */
+void
+stream_review(void)
+{
+	StreamReader *next;
+
+	for (StreamReader *reader = readers; reader != NULL; reader = next)
+	{
+		next = reader->next;
+		if (!access_holds(reader->token, reader->role))
+			revoke_reader(reader, "its token counts no more");
+	}
+}
+
+static void
+revoke_role(const char *role, const char *why)
+{
+	StreamReader *next;
+
+	for (StreamReader *reader = readers; reader != NULL; reader = next)
+	{
+		next = reader->next;
+		if (strcmp(reader->role, role) == 0)
+			revoke_reader(reader, why);
+	}
+}
+
+/* Is it the role that is refused, and not watching that fails? */
+static bool
+is_refusal(const PGresult *result)
+{
+	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+	/* Not granted; not a member of the role; there is no such role. */
+	return sqlstate != NULL && (strcmp(sqlstate, "42501") == 0 || strcmp(sqlstate, "22023") == 0 ||
+								strcmp(sqlstate, "42704") == 0);
+}
+
+static void
+take_watch(void)
+{
+	if (loop_now() > watched_until)
+		has_gap = true; /* nobody told for a while */
+	watched_until = watch_asked_at + WATCH_HOLDS;
+	if (has_gap && channel->is_active)
+	{
+		has_gap = false;
+		sequence_of[0] = '\0';
+		add_message(new_message(RESET, "", ""));
+	}
+}
+
+static void ask_next_role(void);
 
 static void
 take_watch_result(Call *call, const PGresult *result)
 {
-	bool watched = result != NULL && PQresultStatus(result) == PGRES_TUPLES_OK;
-
 	(void) call;
 	watch_is_under_way = false;
 	if (readers == NULL)
 		return;
-	if (!watched)
+	if (result != NULL && PQresultStatus(result) == PGRES_TUPLES_OK)
+		take_watch();
+	else if (result != NULL && is_refusal(result))
+		revoke_role(watch_role, PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+	else
 	{
 		if (result != NULL)
 			log_write(LOG_LEVEL_WARNING, "watching failed error=\"%s\"", PQresultErrorMessage(result));
+		has_gap = true;
 		loop_set_timer(&watch_timer, WATCH_RETRY);
+		return;
 	}
-	else if (has_gap && channel->is_active)
+	ask_next_role();
+}
+
+/* Each role among the readers asks: one that may no more is found out, and is not what the others depend on. */
+static void
+ask_next_role(void)
+{
+	const StreamReader *reader = readers;
+
+	while (reader != NULL && reader->is_asked_for)
+		reader = reader->next;
+	if (reader == NULL)
+		return;
+	memcpy(watch_role, reader->role, sizeof(watch_role));
+	for (StreamReader *same = readers; same != NULL; same = same->next)
+		same->is_asked_for |= strcmp(same->role, watch_role) == 0;
+	watch_call = (Call){.sql = WATCH_SQL,
+						.role = watch_role[0] != '\0' ? watch_role : NULL,
+						.lane = LANE_CONTROL,
+						.done = take_watch_result};
+	watch_asked_at = loop_now();
+	watch_is_under_way = database_submit(&watch_call);
+	if (!watch_is_under_way)
 	{
-		has_gap = false;
-		add_message(new_message(RESET, "", ""));
+		has_gap = true;
+		loop_set_timer(&watch_timer, WATCH_RETRY);
 	}
 }
 
@@ -131,14 +247,10 @@ watch_on(Timer *timer)
 	loop_set_timer(timer, WATCH_EVERY);
 	if (watch_is_under_way)
 		return;
-	memcpy(watch_role, readers->role, sizeof(watch_role));
-	watch_call = (Call){.sql = WATCH_SQL,
-						.role = watch_role[0] != '\0' ? watch_role : NULL,
-						.lane = LANE_CONTROL,
-						.done = take_watch_result};
-	watch_is_under_way = database_submit(&watch_call);
-	if (!watch_is_under_way)
-		loop_set_timer(timer, WATCH_RETRY);
+	stream_review();
+	for (StreamReader *reader = readers; reader != NULL; reader = reader->next)
+		reader->is_asked_for = false;
+	ask_next_role();
 }
 
 /* We listen, but nobody may have been telling: the gap ends when both are so. */
@@ -155,6 +267,7 @@ static const ChannelUser channel_user = {begin_watching, tell_event};
 static void
 give_signs(Timer *timer)
 {
+	stream_review();
 	if (readers == NULL)
 		return;
 	for (StreamReader *reader = readers; reader != NULL; reader = reader->next)
@@ -208,6 +321,8 @@ take_admission(Call *call, const PGresult *result)
 
 	if (result == NULL || PQresultStatus(result) != PGRES_TUPLES_OK)
 		request_refuse_result(request, result);
+	else if (!access_confirm(request))
+		; /* it has its answer */
 	else if (ending)
 		request_refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, "the gateway is about to stop", NULL);
 	else
@@ -257,6 +372,7 @@ stream_join(StreamReader *reader, const StreamReaderKind *kind, const Request *r
 	reader->has_missed = !find_place(request->headers.values[HEADER_LAST_EVENT_ID], &reader->place);
 	reader->kind = kind;
 	memcpy(reader->role, request->role_name, sizeof(reader->role));
+	reader->token = request->token != NULL ? memory_string(request->token) : NULL;
 	reader->previous = NULL;
 	reader->next = readers;
 	if (readers != NULL)
@@ -273,6 +389,7 @@ stream_join(StreamReader *reader, const StreamReaderKind *kind, const Request *r
 void
 stream_leave(StreamReader *reader)
 {
+	free(reader->token);
 	if (reader->previous != NULL)
 		reader->previous->next = reader->next;
 	else

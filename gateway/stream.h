@@ -24,18 +24,21 @@ typedef struct StreamReader StreamReader;
 
 typedef struct StreamReaderKind
 {
-	void (*more)(StreamReader *reader); /* there is a message, or time for a sign of life */
-	void (*late)(StreamReader *reader); /* it has lost its place: drop it */
-	void (*end)(StreamReader *reader);  /* the program is about to stop */
+	void (*more)(StreamReader *reader);   /* there is a message, or time for a sign of life */
+	void (*late)(StreamReader *reader);   /* it has lost its place: drop it */
+	void (*end)(StreamReader *reader);    /* the program is about to stop */
+	void (*revoke)(StreamReader *reader); /* it may read no more */
 } StreamReaderKind;
 
 struct StreamReader
 {
 	const StreamReaderKind *kind;
+	char *token;     /* NULL = none was needed */
 	char role[64];   /* "" = that of the gateway's own connection */
 	uint64_t place;  /* number of the message to be read next */
 	bool has_missed; /* what it wanted to go on from is gone */
 	bool sign_is_due;
+	bool is_asked_for; /* in this round of watching */
 	StreamReader *next;
 	StreamReader *previous;
 };
@@ -43,6 +46,7 @@ struct StreamReader
 #define STREAM_ID_SIZE 48
 
 extern void stream_start(void);
+extern void stream_review(void);
 extern void stream_end_all(void);
 extern void stream_drop_all(void);
 extern void stream_admit(Request *request, void (*admitted)(Request *request));

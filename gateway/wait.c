@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "access.h"
 #include "listener.h"
 #include "loop.h"
 #include "memory.h"
@@ -92,7 +93,7 @@ ask(Group *group)
 		if (wait == NULL)
 			break;
 		/* What is acquired for a client that has left would be lost until its permit runs out. */
-		if (request_is_gone(wait->request))
+		if (request_is_gone(wait->request) || !access_confirm(wait->request))
 		{
 			wait->give_up(wait->request);
 			continue;
@@ -224,7 +225,7 @@ wait_begin(Request *request, const char *channel, const char *choice, int millis
 	wait->ask = ask_database;
 	wait->give_up = give_up;
 	stop_asking(wait);
-	if (ending || !wait->end_timer.is_set)
+	if (ending || !wait->end_timer.is_set || !access_confirm(request))
 		return false;
 	wait->group->may_ask = 0;
 	if (wait->group->has_news)
@@ -269,6 +270,23 @@ wait_leave(Request *request)
 {
 	if (request->wait != NULL && !request->wait->is_asking)
 		request->wait->give_up(request);
+}
+
+/* Tokens may have expired, or be gone. Who is asking is looked at when the answer comes. */
+void
+wait_review(void)
+{
+	Wait *next;
+
+	for (Group *group = groups; group != NULL; group = group->next)
+	{
+		for (Wait *wait = group->first; wait != NULL; wait = next)
+		{
+			next = wait->next;
+			if (!wait->is_asking && !access_confirm(wait->request))
+				wait->give_up(wait->request);
+		}
+	}
 }
 
 /* Nobody waits any longer; those who are asking have their answer soon. */

@@ -11,6 +11,7 @@ extern bool wait_begin(Request *request, const char *channel, const char *choice
 					   void (*ask)(Request *request), void (*give_up)(Request *request));
 extern void wait_done(Request *request, bool has_something);
 extern void wait_leave(Request *request);
+extern void wait_review(void);
 extern void wait_end_all(void);
 
 #endif /* EVQ_GATEWAY_WAIT_H */

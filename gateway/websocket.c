@@ -211,15 +211,27 @@ drop(StreamReader *reader)
 }
 
 static void
-say_goodbye(StreamReader *reader)
+say_goodbye(StreamReader *reader, uint16_t code)
 {
 	WebSocket *socket = LOOP_OWNER(WebSocket, reader, reader);
 
-	(void) wslay_event_queue_close(socket->frames, WSLAY_CODE_GOING_AWAY, NULL, 0);
+	(void) wslay_event_queue_close(socket->frames, code, NULL, 0);
 	go_on(socket);
 }
 
-static const StreamReaderKind reader_kind = {continue_reading, drop, say_goodbye};
+static void
+end(StreamReader *reader)
+{
+	say_goodbye(reader, WSLAY_CODE_GOING_AWAY);
+}
+
+static void
+cut_off(StreamReader *reader)
+{
+	say_goodbye(reader, WSLAY_CODE_POLICY_VIOLATION);
+}
+
+static const StreamReaderKind reader_kind = {continue_reading, drop, end, cut_off};
 
 /* ---------- the handshake ---------- */
 

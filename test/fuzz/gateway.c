@@ -118,10 +118,10 @@ try_tokens(const char *text, size_t length)
 	if (tokens_parse(&tokens, text, length, &line_number) == NULL)
 	{
 		for (int i = 0; i < tokens.count; i++)
-			PROMISE(tokens_role(&tokens, tokens.entries[i].token, strlen(tokens.entries[i].token)) ==
-					tokens.entries[i].role);
+			PROMISE(tokens_role(&tokens, tokens.entries[i].token, strlen(tokens.entries[i].token),
+								tokens.entries[i].until - 1) == tokens.entries[i].role);
 	}
-	(void) tokens_role(&tokens, text, length);
+	(void) tokens_role(&tokens, text, length, 0);
 	tokens_free(&tokens);
 }
 
