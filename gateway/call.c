@@ -172,6 +172,21 @@ statement_of(const Route *route)
 	return made[place];
 }
 
+/* The program at the other end as it calls itself, in what any encoding has. */
+static const char *
+name_client(Request *request)
+{
+	const char *given = request->headers.values[HEADER_USER_AGENT];
+	size_t length = 0;
+
+	for (; given != NULL && *given != '\0' && length < sizeof(request->client_name) - 1; given++)
+	{
+		if (*given >= ' ' && *given <= '~')
+			request->client_name[length++] = *given;
+	}
+	return length > 0 ? request->client_name : NULL;
+}
+
 void
 call_start(Request *request)
 {
@@ -185,6 +200,8 @@ call_start(Request *request)
 				   .done = take_result};
 	if (request->route->kind != ROUTE_HEALTH)
 		call->role = request->role;
+	if (request->route->is_audited)
+		call->client = name_client(request);
 	switch (request->route->kind)
 	{
 		case ROUTE_METRICS:

@@ -25,6 +25,7 @@ const char *const header_names[HEADER_COUNT] = {
 	[HEADER_SEC_WEBSOCKET_VERSION] = "sec-websocket-version",
 	[HEADER_SEC_WEBSOCKET_PROTOCOL] = "sec-websocket-protocol",
 	[HEADER_ACCESS_CONTROL_REQUEST_METHOD] = "access-control-request-method",
+	[HEADER_USER_AGENT] = "user-agent",
 	[HEADER_ACCEPT] = "accept",
 	[HEADER_IDEMPOTENCY_KEY] = "idempotency-key",
 	[HEADER_MCP_PROTOCOL_VERSION] = "mcp-protocol-version",

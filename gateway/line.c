@@ -15,6 +15,8 @@
 
 #define SPARE_TIME 5000
 
+static const char client_sql[] =
+	"SELECT pg_catalog.set_config('application_name', pg_catalog.concat('evq-gateway ', $1::text), true)";
 static const char role_sql[] = "SELECT pg_catalog.set_config('role', $1, true)";
 
 static void
@@ -25,7 +27,7 @@ end_batch(Line *line, LineEnd end)
 
 	line->calls = line->turn = NULL;
 	line->error = NULL;
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < LINE_MOST_UNCONFIRMED; i++)
 	{
 		if (line->unconfirmed[i] != NULL)
 			line->unconfirmed[i]->is_prepared = false;
@@ -35,6 +37,17 @@ end_batch(Line *line, LineEnd end)
 	PQclear(error);
 }
 
+/* The first of those that are not known is known to be prepared. */
+static void
+confirm(Line *line)
+{
+	int i = 0;
+
+	while (i < LINE_MOST_UNCONFIRMED - 1 && line->unconfirmed[i] == NULL)
+		i++;
+	line->unconfirmed[i] = NULL;
+}
+
 /* The result is the batch's from here on. */
 static void
 keep(Line *line, PGresult *result)
@@ -42,11 +55,11 @@ keep(Line *line, PGresult *result)
 	switch (PQresultStatus(result))
 	{
 		case PGRES_COMMAND_OK:
-			line->unconfirmed[line->unconfirmed[0] == NULL] = NULL;
+			confirm(line);
 			break;
 		case PGRES_TUPLES_OK:
-			if (line->awaits_role)
-				line->awaits_role = false;
+			if (line->awaited_settings > 0)
+				line->awaited_settings--;
 			else if (line->turn != NULL)
 			{
 				line->turn->result = result;
@@ -149,6 +162,16 @@ line_check(Line *line)
 		connection_fail(&line->connection, "the database does not answer");
 }
 
+static void
+note_unconfirmed(Line *line, Statement *statement)
+{
+	int i = 0;
+
+	while (i < LINE_MOST_UNCONFIRMED - 1 && line->unconfirmed[i] != NULL)
+		i++;
+	line->unconfirmed[i] = statement;
+}
+
 /* Sends a statement, and the preparing of it where that is still to be done; false = the connection is broken. */
 static bool
 send_statement(Line *line, const char *sql, const char *role, int count, const char *const *values)
@@ -163,16 +186,18 @@ send_statement(Line *line, const char *sql, const char *role, int count, const c
 		if (PQsendPrepare(pg, statement->name, sql, 0, NULL) == 0)
 			return false;
 		statement->is_prepared = true;
-		line->unconfirmed[line->unconfirmed[0] != NULL] = statement;
+		note_unconfirmed(line, statement);
 	}
 	return PQsendQueryPrepared(pg, statement->name, count, values, NULL, NULL, 0) != 0;
 }
 
-/* What comes between two Syncs is one transaction, so the role ends with it. */
+/* What comes between two Syncs is one transaction, so the role and the name end with it. */
 static bool
 send_statements(Line *line, Call *calls)
 {
-	line->awaits_role = calls->role != NULL;
+	line->awaited_settings = (calls->client != NULL) + (calls->role != NULL);
+	if (calls->client != NULL && !send_statement(line, client_sql, NULL, 1, &calls->client))
+		return false;
 	if (calls->role != NULL && !send_statement(line, role_sql, NULL, 1, &calls->role))
 		return false;
 	for (Call *call = calls; call != NULL; call = call->next)
@@ -190,7 +215,7 @@ line_send(Line *line, Call *calls)
 	if (!send_statements(line, calls))
 	{
 		/* Half sent: nothing good can follow on this connection. */
-		line->unconfirmed[0] = line->unconfirmed[1] = NULL;
+		memset(line->unconfirmed, 0, sizeof(line->unconfirmed));
 		loop_set_timer(&line->connection.timer, 0);
 		return false;
 	}

@@ -14,6 +14,7 @@
 #include "statements.h"
 
 #define CALL_VALUES 4
+#define LINE_MOST_UNCONFIRMED 3 /* what a batch can prepare: its settings, and its calls' statement */
 
 typedef enum CallState
 {
@@ -25,8 +26,9 @@ typedef enum CallState
 /* A statement under way; its texts stay until done(). */
 typedef struct Call
 {
-	const char *sql;  /* stays for ever */
-	const char *role; /* NULL = that of the connection */
+	const char *sql;    /* stays for ever */
+	const char *role;   /* NULL = that of the connection */
+	const char *client; /* becomes part of application_name; NULL = need not be known */
 	const char *values[CALL_VALUES];
 	int value_count;
 	Lane lane;
@@ -66,13 +68,13 @@ struct Line
 	const LineUser *user;
 	Statements statements;
 
-	Call *calls; /* of the batch, which is a transaction; NULL = it has none */
-	Call *turn;  /* the one whose result is next */
-	bool awaits_role;
-	Statement
-		*unconfirmed[2]; /* those that the batch prepares, in order, as long as their success is not known */
-	PGresult *error;     /* the first one */
-	int64_t heard_at;    /* when the last result came, or the batch went */
+	Call *calls;          /* of the batch, which is a transaction; NULL = it has none */
+	Call *turn;           /* the one whose result is next */
+	int awaited_settings; /* whose results come before those of the calls */
+	Statement *unconfirmed
+		[LINE_MOST_UNCONFIRMED]; /* those that the batch prepares, in order, as long as their success is not known */
+	PGresult *error;             /* the first one */
+	int64_t heard_at;            /* when the last result came, or the batch went */
 
 	Lane lane; /* the rest is its user's */
 	void *turn_of;

@@ -55,6 +55,7 @@ typedef struct Request
 	bool is_suspended;
 
 	Call call;
+	char client_name[101]; /* "" = it has none, or it need not be known */
 	Buffer query_json;
 	Buffer headers_json;
 	struct Wait *wait;                         /* for an event */

@@ -39,7 +39,8 @@ typedef struct Route
 	int status; /* of success */
 	const char *function;
 	Lane lane;
-	bool may_share; /* a transaction with other requests of the route, see database.c */
+	bool is_audited; /* the database records who did it */
+	bool may_share;  /* a transaction with other requests of the route, see database.c */
 } Route;
 
 #define ROUTES_METHODS 40

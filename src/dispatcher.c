@@ -330,7 +330,7 @@ drain_ring(EvqEngine *engine)
 	{
 		count = evq_ring_pop(place->ring, wakes, DRAIN_BATCH, &overflowed);
 		if (overflowed)
-			evq_engine_want_pass(engine);
+			evq_engine_miss_changes(engine);
 		evq_engine_absorb(engine, wakes, count, evq_clock_now());
 	} while (count == DRAIN_BATCH);
 }

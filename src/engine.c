@@ -116,6 +116,15 @@ evq_engine_is_passing(const EvqEngine *engine)
 	return evq_pass_is_under_way(engine->pass);
 }
 
+/* Sessions told more than there was room for. */
+void
+evq_engine_miss_changes(EvqEngine *engine)
+{
+	evq_engine_want_pass(engine);
+	if (evq_shmem_is_watched(engine->live->place))
+		evq_watch_note_lost(engine->watch);
+}
+
 /* Takes in what sessions have told. */
 void
 evq_engine_absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampTz now)

@@ -30,9 +30,17 @@ struct EvqWatch
 	TimestampTz told_at;
 };
 
+static uint64 last_sequence;
+
 EvqWatch *
 evq_watch_create(MemoryContext context)
 {
+	static bool is_another;
+
+	/* What the one before had not told yet is lost: those who watch see that a message is missing. */
+	if (is_another)
+		last_sequence++;
+	is_another = true;
 	return MemoryContextAllocZero(context, sizeof(EvqWatch));
 }
 
@@ -45,19 +53,24 @@ evq_watch_note(EvqWatch *watch, const EvqWake *change)
 		watch->skipped++;
 }
 
+/* There were changes of which nobody knows how many. */
+void
+evq_watch_note_lost(EvqWatch *watch)
+{
+	watch->skipped++;
+}
+
 /* When the next round is due; infinity = there is nothing to tell. */
 TimestampTz
 evq_watch_due_at(const EvqWatch *watch)
 {
-	return watch->count == 0 ? DT_NOEND : watch->told_at + ROUND_TIME;
+	return watch->count == 0 && watch->skipped == 0 ? DT_NOEND : watch->told_at + ROUND_TIME;
 }
 
 static char *
 next_sequence(void)
 {
-	static uint64 last;
-
-	return psprintf(INT64_FORMAT "-" UINT64_FORMAT, MyStartTimestamp, ++last);
+	return psprintf(INT64_FORMAT "-" UINT64_FORMAT, MyStartTimestamp, ++last_sequence);
 }
 
 /* The message of a change. */

@@ -154,5 +154,14 @@ $node->safe_psql('postgres', 'ALTER FUNCTION evq_watch_away(interval) RENAME TO 
 $operator->{bytes} = Evq::Gateway::read_until($operator->{socket}, sub { (() = $_[0] =~ /"type":"reset"/g) > $before }, $operator->{bytes});
 cmp_ok(resets($operator), '>', $before, 'when watching failed and works again, there is a reset');
 
+# ---------- who did it ----------
+
+my $id = $node->safe_psql('postgres', q{SELECT evq_publish('STEP', NULL, 'unwanted')});
+is($gateway->post("/api/events/$id/cancel", { reason => 'not wanted' }, as('operator'), 'User-Agent' => "Console/1.0 (b\xc3\xa9ta) '\t")->{status}, 200, 'cancel');
+$gateway->get('/api/flows', as('operator')) for 1 .. 20;
+is($gateway->call('PUT', '/api/event-types/STEP', { priority => 3 }, as('operator'))->{status}, 200, 'configure, without a User-Agent');
+is($node->safe_psql('postgres', q{SELECT verb, role, application_name, detail ->> 'reason' FROM evq.audit WHERE verb = 'cancel' OR (verb = 'configure' AND role = 'evq_operator') ORDER BY entry_id}),
+	"cancel|evq_operator|evq-gateway Console/1.0 (bta) '|not wanted\nconfigure|evq_operator|evq-gateway|", 'the audit knows the role and the program, and of no other request');
+
 is($gateway->stop, 0, 'it stops');
 done_testing();
