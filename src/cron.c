@@ -1,10 +1,11 @@
 /*
  * cron.c
- *		The times that a cron expression stands for, in UTC.
+ *		The times that a cron expression stands for, on a clock that is never set.
  *
- * A text that is accepted here means to pg_cron 1.4 what it means here. Not
- * the other way round: pg_cron reads "1.5" as 1, "6-0" as never, and ignores a
- * sixth field; here these are mistakes.
+ * Five fields that are accepted here mean to pg_cron 1.4 what they mean here.
+ * Not the other way round: pg_cron reads "1.5" as 1 and "6-0" as never; here
+ * these are mistakes. Six fields begin with the second, which pg_cron does not
+ * know.
  */
 #include "postgres.h"
 
@@ -16,7 +17,7 @@
 
 #include "cron.h"
 
-#define MINUTES_A_DAY (24 * 60)
+#define SECONDS_A_DAY (24 * 60 * 60)
 
 /* The calendar repeats, days of the week included, after so many days. */
 #define DAYS_A_CYCLE 146097
@@ -37,6 +38,7 @@ static const char *const month_names[] = {"jan", "feb", "mar", "apr", "may", "ju
 static const char *const weekday_names[] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat", NULL};
 static const char *const no_names[] = {NULL};
 
+static const CronField second_field = {"second", 0, 59, 0, no_names};
 static const CronField minute_field = {"minute", 0, 59, 0, no_names};
 static const CronField hour_field = {"hour", 0, 23, 0, no_names};
 static const CronField day_field = {"day of month", 1, 31, 0, no_names};
@@ -161,15 +163,35 @@ read_field(const char **at, const CronField *field, uint64 *set, EvqCronProblem 
 	return problem->what == NULL;
 }
 
-/* false = the text is not five fields; then problem says why. */
+static int
+count_fields(const char *fields)
+{
+	int count = 0;
+
+	while (*fields != '\0')
+	{
+		count++;
+		fields += strcspn(fields, " \t");
+		fields += strspn(fields, " \t");
+	}
+	return count;
+}
+
+/* false = the text is neither five fields nor six; then problem says why. */
 bool
 evq_cron_parse(const char *fields, EvqCron *cron, EvqCronProblem *problem)
 {
 	bool any_day;
 
 	fields += strspn(fields, " \t");
-	if (!read_field(&fields, &minute_field, &cron->minutes, problem) ||
-		!read_field(&fields, &hour_field, &cron->hours, problem))
+	cron->seconds = 1;
+	cron->has_seconds = count_fields(fields) == 6;
+	if (cron->has_seconds && !read_field(&fields, &second_field, &cron->seconds, problem))
+		return false;
+	if (!read_field(&fields, &minute_field, &cron->minutes, problem))
+		return false;
+	cron->any_hour = *fields == '*';
+	if (!read_field(&fields, &hour_field, &cron->hours, problem))
 		return false;
 	/* It is the star at the beginning that counts, as Vixie's cron has it: of "*" and of a step of it. */
 	any_day = *fields == '*';
@@ -207,39 +229,75 @@ is_day(const EvqCron *cron, int julian_day)
 	return has(cron->months, month) && (cron->either_day ? of_month || of_week : of_month && of_week);
 }
 
-/* Takes a time apart, rounded down to the minute. */
+/* Takes a time apart, rounded down to the second. */
 static void
-split(TimestampTz time, int *julian_day, int *minute)
+split(TimestampTz time, int *julian_day, int *second)
 {
 	int64 day = time / USECS_PER_DAY - (time % USECS_PER_DAY < 0);
 
 	*julian_day = (int) day + POSTGRES_EPOCH_JDATE;
-	*minute = (int) ((time - day * USECS_PER_DAY) / USECS_PER_MINUTE);
+	*second = (int) ((time - day * USECS_PER_DAY) / USECS_PER_SEC);
+}
+
+/* The first value of a set from one on, in one direction (step 1 or -1), that included; -1 = there is none. */
+static int
+find_value(uint64 set, int value, int step, int last)
+{
+	for (; value >= 0 && value <= last; value += step)
+	{
+		if (has(set, value))
+			return value;
+	}
+	return -1;
+}
+
+/* The first match on a day from a second on, in one direction, that included; -1 = there is none. */
+static int
+find_second(const EvqCron *cron, int second, int step)
+{
+	int first = step > 0 ? 0 : 59; /* of the minutes of an hour, and of the seconds of a minute */
+	int hour = second / 3600;
+	int minute = second / 60 % 60;
+
+	second %= 60;
+	while (hour >= 0 && hour < 24)
+	{
+		if (!has(cron->hours, hour))
+			minute = -1;
+		for (; minute >= 0 && minute < 60; minute += step, second = first)
+		{
+			if (has(cron->minutes, minute) && (second = find_value(cron->seconds, second, step, 59)) >= 0)
+				return (hour * 60 + minute) * 60 + second;
+		}
+		hour += step;
+		minute = second = first;
+	}
+	return -1;
 }
 
 /*
- * The first match in one direction (step 1 or -1), from a minute on, that
+ * The first match in one direction (step 1 or -1), from a second on, that
  * included. false = there is none in a whole cycle of the calendar, or before
  * the end of PostgreSQL's.
  */
 static bool
-search(const EvqCron *cron, int julian_day, int minute, int step, TimestampTz *slot)
+search(const EvqCron *cron, int julian_day, int second, int step, TimestampTz *slot)
 {
 	for (int i = 0; i <= DAYS_A_CYCLE && julian_day >= 0; i++)
 	{
-		if (is_day(cron, julian_day))
+		CHECK_FOR_INTERRUPTS();
+		if (second >= 0 && second < SECONDS_A_DAY && is_day(cron, julian_day))
 		{
-			for (; minute >= 0 && minute < MINUTES_A_DAY; minute += step)
+			int found = find_second(cron, second, step);
+
+			if (found >= 0)
 			{
-				if (has(cron->hours, minute / 60) && has(cron->minutes, minute % 60))
-				{
-					*slot = (julian_day - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY + minute * USECS_PER_MINUTE;
-					return IS_VALID_TIMESTAMP(*slot);
-				}
+				*slot = (julian_day - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY + found * USECS_PER_SEC;
+				return IS_VALID_TIMESTAMP(*slot);
 			}
 		}
 		julian_day += step;
-		minute = step > 0 ? 0 : MINUTES_A_DAY - 1;
+		second = step > 0 ? 0 : SECONDS_A_DAY - 1;
 	}
 	return false;
 }
@@ -249,10 +307,10 @@ bool
 evq_cron_next(const EvqCron *cron, TimestampTz after, TimestampTz *slot)
 {
 	int julian_day;
-	int minute;
+	int second;
 
-	split(after, &julian_day, &minute);
-	return search(cron, julian_day, minute + 1, 1, slot);
+	split(after, &julian_day, &second);
+	return search(cron, julian_day, second + 1, 1, slot);
 }
 
 /* The last match before a time or at it. */
@@ -260,24 +318,37 @@ bool
 evq_cron_previous(const EvqCron *cron, TimestampTz until, TimestampTz *slot)
 {
 	int julian_day;
-	int minute;
+	int second;
 
-	split(until, &julian_day, &minute);
-	return search(cron, julian_day, minute, -1, slot);
+	split(until, &julian_day, &second);
+	return search(cron, julian_day, second, -1, slot);
 }
 
-/* Matches of a day, up to a minute, that included. */
-static int
+static int64
+count_all(const EvqCron *cron)
+{
+	return (int64) pg_popcount64(cron->hours) * pg_popcount64(cron->minutes) * pg_popcount64(cron->seconds);
+}
+
+/* Matches of a day, up to a second, that included. */
+static int64
 count_day(const EvqCron *cron, int julian_day, int until)
 {
-	int count = 0;
+	uint64 hours = cron->hours & ((UINT64CONST(1) << (until / 3600)) - 1);
+	uint64 minutes = cron->minutes & ((UINT64CONST(1) << (until / 60 % 60)) - 1);
+	uint64 seconds = cron->seconds & ((UINT64CONST(2) << (until % 60)) - 1);
+	int64 count;
 
 	if (!is_day(cron, julian_day))
 		return 0;
-	if (until == MINUTES_A_DAY - 1)
-		return pg_popcount64(cron->hours) * pg_popcount64(cron->minutes);
-	for (int minute = 0; minute <= until; minute++)
-		count += has(cron->hours, minute / 60) && has(cron->minutes, minute % 60);
+	/* those of the hours before, of the minutes before in this hour, of this minute */
+	count = (int64) pg_popcount64(hours) * pg_popcount64(cron->minutes) * pg_popcount64(cron->seconds);
+	if (has(cron->hours, until / 3600))
+	{
+		count += (int64) pg_popcount64(minutes) * pg_popcount64(cron->seconds);
+		if (has(cron->minutes, until / 60 % 60))
+			count += pg_popcount64(seconds);
+	}
 	return count;
 }
 
@@ -286,20 +357,21 @@ int64
 evq_cron_count(const EvqCron *cron, TimestampTz after, TimestampTz until)
 {
 	int first_day;
-	int first_minute;
+	int first_second;
 	int last_day;
-	int last_minute;
+	int last_second;
 	int64 count;
 
 	if (after >= until)
 		return 0;
-	split(after, &first_day, &first_minute);
-	split(until, &last_day, &last_minute);
-	count = count_day(cron, last_day, last_minute) - count_day(cron, first_day, first_minute);
+	split(after, &first_day, &first_second);
+	split(until, &last_day, &last_second);
+	count = count_day(cron, last_day, last_second) - count_day(cron, first_day, first_second);
 	for (int day = first_day; day < last_day; day++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		count += count_day(cron, day, MINUTES_A_DAY - 1);
+		if (is_day(cron, day))
+			count += count_all(cron);
 	}
 	return count;
 }

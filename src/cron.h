@@ -1,6 +1,6 @@
 /*
  * cron.h
- *		The times that a cron expression stands for, in UTC. Pure: no SQL, no clock, no memory context.
+ *		The times that a cron expression stands for, on a clock that is never set. Pure: no SQL, no clock, no memory context.
  */
 #ifndef EVQ_CRON_H
 #define EVQ_CRON_H
@@ -10,11 +10,14 @@
 /* Bit n: the field has the value n. */
 typedef struct EvqCron
 {
+	uint64 seconds; /* 0 alone, where there is no such field */
 	uint64 minutes;
 	uint64 hours;
 	uint64 days;
 	uint64 months;
 	uint64 weekdays; /* 0 = Sunday */
+	bool has_seconds;
+	bool any_hour;   /* the field of the hour begins with a star */
 	bool either_day; /* day of month or day of week will do: neither begins with a star */
 } EvqCron;
 

@@ -54,6 +54,10 @@
 /* In a back-off, requests are looked at this often even if no latch is set for them. */
 #define LONGEST_WAIT_MS 1000
 
+/* Pauses after an error, and where the version of the SQL knows nothing of ringing. */
+#define SCHEDULES_RETRY (10 * USECS_PER_SEC)
+#define SCHEDULES_LOOK (10 * USECS_PER_MINUTE)
+
 /* The housekeeper is not started more often than this to count the live events. */
 #define HOUSE_RETRY USECS_PER_SEC
 
@@ -61,6 +65,7 @@ static EvqPlace *place;
 static int64 house_due_at; /* by the clock that nobody turns back, as the next */
 static int64 house_started_at;
 static bool database_changed;                  /* the row of some database did */
+static TimestampTz schedules_at = DT_NOBEGIN;  /* when the next schedule is due */
 static volatile sig_atomic_t is_interruptible; /* what runs can be canceled: its error is caught */
 
 /* Describes the worker for the launcher to register. */
@@ -428,7 +433,7 @@ static void
 sleep_until_due(EvqEngine *engine)
 {
 	TimestampTz now = evq_clock_now();
-	TimestampTz next_at = evq_engine_next_at(engine, now);
+	TimestampTz next_at = Min(evq_engine_next_at(engine, now), schedules_at);
 	long timeout = evq_clock_ms_until(now, next_at);
 
 	pg_atomic_write_u64(&place->sleeping_until, (uint64) next_at);
@@ -490,6 +495,36 @@ hear_sessions(EvqEngine *engine, TimestampTz last_turn_at)
 	return true;
 }
 
+/* Publishes what schedules have due, and learns when the next one is; in a transaction, where there is anything to do. */
+static void
+ring_schedules(void)
+{
+	bool changed = pg_atomic_read_u32(&place->schedules_changed) != 0;
+
+	if (!changed && evq_clock_now() < schedules_at)
+		return;
+	pg_atomic_write_u32(&place->schedules_changed, 0);
+	pg_memory_barrier();
+	PG_TRY();
+	{
+		set_interruptible(true);
+		evq_background_begin("evq schedules");
+		if (!evq_tables_exist() ||
+			!evq_tables_ask("SELECT pg_catalog.to_regprocedure('evq.ring_schedules()') IS NOT NULL"))
+			schedules_at = evq_clock_now() + SCHEDULES_LOOK;
+		else if (!evq_tables_ask_time("SELECT evq.ring_schedules()", &schedules_at))
+			schedules_at = DT_NOEND;
+		evq_background_end();
+	}
+	PG_CATCH();
+	{
+		recover(false);
+		schedules_at = evq_clock_now() + SCHEDULES_RETRY;
+	}
+	PG_END_TRY();
+	set_interruptible(false);
+}
+
 typedef enum Outcome
 {
 	NOT_DUE,
@@ -533,6 +568,7 @@ run(void)
 		Outcome outcome;
 
 		heed_requests();
+		ring_schedules();
 		outcome = hear_and_run(engine, last_turn_at, &turn);
 		if (outcome != NOT_DUE)
 			last_turn_at = GetCurrentTimestamp();

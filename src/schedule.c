@@ -1,6 +1,6 @@
 /*
  * schedule.c
- *		SQL functions about the times of schedules.
+ *		SQL functions about schedules: their times, and telling the dispatcher of them.
  */
 #include "postgres.h"
 
@@ -10,18 +10,20 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
-#include "cron.h"
 #include "errors.h"
+#include "wake.h"
+#include "zone.h"
 
 PG_FUNCTION_INFO_V1(evq_sql_clock_now);
 PG_FUNCTION_INFO_V1(evq_sql_cron_fields);
 PG_FUNCTION_INFO_V1(evq_sql_cron_next);
 PG_FUNCTION_INFO_V1(evq_sql_cron_previous);
 PG_FUNCTION_INFO_V1(evq_sql_cron_count);
+PG_FUNCTION_INFO_V1(evq_sql_schedules_changed);
 
-#define FORM_OF_CRON                                                                                    \
-	"Write minute, hour, day of month, month and day of week, as in \"30 2 * * mon-fri\", or @hourly, " \
-	"@daily, @weekly, @monthly or @yearly. Times are UTC."
+#define FORM_OF_CRON                                                                                          \
+	"Write minute, hour, day of month, month and day of week, as in \"30 2 * * mon-fri\", the second before " \
+	"them if need be, or @hourly, @daily, @weekly, @monthly or @yearly."
 
 static void
 refuse_never(const char *text)
@@ -87,38 +89,74 @@ evq_sql_cron_fields(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(result.data, result.len));
 }
 
-static Datum
-find_slot(FunctionCallInfo fcinfo, bool (*find)(const EvqCron *, TimestampTz, TimestampTz *))
+/* The time zone that an argument names; NULL = UTC, as where there is no such argument. */
+static pg_tz *
+read_zone(FunctionCallInfo fcinfo, int argno)
 {
-	char *given = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	EvqCron cron;
-	TimestampTz slot;
+	char *name;
+	pg_tz *zone;
 
-	read_cron(given, &cron);
-	if (!find(&cron, finite_time(PG_GETARG_TIMESTAMPTZ(1)), &slot))
-		refuse_never(given);
-	PG_RETURN_TIMESTAMPTZ(slot);
+	if (PG_NARGS() <= argno)
+		return NULL;
+	name = text_to_cstring(PG_GETARG_TEXT_PP(argno));
+	if (pg_strcasecmp(name, "UTC") == 0)
+		return NULL;
+	zone = evq_zone_find(name);
+	if (zone == NULL)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("time zone \"%s\" is not known", name),
+						errhint("Pass a name of pg_timezone_names, such as UTC or Europe/Berlin.")));
+	return zone;
 }
 
 Datum
 evq_sql_cron_next(PG_FUNCTION_ARGS)
 {
-	return find_slot(fcinfo, evq_cron_next);
+	char *given = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	TimestampTz after = finite_time(PG_GETARG_TIMESTAMPTZ(1));
+	pg_tz *zone = read_zone(fcinfo, 2);
+	EvqCron cron;
+	TimestampTz slot;
+
+	read_cron(given, &cron);
+	if (zone == NULL ? !evq_cron_next(&cron, after, &slot) : !evq_zone_next(&cron, zone, after, &slot))
+		refuse_never(given);
+	PG_RETURN_TIMESTAMPTZ(slot);
 }
 
 Datum
 evq_sql_cron_previous(PG_FUNCTION_ARGS)
 {
-	return find_slot(fcinfo, evq_cron_previous);
+	char *given = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	TimestampTz until = finite_time(PG_GETARG_TIMESTAMPTZ(1));
+	pg_tz *zone = read_zone(fcinfo, 2);
+	EvqCron cron;
+	TimestampTz slot;
+
+	read_cron(given, &cron);
+	if (zone == NULL ? !evq_cron_previous(&cron, until, &slot)
+					 : !evq_zone_previous(&cron, zone, until, &slot))
+		refuse_never(given);
+	PG_RETURN_TIMESTAMPTZ(slot);
 }
 
 Datum
 evq_sql_cron_count(PG_FUNCTION_ARGS)
 {
 	char *given = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	TimestampTz after = finite_time(PG_GETARG_TIMESTAMPTZ(1));
+	TimestampTz until = finite_time(PG_GETARG_TIMESTAMPTZ(2));
+	pg_tz *zone = read_zone(fcinfo, 3);
 	EvqCron cron;
 
 	read_cron(given, &cron);
-	PG_RETURN_INT64(
-		evq_cron_count(&cron, finite_time(PG_GETARG_TIMESTAMPTZ(1)), finite_time(PG_GETARG_TIMESTAMPTZ(2))));
+	PG_RETURN_INT64(zone == NULL ? evq_cron_count(&cron, after, until)
+								 : evq_zone_count(&cron, zone, after, until));
+}
+
+/* The trigger of evq.schedule: the dispatcher looks again when the next one is due. */
+Datum
+evq_sql_schedules_changed(PG_FUNCTION_ARGS)
+{
+	evq_wake_schedules_changed();
+	PG_RETURN_POINTER(NULL);
 }

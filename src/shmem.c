@@ -79,6 +79,7 @@ startup(void)
 			pg_atomic_init_u64(&place->announced, 0);
 			pg_atomic_init_u32(&place->prepared, 0);
 			pg_atomic_init_u32(&place->look_now, 0);
+			pg_atomic_init_u32(&place->schedules_changed, 0);
 			pg_atomic_init_u32(&place->wants_changes, 0);
 			pg_atomic_init_u64(&place->full_flows, 0);
 			pg_atomic_init_u64(&place->direct_flows, 0);
@@ -308,6 +309,19 @@ evq_shmem_look_now(void)
 	if (place == NULL)
 		return;
 	pg_atomic_write_u32(&place->look_now, 1);
+	pg_atomic_write_u32(&place->schedules_changed, 1);
+	evq_shmem_wake_dispatcher(place);
+}
+
+/* Schedules of this session's database are due at other times now. Cannot fail. */
+void
+evq_shmem_schedules_changed(void)
+{
+	EvqPlace *place = evq_shmem_mine();
+
+	if (place == NULL)
+		return;
+	pg_atomic_write_u32(&place->schedules_changed, 1);
 	evq_shmem_wake_dispatcher(place);
 }
 

@@ -63,9 +63,10 @@ typedef struct EvqPlace
 	pg_atomic_uint64 announcing;
 	pg_atomic_uint64 settling;
 	pg_atomic_uint64 announced;
-	pg_atomic_uint32 prepared;       /* such a transaction was prepared: its commit cannot be seen */
-	pg_atomic_uint32 look_now;       /* the tables changed in a way that no entry of the ring tells */
-	pg_atomic_uint32 wants_changes;  /* some flow waits for room: wake the dispatcher for every change */
+	pg_atomic_uint32 prepared;          /* such a transaction was prepared: its commit cannot be seen */
+	pg_atomic_uint32 look_now;          /* the tables changed in a way that no entry of the ring tells */
+	pg_atomic_uint32 schedules_changed; /* the dispatcher is to see when the next one is due */
+	pg_atomic_uint32 wants_changes;     /* some flow waits for room: wake the dispatcher for every change */
 	pg_atomic_uint64 full_flows;     /* EVQ_FLOW_CLASS() of flows without room, whose new events can wait */
 	pg_atomic_uint64 sleeping_until; /* TimestampTz; the dispatcher need not be woken for later things */
 
@@ -103,6 +104,7 @@ extern void evq_shmem_end_settling(EvqPlace *place);
 extern bool evq_shmem_is_watched(EvqPlace *place);
 extern void evq_shmem_wake_dispatcher(EvqPlace *place);
 extern void evq_shmem_look_now(void);
+extern void evq_shmem_schedules_changed(void);
 extern void evq_shmem_recount(void);
 extern void evq_shmem_wake_launcher(void);
 

@@ -401,18 +401,43 @@ evq_tables_become_oneself(const EvqIdentity *previous)
 	SetUserIdAndSecContext(previous->user, previous->context);
 }
 
-/* Runs a query as the owner of the extension; returns its only column, a boolean. */
-bool
-evq_tables_ask(const char *query)
+/* Runs a query as the owner of the extension; its only column. */
+static Datum
+ask(const char *query, bool *is_null)
 {
 	EvqIdentity previous;
-	bool is_null;
-	bool answer;
+	Datum answer;
 
 	evq_tables_become_owner(&previous);
 	if (SPI_execute(query, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "no answer to: %s", query);
-	answer = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+	answer = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, is_null);
+	/* On 32 bits it points into what SPI frees. */
+	if (!*is_null)
+		answer = SPI_datumTransfer(answer, TupleDescAttr(SPI_tuptable->tupdesc, 0)->attbyval,
+								   TupleDescAttr(SPI_tuptable->tupdesc, 0)->attlen);
 	evq_tables_become_oneself(&previous);
-	return answer && !is_null;
+	return answer;
+}
+
+/* Asks for a boolean; NULL is false. */
+bool
+evq_tables_ask(const char *query)
+{
+	bool is_null;
+	Datum answer = ask(query, &is_null);
+
+	return !is_null && DatumGetBool(answer);
+}
+
+/* Asks for a time; false = NULL. */
+bool
+evq_tables_ask_time(const char *query, TimestampTz *time)
+{
+	bool is_null;
+	Datum answer = ask(query, &is_null);
+
+	if (!is_null)
+		*time = DatumGetTimestampTz(answer);
+	return !is_null;
 }

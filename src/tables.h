@@ -10,6 +10,7 @@
 #define EVQ_TABLES_H
 
 #include "executor/tuptable.h"
+#include "datatype/timestamp.h"
 #include "storage/lockdefs.h"
 #include "utils/relcache.h"
 
@@ -205,5 +206,6 @@ extern int evq_tables_read_all(EvqTableNo no, EvqReadRow read_row, Size row_size
 extern void evq_tables_become_owner(EvqIdentity *previous);
 extern void evq_tables_become_oneself(const EvqIdentity *previous);
 extern bool evq_tables_ask(const char *query);
+extern bool evq_tables_ask_time(const char *query, TimestampTz *time);
 
 #endif /* EVQ_TABLES_H */

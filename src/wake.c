@@ -59,6 +59,7 @@ static uint64 announcing_owner; /* and whose it was */
 
 /* settled at commit, dropped at abort, and not undone by a savepoint: looking once too often is harmless */
 static bool look_at_commit;
+static bool schedules_changed;
 static bool pause_changed;
 static bool databases_changed;
 static Oid created_database;
@@ -336,6 +337,13 @@ evq_wake_look(void)
 	look_at_commit = true;
 }
 
+/* This transaction changed when a schedule is due. */
+void
+evq_wake_schedules_changed(void)
+{
+	schedules_changed = true;
+}
+
 static void
 note_level(int *outermost)
 {
@@ -500,7 +508,7 @@ static void
 forget_all(void)
 {
 	forget_changes();
-	committed = look_at_commit = pause_changed = databases_changed = false;
+	committed = look_at_commit = schedules_changed = pause_changed = databases_changed = false;
 	extension_created = extension_dropped = 0;
 	created_database = InvalidOid;
 }
@@ -517,6 +525,8 @@ after_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, voi
 		return;
 	if (look_at_commit)
 		evq_shmem_look_now();
+	if (schedules_changed)
+		evq_shmem_schedules_changed();
 	if (evq_shared != NULL && (extension_created > 0 || extension_dropped > 0 || pause_changed))
 		look_for_extension(MyDatabaseId, extension_created > 0 || pause_changed);
 	if (extension_created > 0 && evq_shmem_mine() != NULL)

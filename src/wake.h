@@ -19,6 +19,7 @@ extern bool
 evq_wake_own_waiting(int32 flow_no, TimestampTz until, int change_count, EvqWake **own, int *count);
 extern uint64 evq_wake_upsets(void);
 extern void evq_wake_look(void);
+extern void evq_wake_schedules_changed(void);
 extern void evq_wake_extension_created(void);
 extern void evq_wake_extension_dropped(void);
 extern void evq_wake_pause_changed(void);

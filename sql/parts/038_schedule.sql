@@ -19,7 +19,9 @@ CREATE TABLE evq.schedule (
 	last_error_at timestamptz,
 	published bigint NOT NULL DEFAULT 0,
 	skipped bigint NOT NULL DEFAULT 0,
-	failed bigint NOT NULL DEFAULT 0
+	failed bigint NOT NULL DEFAULT 0,
+	time_zone text NOT NULL DEFAULT 'UTC',
+	overlap text NOT NULL DEFAULT 'allow' CHECK (overlap IN ('allow', 'skip', 'queue'))
 );
 COMMENT ON TABLE evq.schedule IS 'One row a schedule; read them through evq.schedules';
 COMMENT ON COLUMN evq.schedule.flow_type IS 'As it was given: NULL = the event type''s own';
@@ -32,5 +34,17 @@ COMMENT ON COLUMN evq.schedule.last_error IS 'Why the last try published nothing
 COMMENT ON COLUMN evq.schedule.published IS 'Events, those by hand included';
 COMMENT ON COLUMN evq.schedule.skipped IS 'Missed times without an event of their own';
 COMMENT ON COLUMN evq.schedule.failed IS 'Tries that failed';
+
+COMMENT ON COLUMN evq.schedule.time_zone IS 'Whose clocks the times of cron are read from';
+COMMENT ON COLUMN evq.schedule.overlap IS
+'What becomes of a time that comes while the last event is live: allow = one more event, skip = nothing, queue = its event when that one is finished';
+
+CREATE FUNCTION evq.schedules_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'evq_sql_schedules_changed' LANGUAGE c;
+COMMENT ON FUNCTION evq.schedules_changed() IS 'Trigger: at commit the dispatcher looks when the next schedule is due';
+
+CREATE TRIGGER schedules_changed AFTER INSERT OR UPDATE OF name, cron, is_paused, has_job, time_zone, overlap ON evq.schedule
+	FOR EACH STATEMENT EXECUTE FUNCTION evq.schedules_changed();
+ALTER TABLE evq.schedule ENABLE ALWAYS TRIGGER schedules_changed;
 
 SELECT pg_catalog.pg_extension_config_dump('evq.schedule', '');

@@ -96,3 +96,53 @@ $$;
 COMMENT ON FUNCTION evq.call_cron(text, text) IS
 $$Calls a function of pg_cron in its database. otherwise: what the HINT says to do in evq where that is not possible. From another
 database it takes effect at once, whatever becomes of the transaction. Errors: EQ007 pg_cron is not there or out of reach.$$;
+
+CREATE FUNCTION evq.engine_rings() RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT s.preloaded AND current_setting('evq.enabled')::boolean FROM @extschema@.evq_status() s $$;
+COMMENT ON FUNCTION evq.engine_rings() IS 'Does this server have an engine, whose dispatcher runs schedules?';
+
+CREATE FUNCTION evq.make_job(schedule text, cron text, time_zone text, otherwise text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	fields text := evq.cron_fields(cron);
+	engine_rings boolean := evq.engine_rings();
+	place text := evq.cron_database();
+BEGIN
+	IF time_zone <> 'UTC' OR cardinality(string_to_array(fields, ' ')) = 6 THEN
+		IF NOT engine_rings THEN
+			RAISE EXCEPTION 'pg_cron knows neither seconds nor time zones'
+				USING ERRCODE = 'EQ007', HINT = format('Preload evq, whose engine runs such schedules. Without it, have another timer call evq.catch_up_schedules(), and %s.', otherwise);
+		END IF;
+		RETURN false;
+	ELSIF NOT engine_rings THEN
+		PERFORM evq.call_cron(evq.job_call(schedule, fields), otherwise);
+		RETURN true;
+	ELSIF place IS NULL OR (place <> current_database() AND evq.dblink_function() IS NULL) THEN
+		RETURN false;
+	END IF;
+	BEGIN
+		PERFORM evq.call_cron(evq.job_call(schedule, fields), otherwise);
+		RETURN true;
+	EXCEPTION WHEN OTHERS THEN
+		RAISE NOTICE 'schedule "%" has no job of pg_cron, and is run by the engine alone', schedule USING DETAIL = SQLERRM;
+		RETURN false;
+	END;
+END
+$$;
+COMMENT ON FUNCTION evq.make_job(text, text, text, text) IS
+$$Makes, or changes, the job of a schedule; false = it has none, and the engine alone runs it. Errors: EQ007 neither pg_cron nor an engine
+can run it, those of evq.cron_fields()$$;
+
+CREATE FUNCTION evq.jobs(OUT name text, OUT is_active boolean) RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 10
+AS $$
+BEGIN
+	RETURN QUERY EXECUTE $q$
+		SELECT s.name, j.active FROM evq.schedule s
+		JOIN cron.job j ON j.jobname = evq.job_name(s.name) AND j.username = current_user
+		WHERE s.has_job$q$;
+END
+$$;
+COMMENT ON FUNCTION evq.jobs() IS 'The jobs of schedules that there are, where pg_cron is in this database';

@@ -6,20 +6,23 @@ AS $$ SELECT to_jsonb(schedule) - '{payload, is_paused, done_until, last_run_at,
 COMMENT ON FUNCTION evq.schedule_arguments(evq.schedule) IS 'What the audit tells of a schedule: its arguments, without the payload';
 
 CREATE FUNCTION @extschema@.evq_schedule(name text, cron text, event_type text, flow_type text, flow_id text, payload anycompatible DEFAULT NULL,
-	misfire text DEFAULT 'once', priority int DEFAULT NULL, on_fail_event_type text DEFAULT NULL, make_job boolean DEFAULT true)
+	misfire text DEFAULT 'once', priority int DEFAULT NULL, on_fail_event_type text DEFAULT NULL, make_job boolean DEFAULT true,
+	time_zone text DEFAULT 'UTC', overlap text DEFAULT 'allow')
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	wanted evq.schedule;
 	before jsonb := (SELECT evq.schedule_arguments(s) FROM evq.schedule s WHERE s.name = evq_schedule.name);
 	fields text := evq.cron_fields(cron);
+	had_job boolean;
+	made_job boolean := false;
 BEGIN
 	misfire := coalesce(misfire, 'once');
 	IF name IS NULL OR name COLLATE "C" !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}$' THEN
 		RAISE EXCEPTION 'schedule % is not a valid name', coalesce(quote_literal(left(name, 100)), 'NULL')
 			USING ERRCODE = 'EQ006', HINT = 'Use letters, digits, and any of _ . : - after the first, 63 bytes at most.';
 	ELSIF cron IS NULL THEN
-		RAISE EXCEPTION 'cron is NULL' USING ERRCODE = 'EQ006', HINT = 'Pass a cron expression such as ''0 3 * * *'', at 3:00 UTC.';
+		RAISE EXCEPTION 'cron is NULL' USING ERRCODE = 'EQ006', HINT = 'Pass a cron expression such as ''0 3 * * *'', at 3:00.';
 	ELSIF misfire NOT IN ('skip', 'once', 'all') THEN
 		RAISE EXCEPTION 'misfire is %', quote_literal(left(misfire, 63))
 			USING ERRCODE = 'EQ006', HINT = 'Pass skip, once or all: what becomes of times that were missed.';
@@ -28,7 +31,15 @@ BEGIN
 	ELSIF pg_typeof(payload)::text NOT IN ('jsonb', 'json', 'text', 'character varying') THEN
 		RAISE EXCEPTION 'payload cannot be of type %', pg_typeof(payload)
 			USING ERRCODE = 'EQ006', HINT = 'Pass jsonb, json or its text; to_jsonb() makes jsonb of other values.';
+	ELSIF overlap IS NOT NULL AND overlap NOT IN ('allow', 'skip', 'queue') THEN
+		RAISE EXCEPTION 'overlap is %', quote_literal(left(overlap, 63))
+			USING ERRCODE = 'EQ006', HINT = 'Pass allow, skip or queue: what becomes of a time that comes while the last event is live.';
 	END IF;
+	wanted.cron := btrim(evq_schedule.cron, E' \t');
+	wanted.time_zone := coalesce(evq_schedule.time_zone, 'UTC');
+	wanted.overlap := coalesce(evq_schedule.overlap, 'allow');
+	-- Raises an error for a time zone that is not known.
+	PERFORM evq.cron_next(wanted.cron, evq.second_now(), wanted.time_zone);
 	wanted.name := name;
 	wanted.event_type := event_type;
 	wanted.flow_type := flow_type;
@@ -42,29 +53,36 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'EQ0OK';
 	EXCEPTION WHEN SQLSTATE 'EQ0OK' THEN NULL;
 	END;
-	INSERT INTO evq.schedule AS s (name, cron, event_type, flow_type, flow_id, payload, misfire, priority, on_fail_event_type, has_job, done_until)
-	VALUES (wanted.name, btrim(evq_schedule.cron, E' \t'), wanted.event_type, wanted.flow_type, wanted.flow_id, wanted.payload, evq_schedule.misfire,
-			wanted.priority, wanted.on_fail_event_type, make_job IS DISTINCT FROM false, evq.minute_now())
+	INSERT INTO evq.schedule AS s (name, cron, event_type, flow_type, flow_id, payload, misfire, priority, on_fail_event_type, has_job, done_until, time_zone, overlap)
+	VALUES (wanted.name, wanted.cron, wanted.event_type, wanted.flow_type, wanted.flow_id, wanted.payload, evq_schedule.misfire,
+			wanted.priority, wanted.on_fail_event_type, false, evq.second_now(), wanted.time_zone, wanted.overlap)
 	ON CONFLICT ON CONSTRAINT schedule_pkey DO UPDATE SET
 		cron = EXCLUDED.cron, event_type = EXCLUDED.event_type, flow_type = EXCLUDED.flow_type, flow_id = EXCLUDED.flow_id,
 		payload = EXCLUDED.payload, misfire = EXCLUDED.misfire, priority = EXCLUDED.priority, on_fail_event_type = EXCLUDED.on_fail_event_type,
-		has_job = EXCLUDED.has_job, last_error = NULL, last_error_at = NULL,
-		done_until = CASE WHEN s.cron = EXCLUDED.cron THEN s.done_until ELSE greatest(s.done_until, EXCLUDED.done_until) END;
+		time_zone = EXCLUDED.time_zone, overlap = EXCLUDED.overlap, last_error = NULL, last_error_at = NULL,
+		done_until = CASE WHEN (s.cron, s.time_zone) = (EXCLUDED.cron, EXCLUDED.time_zone) THEN s.done_until ELSE greatest(s.done_until, EXCLUDED.done_until) END
+	RETURNING s.has_job INTO had_job;
 	IF make_job IS DISTINCT FROM false THEN
-		PERFORM evq.call_cron(evq.job_call(name, fields), 'pass make_job => false to evq_schedule()');
+		made_job := evq.make_job(name, cron, wanted.time_zone, 'pass make_job => false to evq_schedule()');
 	END IF;
+	IF had_job AND NOT made_job AND make_job IS DISTINCT FROM false THEN
+		PERFORM evq.call_cron(evq.job_removal_call(name), 'pass make_job => false to evq_schedule()');
+	END IF;
+	UPDATE evq.schedule s SET has_job = made_job WHERE s.name = wanted.name AND s.has_job <> made_job;
 	PERFORM evq.record_change('schedule', name, before, (SELECT evq.schedule_arguments(s) FROM evq.schedule s WHERE s.name = evq_schedule.name));
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_schedule(text, text, text, text, text, anycompatible, text, int, text, boolean) IS
-$$Makes a schedule, or replaces the one of that name: an event at each time of the cron expression, in UTC. The other arguments are
-those of evq_publish(). A replaced schedule stays paused if it was; times already missed stay due unless cron changes.
+COMMENT ON FUNCTION @extschema@.evq_schedule(text, text, text, text, text, anycompatible, text, int, text, boolean, text, text) IS
+$$Makes a schedule, or replaces the one of that name: an event at each time of the cron expression, on the clocks of time_zone. The other arguments are
+those of evq_publish(). A replaced schedule stays paused if it was; times already missed stay due unless cron or time_zone changes.
 misfire: what becomes of times that were missed. skip: nothing, after 5 minutes; once: one event for all of them; all: one for
-each, of the latest 1,000. make_job: false = something else than a job of pg_cron made here calls evq.run_due_schedule(name) or
-evq.catch_up_schedules(). Errors: EQ001 unknown event type or flow, EQ005 payload too large, EQ006 bad argument, EQ007 no pg_cron.$$;
+each, of the latest 1,000. overlap: what becomes of a time that comes while the last event is live. allow: one more event; skip: none;
+queue: its event when that one is finished. make_job: where pg_cron can be reached and knows such times, it gets a job too; false = it
+does not. Errors: EQ001 unknown event type or flow, EQ005 payload too large, EQ006 bad argument, EQ007 neither an engine nor pg_cron.$$;
 
 CREATE FUNCTION @extschema@.evq_schedule(name text, cron text, event_type text, flow_type text, flow_id anynonarray, payload anycompatible DEFAULT NULL,
-	misfire text DEFAULT 'once', priority int DEFAULT NULL, on_fail_event_type text DEFAULT NULL, make_job boolean DEFAULT true)
+	misfire text DEFAULT 'once', priority int DEFAULT NULL, on_fail_event_type text DEFAULT NULL, make_job boolean DEFAULT true,
+	time_zone text DEFAULT 'UTC', overlap text DEFAULT 'allow')
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -72,10 +90,10 @@ BEGIN
 		RAISE EXCEPTION 'flow_id cannot be of type %', pg_typeof(flow_id)
 			USING ERRCODE = 'EQ006', HINT = 'Pass text, a whole number or a uuid.';
 	END IF;
-	PERFORM @extschema@.evq_schedule(name, cron, event_type, flow_type, flow_id::text, payload, misfire, priority, on_fail_event_type, make_job);
+	PERFORM @extschema@.evq_schedule(name, cron, event_type, flow_type, flow_id::text, payload, misfire, priority, on_fail_event_type, make_job, time_zone, overlap);
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_schedule(text, text, text, text, anynonarray, anycompatible, text, int, text, boolean) IS
+COMMENT ON FUNCTION @extschema@.evq_schedule(text, text, text, text, anynonarray, anycompatible, text, int, text, boolean, text, text) IS
 	'The same for a flow_id that is a whole number or a uuid: its text is the flow_id. Errors: as there, EQ006 for another type';
 
 CREATE FUNCTION @extschema@.evq_unschedule(name text, remove_job boolean DEFAULT true)
@@ -114,11 +132,11 @@ AS $$
 DECLARE
 	wanted evq.schedule := evq.lock_schedule(name);
 BEGIN
-	UPDATE evq.schedule s SET is_paused = false, done_until = greatest(s.done_until, evq.minute_now()) WHERE s.name = wanted.name AND s.is_paused;
+	UPDATE evq.schedule s SET is_paused = false, done_until = greatest(s.done_until, evq.second_now()) WHERE s.name = wanted.name AND s.is_paused;
 	PERFORM evq.record('resume_schedule', NULL, wanted.name, NULL);
 	IF wanted.has_job THEN
-		PERFORM evq.call_cron(evq.job_call(wanted.name, evq.cron_fields(wanted.cron)),
-							  'replace the schedule: pass make_job => false to evq_schedule()');
+		UPDATE evq.schedule s SET has_job = evq.make_job(wanted.name, wanted.cron, wanted.time_zone, 'replace the schedule: pass make_job => false to evq_schedule()')
+		WHERE s.name = wanted.name;
 	END IF;
 END
 $$;

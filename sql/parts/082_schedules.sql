@@ -21,14 +21,16 @@ COMMENT ON FUNCTION evq.cron_failures() IS
 
 CREATE VIEW evq.schedules AS
 SELECT s.name, s.cron, s.event_type, coalesce(s.flow_type, t.flow_type) AS flow_type, s.flow_id, s.misfire, s.priority::int, s.is_paused,
-	CASE WHEN NOT s.is_paused THEN evq.cron_next(s.cron, evq.clock_now()) END AS next_run_at,
+	CASE WHEN NOT s.is_paused THEN evq.cron_next(s.cron, s.done_until, s.time_zone) END AS next_run_at,
 	s.last_run_at, s.last_event_id, (SELECT e.state FROM evq.events e WHERE e.event_id = s.last_event_id) AS last_state,
 	CASE WHEN s.last_error IS NOT NULL THEN 'failed' WHEN s.last_event_id IS NOT NULL THEN 'published' END AS last_outcome,
-	s.last_error, s.last_error_at, f.failed_at AS cron_failed_at, f.message AS cron_message, s.published, s.skipped, s.failed
+	s.last_error, s.last_error_at, f.failed_at AS cron_failed_at, f.message AS cron_message, s.published, s.skipped, s.failed,
+	s.time_zone, s.overlap
 FROM evq.schedule s
 LEFT JOIN evq.event_types t ON t.event_type = s.event_type
 LEFT JOIN evq.cron_failures() f ON f.name = s.name;
-COMMENT ON VIEW evq.schedules IS 'Schedules: their times, which are UTC, the next and the last one, what became of it; evq_schedule() makes them';
+COMMENT ON VIEW evq.schedules IS 'Schedules: their times, the next and the last one, what became of it; evq_schedule() makes them';
+COMMENT ON COLUMN evq.schedules.next_run_at IS 'The earliest time without an event; if it has passed, the schedule is overdue, or waits for its last event (overlap queue)';
 COMMENT ON COLUMN evq.schedules.last_run_at IS 'The time of the schedule that the last event is for, or when it was run by hand';
 COMMENT ON COLUMN evq.schedules.last_state IS 'State of the last event; NULL when that is gone';
 COMMENT ON COLUMN evq.schedules.last_outcome IS 'published, or failed: then last_error says why, and the times stay due';

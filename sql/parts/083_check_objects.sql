@@ -105,7 +105,7 @@ attribute AS (
 SELECT 'error', 'tables', format('%s has a trigger, %I', t.tgrelid::regclass, t.tgname),
 	'Drop it: evq is not made for it, and refuses to write a table of events that has one.'
 FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid
-WHERE NOT t.tgisinternal AND t.tgfoid NOT IN ('evq.configuration_changed'::regproc, 'evq.pause_changed'::regproc, 'evq.keep_own'::regproc, 'evq.keep_audit'::regproc)
+WHERE NOT t.tgisinternal AND t.tgfoid NOT IN ('evq.configuration_changed'::regproc, 'evq.pause_changed'::regproc, 'evq.schedules_changed'::regproc, 'evq.keep_own'::regproc, 'evq.keep_audit'::regproc)
 UNION ALL
 SELECT 'error', 'tables', format('the trigger %I of %s does not fire in every session', t.tgname, t.tgrelid::regclass),
 	format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I.', t.tgrelid::regclass, t.tgname)

@@ -65,6 +65,41 @@ AS $$
 $$;
 COMMENT ON FUNCTION evq.expired_lately(text, int) IS 'Events that expired with this message within a day; no more than so many, whichever they are';
 
+CREATE FUNCTION evq.check_schedules(patience interval) RETURNS SETOF evq.finding
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp ROWS 5
+AS $$
+DECLARE
+	has_jobs boolean := evq.cron_database() = current_database();
+	one evq.schedule;
+	due timestamptz;
+	job text;
+BEGIN
+	FOR one IN SELECT * FROM evq.schedule s WHERE NOT s.is_paused LOOP
+		BEGIN
+			due := evq.due_at(one);
+		EXCEPTION WHEN OTHERS THEN
+			RETURN NEXT ('error', 'schedules', format('the times of schedule %s cannot be told: %s', one.name, SQLERRM), 'Make it again with evq_schedule().')::evq.finding;
+			CONTINUE;
+		END;
+		IF one.done_until > evq.clock_now() + interval '1 minute' THEN
+			RETURN NEXT ('error', 'schedules', format('schedule %s is done until %s, in the future: the clock was ahead and went back', one.name, one.done_until),
+				format('Its times until then have no event. Once the clock is right: UPDATE evq.schedule SET done_until = now() WHERE name = %L.', one.name))::evq.finding;
+		ELSIF due < evq.clock_now() - patience AND one.last_error IS NULL AND NOT evq.is_paused() AND NOT (one.overlap = 'queue' AND evq.is_at_work(one)) THEN
+			RETURN NEXT ('error', 'schedules', format('schedule %s has had no event since %s, when one was due: nothing runs it', one.name, due),
+				'See the findings about the dispatcher, and whether pg_cron runs; SELECT evq.catch_up_schedules() does it once.')::evq.finding;
+		END IF;
+		IF has_jobs AND one.has_job THEN
+			job := (SELECT CASE WHEN j.is_active THEN 'there' ELSE 'not active' END FROM evq.jobs() j WHERE j.name = one.name);
+			IF job IS DISTINCT FROM 'there' THEN
+				RETURN NEXT ('warning', 'schedules', format('the job of pg_cron for schedule %s is %s', one.name, coalesce(job, 'gone')),
+					format('SELECT evq_resume_schedule(%L) makes it anew; until then the engine, if it runs, is up to two minutes late.', one.name))::evq.finding;
+			END IF;
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION evq.check_schedules(interval) IS 'Findings: schedules that nothing runs';
+
 CREATE FUNCTION evq.check_work(patience interval) RETURNS SETOF evq.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp ROWS 5
 AS $$
@@ -130,6 +165,8 @@ SELECT 'warning', 'event types',
 	format('idempotency keys of %s are forgotten %s after their event''s end: the same key publishes again then', t.event_type, t.retention),
 	format('Raise its retention above the time within which a call may be repeated: evq_configure(%L, retention => ''7 days'').', t.event_type)
 FROM evq.event_type t WHERE NOT t.dropped AND evq.forgets_keys(t)
+UNION ALL
+SELECT * FROM evq.check_schedules(patience)
 UNION ALL
 SELECT 'error', 'schedules', format('schedule %s published nothing at %s: %s', s.name, s.last_error_at, s.last_error),
 	'Correct what its error names; the next time it runs is its next try.'

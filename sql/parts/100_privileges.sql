@@ -54,8 +54,8 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_pause(text),
 	@extschema@.evq_resume(),
 	@extschema@.evq_purge(),
-	@extschema@.evq_schedule(text, text, text, text, text, anycompatible, text, int, text, boolean),
-	@extschema@.evq_schedule(text, text, text, text, anynonarray, anycompatible, text, int, text, boolean),
+	@extschema@.evq_schedule(text, text, text, text, text, anycompatible, text, int, text, boolean, text, text),
+	@extschema@.evq_schedule(text, text, text, text, anynonarray, anycompatible, text, int, text, boolean, text, text),
 	@extschema@.evq_unschedule(text, boolean),
 	@extschema@.evq_pause_schedule(text),
 	@extschema@.evq_resume_schedule(text),
@@ -86,6 +86,9 @@ GRANT EXECUTE ON FUNCTION
 	evq.cron_next(text, timestamptz),
 	evq.cron_previous(text, timestamptz),
 	evq.cron_count(text, timestamptz, timestamptz),
+	evq.cron_next(text, timestamptz, text),
+	evq.cron_previous(text, timestamptz, text),
+	evq.cron_count(text, timestamptz, timestamptz, text),
 	evq.cron_failures(),
 	evq.clock_now()
 TO evq_operator, evq_monitor;

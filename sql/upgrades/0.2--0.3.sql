@@ -113,3 +113,17 @@ ALTER TABLE evq.pause ENABLE ALWAYS TRIGGER pause_changed, ENABLE ALWAYS TRIGGER
 CREATE TRIGGER restriction_changed AFTER INSERT OR UPDATE OR DELETE ON evq.restriction FOR EACH ROW EXECUTE FUNCTION evq.configuration_changed();
 CREATE TRIGGER restriction_emptied AFTER TRUNCATE ON evq.restriction FOR EACH STATEMENT EXECUTE FUNCTION evq.configuration_changed();
 ALTER TABLE evq.restriction ENABLE ALWAYS TRIGGER restriction_changed, ENABLE ALWAYS TRIGGER restriction_emptied;
+-- Schedules: the dispatcher runs them; seconds, time zones, and what becomes of a time that comes while the last event is live.
+ALTER TABLE evq.schedule ADD COLUMN time_zone text NOT NULL DEFAULT 'UTC',
+	ADD COLUMN overlap text NOT NULL DEFAULT 'allow' CHECK (overlap IN ('allow', 'skip', 'queue'));
+COMMENT ON COLUMN evq.schedule.time_zone IS 'Whose clocks the times of cron are read from';
+COMMENT ON COLUMN evq.schedule.overlap IS
+'What becomes of a time that comes while the last event is live: allow = one more event, skip = nothing, queue = its event when that one is finished';
+CREATE FUNCTION evq.schedules_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'evq_sql_schedules_changed' LANGUAGE c;
+COMMENT ON FUNCTION evq.schedules_changed() IS 'Trigger: at commit the dispatcher looks when the next schedule is due';
+CREATE TRIGGER schedules_changed AFTER INSERT OR UPDATE OF name, cron, is_paused, has_job, time_zone, overlap ON evq.schedule
+	FOR EACH STATEMENT EXECUTE FUNCTION evq.schedules_changed();
+ALTER TABLE evq.schedule ENABLE ALWAYS TRIGGER schedules_changed;
+-- The dispatcher looks at once.
+UPDATE evq.schedule SET cron = cron;

@@ -67,8 +67,8 @@ SELECT set_eq(
 	'evq_pause(reason text DEFAULT NULL::text) void',
 	'evq_resume() boolean',
 	'evq_purge(OUT partitions_dropped integer, OUT events_deleted bigint, OUT leftovers_deleted bigint) record',
-	'evq_schedule(name text, cron text, event_type text, flow_type text, flow_id text, payload anycompatible DEFAULT NULL::unknown, misfire text DEFAULT ''once''::text, priority integer DEFAULT NULL::integer, on_fail_event_type text DEFAULT NULL::text, make_job boolean DEFAULT true) void',
-	'evq_schedule(name text, cron text, event_type text, flow_type text, flow_id anynonarray, payload anycompatible DEFAULT NULL::unknown, misfire text DEFAULT ''once''::text, priority integer DEFAULT NULL::integer, on_fail_event_type text DEFAULT NULL::text, make_job boolean DEFAULT true) void',
+	'evq_schedule(name text, cron text, event_type text, flow_type text, flow_id text, payload anycompatible DEFAULT NULL::unknown, misfire text DEFAULT ''once''::text, priority integer DEFAULT NULL::integer, on_fail_event_type text DEFAULT NULL::text, make_job boolean DEFAULT true, time_zone text DEFAULT ''UTC''::text, overlap text DEFAULT ''allow''::text) void',
+	'evq_schedule(name text, cron text, event_type text, flow_type text, flow_id anynonarray, payload anycompatible DEFAULT NULL::unknown, misfire text DEFAULT ''once''::text, priority integer DEFAULT NULL::integer, on_fail_event_type text DEFAULT NULL::text, make_job boolean DEFAULT true, time_zone text DEFAULT ''UTC''::text, overlap text DEFAULT ''allow''::text) void',
 	'evq_unschedule(name text, remove_job boolean DEFAULT true) void',
 	'evq_pause_schedule(name text) void',
 	'evq_resume_schedule(name text) void',
@@ -147,7 +147,7 @@ SELECT set_eq(
 	$$SELECT tgrelid::regclass::text || ' ' || tgfoid::regproc::text FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid WHERE relnamespace = 'evq'::regnamespace AND NOT tgisinternal$$,
 	ARRAY['evq.flow evq.configuration_changed', 'evq.event_type evq.configuration_changed', 'evq.pause evq.pause_changed', 'evq.restriction evq.configuration_changed',
 		  'evq.pause evq.keep_own', 'evq.home evq.keep_own', 'evq.counter evq.keep_own', 'evq.housekeeping evq.keep_own',
-		  'evq.audit_entry evq.keep_audit'],
+		  'evq.audit_entry evq.keep_audit', 'evq.schedule evq.schedules_changed'],
 	'only the configuration and the audit have triggers, and what a subscriber keeps for itself');
 SELECT is_empty($$SELECT FROM pg_trigger WHERE tgfoid = 'evq.keep_own'::regproc AND tgenabled <> 'R'$$, '... which fire for nobody else');
 SELECT is_empty(
