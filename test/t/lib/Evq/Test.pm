@@ -21,7 +21,7 @@ use PostgreSQL::Test::Utils;
 use Evq::Server ();
 
 our @EXPORT = qw(
-  make_server make_database dispatcher_pid wait_for_dispatcher wait_for_no_dispatcher
+  make_server make_database dispatcher_pid wait_for_dispatcher wait_for_no_dispatcher stop_engine start_engine
   poll_until session end_session listen_to notifications wait_for_notifications
   publish state_of wait_for_state events_in_each_state is_dispatching run_workers wait_for_log log_end
 );
@@ -99,6 +99,29 @@ sub wait_for_no_dispatcher
 	my ($node, $database) = @_;
 
 	return poll_until("no dispatcher of $database", sub { dispatcher_pid($node, $database) eq '' });
+}
+
+# Stops dispatchers and housekeepers, and waits until they have gone: what a test then does with the tables is not done before it
+# by them. Only after the housekeeper's first run, which follows the dispatcher's start.
+sub stop_engine
+{
+	my ($node) = @_;
+
+	$node->append_conf('postgresql.conf', 'evq.enabled = off');
+	$node->reload;
+	return poll_until('no engine', sub {
+		$node->safe_psql('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type IN ('evq dispatcher', 'evq housekeeper'))") eq 't';
+	});
+}
+
+# Starts them again, with more settings if there are any.
+sub start_engine
+{
+	my ($node, $database, @settings) = @_;
+
+	$node->append_conf('postgresql.conf', join("\n", 'evq.enabled = on', @settings));
+	$node->reload;
+	return wait_for_dispatcher($node, $database);
 }
 
 # ---------- sessions ----------
