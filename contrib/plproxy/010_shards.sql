@@ -84,6 +84,104 @@ COMMENT ON FUNCTION evq_router.shard_of(text) IS
 $$The number of the shard that has the events of a flow_id: the first byte of its SHA-256, modulo the number of shards,
 so that any program can compute it. NULL = 0, where evq refuses it.$$;
 
+-- Who calls. PL/Proxy lets a role without a user mapping through at its second call, by its own name.
+CREATE FUNCTION evq_router.require_mapping() RETURNS void LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_catalog.pg_user_mappings m
+		WHERE m.srvname = 'evq' AND (m.umuser = 0 OR m.usename = current_user)) THEN
+		RAISE EXCEPTION 'role "%" has no user mapping: the router does not know who it is on the shards', current_user
+			USING ERRCODE = '42704', HINT = format('CREATE USER MAPPING FOR %I SERVER evq OPTIONS (user ..., password ...), as a superuser too.', current_user);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION evq_router.require_mapping() IS 'Errors: 42704 the current role has no user mapping, nor has PUBLIC';
+
+CREATE FUNCTION evq_router.target(shard int) RETURNS int LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+	PERFORM evq_router.require_mapping();
+	RETURN shard;
+END
+$$;
+COMMENT ON FUNCTION evq_router.target(int) IS 'The shard itself, for a role that may go there. Errors: 42704 the role has no user mapping';
+
+-- While shards are split, calls are held. Each call reads this table, and so keeps a lock on it until its transaction ends:
+-- who has written the row under an exclusive lock knows that no call of before is on its way.
+CREATE TABLE evq_router.hold (
+	one boolean PRIMARY KEY DEFAULT true CHECK (one),
+	shards_before int NOT NULL,
+	since timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE evq_router.hold IS 'Has a row while the shards are being split: publishes and reports wait, acquires find nothing';
+COMMENT ON COLUMN evq_router.hold.shards_before IS 'How many shards there were';
+
+CREATE FUNCTION evq_router.is_held() RETURNS boolean LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+	RETURN EXISTS (SELECT FROM evq_router.hold);
+END
+$$;
+COMMENT ON FUNCTION evq_router.is_held() IS 'Are the shards being split?';
+
+CREATE FUNCTION evq_router.enter() RETURNS void LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	latest timestamptz := clock_timestamp() + coalesce(nullif(current_setting('evq_router.hold_timeout', true), ''), '60 s')::interval;
+BEGIN
+	PERFORM evq_router.require_mapping();
+	WHILE evq_router.is_held() LOOP
+		IF clock_timestamp() >= latest THEN
+			RAISE EXCEPTION 'calls are held while shards are being split'
+				USING ERRCODE = '55000', HINT = 'Nothing was done. Try again later; if the split was broken off, run it again.';
+		END IF;
+		PERFORM pg_sleep(0.1);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION evq_router.enter() IS
+$$Every call that changes something begins here, before it looks for its shard: waits while the shards are being split, as long
+as the setting evq_router.hold_timeout says (an interval; 60 s). Errors: 42704 no user mapping, 55000 waited too long.$$;
+
+CREATE FUNCTION evq_router.hold_calls() RETURNS int LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+	before int := (SELECT h.shards_before FROM evq_router.hold h);
+BEGIN
+	IF before IS NULL THEN
+		LOCK TABLE evq_router.hold IN ACCESS EXCLUSIVE MODE;
+		INSERT INTO evq_router.hold (shards_before) SELECT evq_router.shard_count()
+		ON CONFLICT DO NOTHING RETURNING shards_before INTO before;
+	END IF;
+	RETURN before;
+END
+$$;
+COMMENT ON FUNCTION evq_router.hold_calls() IS
+$$Holds all calls from its commit on, when none of before is on its way any more; returns how many shards there were when
+calls were held first. Errors: 55P03 a transaction with a call goes on for longer than lock_timeout.$$;
+
+CREATE FUNCTION evq_router.shard_for(flow_id text) RETURNS int LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+	PERFORM evq_router.enter();
+	RETURN evq_router.shard_of(flow_id);
+END
+$$;
+COMMENT ON FUNCTION evq_router.shard_for(text) IS 'The shard of a flow_id, for a call to it. Errors: as evq_router.enter()';
+
+-- Why json and arrays of ids are declared polymorphic: as on a shard, so that the same plain calls work.
+CREATE FUNCTION evq_router.json_of(value anyelement, name text) RETURNS jsonb LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+	IF pg_typeof(value) NOT IN ('jsonb'::regtype, 'json'::regtype, 'text'::regtype, 'varchar'::regtype) THEN
+		RAISE EXCEPTION '% cannot be of type %', name, pg_typeof(value)
+			USING ERRCODE = 'EQ006', HINT = 'Pass jsonb, json or its text; to_jsonb() makes jsonb of other values.';
+	END IF;
+	RETURN value::jsonb;
+END
+$$;
+COMMENT ON FUNCTION evq_router.json_of(anyelement, text) IS 'jsonb of jsonb, json or its text. Errors: EQ006 another type';
+
 -- A permit of the router is that of the shard with the shard's number + 1 in the highest bits, where the epoch of a shard
 -- (it grows with each promotion and restore) does not come.
 CREATE FUNCTION evq_router.permit(shard int, permit bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -110,6 +208,16 @@ END
 $$;
 COMMENT ON FUNCTION evq_router.shard_of_permit(bigint, text) IS
 	'The shard of a report: that of its permit, or of the flow_id when the permit is NULL or was given by a shard. Errors: EQ006 neither tells';
+
+CREATE FUNCTION evq_router.shard_for_report(permit bigint, flow_id text DEFAULT NULL) RETURNS int LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+	PERFORM evq_router.enter();
+	RETURN evq_router.shard_of_permit(permit, flow_id);
+END
+$$;
+COMMENT ON FUNCTION evq_router.shard_for_report(bigint, text) IS
+	'The shard of a report, for a call to it. Errors: as evq_router.shard_of_permit() and evq_router.enter()';
 
 -- PL/Proxy reports all that happens to connections as an internal error. Errors of the shard itself keep their SQLSTATE.
 CREATE FUNCTION evq_router.is_lost(state text, message text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -6,13 +6,19 @@ CREATE FUNCTION evq_acquire_next(flow_type text, max_events int DEFAULT 1, event
 RETURNS SETOF evq.acquired LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 1
 AS $$
 DECLARE
-	shards int := evq_router.shard_count();
-	first_shard int := floor(random() * shards);
+	shards int;
+	first_shard int;
 	shard int;
-	wanted int := max_events;
+	wanted int := coalesce(max_events, 1);
 	answered int := 0;
 	event evq.acquired;
 BEGIN
+	PERFORM evq_router.require_mapping();
+	IF evq_router.is_held() THEN
+		RETURN;
+	END IF;
+	shards := evq_router.shard_count();
+	first_shard := floor(random() * shards);
 	FOR n IN 0 .. shards - 1 LOOP
 		shard := (first_shard + n) % shards;
 		CONTINUE WHEN evq_router.is_avoided(shard);
@@ -57,11 +63,14 @@ CREATE FUNCTION evq_acquire(event_id uuid, worker text DEFAULT NULL, permit_for 
 RETURNS SETOF evq.acquired LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 1
 AS $$
 DECLARE
-	shards int[] := evq_router.shards_to_ask(flow_id);
 	shard int;
 	event evq.acquired;
 BEGIN
-	FOREACH shard IN ARRAY shards LOOP
+	PERFORM evq_router.require_mapping();
+	IF evq_router.is_held() THEN
+		RETURN;
+	END IF;
+	FOREACH shard IN ARRAY evq_router.shards_to_ask(flow_id) LOOP
 		FOR event IN SELECT * FROM evq_router.acquire(shard, event_id, worker, permit_for) LOOP
 			event.permit := evq_router.permit(shard, event.permit);
 			RETURN NEXT event;

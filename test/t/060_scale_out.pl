@@ -20,7 +20,7 @@ my $configuration = q{
 	SELECT evq_configure('OTHER', 'FLOW_C', 5, '1 day', '{0 s}', attempt_timeout => '1 hour');
 };
 
-my @shards = map { make_server("shard_$_", conf => "max_connections = 40\n") } 0 .. 3;
+my @shards = map { make_server("shard_$_", conf => "max_connections = 40\nevq.max_databases = " . ($_ == 3 ? 1 : 2) . "\n") } 0 .. 3;
 my $router_server = $shards[0];
 
 # ---------- the router, in a database of the first server ----------
@@ -198,7 +198,7 @@ sub test_verbs
 	query("SELECT evq_release('$event', $permit)");
 	fails_with("SELECT evq_succeed('$event', $permit)", 'EQ004', 'a permit that was given back is lost');
 	$permit = acquired($event, 'verbs');
-	query("SELECT evq_snooze('$event', $permit, now())");
+	query("SELECT evq_snooze('$event', $permit, now() + interval '1 s')");
 	$permit = acquired($event);
 	query("SELECT evq_suspend('$event', $permit, '1 hour')");
 	is(query(qq(SELECT evq_activate('$event', '{"b": 2}', '"yes"', $permit))), 'awaiting_processing', 'activate, with an answer and the permit');
@@ -222,6 +222,11 @@ sub test_verbs
 	fails_with(q{SELECT evq_publish_many('STEP', NULL, '{a,b}', ARRAY[jsonb '1'])}, 'EQ006', '... and a payload for each flow_id');
 	fails_with(q{SELECT evq_acquire_next('NO_FLOW')}, 'EQ001', 'an unknown flow');
 	fails_with(q{SET ROLE stranger; SELECT evq_publish('STEP', NULL, 'x')}, '42501', 'a role without grants may nothing');
+	my (undef, undef, $refused) = $router->psql('router', qq{\\set VERBOSITY verbose\nGRANT evq_publisher, evq_monitor TO stranger; SET ROLE stranger;
+		SELECT evq_publish('STEP', NULL, 'x');\nSELECT evq_publish('STEP', NULL, 'x');\nSELECT evq_router.publish(0, 'STEP', NULL, 'x', '{}', NULL, NULL, NULL, NULL, NULL);
+		SELECT evq_counts();\nSELECT evq_router.ping(0)}, on_error_stop => 0);
+	is(scalar(() = $refused =~ /ERROR:  42704: (?:role "stranger" has no user mapping|user mapping not found)/g), 5, 'a role without a mapping is refused, and again');
+	is(query('SET ROLE stranger; SELECT count(*) FROM evq_shards() WHERE problem ~ $$CREATE USER MAPPING FOR stranger$$'), 4, '... and told what to do');
 	fails_with(q{SET ROLE watcher; SELECT evq_router.publish(0, 'STEP', NULL, 'x', '{}', NULL, NULL, NULL, NULL, NULL)}, '42501',
 		'a monitor may not publish, whoever it is on the shards');
 	is(query('SET ROLE watcher; SELECT count(*) FROM evq_counts()') . query('SET ROLE watcher; SELECT count(*) - count(problem) FROM evq_shards()'),
@@ -230,6 +235,29 @@ sub test_verbs
 		WHERE (n.nspname = 'evq_router' OR p.proname LIKE 'evq\_%') AND obj_description(p.oid, 'pg_proc') IS NULL}), 0, 'every function has a comment');
 	fails_with(q{SET ROLE shop; SELECT evq_cancel('00000000-0000-7000-8000-000000000000')}, '42501', 'a worker may not what only operators may');
 	fails_with(q{SET ROLE shop; } . set_shards('dbname=a', 'dbname=b'), '42501', '... nor define shards');
+	return;
+}
+
+# The plain calls of drivers, which know text only, and of those who write json and numbers.
+sub test_types
+{
+	my $plain = query(q{SELECT evq_publish('OTHER', NULL, 17, '{"a": 1}'::json, priority => 5)});
+	my $prepared = query(q{PREPARE p AS SELECT evq_publish($1, $2, $3, $4, headers => $5); EXECUTE p ('OTHER', NULL, 'types', '{"a": 2}', '{"h": 1}')});
+	my @many = split /\n/, query(q{SELECT evq_publish_many('[{"event_type": "OTHER", "flow_id": 17}]'::text);
+		SELECT evq_publish_many('OTHER', NULL, '{types}', ARRAY['{"a": 3}'], priority => 1)});
+	my $row = join "\n", map { query("SELECT e->>'flow_id', e->>'priority', e->'payload'->>'a' FROM evq_event('$_') e") } $plain, $prepared, @many;
+
+	is($row, "17|5|1\ntypes|0|2\n17|0|\ntypes|1|3", 'json, text, whole numbers');
+	my $permit = acquired($plain);
+	is(query("SELECT held FROM evq_heartbeat(ARRAY['$plain'], ARRAY[$permit])"), 't', 'ids as text');
+	query("SELECT evq_suspend('$plain', $permit)");
+	is(query("SELECT evq_activate('$plain', NULL, '{}'::json, $permit)"), 'awaiting_processing', 'an answer of json');
+	$permit = acquired($plain);
+	query("SELECT evq_succeed('$plain', $permit, '{\"r\": 1}'::json)");
+	is(query("SELECT evq_event('$plain')->>'result'"), '{"r": 1}', 'a result of json');
+	fails_with(q{SELECT evq_publish('OTHER', NULL, 'x', 5)}, 'EQ006', 'a payload that is no JSON');
+	fails_with(q{SELECT evq_publish('OTHER', NULL, 1.5)}, 'EQ006', 'a flow_id that is no whole number');
+	query("SELECT evq_cancel('$_')") for $prepared, @many;
 	return;
 }
 
@@ -298,7 +326,11 @@ sub test_dead_shard
 	is(query("SELECT held IS NULL FROM evq_heartbeat('{$held}', '{$held_permit}')"), 't', 'a heartbeat: not known');
 	is(query("SELECT evq_event('$other')->>'state'"), 'succeeded', 'the events of the others are shown');
 	fails_with("SELECT evq_event('$held')", '08006', '... of one that may be there it says so');
-	fails_with('SELECT evq_counts()', '08001', 'a sum that lacks a shard is refused');
+	my $counted_event = query("SELECT evq_publish('OTHER', NULL, '$alive[1]')");
+	(undef, my $counted, $error) = $router->psql('router', 'SELECT sum(events) FROM evq_counts()');
+	like($error, qr/WARNING:  shard 2: its events are missing from the counts/, 'evq_counts() says which shard is missing');
+	is($counted, 1, '... and counts what the others have');
+	query("SELECT evq_cancel('$counted_event', flow_id => '$alive[1]')");
 	is(query(q{SELECT string_agg((problem IS NULL)::text, ',' ORDER BY shard) FROM evq_shards()}), 'true,true,false,true', '... evq_shards() tells which');
 
 	$shards[2]->start;
@@ -312,43 +344,125 @@ sub test_dead_shard
 	return $before + 105;
 }
 
-# ---------- each shard is split in two, as doc/scaling.md says ----------
+# ---------- each shard is split in two ----------
+
+# Runs the script: its status, and what it said.
+sub split_shards
+{
+	my ($count) = @_;
+	my $said = '';
+
+	IPC::Run::run([ "$contrib/split", '--wait', '0', $count, $router_server->connstr('router') ], '<', \'', '>', \$said, '2>&1', IPC::Run::timeout(180));
+	note($said);
+	return ($? >> 8, $said);
+}
+
+# Each shard's server has the two halves.
+sub live_on
+{
+	my ($shard) = @_;
+	my $database = $shard < 4 ? 'postgres' : "postgres_$shard";
+
+	return sort split /\n/, $shards[ $shard % 4 ]->safe_psql($database, q{SELECT event_id FROM evq.events WHERE finished_at IS NULL});
+}
 
 sub test_split
 {
-	my $mine = sub { my ($n) = @_; return "get_byte(sha256(convert_to(flow_id, 'UTF8')), 0) & 7 = $n" };
-	my @ids = split /\n/, query(q{SELECT evq_publish('OTHER', NULL, 'split-' || n, to_jsonb(n)) FROM generate_series(1, 80) AS n});
-	my $done_before = () = everywhere(q{SELECT 1 FROM evq.events WHERE state = 'succeeded'});
+	my @flow_ids = map { "split-$_" } 1 .. 80;
+	my @ids = split /\n/, query(q{SELECT evq_publish('OTHER', NULL, 'split-' || n, to_jsonb(n), headers => '{"h": 1}') FROM generate_series(1, 80) AS n});
+	my %shard;
+	@shard{@ids} = map { shard_of($_, 8) } @flow_ids;
+	my $past = sub {
+		my ($flow_id) = @_;
+		my $id = $shards[0]->safe_psql('postgres', "SELECT evq_publish('OTHER', NULL, '$flow_id')");
+		$shard{$id} = 4;
+		return $id;
+	};
+	my ($for_four) = grep { shard_of($_, 8) == 4 } map { "four-$_" } 1 .. 1000;
+	my ($for_five) = grep { shard_of($_, 8) == 5 } map { "five-$_" } 1 .. 1000;
+	$_->safe_psql('postgres', "SELECT evq_schedule('daily', '0 3 1 1 *', 'OTHER', NULL, '$for_four', make_job => false)") for $shards[0];
 
-	for my $n (0 .. 3)
-	{
-		my $node = $shards[$n];
+	# Checks come before anything is changed.
+	my ($status, $said) = split_shards(16);
+	like($said, qr/has 4 shards: they can become 8/, 'a wrong number of shards');
+	($status, $said) = split_shards(8);
+	is($status, 1, 'a server that could not have dispatchers for all is refused');
+	like($said, qr/will have 2, and evq.max_databases is 1/, '... and it says why');
+	is(scalar(everywhere('SELECT 1 FROM evq.pause')), 0, '... nothing is paused');
+	$shards[3]->append_conf('postgresql.conf', "evq.max_databases = 2\n");
+	$shards[3]->restart;
+	wait_for_dispatcher($shards[3]);
 
-		$node->safe_psql('postgres', 'SELECT evq_pause()');
-		$node->safe_psql('template1', 'CREATE DATABASE split TEMPLATE postgres');
-		is($node->safe_psql('split', q{SELECT count(*) FROM evq_acquire_next('FLOW_C')}), 0, 'a copy of a paused shard is paused');
-		for my $half ([ 'postgres', $n ], [ 'split', $n + 4 ])
-		{
-			my ($database, $number) = @$half;
-			$node->safe_psql($database, "SELECT evq_cancel(event_id, 'belongs to another shard') FROM evq.events WHERE finished_at IS NULL AND NOT (" . $mine->($number) . ')');
-		}
-	}
-	is(query(set_shards((map { connection($_) } @shards), map { connection($_, 'split') } @shards)), 8, 'eight shards');
+	my $held = $ids[0];
+	my $permit = acquired($held);
+	($status, $said) = split_shards(8);
+	like($said, qr/1 events are still in processing/, 'what workers hold is waited for');
+	query("SELECT evq_release('$held', $permit)");
+
+	# A session of the router stays connected to all shards. The first run is broken off at the last shard.
+	my $session = $router_server->background_psql('router', on_error_stop => 0);
+	$session->query_until(qr/ready/, "SELECT evq_counts();\n\\echo ready\n");
+	$shards[3]->safe_psql('template1', 'CREATE DATABASE postgres_7');
+	$shards[3]->safe_psql('postgres_7', 'CREATE EXTENSION evq');
+	($status, $said) = split_shards(8);
+	is($status, 1, 'a database that is no copy is not overwritten');
+	like($said, qr/there is a database postgres_7 that is no copy of shard 3/, '... and it says so');
+	fails_with("SET evq_router.hold_timeout = '10 ms'; SELECT evq_publish('OTHER', NULL, 'x')", '55000', 'publishes are held meanwhile');
+	is(query(q{SELECT count(*) FROM evq_acquire_next('FLOW_C')}), 0, '... and nothing is acquired');
+	my $waiting = IPC::Run::start([ 'psql', '--no-psqlrc', '-Atqc', "SELECT evq_publish('OTHER', NULL, '$for_five')", $router_server->connstr('router') ],
+		'<', \'', '>', \my $published, '2>', \my $problem, IPC::Run::timeout(180));
+
+	# What is published past the routers while it is broken off is copied again; a door that is closed is opened.
+	$past->($for_four);
+	$shards[3]->safe_psql('template1', 'DROP DATABASE postgres_7');
+	$shards[1]->safe_psql('template1', 'ALTER DATABASE postgres ALLOW_CONNECTIONS false');
+	($status, $said) = split_shards(8);
+	is($status, 0, 'the split, run again');
+	like($said, qr/shard 0 has changed since it was copied: again/, '... with what came meanwhile');
+	ok($waiting->finish, 'a publish that waited for it goes on') or diag($problem);
+	chomp $published;
+	$shard{$published} = 5;
+	$session->quit;
+
+	my $places_are_right = sub {
+		my ($name) = @_;
+		my @wrong = grep {
+			my $n = $_;
+			my @wanted = sort grep { $shard{$_} == $n } keys %shard;
+			join(',', live_on($n)) ne join(',', @wanted)
+		} 0 .. 7;
+		return is("@wrong", '', $name);
+	};
+	$places_are_right->('every live event is on its shard, once');
+	is(query('SELECT count(*) FROM evq_shards() WHERE live_events > 0'), 8, 'all shards have some');
+	is($shards[0]->safe_psql($_->[0], 'SELECT count(*) FROM evq.schedules'), $_->[1], "schedules in $_->[0]") for [ 'postgres', 0 ], [ 'postgres_4', 1 ];
+	is(query("SELECT evq_event('$ids[$_]')->>'state' IN ('canceled')"), 'f', "an event is found where it is live")
+	  for grep { $shard{ $ids[$_] } > 3 } 0 .. 9;
+
+	($status, $said) = split_shards(8);
+	like($said, qr/there are 8 shards, nothing is to be done/, 'run again after all is done');
+
+	# As if it had been broken off after the switch, and had been overtaken by a publish past the router.
+	my $lonely = $past->($for_four);
+	query('INSERT INTO evq_router.hold (shards_before) VALUES (4)');
+	($status, $said) = split_shards(8);
+	is($status, 0, 'run again after the switch');
+	like($said, qr/WARNING: 1 live events of shard 4 are on its other half only/, '... an event that the copy does not have is told of');
+	$shard{$lonely} = 0;
+	$places_are_right->('... and not lost');
+
 	for my $node (@shards)
 	{
-		$node->safe_psql($_, 'SELECT evq_resume()') for 'postgres', 'split';
-		wait_for_dispatcher($node, $_) for 'postgres', 'split';
+		my ($copy) = $node->safe_psql('postgres', q{SELECT datname FROM pg_database WHERE datname LIKE 'postgres\_%'});
+		wait_for_dispatcher($node, $_) for 'postgres', $copy;
 	}
-	is(query('SELECT sum(events) FROM evq_counts()'), 80, 'every live event is there once');
-	is(query('SELECT count(*) FROM evq_shards() WHERE live_events > 0'), 8, 'all shards have some');
-
 	my %seen;
-	until (keys %seen == 80)
+	until (keys %seen == keys %shard)
 	{
 		$seen{$_}++ for split /\n/, query(q{
 			SELECT a.event_id FROM evq_acquire_next('FLOW_C', 100) a, evq_succeed(a.event_id, a.permit) s});
 	}
-	is_deeply([ sort keys %seen ], [ sort @ids ], '... and worked off');
+	is_deeply([ sort keys %seen ], [ sort keys %shard ], 'all events are worked off');
 	is(scalar(grep { $_ > 1 } values %seen), 0, '... once each');
 	return;
 }
@@ -358,6 +472,7 @@ my $done = test_publish_and_work();
 test_verbs();
 test_partial_batch();
 test_dead_shard($done);
+test_types();
 test_split();
 $_->stop for @shards;
 done_testing();
