@@ -40,7 +40,7 @@ TESTS = lint $(QUICK_TESTS)
 PG_CONFIG ?= pg_config
 export PG_CONFIG
 
-PROJECT_TARGETS = help check check-slow check-versions check-cassert check-package dist demo bench lint format dependencies
+PROJECT_TARGETS = help check check-slow check-versions check-cassert check-dates check-package dist demo bench lint format dependencies
 
 ifneq (,$(filter $(PROJECT_TARGETS),$(MAKECMDGOALS)))
 
@@ -58,6 +58,8 @@ help:
 	@echo 'make check-versions the tests on PostgreSQL 17 and 18, in folders of Debian releases that have them;'
 	@echo '                    as root; VERSIONS=17 takes this one only'
 	@echo 'make check-cassert  the tests on a PostgreSQL built with assertions, which this builds first; TESTS= as above'
+	@echo 'make check-dates    tests that know the time, at the ends of months and years, on leap days and in the hours'
+	@echo '                    when clocks are changed; TESTS= as above'
 	@echo 'make dist           pack the newest commit: evq-VERSION.tar.gz and .zip'
 	@echo 'make check-package  build the Debian packages from that and test what is in them'
 	@echo 'make demo           install what is needed and show evq at work on a throwaway server;'
@@ -85,6 +87,9 @@ check-versions:
 
 check-cassert:
 	+@TESTS='$(TESTS)' scripts/check-cassert
+
+check-dates: dependencies
+	+@TESTS='$(TESTS)' scripts/check-dates
 
 dist:
 	@scripts/dist

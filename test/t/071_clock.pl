@@ -15,13 +15,16 @@ my $library = PostgreSQL::Test::Utils::tempdir() . '/set_clock.so';
 my $clock = PostgreSQL::Test::Utils::tempdir() . '/clock';
 PostgreSQL::Test::Utils::system_or_bail('gcc', '-shared', '-fPIC', '-o', $library, "$FindBin::Bin/lib/set_clock.c");
 
-# Sets the clock of all processes of the server, so many seconds from the real one.
+# How far the test's own clock has been set, where it has (TEST_DATE).
+my $shift = $ENV{SET_CLOCK_FILE} ? unpack('q', PostgreSQL::Test::Utils::slurp_file($ENV{SET_CLOCK_FILE})) : 0;
+
+# Sets the clock of all processes of the server, so many seconds from that of the test.
 sub set_clock
 {
 	my ($seconds) = @_;
 
 	sysopen my $file, $clock, O_WRONLY | O_CREAT or die "$clock: $!";
-	syswrite $file, pack('q', $seconds);
+	syswrite $file, pack('q', $shift + $seconds);
 	return close $file;
 }
 
