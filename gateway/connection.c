@@ -128,7 +128,8 @@ finish_set_up(Connection *connection)
 			snprintf(missing, sizeof(missing), "%s", PQresultErrorMessage(result));
 		else if (PQntuples(result) != 1)
 		{
-			snprintf(missing, sizeof(missing), "the extension evq is not installed in database %s",
+			snprintf(missing, sizeof(missing),
+					 "the extension evq is not installed in database %s; if it is a router, name a shard",
 					 PQdb(connection->pg));
 			end_without_database(missing);
 		}

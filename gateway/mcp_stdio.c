@@ -25,7 +25,9 @@ is_set_up(PGconn *pg)
 	bool is_so = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1;
 
 	if (PQresultStatus(result) == PGRES_TUPLES_OK && !is_so)
-		log_write(LOG_LEVEL_ERROR, "the extension evq is not installed database=%s", PQdb(pg));
+		log_write(LOG_LEVEL_ERROR,
+				  "the extension evq is not installed; if this is a router, name a shard database=%s",
+				  PQdb(pg));
 	PQclear(result);
 	return is_so;
 }

@@ -120,6 +120,9 @@ session_is_hopeless(const Session *session)
 	return session->hopeless;
 }
 
+static const char not_there[] =
+	"evq is not there, run CREATE EXTENSION evq in this database; if it is a router, name a shard";
+
 static void
 look_at_all_flows(Session *session)
 {
@@ -175,7 +178,7 @@ take_hello(Session *session, Millis now)
 		log_write(LOG_ERROR, "unknown flow, configure it with evq_configure_flow()", "flow", unknown_flow,
 				  NULL);
 	else
-		log_write(LOG_ERROR, "evq is not there, run CREATE EXTENSION evq in this database", NULL);
+		log_write(LOG_ERROR, not_there, NULL);
 	session->hopeless = !session->was_greeted;
 	pause_acquiring(session, now);
 }
@@ -308,7 +311,7 @@ error_in_words(const Session *session, Verdict verdict)
 	if (session->asked == ASKED_HELLO && verdict == VERDICT_NOT_THERE)
 		return strcmp(verbs_sqlstate(session->verbs), "42501") == 0
 				   ? "the role may not use evq, grant it evq_worker"
-				   : "evq is not there, run CREATE EXTENSION evq in this database";
+				   : not_there;
 	return "cannot ask for events";
 }
 

@@ -517,7 +517,7 @@ stop_worker($worker);
 
 for (
 	[ qr/msg="unknown flow, configure it with evq_configure_flow\(\)" flow=LATER/, '--flow=LATER' ],
-	[ qr/msg="evq is not there, run CREATE EXTENSION evq in this database" .*sqlstate=42P01/, '--dbname=template1' ],
+	[ qr/msg="evq is not there, run CREATE EXTENSION evq in this database; if it is a router, name a shard" .*sqlstate=42P01/, '--dbname=template1' ],
 	[ qr/msg="cannot connect" reason=.*"nowhere\\*" does not exist.* sqlstate=3D000/, '--dbname=nowhere' ],
 	[ qr/msg="cannot connect" reason=.*nobody.* sqlstate=28000/, '--dbname=user=nobody dbname=postgres' ])
 {
