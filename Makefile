@@ -40,7 +40,7 @@ TESTS = lint $(QUICK_TESTS)
 PG_CONFIG ?= pg_config
 export PG_CONFIG
 
-PROJECT_TARGETS = help check check-slow check-versions check-cassert check-dates check-package dist demo bench lint format dependencies
+PROJECT_TARGETS = help check check-slow check-versions check-cassert check-dates check-mutants check-package dist demo bench lint format dependencies
 
 ifneq (,$(filter $(PROJECT_TARGETS),$(MAKECMDGOALS)))
 
@@ -60,6 +60,7 @@ help:
 	@echo 'make check-cassert  the tests on a PostgreSQL built with assertions, which this builds first; TESTS= as above'
 	@echo 'make check-dates    tests that know the time, at the ends of months and years, on leap days and in the hours'
 	@echo '                    when clocks are changed; TESTS= as above'
+	@echo 'make check-mutants  make small wrong changes one by one, and name those that no test notices; MUTANTS=REGEX takes some'
 	@echo 'make dist           pack the newest commit: evq-VERSION.tar.gz and .zip'
 	@echo 'make check-package  build the Debian packages from that and test what is in them'
 	@echo 'make demo           install what is needed and show evq at work on a throwaway server;'
@@ -90,6 +91,9 @@ check-cassert:
 
 check-dates: dependencies
 	+@TESTS='$(TESTS)' scripts/check-dates
+
+check-mutants: dependencies
+	+@scripts/mutants '$(or $(MUTANTS),.)'
 
 dist:
 	@scripts/dist
