@@ -381,7 +381,7 @@ echo \$left >$folder/calls
 exec $psql "\$@"
 END
 	chmod 0700, "$folder/psql" or die;
-	IPC::Run::run([ 'sh', '-c', "echo \$\$ >$folder/pid; exec \"\$\@\"", 'sh', "$contrib/split", '--wait', '0', $count, $router_server->connstr('router') ], '<', \'', '>', \$said, '2>&1', IPC::Run::timeout(180));
+	IPC::Run::run([ 'sh', '-c', "echo \$\$ >$folder/pid; exec \"\$\@\"", 'sh', "$contrib/split", '--wait', '0', $count, $router_server->connstr('router'), $shards[1]->connstr('router2') ], '<', \'', '>', \$said, '2>&1', IPC::Run::timeout(180));
 	note($said);
 	return ($? & 127 ? 137 : $? >> 8, $said);
 }
@@ -410,6 +410,14 @@ sub test_split
 	my ($for_four) = grep { shard_of($_, 8) == 4 } map { "four-$_" } 1 .. 1000;
 	my ($for_five) = grep { shard_of($_, 8) == 5 } map { "five-$_" } 1 .. 1000;
 	$_->safe_psql('postgres', "SELECT evq_schedule('daily', '0 3 1 1 *', 'OTHER', NULL, '$for_four', make_job => false)") for $shards[0];
+
+	# Who may connect, settings, and a second router.
+	$shards[2]->safe_psql('postgres', q{
+		REVOKE CONNECT ON DATABASE postgres FROM PUBLIC; GRANT CONNECT, TEMPORARY ON DATABASE postgres TO shop WITH GRANT OPTION;
+		ALTER DATABASE postgres SET search_path = "$user", public, "Odd One"; ALTER ROLE shop IN DATABASE postgres SET work_mem = '5MB'});
+	$shards[1]->safe_psql('postgres', 'CREATE DATABASE router2');
+	$shards[1]->safe_psql('router2', "\\i $contrib/router.sql");
+	$shards[1]->safe_psql('router2', set_shards(map { connection($_) } @shards) . q{; CREATE USER MAPPING FOR postgres SERVER evq OPTIONS (user 'postgres')});
 
 	# Checks come before anything is changed.
 	my ($status, $said) = split_shards(16);
@@ -474,6 +482,13 @@ sub test_split
 	is($shards[0]->safe_psql($_->[0], 'SELECT count(*) FROM evq.schedules'), $_->[1], "schedules in $_->[0]") for [ 'postgres', 0 ], [ 'postgres_4', 1 ];
 	is(query("SELECT evq_event('$ids[$_]')->>'state' IN ('canceled')"), 'f', "an event is found where it is live")
 	  for grep { $shard{ $ids[$_] } > 3 } 0 .. 9;
+
+	is($shards[1]->safe_psql('router2', 'SELECT evq_router.shard_count(), count(*) FROM evq_router.hold'), '8|0', 'the other router has them too');
+	is($shards[2]->safe_psql('postgres', qq{SELECT array_agg(a ORDER BY a) FROM (SELECT DISTINCT a::text FROM pg_database, aclexplode(datacl) a WHERE datname = '$_') x}),
+		$shards[2]->safe_psql('postgres', q{SELECT array_agg(a ORDER BY a) FROM (SELECT DISTINCT a::text FROM pg_database, aclexplode(datacl) a WHERE datname = 'postgres') x}),
+		'grants are copied') for 'postgres_6';
+	is($shards[2]->safe_psql('template1', q{SELECT count(*), count(DISTINCT (setrole, setconfig)) FROM pg_db_role_setting WHERE setdatabase IN (SELECT oid FROM pg_database WHERE datname IN ('postgres', 'postgres_6'))}),
+		'4|2', '... and settings');
 
 	($status, $said) = split_shards(8);
 	like($said, qr/there are 8 shards, nothing is to be done/, 'run again after all is done');
