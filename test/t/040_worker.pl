@@ -257,6 +257,7 @@ my %failing_event = map { $_ => publish('once', $_) } sort keys %failing;
 my $verbose = publish('once', 'echo begin >&2; seq 100000 >&2; exit 1');
 my $snoozed = publish('once', 'exit 75');
 my $longer  = publish('once', q(echo '{"snooze_seconds": 1800}'; exit 75));
+my $at_once = publish('once', "[ ! -e $folder/at_once ] || exit 0; touch $folder/at_once; echo '{\"snooze_seconds\": 0}'; exit 75");
 
 for my $what (sort keys %plain)
 {
@@ -318,6 +319,7 @@ unlike(slurp_file($worker->{log}), qr/\033/, 'the log has no control characters'
 my $in = 'round(extract(epoch FROM attempt_scheduled_at - state_since))';
 ok(wait_for($snoozed, "state || ' ' || attempts_used || ' ' || $in", 'awaiting_processing 0 60'), 'exit 75 snoozes for a minute');
 ok(wait_for($longer, "state || ' ' || attempts_used || ' ' || $in", 'awaiting_processing 0 1800'), '... or for as long as stdout says');
+ok(wait_for($at_once, "state || ' ' || (finished_at >= published_at + interval '1 s')", 'succeeded true'), '... for a second at least');
 is(query(q{SELECT string_agg(DISTINCT state::text, ' ') FROM evq.events WHERE event_type = 'next'}), 'dispatched', 'events of other types are left alone');
 stop_worker($worker);
 
