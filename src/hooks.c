@@ -307,7 +307,7 @@ find_table_of(Oid class_id, Oid object_id)
 	HeapTuple row;
 	Oid table = InvalidOid;
 
-	StaticAssertStmt(Anum_pg_trigger_oid == Anum_pg_rewrite_oid, "both begin with their oid");
+	/* Rows of both catalogs begin with their oid. */
 	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object_id));
 	scan = systable_beginscan(rel, is_trigger ? TriggerOidIndexId : RewriteOidIndexId, true, SnapshotSelf, 1,
 							  &key);

@@ -122,7 +122,7 @@ append_to_file($tokens, "evq_monitor short\n");
 $gateway->signal('HUP');
 $gateway->wait_for_log(qr/tokens refused file=\S+ line=8 error="a token has 16 to 255 characters"/);
 status('the old ones hold', $gateway->get('/api/flows', @bearer), 200);
-for my $bad ([ "evq_monitor\n", 'a role and a token' ], [ "evq_monitor a-good-token-0123456789 more\n", 'a role and a token' ], [ "evq_monitor bad;token;0123456789\n", 'consists of' ],
+for my $bad ([ "evq_monitor\n", 'a role, a token and' ], [ "evq_monitor a-good-token-0123456789 more\n", 'a token expires at' ], [ "evq_monitor bad;token;0123456789\n", 'consists of' ],
 	[ "a twice-used-token-01234\nb twice-used-token-01234\n", 'there already' ], [ "# nothing\n", 'no token' ], [ "evq_monitor a-good-token\0-0123456789\n", 'NUL' ], [ 'x' x 64 . " a-good-token-0123456789\n", '63 bytes' ])
 {
 	my $file = token_file('bad' . ++$refused->{number}, $bad->[0]);
