@@ -10,7 +10,8 @@ CREATE TABLE evq.audit_entry (
 	event_id uuid,
 	object text,
 	detail jsonb,
-	CONSTRAINT audit_entry_pkey PRIMARY KEY (entry_id)
+	-- With the time, for entries of a server that this one subscribed to have numbers of their own.
+	CONSTRAINT audit_entry_pkey PRIMARY KEY (entry_id, done_at)
 );
 CREATE INDEX audit_entry_event_id_idx ON evq.audit_entry (event_id) WHERE event_id IS NOT NULL;
 COMMENT ON TABLE evq.audit_entry IS 'What operators did, append-only; read it through evq.audit. Kept for the setting evq.audit_retention';
@@ -78,7 +79,7 @@ DECLARE
 BEGIN
 	WITH oldest AS (SELECT a.entry_id, a.done_at FROM evq.audit_entry a ORDER BY a.entry_id LIMIT 5000)
 	DELETE FROM evq.audit_entry a USING oldest o
-	WHERE a.entry_id = o.entry_id AND o.done_at < clock_timestamp() - evq.audit_retention();
+	WHERE a.entry_id = o.entry_id AND a.done_at = o.done_at AND o.done_at < clock_timestamp() - evq.audit_retention();
 	GET DIAGNOSTICS entries = ROW_COUNT;
 	RETURN entries;
 END

@@ -112,6 +112,7 @@ like(there(q{SELECT string_agg(concat(severity, ' ', finding), ' ') FROM evq_che
 	qr/error subscription theirs writes evq.event while this database is not paused/, 'evq_check() tells of a subscriber that is not paused');
 my $held = run(q{SELECT event_id, permit FROM evq_acquire_next('FLOW')});
 run(q{SELECT evq_pause('moved')});
+@tables = grep { $_ ne 'evq.audit_entry' } @tables;	# has the subscriber's own entries by now
 ok(poll_until('subscriber', $same), 'the pause comes too');
 unlike(there(q{SELECT string_agg(finding, ' ') FROM evq_check() WHERE subject = 'tables'}), qr/subscription/, '... then evq_check() has nothing to say');
 there('DROP SUBSCRIPTION theirs');
