@@ -352,7 +352,7 @@ fire_timers(Work *work)
 static void
 park(Work *work, EvqTracked *tracked)
 {
-	evq_live_park(work->engine->live);
+	evq_live_park(work->engine->live, evq_live_is_type_suspended(tracked->facts.event_type_no));
 	evq_track_remove(work->engine->live->track, tracked);
 	work->parked++;
 }
@@ -888,7 +888,11 @@ evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn)
 	if (configuration != engine->configuration_seen)
 	{
 		engine->configuration_seen = configuration;
-		evq_engine_want_pass(engine);
+		if (engine->live->suspended_met)
+			evq_pass_begin_anew(engine->pass);
+		else
+			evq_engine_want_pass(engine);
+		engine->live->suspended_met = false;
 	}
 
 	work.store = evq_store_open("evq_tick()");

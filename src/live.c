@@ -132,11 +132,12 @@ evq_live_offer_missing(EvqLive *live)
 
 /* ---------- what stays in the table ---------- */
 
-/* A due event that cannot go yet stays in the table. */
+/* A due event that cannot go yet stays in the table. type_suspended: until its event type is no longer suspended. */
 void
-evq_live_park(EvqLive *live)
+evq_live_park(EvqLive *live, bool type_suspended)
 {
 	live->parked = live->parked_anew = true;
+	live->suspended_met |= type_suspended;
 }
 
 void
@@ -233,7 +234,7 @@ evq_live_remember(EvqLive *live, const EvqWake *facts, TimestampTz now)
 	{
 		if (tracked != NULL)
 			evq_live_forget(live, tracked);
-		evq_live_park(live);
+		evq_live_park(live, false);
 		return NULL;
 	}
 	if (tracked == NULL && facts->state == EVQ_STATE_AWAITING_PROCESSING)
@@ -331,6 +332,7 @@ evq_live_see(EvqLive *live, const EvqEvent *event, TimestampTz now)
 {
 	EvqTracked *tracked = evq_track_find(live->track, &event->event_id);
 	bool was_empty;
+	bool type_suspended;
 	EvqWake facts;
 
 	if (tracked != NULL)
@@ -351,10 +353,10 @@ evq_live_see(EvqLive *live, const EvqEvent *event, TimestampTz now)
 		if (tracked != NULL && (tracked->state == EVQ_TRACK_OFFERED || tracked->state == EVQ_TRACK_READY))
 			return;
 		if (event->due_at > now && tracked == NULL &&
-			(evq_live_is_type_suspended(event->event_type_no) ||
+			((type_suspended = evq_live_is_type_suspended(event->event_type_no)) ||
 			 (event->ordered && evq_track_is_flow_id_busy(live->track, event->flow_no, facts.flow_id_hash))))
 		{
-			evq_live_park(live);
+			evq_live_park(live, type_suspended);
 			return;
 		}
 	}

@@ -32,6 +32,7 @@ typedef struct EvqLive
 	bool pass_wanted;
 	bool complete_wanted; /* ... one that reads all */
 	bool is_reading_on;   /* what is met now was left unread: see pass.c */
+	bool suspended_met;   /* due events were passed by since their event type is suspended */
 	bool all_seen;        /* a complete pass was made: no event on its way is unknown */
 
 	/* What was met since the last pass ended, and since the present one began, which is what remains of it. */
@@ -50,7 +51,7 @@ extern void evq_live_see(EvqLive *live, const EvqEvent *event, TimestampTz now);
 
 extern EvqTracked *evq_live_remember(EvqLive *live, const EvqWake *facts, TimestampTz now);
 extern void evq_live_forget(EvqLive *live, EvqTracked *tracked);
-extern void evq_live_park(EvqLive *live);
+extern void evq_live_park(EvqLive *live, bool type_suspended);
 extern void evq_live_note_future(EvqLive *live, TimestampTz at);
 extern bool evq_live_is_type_suspended(int32 event_type_no);
 

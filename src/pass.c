@@ -68,9 +68,10 @@ struct EvqPass
 	EvqLive *live;
 	Tour near;
 	Tour far;
-	bool is_complete;       /* the near tour began at the beginning, and a far one follows */
-	bool far_wanted;        /* ... when that is over, and the last far one too */
-	int64 last_near_at;     /* when one began, by the monotonic clock, as the next */
+	bool is_complete;   /* the near tour began at the beginning, and a far one follows */
+	bool far_wanted;    /* ... when that is over, and the last far one too */
+	bool is_hurried;    /* no consideration for work, until a near tour is over: see evq_pass_begin_anew() */
+	int64 last_near_at; /* when one began, by the monotonic clock, as the next */
 	int64 last_near_took;   /* what it took, its rests included */
 	int64 last_complete_at; /* when a far one ended */
 	uint32 complete_pass;   /* see evq_track_begin_pass(): the last one that began at the beginning */
@@ -190,7 +191,7 @@ has_work(const EvqTrackedFlow *flow)
 static bool
 is_beside_work(const EvqPass *pass)
 {
-	return pass->live->all_seen && evq_live_any_flow(pass->live, has_work);
+	return !pass->is_hurried && pass->live->all_seen && evq_live_any_flow(pass->live, has_work);
 }
 
 /* ---------- reading on ---------- */
@@ -484,15 +485,37 @@ run_far(EvqPass *pass, EvqStore *store, TimestampTz now)
 	end_turn(pass, &pass->far, began_at, FAR_REST_BESIDE_WORK);
 }
 
-/* Reads what is to be read in this turn. */
+/*
+ * Events that passes went by may be available now. What comes first among them
+ * is to be offered first: what is under way is not relied on, and until a near
+ * tour is over, turns read as much as where there is no work.
+ */
+void
+evq_pass_begin_anew(EvqPass *pass)
+{
+	ListCell *cell;
+
+	evq_live_want_pass(pass->live);
+	pass->is_hurried = true;
+	foreach(cell, evq_track_flows(pass->live->track))
+		((EvqTrackedFlow *) lfirst(cell))->is_reading_on = false;
+}
+
+/* Reads what is to be read in this turn. In a hurry, a tour that began before is followed by its successor at once. */
 void
 evq_pass_run(EvqPass *pass, EvqStore *store, TimestampTz now)
 {
 	read_on(pass, store, now);
 	if (may_run_near(pass))
 		run_near(pass, store, now);
+	if (pass->is_hurried && !pass->near.under_way && is_near_due(pass))
+		run_near(pass, store, now);
 	if (may_run_far(pass))
 		run_far(pass, store, now);
+	if (pass->is_hurried && !pass->far.under_way && is_far_due(pass))
+		run_far(pass, store, now);
+	if (!pass->near.under_way)
+		pass->is_hurried = false;
 }
 
 /* ---------- when ---------- */

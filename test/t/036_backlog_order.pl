@@ -62,6 +62,15 @@ for my $flow ('PULL', 'PUSH')
 	is_deeply([ work_off($flow, 1500) ], \@wanted, "$flow: a backlog of several priorities goes by them, and within each by time");
 }
 
+# While another flow has work that nobody comes for, and the least urgent are the first in line.
+publish_many('push', 'left', 50);
+run("SELECT evq_suspend_event_type('pull')");
+publish_many('pull', 'low', 1500, 1);
+publish_many('pull', 'high', 10, 2);
+run("SELECT evq_unsuspend_event_type('pull')");
+is_deeply([ (work_off('PULL', 1510))[ 0 .. 10 ] ], [ ('high') x 10, 'low' ], 'the most urgent of what is available again goes first, whatever other work there is');
+is(scalar(work_off('PUSH', 50)), 50, '... which goes as well');
+
 # Told while the memory is full of others.
 for my $case ([ 1, 2 ], [ -5, 0 ], [ 3, 4 ])
 {
