@@ -1027,7 +1027,8 @@ is_repeated(EvqStore *store, const EvqEvent *event, const EvqActivation *activat
 {
 	bool is_open = event->state == EVQ_STATE_BEING_PROCESSED || event->state == EVQ_STATE_SUSPENDED;
 
-	if (activation->permit.given && event->answered_permit == activation->permit.value)
+	if (activation->permit.given && event->answered_permit != 0 &&
+		event->answered_permit == activation->permit.value)
 	{
 		if (is_same_answer(store, event, activation->answer))
 			return true;

@@ -77,7 +77,6 @@ COMMENT ON COLUMN evq.event.answer IS 'What the last activation brought; gone wh
 COMMENT ON COLUMN evq.event.answered_permit IS
 	'Permit of the attempt that was activated; NULL = none since the last suspension began. If it is the permit, a suspension ends at once';
 COMMENT ON COLUMN evq.event_history.answer IS 'What the last activation brought, since the last suspension began';
-COMMENT ON COLUMN evq.event_error.outcome IS 'What came of it: retry, failed, expired, or the engine''s note';
 ALTER TYPE evq.acquired ADD ATTRIBUTE answer jsonb;
 COMMENT ON TYPE evq.acquired IS
 	'An event handed to a worker: permit is the fencing token for its report, attempt_due_at the time it holds until, answer what evq_activate() brought since it was suspended last';

@@ -24,6 +24,11 @@ SELECT evq_succeed(ev('early'));
 SELECT state, answer, result FROM evq.events WHERE flow_id = 'early';
 SELECT evq_event(ev('early')) -> 'answer' AS answer;
 
+-- Before the first attempt there is none to be activated, by no permit.
+SELECT evq_publish('A', NULL, 'new') \gset
+CALL refused($$SELECT evq_activate(ev('new'), permit => 0)$$);
+SELECT evq_cancel(ev('new')) \gset
+
 -- Without permit, and without answer.
 SELECT lab.begin('bare') \gset
 SELECT evq_activate(ev('bare'));
