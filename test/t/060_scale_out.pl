@@ -479,6 +479,8 @@ sub test_split
 	};
 	$places_are_right->('every live event is on its shard, once');
 	is(query('SELECT count(*) FROM evq_shards() WHERE live_events > 0'), 8, 'all shards have some');
+	is(scalar(everywhere(q{SELECT 1 FROM evq.events WHERE reason LIKE 'is on shard%'})), 0, '... and no trace of what moved');
+	is(scalar(everywhere(q{SELECT 1 FROM evq.event_payload p WHERE NOT EXISTS (SELECT FROM evq.events e WHERE e.event_id = p.event_id)})), 0, '... nor payloads of it');
 	is($shards[0]->safe_psql($_->[0], 'SELECT count(*) FROM evq.schedules'), $_->[1], "schedules in $_->[0]") for [ 'postgres', 0 ], [ 'postgres_4', 1 ];
 	is(query("SELECT evq_event('$ids[$_]')->>'state' IN ('canceled')"), 'f', "an event is found where it is live")
 	  for grep { $shard{ $ids[$_] } > 3 } 0 .. 9;
