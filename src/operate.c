@@ -30,15 +30,10 @@ evq_sql_activate(PG_FUNCTION_ARGS)
 	EvqStore *store;
 	EvqState state;
 
-	if (!PG_ARGISNULL(1))
-	{
-		Jsonb *value = PG_GETARG_JSONB_P(1);
-
-		if (!JB_ROOT_IS_OBJECT(value))
-			ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("payload_patch is not a JSON object"),
-							errhint("Pass an object with the keys to set, or NULL.")));
-		activation.payload_patch = JsonbPGetDatum(value);
-	}
+	activation.payload_patch = evq_argument_json(fcinfo, 1, "payload_patch");
+	if (activation.payload_patch != (Datum) 0 && !JB_ROOT_IS_OBJECT(DatumGetJsonbP(activation.payload_patch)))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("payload_patch is not a JSON object"),
+						errhint("Pass an object with the keys to set, or NULL.")));
 	/* Before 0.3 there were two arguments, and no result. */
 	if (PG_NARGS() > 2)
 	{

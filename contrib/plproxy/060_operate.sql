@@ -38,13 +38,13 @@ COMMENT ON FUNCTION evq_router.ask_for(uuid, text, text, text) IS
 $$Does a verb on the shard of flow_id, or on the first of all shards that knows the event.
 Errors: EQ002 no shard knows it, 08006 one that may know it does not answer.$$;
 
-CREATE FUNCTION evq_activate(event_id uuid, payload_patch jsonb DEFAULT NULL, answer anycompatible DEFAULT NULL, permit bigint DEFAULT NULL,
+CREATE FUNCTION evq_activate(event_id uuid, payload_patch anycompatible DEFAULT NULL, answer anycompatible DEFAULT NULL, permit bigint DEFAULT NULL,
 	flow_id text DEFAULT NULL) RETURNS evq.event_state
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT evq_router.ask_for($1, $5, 'activate',
-		jsonb_build_object('payload_patch', $2, 'answer', evq_router.json_of($3, 'answer'), 'permit', evq_router.shard_permit($4))::text)::evq.event_state
+		jsonb_build_object('payload_patch', evq_router.json_of($2, 'payload_patch'), 'answer', evq_router.json_of($3, 'answer'), 'permit', evq_router.shard_permit($4))::text)::evq.event_state
 $$;
-COMMENT ON FUNCTION evq_activate(uuid, jsonb, anycompatible, bigint, text) IS
+COMMENT ON FUNCTION evq_activate(uuid, anycompatible, anycompatible, bigint, text) IS
 	'As on a shard. flow_id: tells the shard; NULL = all are asked for the event. Errors: as there; 08006 a shard that may have it does not answer';
 
 CREATE FUNCTION evq_cancel(event_id uuid, reason text DEFAULT NULL, flow_id text DEFAULT NULL) RETURNS void

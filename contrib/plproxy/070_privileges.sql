@@ -73,7 +73,7 @@ GRANT EXECUTE ON FUNCTION
 	evq_suspend(uuid, bigint, interval)
 TO evq_worker, evq_operator;
 
-GRANT EXECUTE ON FUNCTION evq_activate(uuid, jsonb, anycompatible, bigint, text) TO evq_publisher, evq_worker, evq_operator;
+GRANT EXECUTE ON FUNCTION evq_activate(uuid, anycompatible, anycompatible, bigint, text) TO evq_publisher, evq_worker, evq_operator;
 GRANT EXECUTE ON FUNCTION evq_cancel(uuid, text, text), evq_retry(uuid, text), evq_event(uuid, text) TO evq_operator;
 GRANT EXECUTE ON FUNCTION evq_counts(text), evq_router.count_all(text) TO evq_worker, evq_operator, evq_monitor;
 GRANT EXECUTE ON FUNCTION evq_shards() TO evq_operator, evq_monitor;

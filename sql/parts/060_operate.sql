@@ -1,12 +1,13 @@
 -- What an operator, or the outside trigger of a suspended event, calls.
 
-CREATE FUNCTION @extschema@.evq_activate(event_id uuid, payload_patch jsonb DEFAULT NULL, answer anycompatible DEFAULT NULL, permit bigint DEFAULT NULL)
+CREATE FUNCTION @extschema@.evq_activate(event_id uuid, payload_patch anycompatible DEFAULT NULL,
+	answer anycompatible DEFAULT NULL, permit bigint DEFAULT NULL)
 RETURNS evq.event_state AS 'MODULE_PATHNAME', 'evq_sql_activate' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.evq_activate(uuid, jsonb, anycompatible, bigint) IS
+COMMENT ON FUNCTION @extschema@.evq_activate(uuid, anycompatible, anycompatible, bigint) IS
 $$Wakes a suspended event: awaiting_processing, due now. Of an event in processing the activation is kept, and wakes it when the attempt
 now running suspends it. Returns the state that the event is in then.
-answer: jsonb, json or its text, handed to its worker as evq.acquired.answer, until the event is suspended again. payload_patch: an object whose keys are merged
-into the payload, for good. permit: of the attempt that asked; an activation that comes when that is over is refused, and one that is
+payload_patch, answer: jsonb, json or their text, both of one type. answer: handed to its worker as evq.acquired.answer, until the event
+is suspended again. payload_patch: an object whose keys are merged into the payload, for good. permit: of the attempt that asked; an activation that comes when that is over is refused, and one that is
 told again with the same answer changes nothing. NULL = whichever attempt there is.
 Errors: EQ002 no such event, EQ003 neither suspended nor in processing, or activated already, EQ004 its attempt is over,
 EQ005 payload or answer too large, EQ006 bad argument.$$;

@@ -40,7 +40,7 @@ GRANT EXECUTE ON FUNCTION
 	evq.are_held(uuid[], bigint[])
 TO evq_worker, evq_operator;
 
-GRANT EXECUTE ON FUNCTION @extschema@.evq_activate(uuid, jsonb, anycompatible, bigint) TO evq_publisher, evq_worker, evq_operator;
+GRANT EXECUTE ON FUNCTION @extschema@.evq_activate(uuid, anycompatible, anycompatible, bigint) TO evq_publisher, evq_worker, evq_operator;
 
 GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_cancel(uuid, text),

@@ -55,7 +55,7 @@ SELECT set_eq(
 	'evq_snooze(event_id uuid, permit bigint, run_at timestamp with time zone) void',
 	'evq_release(event_id uuid, permit bigint) void',
 	'evq_suspend(event_id uuid, permit bigint, timeout interval DEFAULT NULL::interval) timestamp with time zone',
-	'evq_activate(event_id uuid, payload_patch jsonb DEFAULT NULL::jsonb, answer anycompatible DEFAULT NULL::unknown, permit bigint DEFAULT NULL::bigint) evq.event_state',
+	'evq_activate(event_id uuid, payload_patch anycompatible DEFAULT NULL::unknown, answer anycompatible DEFAULT NULL::unknown, permit bigint DEFAULT NULL::bigint) evq.event_state',
 	'evq_cancel(event_id uuid, reason text DEFAULT NULL::text) void',
 	'evq_retry(event_id uuid) void',
 	'evq_redrive(event_type text, since timestamp with time zone, max_events integer DEFAULT 1000) bigint',

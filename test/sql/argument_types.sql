@@ -116,6 +116,33 @@ PREPARE succeed_many AS SELECT count(*) FROM evq_succeed_many($1, $2) WHERE acce
 SELECT format('{%s}', event_id) AS ids, format('{%s}', permit) AS permits FROM lab.held WHERE flow_id = 'i' \gset
 EXECUTE succeed_many (:'ids', :'permits');
 
+-- Activations: the patch and the answer as json, as text and without a type; null is none.
+CREATE FUNCTION lab.activated(flow_id text, OUT payload jsonb, OUT answer jsonb) LANGUAGE sql AS $$
+	SELECT p.payload, e.answer FROM evq.events e JOIN evq.payloads p USING (event_id) WHERE e.flow_id = activated.flow_id
+$$;
+SELECT evq_publish('A', 'F', 'answered', '{"n": 1}') \gset
+SELECT permit FROM evq_acquire(ev('answered')) \gset
+SELECT evq_suspend(ev('answered'), :permit) \gset
+SELECT evq_activate(ev('answered'), json_build_object('a', 1), json_build_object('by', 'json'));
+SELECT * FROM lab.activated('answered');
+SELECT permit FROM evq_acquire(ev('answered')) \gset
+SELECT evq_suspend(ev('answered'), :permit) \gset
+SELECT evq_activate(ev('answered'), '{"a": 2}'::varchar, '{"by": "varchar"}'::text, :permit);
+SELECT * FROM lab.activated('answered');
+SELECT permit FROM evq_acquire(ev('answered')) \gset
+SELECT evq_suspend(ev('answered'), :permit) \gset
+PREPARE activate AS SELECT evq_activate($1, $2, $3, $4);
+EXECUTE activate (ev('answered'), '{"a": 3}', '{"by": "driver"}', :permit);
+SELECT * FROM lab.activated('answered');
+SELECT permit FROM evq_acquire(ev('answered')) \gset
+SELECT evq_suspend(ev('answered'), :permit) \gset
+SELECT evq_activate(ev('answered'), 'null', '4');
+SELECT * FROM lab.activated('answered');
+SELECT permit FROM evq_acquire(ev('answered')) \gset
+SELECT evq_suspend(ev('answered'), :permit) \gset
+SELECT evq_activate(ev('answered'), payload_patch => json_build_object('a', 5));
+SELECT * FROM lab.activated('answered');
+
 -- Schedules.
 SELECT evq_schedule('s1', '0 0 * * *', 'A', NULL, 's', priority => 5, make_job => false) \gset
 SELECT evq_schedule('s2', '0 0 * * *', 'A', NULL, 42, json_build_object('n', 1), misfire => NULL, make_job => false) \gset
@@ -142,4 +169,7 @@ CALL refused($$SELECT evq_heartbeat(ARRAY['x'], ARRAY[1])$$);
 CALL refused($$SELECT evq_heartbeat(ARRAY[1], ARRAY[1])$$);
 CALL refused($$SELECT evq_schedule('s5', '0 0 * * *', 'A', NULL, 'p', 5, make_job => false)$$);
 CALL refused($$SELECT evq_schedule('s5', '0 0 * * *', 'A', NULL, 4.2, make_job => false)$$);
+CALL refused($$SELECT evq_activate(ev('answered'), '[]'::text)$$);
+CALL refused($$SELECT evq_activate(ev('answered'), '{')$$);
+CALL refused($$SELECT evq_activate(ev('answered'), 5)$$);
 SELECT checksum() = :'before' AS unchanged;
