@@ -2,6 +2,7 @@
 BEGIN;
 SELECT * FROM no_plan();
 SET LOCAL client_min_messages = warning;
+SET LOCAL TimeZone = 'UTC';	-- a day has 24 hours in what follows
 DELETE FROM evq.event_type;
 DELETE FROM evq.housekeeping;
 
