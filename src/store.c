@@ -868,23 +868,28 @@ evq_store_set_lifespan_shift(EvqLifespanShift shift)
 	lifespan_shift = shift;
 }
 
+/* Adds the shift to a live event that was read. */
 static void
-read_live(TupleTableSlot *slot, EvqEvent *event)
+move_lifespan(EvqEvent *event)
 {
-	TimestampTz stored_due_at;
-	int64 shift;
+	TimestampTz stored_due_at = event->due_at;
+	int64 shift = lifespan_shift(event->event_type_no, event->published_at);
 
-	read_event(slot, event, EVENT_ANSWERED_PERMIT);
-	shift = lifespan_shift(event->event_type_no, event->published_at);
 	if (shift == 0)
 		return;
-	stored_due_at = event->due_at;
 	event->due_at = evq_retry_add(stored_due_at, shift);
 	/* A shorter lifespan leaves the permit that was granted as it is. */
 	if (event->state_due_at == stored_due_at ||
 		(event->state_due_at > event->due_at && event->state_due_at != DT_NOEND &&
 		 event->state != EVQ_STATE_BEING_PROCESSED))
 		event->state_due_at = event->due_at;
+}
+
+static void
+read_live(TupleTableSlot *slot, EvqEvent *event)
+{
+	read_event(slot, event, EVENT_ANSWERED_PERMIT);
+	move_lifespan(event);
 }
 
 /* As write_event(), of a live event. */
@@ -1692,6 +1697,7 @@ evq_store_walk_next_briefly(EvqStore *store, EvqEvent *event)
 	if (!walk_on(store, &root))
 		return false;
 	read_event_briefly(store->walk_row, event);
+	move_lifespan(event);
 	event->tid = root;
 	return true;
 }

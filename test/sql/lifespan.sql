@@ -131,3 +131,12 @@ SELECT severity, finding, advice FROM evq_check() WHERE finding ~ 'idempotency';
 SELECT evq_configure('KEYED', retention => '2 hours') \gset
 SELECT evq_configure('KEYED', retention => '1 day') \gset
 SELECT count(*) FROM evq_check() WHERE finding ~ 'idempotency';
+
+-- Who searches the table goes by it too.
+SELECT evq_cancel(event_id) FROM evq.event \g /dev/null
+SELECT evq_configure('A', lifespan => '1000 s') \gset
+SELECT evq_publish('A', NULL, 'longer') \gset
+SELECT evq_configure('A', lifespan => '5000 s') \gset
+SET evq.debug_clock_offset = 2000;
+SELECT flow_id FROM evq_acquire_next('F');
+RESET evq.debug_clock_offset;
