@@ -31,13 +31,32 @@ typedef struct Stretch
 	int64 end_offset; /* the offset from then on */
 } Stretch;
 
-/* NULL = there is none of this name. */
+/*
+ * Is this a rule, such as UTC+3, in place of a name? PostgreSQL gives a rule
+ * in upper case back, and names as they are in the database of time zones.
+ */
+static bool
+is_rule(const char *canonical)
+{
+	static const char *const names[] = {"EST5EDT", "CST6CDT", "MST7MDT", "PST8PDT", "GMT0", "GMT+0", "GMT-0"};
+
+	if (strpbrk(canonical, "0123456789") == NULL || strpbrk(canonical, "abcdefghijklmnopqrstuvwxyz") != NULL)
+		return false;
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		if (strcmp(canonical, names[i]) == 0)
+			return false;
+	}
+	return true;
+}
+
+/* NULL = there is none of this name. A rule is none: its sign says the opposite of what one would think. */
 pg_tz *
 evq_zone_find(const char *name)
 {
 	pg_tz *zone = pg_tzset(name);
 
-	return zone != NULL && pg_tz_acceptable(zone) ? zone : NULL;
+	return zone != NULL && pg_tz_acceptable(zone) && !is_rule(pg_get_timezone_name(zone)) ? zone : NULL;
 }
 
 static pg_time_t

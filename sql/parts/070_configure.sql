@@ -126,7 +126,7 @@ $$;
 COMMENT ON FUNCTION evq.shift_lifespan(int, interval) IS 'Moves the end of the lifespan of all live events of a type';
 
 CREATE FUNCTION @extschema@.evq_configure(event_type text, flow_type text DEFAULT NULL, max_attempts int DEFAULT NULL,
-	lifespan interval DEFAULT NULL, attempt_delays interval[] DEFAULT NULL, backoff_factor float8 DEFAULT NULL,
+	lifespan interval DEFAULT NULL, attempt_delays anycompatiblearray DEFAULT NULL::text[], backoff_factor float8 DEFAULT NULL,
 	max_delay interval DEFAULT NULL, jitter float8 DEFAULT NULL, attempt_timeout interval DEFAULT NULL,
 	on_suspend_timeout text DEFAULT NULL, on_fail_event_type text DEFAULT NULL, priority int DEFAULT NULL,
 	max_payload_bytes int DEFAULT NULL, retention interval DEFAULT NULL)
@@ -138,6 +138,7 @@ DECLARE
 	before jsonb := (SELECT to_jsonb(t) FROM evq.event_types t WHERE t.event_type = evq_configure.event_type);
 	is_new boolean;
 	wanted_flow_no int;
+	delays interval[] := attempt_delays::interval[];
 	violated text;
 BEGIN
 	IF event_type IS NULL OR event_type COLLATE "C" !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}$' THEN
@@ -175,7 +176,7 @@ BEGIN
 		flow_no = coalesce(wanted_flow_no, t.flow_no),
 		max_attempts = coalesce(evq_configure.max_attempts, t.max_attempts),
 		lifespan = coalesce(evq_configure.lifespan, t.lifespan),
-		attempt_delays = coalesce(evq_configure.attempt_delays, t.attempt_delays),
+		attempt_delays = coalesce(delays, t.attempt_delays),
 		backoff_factor = coalesce(evq_configure.backoff_factor, t.backoff_factor),
 		max_delay = coalesce(evq_configure.max_delay, t.max_delay),
 		jitter = coalesce(evq_configure.jitter, t.jitter),
@@ -205,7 +206,7 @@ BEGIN
 		RAISE EXCEPTION 'event type "%" is the on-fail event of a type in another flow', event_type
 			USING ERRCODE = 'EQ003', HINT = 'Change on_fail_event_type there first.';
 	END IF;
-	IF coalesce(max_attempts, 0) + coalesce(cardinality(attempt_delays), 0) + coalesce(backoff_factor, 0) > 0
+	IF coalesce(max_attempts, 0) + coalesce(cardinality(delays), 0) + coalesce(backoff_factor, 0) > 0
 		OR lifespan IS NOT NULL OR max_delay IS NOT NULL OR retention IS NOT NULL THEN
 		PERFORM evq.warn_of_configuration(changed);
 	END IF;
@@ -219,9 +220,9 @@ WHEN numeric_value_out_of_range THEN
 		USING ERRCODE = 'EQ006', HINT = 'Pass max_attempts up to 10000 and a priority between -32768 and 32767.';
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_configure(text, text, int, interval, interval[], float8, interval, float8, interval, text, text, int, int, interval) IS
+COMMENT ON FUNCTION @extschema@.evq_configure(text, text, int, interval, anycompatiblearray, float8, interval, float8, interval, text, text, int, int, interval) IS
 $$Makes or changes an event type, and its flow where that is new; NULL leaves a value as it is, or sets the default for a new type.
-The columns of evq.event_type say what each argument means; on_fail_event_type: '' = none. Takes effect at commit, for
+The columns of evq.event_type say what each argument means; attempt_delays: an array of interval, or of its text; on_fail_event_type: '' = none. Takes effect at commit, for
 events already published too. A WARNING says where delays do not fit into the lifespan, and where keys are forgotten early. Errors: EQ001 unknown on-fail type, EQ003 live events hinder a change of flow, EQ006 bad name or value.$$;
 
 CREATE FUNCTION evq.require_event_type(event_type text) RETURNS int

@@ -47,7 +47,7 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_retry(uuid),
 	@extschema@.evq_redrive(text, timestamptz, int),
 	@extschema@.evq_configure_flow(text, text, int, int, interval, text, boolean, boolean),
-	@extschema@.evq_configure(text, text, int, interval, interval[], float8, interval, float8, interval, text, text, int, int, interval),
+	@extschema@.evq_configure(text, text, int, interval, anycompatiblearray, float8, interval, float8, interval, text, text, int, int, interval),
 	@extschema@.evq_suspend_event_type(text),
 	@extschema@.evq_unsuspend_event_type(text),
 	@extschema@.evq_drop_event_type(text),

@@ -61,6 +61,7 @@ COMMENT ON COLUMN evq.event_error.attempt IS '0 = none was running';
 COMMENT ON COLUMN evq.event_error.outcome IS 'What came of it: retry, failed, expired, or the engine''s note';
 
 -- json and text do where jsonb is wanted, arrays of text where arrays of uuid are, and any whole number as a priority.
+DROP FUNCTION @extschema@.evq_configure(text, text, int, interval, interval[], float8, interval, float8, interval, text, text, int, int, interval);
 DROP FUNCTION @extschema@.evq_publish(text, text, text, jsonb, text, timestamptz, smallint, text, jsonb);
 DROP FUNCTION @extschema@.evq_publish_many(jsonb);
 DROP FUNCTION @extschema@.evq_publish_many(text, text, text[], jsonb[], timestamptz, smallint);

@@ -143,6 +143,20 @@ SELECT evq_suspend(ev('answered'), :permit) \gset
 SELECT evq_activate(ev('answered'), payload_patch => json_build_object('a', 5));
 SELECT * FROM lab.activated('answered');
 
+-- Delays: an array of interval, of text, or what has no type; NULL leaves them as they are.
+SELECT evq_configure('D', 'F', attempt_delays => ARRAY['0 s', '1 min']) \gset
+SELECT attempt_delays FROM evq.event_types WHERE event_type = 'D';
+SELECT evq_configure('D', attempt_delays => '{2 s}') \gset
+SELECT evq_configure('D', priority => 3, attempt_delays => NULL) \gset
+SELECT attempt_delays FROM evq.event_types WHERE event_type = 'D';
+SELECT evq_configure('D', attempt_delays => ARRAY['3 s', '4 s']::varchar[]) \gset
+SELECT attempt_delays FROM evq.event_types WHERE event_type = 'D';
+SELECT evq_configure('D', attempt_delays => ARRAY[interval '5 s']) \gset
+SELECT attempt_delays FROM evq.event_types WHERE event_type = 'D';
+PREPARE configure AS SELECT evq_configure($1, attempt_delays => $2);
+EXECUTE configure ('D', '{6 s, 7 s}') \gset
+SELECT attempt_delays FROM evq.event_types WHERE event_type = 'D';
+
 -- Schedules.
 SELECT evq_schedule('s1', '0 0 * * *', 'A', NULL, 's', priority => 5, make_job => false) \gset
 SELECT evq_schedule('s2', '0 0 * * *', 'A', NULL, 42, json_build_object('n', 1), misfire => NULL, make_job => false) \gset
@@ -172,4 +186,8 @@ CALL refused($$SELECT evq_schedule('s5', '0 0 * * *', 'A', NULL, 4.2, make_job =
 CALL refused($$SELECT evq_activate(ev('answered'), '[]'::text)$$);
 CALL refused($$SELECT evq_activate(ev('answered'), '{')$$);
 CALL refused($$SELECT evq_activate(ev('answered'), 5)$$);
+CALL refused($$SELECT evq_configure('D', attempt_delays => ARRAY['soon'])$$);
+CALL refused($$SELECT evq_configure('D', attempt_delays => ARRAY[5])$$);
+CALL refused($$SELECT evq_configure('D', attempt_delays => ARRAY['-5 s'])$$);
+CALL refused($$SELECT evq_configure('D', attempt_delays => ARRAY[]::text[])$$);
 SELECT checksum() = :'before' AS unchanged;

@@ -12,7 +12,8 @@ SELECT checksum() AS before \gset
 CREATE VIEW lab.functions AS
 SELECT p.oid, p.proname::text AS name, p.pronargs AS count, p.proargnames AS names,
 	ARRAY(SELECT CASE WHEN type = 'anycompatible'::regtype THEN 'jsonb' WHEN type = 'anynonarray'::regtype THEN 'bigint'
-				 WHEN type <> 'anycompatiblearray'::regtype THEN type WHEN p.proargnames[place] = 'payloads' THEN 'jsonb[]' ELSE 'uuid[]' END
+				 WHEN type <> 'anycompatiblearray'::regtype THEN type WHEN p.proargnames[place] = 'payloads' THEN 'jsonb[]'
+				 WHEN p.proargnames[place] = 'attempt_delays' THEN 'interval[]' ELSE 'uuid[]' END
 		  FROM unnest(p.proargtypes::regtype[]) WITH ORDINALITY AS a (type, place) ORDER BY place)::regtype[] AS types
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'evq'

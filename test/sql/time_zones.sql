@@ -63,3 +63,13 @@ CALL refused($$SELECT evq.cron_next('0 12 * * *', now(), '')$$);
 CALL refused($$SELECT evq.cron_next('0 12 30 2 *', now(), 'Europe/Berlin')$$);
 CALL refused($$SELECT evq.cron_next('60 0 12 * * *', now(), 'UTC')$$);
 CALL refused($$SELECT evq.cron_previous('0 12 * * *', 'infinity', 'Europe/Berlin')$$);
+
+-- Names only, in any case: PostgreSQL would read UTC+3 and +02:00 as rules of the opposite sign, and a slip of the pen as well.
+SELECT zone, evq.cron_next('30 2 * * *', '2026-12-01 12:00+00', zone) AT TIME ZONE 'UTC' AS next
+FROM unnest(ARRAY['Europe/Berlin', 'europe/berlin', 'Etc/GMT+2', 'etc/gmt+2', 'EST', 'est5edt', 'GMT0', 'utc']) zone;
+CALL refused($$SELECT evq.cron_next('30 2 * * *', now(), 'UTC+3')$$);
+CALL refused($$SELECT evq.cron_next('30 2 * * *', now(), '+02:00')$$);
+CALL refused($$SELECT evq.cron_next('30 2 * * *', now(), '<+07>-7')$$);
+CALL refused($$SELECT evq.cron_next('30 2 * * *', now(), 'Foo5')$$);
+CALL refused($$SELECT evq.cron_next('30 2 * * *', now(), 'GMT+2')$$);
+CALL refused($$SELECT evq.cron_next('30 2 * * *', now(), '')$$);
