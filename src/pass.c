@@ -487,35 +487,35 @@ run_far(EvqPass *pass, EvqStore *store, TimestampTz now)
 
 /*
  * Events that passes went by may be available now. What comes first among them
- * is to be offered first: what is under way is not relied on, and until a near
- * tour is over, turns read as much as where there is no work.
+ * is to be offered first, so what waits is forgotten, to be met again in line,
+ * and tours under way are given up; until a near one is over, turns read as
+ * much as where there is no work.
  */
 void
 evq_pass_begin_anew(EvqPass *pass)
 {
-	ListCell *cell;
-
 	evq_live_want_pass(pass->live);
+	if (!pass->live->all_seen)
+		return;
 	pass->is_hurried = true;
-	foreach(cell, evq_track_flows(pass->live->track))
-		((EvqTrackedFlow *) lfirst(cell))->is_reading_on = false;
+	pass->near.under_way = false;
+	pass->far_wanted |= pass->far.under_way;
+	pass->far.under_way = false;
+	evq_track_forget_waiting(pass->live->track);
 }
 
-/* Reads what is to be read in this turn. In a hurry, a tour that began before is followed by its successor at once. */
+/* Reads what is to be read in this turn. */
 void
 evq_pass_run(EvqPass *pass, EvqStore *store, TimestampTz now)
 {
 	read_on(pass, store, now);
 	if (may_run_near(pass))
 		run_near(pass, store, now);
-	if (pass->is_hurried && !pass->near.under_way && is_near_due(pass))
-		run_near(pass, store, now);
+	if (pass->is_hurried && pass->near.under_way)
+		return;
 	if (may_run_far(pass))
 		run_far(pass, store, now);
-	if (pass->is_hurried && !pass->far.under_way && is_far_due(pass))
-		run_far(pass, store, now);
-	if (!pass->near.under_way)
-		pass->is_hurried = false;
+	pass->is_hurried = false;
 }
 
 /* ---------- when ---------- */

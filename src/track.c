@@ -346,6 +346,30 @@ evq_track_remove(EvqTrack *track, EvqTracked *tracked)
 	hash_search(track->events, &tracked->event_id, HASH_REMOVE, NULL);
 }
 
+/* Forgets the events that wait for their turn, and what was left unread. Those that are put off keep their timers. */
+void
+evq_track_forget_waiting(EvqTrack *track)
+{
+	HASH_SEQ_STATUS all;
+	EvqTracked *tracked;
+	ListCell *cell;
+
+	hash_seq_init(&all, track->events);
+	while ((tracked = hash_seq_search(&all)) != NULL)
+	{
+		if (is_waiting(tracked->state) && tracked->put_offs == 0)
+			evq_track_remove(track, tracked);
+	}
+	foreach(cell, track->flow_list)
+	{
+		EvqTrackedFlow *flow = lfirst(cell);
+
+		evq_track_leave_none_unread(&flow->unread);
+		evq_track_leave_none_unread(&flow->unread_anew);
+		flow->is_reading_on = false;
+	}
+}
+
 /* The remembered events of which it is so, in no order, in the current context. */
 EvqTracked **
 evq_track_collect(const EvqTrack *track, bool (*is_so)(const EvqTracked *), int *count)

@@ -105,6 +105,7 @@ extern void evq_track_set_flow_id(EvqTrack *track, EvqTracked *tracked, const ch
 extern void evq_track_remove(EvqTrack *track, EvqTracked *tracked);
 
 extern int evq_track_compare(const EvqWake *a, const EvqWake *b);
+extern void evq_track_forget_waiting(EvqTrack *track);
 extern EvqTracked **evq_track_collect(const EvqTrack *track, bool (*is_so)(const EvqTracked *), int *count);
 
 extern uint32 evq_track_begin_pass(EvqTrack *track);
