@@ -28,6 +28,8 @@ SELECT e.event_id, t.event_type, f.flow_type, e.flow_id, evq.state_name(e.state)
 	e.attempts_used::int, t.max_attempts::int, e.priority::int,
 	e.state_since, CASE WHEN e.state_due_at = e.due_at
 		THEN e.due_at + coalesce((SELECT pg_catalog.sum(c.shift) FROM evq.lifespan_change c WHERE c.event_type_no = e.event_type_no AND c.changed_at > e.published_at), '0')
+		WHEN e.state IN ('d', 'u') THEN least(e.state_due_at,
+			e.due_at + coalesce((SELECT pg_catalog.sum(c.shift) FROM evq.lifespan_change c WHERE c.event_type_no = e.event_type_no AND c.changed_at > e.published_at), '0'))
 		ELSE nullif(e.state_due_at, 'infinity') END AS state_due_at,
 	CASE WHEN e.state = 'p' THEN e.state_since END AS attempt_started_at, NULL::timestamptz AS finished_at,
 	e.permit, e.worker, e.parent_id, e.chain_depth::int, o.event_type AS on_fail_event_type,

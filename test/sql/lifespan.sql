@@ -140,3 +140,10 @@ SELECT evq_configure('A', lifespan => '5000 s') \gset
 SET evq.debug_clock_offset = 2000;
 SELECT flow_id FROM evq_acquire_next('F');
 RESET evq.debug_clock_offset;
+-- A suspension ends with a lifespan that has become shorter than it, and the view says so.
+SELECT evq_cancel(event_id) FROM evq.event \g /dev/null
+SELECT evq_publish('A', NULL, 'asleep for long') \gset
+SELECT count(*) FROM evq_acquire_next('F');
+SELECT evq_suspend(ev('asleep for long'), permit('asleep for long'), '4000 s') \gset
+SELECT evq_configure('A', lifespan => '1000 s') \gset
+SELECT flow_id, lifespan, state_due_at = due_at AS ends_with_it FROM lab.lives JOIN evq.events USING (flow_id) WHERE flow_id = 'asleep for long';
