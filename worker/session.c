@@ -65,6 +65,7 @@ struct Session
 	Greeting greeting;
 	int listening; /* to so many channels, while GREETING_LISTEN */
 	bool was_greeted;
+	bool was_served; /* an acquisition was answered */
 	bool hopeless;
 	bool cannot_check; /* evq there is older than the question */
 	Millis check_at;   /* whether what runs is still ours */
@@ -298,6 +299,7 @@ take_answer(Session *session, Millis now)
 			take_verdict(session, VERDICT_ACCEPTED, now);
 			break;
 		case ASKED_ACQUIRE:
+			session->was_served = true;
 			take_acquired(session, now);
 			break;
 	}
@@ -328,8 +330,10 @@ take_error(Session *session, Verdict verdict, Millis now)
 				  "sqlstate", verbs_sqlstate(session->verbs), NULL);
 		pause_acquiring(session, now);
 		session->greeting = GREETING_DUE;
-		session->hopeless = session->asked == ASKED_HELLO && !session->was_greeted &&
-							verdict == VERDICT_NOT_THERE;
+		/* At the start, that is: what was granted once is likely to be granted again. */
+		session->hopeless = verdict == VERDICT_NOT_THERE &&
+							((session->asked == ASKED_HELLO && !session->was_greeted) ||
+							 (session->asked == ASKED_ACQUIRE && !session->was_served));
 
 		/* The successes that went with it are reported on their own, while acquiring pauses. */
 		for (int i = 0; i < session->jobs->count; i++)

@@ -517,7 +517,10 @@ stop_worker($worker);
 
 # ---------- what can never succeed ----------
 
+query(q{CREATE ROLE publisher LOGIN; GRANT evq_publisher TO publisher; CREATE ROLE tenant LOGIN; SELECT evq_grant_worker('tenant', 'OTHER')});
 for (
+	[ qr/msg="cannot ask for events" reason="permission denied for function evq_acquire_next" sqlstate=42501/, '--dbname=user=publisher dbname=postgres' ],
+	[ qr/msg="cannot ask for events" reason="permission denied for flow \\"FLOW_B\\"" sqlstate=42501/, '--dbname=user=tenant dbname=postgres' ],
 	[ qr/msg="unknown flow, configure it with evq_configure_flow\(\)" flow=LATER/, '--flow=LATER' ],
 	[ qr/msg="evq is not there, run CREATE EXTENSION evq in this database; if it is a router, name a shard" .*sqlstate=42P01/, '--dbname=template1' ],
 	[ qr/msg="cannot connect" reason=.*"nowhere\\*" does not exist.* sqlstate=3D000/, '--dbname=nowhere' ],
