@@ -123,7 +123,7 @@ typedef struct EvqOutcome
 #define EVQ_MAX_STACK_TRACE 32768
 
 /* No time that users pass lies in the year 10000 or later. */
-#define EVQ_END_OF_TIME (INT64CONST(8000 * 365 + 1940) * USECS_PER_DAY)
+#define EVQ_END_OF_TIME ((int64) (8000 * 365 + 1940) * USECS_PER_DAY)
 
 #define EVQ_MAX_FLOW_ID 255
 #define EVQ_MAX_IDEMPOTENCY_KEY 255
