@@ -66,7 +66,7 @@ CALL refused($$SELECT evq.cron_previous('0 12 * * *', 'infinity', 'Europe/Berlin
 
 -- Names only, in any case: PostgreSQL would read UTC+3 and +02:00 as rules of the opposite sign, and a slip of the pen as well.
 SELECT zone, evq.cron_next('30 2 * * *', '2026-12-01 12:00+00', zone) AT TIME ZONE 'UTC' AS next
-FROM unnest(ARRAY['Europe/Berlin', 'europe/berlin', 'Etc/GMT+2', 'etc/gmt+2', 'EST', 'est5edt', 'GMT0', 'utc']) zone;
+FROM unnest(ARRAY['Europe/Berlin', 'europe/berlin', 'Etc/GMT+2', 'etc/gmt+2', 'utc']) zone;
 CALL refused($$SELECT evq.cron_next('30 2 * * *', now(), 'UTC+3')$$);
 CALL refused($$SELECT evq.cron_next('30 2 * * *', now(), '+02:00')$$);
 CALL refused($$SELECT evq.cron_next('30 2 * * *', now(), '<+07>-7')$$);
