@@ -149,6 +149,15 @@ duration(const char *option, const char *value, double least)
 	return (Millis) (seconds(option, value, least) * 1000);
 }
 
+/* A character of an element in quotes, of an array as PostgreSQL reads it. */
+static void
+add_quoted(Buffer *array, const char *character)
+{
+	if (*character == '"' || *character == '\\')
+		buffer_text(array, "\\");
+	buffer_append(array, character, 1);
+}
+
 /* "A,B" as {"A","B"}. */
 static const char *
 type_list(const char *value)
@@ -166,9 +175,7 @@ type_list(const char *value)
 			buffer_text(&array, "\",\"");
 			continue;
 		}
-		if (*at == '"' || *at == '\\')
-			buffer_text(&array, "\\");
-		buffer_append(&array, at, 1);
+		add_quoted(&array, at);
 	}
 	if (*at != '\0' || at == value || at[-1] == ',')
 		refuse("--types takes event types with a comma between two, not \"%s\"", value);
@@ -197,9 +204,7 @@ array_of(const char **names, int count)
 		buffer_text(&array, i == 0 ? "{\"" : "\",\"");
 		for (const char *at = names[i]; *at != '\0'; at++)
 		{
-			if (*at == '"' || *at == '\\')
-				buffer_text(&array, "\\");
-			buffer_append(&array, at, 1);
+			add_quoted(&array, at);
 		}
 	}
 	buffer_text(&array, "\"}");
