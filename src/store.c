@@ -46,8 +46,7 @@
 #include "transition.h"
 #include "uuid.h"
 
-#define DUE_INDEX "event_flow_no_attempt_scheduled_at_event_id_idx"
-#define DUE_INDEX_OF_0_2 "event_flow_no_attempt_scheduled_at_idx" /* until the extension is updated */
+#define DUE_INDEX "event_flow_no_attempt_scheduled_at_idx"
 #define FLOW_ID_INDEX "event_flow_no_flow_id_event_id_idx"
 
 /* The indexes of tables whose primary key does not begin with the event's id. */
@@ -1558,17 +1557,15 @@ find_index(const Table *table, const char *name)
 	return NULL;
 }
 
-/* Chooses the index to walk over; older_name: what it was called before, NULL = the same. */
+/* Chooses the index to walk over. */
 static void
-choose_walk_index(EvqStore *store, const char *name, const char *older_name)
+choose_walk_index(EvqStore *store, const char *name)
 {
 	Table *table = use_table(store, EVQ_TABLE_EVENT);
 
 	evq_store_walk_end(store);
 	use_indexes(store, table);
 	store->walk_index = find_index(table, name);
-	if (store->walk_index == NULL && older_name != NULL)
-		store->walk_index = find_index(table, older_name);
 	if (store->walk_index == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("index evq.%s does not exist", name),
 						errhint("Create it again as the extension did.")));
@@ -1596,7 +1593,7 @@ begin_walk(EvqStore *store, ScanKey keys, int key_count)
 	MemoryContextSwitchTo(previous);
 }
 
-/* Can a walk over due events begin within an instant? Otherwise it begins with all of it. */
+/* Can a walk over due events begin within an instant? Otherwise, until the extension is updated, it begins with all of it. */
 bool
 evq_store_walk_splits_instants(const EvqStore *store)
 {
@@ -1610,7 +1607,7 @@ evq_store_walk_due(EvqStore *store, int32 flow_no, const EvqLinePlace *from)
 	ScanKeyData keys[2];
 	ScanKey place = store->walk_from;
 
-	choose_walk_index(store, DUE_INDEX, DUE_INDEX_OF_0_2);
+	choose_walk_index(store, DUE_INDEX);
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(flow_no));
 	if (!evq_store_walk_splits_instants(store))
 		ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
@@ -1654,7 +1651,7 @@ evq_store_walk_flow_id(EvqStore *store, int32 flow_no, const char *flow_id)
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(flow_no));
 	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, flow_id_text(store, flow_id));
 	keys[1].sk_collation = DEFAULT_COLLATION_OID;
-	choose_walk_index(store, FLOW_ID_INDEX, NULL);
+	choose_walk_index(store, FLOW_ID_INDEX);
 	begin_walk(store, keys, 2);
 }
 

@@ -27,7 +27,7 @@ CREATE TABLE evq.event (
 	CONSTRAINT event_pkey PRIMARY KEY (event_id)
 ) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000,
 		autovacuum_vacuum_cost_delay = 0);
-CREATE INDEX event_flow_no_attempt_scheduled_at_event_id_idx ON evq.event (flow_no, attempt_scheduled_at, event_id);
+CREATE INDEX event_flow_no_attempt_scheduled_at_idx ON evq.event (flow_no, attempt_scheduled_at, event_id);
 CREATE INDEX event_flow_no_flow_id_event_id_idx ON evq.event (flow_no, flow_id, event_id) WHERE ordered;
 COMMENT ON TABLE evq.event IS 'Live events, one row each; read them through evq.events';
 COMMENT ON COLUMN evq.event.attempt_scheduled_at IS 'When the next attempt may start';

@@ -83,9 +83,9 @@ COMMENT ON TYPE evq.acquired IS
 	'An event handed to a worker: permit is the fencing token for its report, attempt_due_at the time it holds until, answer what evq_activate() brought since it was suspended last';
 DROP FUNCTION @extschema@.evq_activate(uuid, jsonb);
 
--- Events of one instant are read in the order of their ids.
-CREATE INDEX event_flow_no_attempt_scheduled_at_event_id_idx ON evq.event (flow_no, attempt_scheduled_at, event_id);
+-- Events of one instant are read in the order of their ids. The index keeps its name, by which scripts of operators know it.
 DROP INDEX evq.event_flow_no_attempt_scheduled_at_idx;
+CREATE INDEX event_flow_no_attempt_scheduled_at_idx ON evq.event (flow_no, attempt_scheduled_at, event_id);
 -- A library that the server loaded before it was replaced knows nothing of what follows.
 DO $$
 BEGIN

@@ -75,12 +75,12 @@ ROLLBACK;
 -- An index that is not valid, because it is being built or that has failed, is not searched, but gets its entries.
 BEGIN;
 SELECT evq_publish('uia', NULL, 'before') AS before \gset
-UPDATE pg_index SET indisvalid = false WHERE indexrelid IN ('evq.event_flow_no_attempt_scheduled_at_event_id_idx'::regclass, 'evq.event_error_event_id_idx'::regclass);
+UPDATE pg_index SET indisvalid = false WHERE indexrelid IN ('evq.event_flow_no_attempt_scheduled_at_idx'::regclass, 'evq.event_error_event_id_idx'::regclass);
 SELECT evq_publish('uia', NULL, 'meanwhile') AS meanwhile \gset
 SAVEPOINT s;
 SELECT dispatched FROM evq_tick();
 ROLLBACK TO s;
-UPDATE pg_index SET indisvalid = true WHERE indexrelid IN ('evq.event_flow_no_attempt_scheduled_at_event_id_idx'::regclass, 'evq.event_error_event_id_idx'::regclass);
+UPDATE pg_index SET indisvalid = true WHERE indexrelid IN ('evq.event_flow_no_attempt_scheduled_at_idx'::regclass, 'evq.event_error_event_id_idx'::regclass);
 SELECT dispatched >= 2 AS both FROM evq_tick();
 SELECT flow_id, state FROM evq.events WHERE event_id IN (:'before', :'meanwhile') ORDER BY flow_id;
 ROLLBACK;

@@ -200,7 +200,7 @@ $node->safe_psql('damaged', "DELETE FROM evq.event WHERE event_id = '$_'") for $
 # ---------- a dispatcher that fails every time ----------
 
 make_database($node, 'failing');
-$node->safe_psql('failing', 'ALTER INDEX evq.event_flow_no_attempt_scheduled_at_event_id_idx RENAME TO hidden');
+$node->safe_psql('failing', 'ALTER INDEX evq.event_flow_no_attempt_scheduled_at_idx RENAME TO hidden');
 $log = log_end($node);
 my $begin = time;
 $event = $node->safe_psql('failing', q{
@@ -212,14 +212,14 @@ poll_until('errors', sub {
 	$session->query_safe(q{SELECT evq_publish('job', NULL, 'again')});
 	return $session->query_safe('SELECT errors FROM evq_status()') >= 5;
 }) or fail('the dispatcher fails');
-like($session->query_safe('SELECT last_error FROM evq_status()'), qr/event_flow_no_attempt_scheduled_at_event_id_idx/, 'evq_status() says why it fails');
+like($session->query_safe('SELECT last_error FROM evq_status()'), qr/event_flow_no_attempt_scheduled_at_idx/, 'evq_status() says why it fails');
 $session->query_safe(q{SELECT evq_publish('job', NULL, 'again')}) for 1 .. 50;
 my $errors = $session->query_safe('SELECT errors FROM evq_status()');
 cmp_ok(0.1 * (2**($errors - 1) - 1), '<=', time - $begin + 0.2, "it backs off: $errors errors");
 my $reported = () = slurp_file($node->logfile, $log) =~ /ERROR:/g;
 cmp_ok($reported, '<=', $errors + 1, 'each logged once');
 ok(is_dispatching($node, 'damaged'), 'other databases are not affected');
-$session->query_safe('ALTER INDEX evq.hidden RENAME TO event_flow_no_attempt_scheduled_at_event_id_idx');
+$session->query_safe('ALTER INDEX evq.hidden RENAME TO event_flow_no_attempt_scheduled_at_idx');
 ok(poll_until('all dispatched', sub { $session->query_safe(q{SELECT count(*) FROM evq.event WHERE state <> 'd'}) eq '0' }),
 	'repaired: it goes on, and has lost nothing');
 end_session($session);

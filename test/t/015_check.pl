@@ -49,10 +49,10 @@ wait_for_finding('flows', qr/^warning: in flow FLOW an event has been due since 
 $node->safe_psql('doctor', q{SELECT evq_succeed(event_id, permit) FROM evq_acquire_next('FLOW', 100)});
 wait_for_finding('flows', qr/^ok$/, '... somebody did');
 
-$node->safe_psql('doctor', 'ALTER INDEX evq.event_flow_no_attempt_scheduled_at_event_id_idx RENAME TO hidden');
+$node->safe_psql('doctor', 'ALTER INDEX evq.event_flow_no_attempt_scheduled_at_idx RENAME TO hidden');
 $node->safe_psql('doctor', q{SELECT evq_publish('job', NULL, 'fails')});
-wait_for_finding('dispatcher', qr/^error: the dispatcher fails: .*event_flow_no_attempt_scheduled_at_event_id_idx/, 'a dispatcher that fails');
-$node->safe_psql('doctor', 'ALTER INDEX evq.hidden RENAME TO event_flow_no_attempt_scheduled_at_event_id_idx');
+wait_for_finding('dispatcher', qr/^error: the dispatcher fails: .*event_flow_no_attempt_scheduled_at_idx/, 'a dispatcher that fails');
+$node->safe_psql('doctor', 'ALTER INDEX evq.hidden RENAME TO event_flow_no_attempt_scheduled_at_idx');
 wait_for_finding('dispatcher', qr/^ok$/, '... and does not any more');
 
 $node->append_conf('postgresql.conf', 'evq.enabled = off');

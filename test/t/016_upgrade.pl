@@ -51,6 +51,7 @@ is(run("SELECT problem FROM evq_status()"), '', 'without complaint');
 run(q{DROP ROLE IF EXISTS tenant; CREATE ROLE tenant; SELECT evq_grant_worker('tenant', 'LOAD')}) if $release ne '0.1';
 my $before = run('SELECT event_id, event_type, flow_id, state, published_at, finished_at, result FROM evq.events ORDER BY 1');
 my $payloads = run('SELECT * FROM evq.payloads ORDER BY 1');
+my $indexes = run(q{SELECT array_agg(indexrelid::regclass::text) FROM pg_index WHERE indrelid = ANY ('{evq.event, evq.event_error, evq.event_payload, evq.idempotency}'::regclass[])});
 
 # ---------- not while the server works with the library of before ----------
 
@@ -83,6 +84,7 @@ SELECT 'finished';
 ok(poll_until('load', sub { run("SELECT count(*) FROM evq.events WHERE event_type = 'load' AND finished_at IS NOT NULL") > 50 }), 'the load has begun');
 $upgrade->query_safe('ALTER EXTENSION evq UPDATE');
 is(run('SELECT evq_version()'), $version, "version $version");
+is(run("SELECT * FROM unnest('$indexes'::text[]) name WHERE to_regclass(name) IS NULL"), '', 'indexes keep the names by which scripts of operators know them');
 ok(poll_until('end of load', sub { $_->{run}->pump_nb for @stress; run("SELECT count(*) FROM evq.events WHERE event_type = 'load'") == 3000 }), 'publishers and workers went through it');
 ok(poll_until('events', sub { run("SELECT count(evq_succeed(event_id, permit)) FROM evq_acquire_next('LOAD', 1000)");
 	run("SELECT count(*) FROM evq.event WHERE event_type_no = (SELECT event_type_no FROM evq.event_type WHERE event_type = 'load')") == 0 }), 'all are worked off');

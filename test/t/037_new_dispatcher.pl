@@ -80,7 +80,7 @@ end_dispatcher();
 
 # While it cannot look at the tables, what is published is not put before what it does not know.
 run(q{SELECT evq_publish('pull', NULL, 'first')});
-my $index = 'event_flow_no_attempt_scheduled_at_event_id_idx';
+my $index = 'event_flow_no_attempt_scheduled_at_idx';
 run("ALTER INDEX evq.$index RENAME TO hidden");
 end_dispatcher();
 ok(poll_until('its first tries', sub { run('SELECT errors FROM evq_status()') >= 3 }), 'a new dispatcher cannot look at the tables');
