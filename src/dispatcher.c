@@ -85,6 +85,7 @@ leave_place(int code, Datum arg)
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
 	if (place->pid == MyProcPid)
 	{
+		pg_atomic_write_u32(&place->is_offering, 0);
 		place->pid = 0;
 		place->latch = NULL;
 		if (place->state != EVQ_PLACE_ABSENT)
@@ -586,6 +587,8 @@ run(void)
 				count_turn(&turn);
 				if (turn.is_paused)
 					require_extension(true);
+				else if (evq_engine_has_read(engine))
+					pg_atomic_write_u32(&place->is_offering, 1);
 				take_counters_back();
 				look_after_house();
 				note_refused_turn(false);
@@ -601,6 +604,7 @@ run(void)
 			case FAILED:
 				recover(true);
 				heed_requests();
+				pg_atomic_write_u32(&place->is_offering, 0);
 				evq_engine_destroy(engine);
 				engine = evq_engine_create(place);
 				evq_engine_be_careful(engine);

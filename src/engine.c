@@ -116,6 +116,13 @@ evq_engine_is_passing(const EvqEngine *engine)
 	return evq_pass_is_under_way(engine->pass);
 }
 
+/* Has it read what comes first in each flow? */
+bool
+evq_engine_has_read(const EvqEngine *engine)
+{
+	return evq_pass_has_read(engine->pass);
+}
+
 /* Sessions told more than there was room for. */
 void
 evq_engine_miss_changes(EvqEngine *engine)

@@ -27,6 +27,7 @@ extern void evq_engine_absorb(EvqEngine *engine, const EvqWake *wakes, int count
 extern void evq_engine_want_pass(EvqEngine *engine);
 extern void evq_engine_be_careful(EvqEngine *engine);
 extern bool evq_engine_is_passing(const EvqEngine *engine);
+extern bool evq_engine_has_read(const EvqEngine *engine);
 extern bool evq_engine_is_blocked(const EvqEngine *engine);
 extern uint64 evq_engine_full_flows(const EvqEngine *engine);
 extern uint64 evq_engine_direct_flows(const EvqEngine *engine);

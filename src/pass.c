@@ -70,6 +70,7 @@ struct EvqPass
 	Tour far;
 	bool is_complete;   /* the near tour began at the beginning, and a far one follows */
 	bool far_wanted;    /* ... when that is over, and the last far one too */
+	bool has_read;      /* a near tour has ended */
 	bool is_hurried;    /* no consideration for work, until a near tour is over: see evq_pass_begin_anew() */
 	int64 last_near_at; /* when one began, by the monotonic clock, as the next */
 	int64 last_near_took;   /* what it took, its rests included */
@@ -104,6 +105,13 @@ bool
 evq_pass_is_under_way(const EvqPass *pass)
 {
 	return pass->near.under_way || is_far_due(pass);
+}
+
+/* Has it read what comes first in each flow? */
+bool
+evq_pass_has_read(const EvqPass *pass)
+{
+	return pass->has_read;
 }
 
 /* ---------- reading a flow ---------- */
@@ -348,6 +356,7 @@ end_near(EvqPass *pass, TimestampTz now)
 {
 	EvqLive *live = pass->live;
 
+	pass->has_read = true;
 	pass->last_near_took = evq_clock_monotonic() - pass->last_near_at;
 	pass->far_wanted |= pass->is_complete;
 	live->parked = live->parked_anew;

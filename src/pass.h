@@ -13,6 +13,7 @@ typedef struct EvqPass EvqPass;
 extern EvqPass *evq_pass_create(EvqLive *live);
 extern void evq_pass_begin_anew(EvqPass *pass);
 extern bool evq_pass_is_under_way(const EvqPass *pass);
+extern bool evq_pass_has_read(const EvqPass *pass);
 extern bool evq_pass_is_due(EvqPass *pass, TimestampTz now);
 extern TimestampTz evq_pass_next_at(const EvqPass *pass, TimestampTz now);
 

@@ -78,6 +78,7 @@ startup(void)
 			pg_atomic_init_u64(&place->settling, 0);
 			pg_atomic_init_u64(&place->announced, 0);
 			pg_atomic_init_u32(&place->prepared, 0);
+			pg_atomic_init_u32(&place->is_offering, 0);
 			pg_atomic_init_u32(&place->look_now, 0);
 			pg_atomic_init_u32(&place->schedules_changed, 0);
 			pg_atomic_init_u32(&place->wants_changes, 0);

@@ -63,7 +63,9 @@ typedef struct EvqPlace
 	pg_atomic_uint64 announcing;
 	pg_atomic_uint64 settling;
 	pg_atomic_uint64 announced;
-	pg_atomic_uint32 prepared;          /* such a transaction was prepared: its commit cannot be seen */
+	pg_atomic_uint32 prepared; /* such a transaction was prepared: its commit cannot be seen */
+	pg_atomic_uint32
+		is_offering; /* what comes first in each flow was read and put on offer: no offer = there is nothing */
 	pg_atomic_uint32 look_now;          /* the tables changed in a way that no entry of the ring tells */
 	pg_atomic_uint32 schedules_changed; /* the dispatcher is to see when the next one is due */
 	pg_atomic_uint32 wants_changes;     /* some flow waits for room: wake the dispatcher for every change */

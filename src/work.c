@@ -141,7 +141,8 @@ acquire_one_of(Wanted *wanted, const pg_uuid_t *event_id)
 /*
  * Takes from what the dispatcher put on offer. What cannot be had just now is
  * given back at the end, so that it is not met again in the same call. false =
- * too many of them cannot be seen by this transaction.
+ * that does not tell what there is: no dispatcher runs, or it has not read all
+ * flows yet, or too many offers cannot be seen by this transaction.
  */
 static bool
 acquire_offered(Wanted *wanted, EvqPlace *place)
@@ -150,9 +151,13 @@ acquire_offered(Wanted *wanted, EvqPlace *place)
 	int32 flow_no = wanted->search.flow->flow_no;
 	bool keeps_snapshot = IsolationUsesXactSnapshot();
 	int unseen = keeps_snapshot ? Max(wanted->max_events * UNSEEN_FACTOR, UNSEEN_LEAST) : PG_INT32_MAX;
+	bool is_offering;
 	List *later = NIL;
 	ListCell *cell;
 
+	if (place == NULL || place->pid == 0)
+		return false;
+	is_offering = pg_atomic_read_u32(&place->is_offering) != 0; /* before we look at the offers */
 	while (wanted->acquired < wanted->max_events && list_length(later) < unseen)
 	{
 		int popped = evq_ready_pop(place->ready, flow_no, wanted->search.event_type_nos,
@@ -185,7 +190,7 @@ acquire_offered(Wanted *wanted, EvqPlace *place)
 	}
 	foreach(cell, later)
 		evq_wake_give_back(place, flow_no, lfirst(cell));
-	return list_length(later) < unseen;
+	return list_length(later) < unseen && (is_offering || wanted->acquired > 0);
 }
 
 static bool
@@ -200,7 +205,6 @@ acquire_found(void *context, const pg_uuid_t *event_id)
 static void
 acquire_next(Wanted *wanted, FunctionCallInfo fcinfo, EvqStore *store)
 {
-	EvqPlace *place = evq_shmem_mine();
 	int change_count = evq_wake_changes(); /* what follows from this call is not for this call */
 
 	if (evq_config_is_paused())
@@ -211,7 +215,7 @@ acquire_next(Wanted *wanted, FunctionCallInfo fcinfo, EvqStore *store)
 	wanted->fcinfo = fcinfo;
 	wanted->store = store;
 	evq_store_pass_over_changed(store);
-	if (place == NULL || place->pid == 0 || !acquire_offered(wanted, place))
+	if (!acquire_offered(wanted, evq_shmem_mine()))
 		evq_search_table(store, &wanted->search, acquire_found, wanted);
 	if (wanted->acquired < wanted->max_events)
 		evq_search_own(store, &wanted->search, change_count, acquire_found, wanted);
