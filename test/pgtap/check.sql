@@ -1,4 +1,4 @@
--- The doctor: every finding appears with its fault and goes away with it. What takes a dispatcher is in t/015_check.pl.
+-- The doctor: every finding appears with its fault and goes away with it. What takes a dispatcher is in t/ops_check.pl.
 -- Commits, statistics and settings of a database are needed, so this has one of its own.
 CREATE DATABASE check_up;
 \connect check_up

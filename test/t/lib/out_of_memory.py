@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Calls a statement in new sessions, and lets another one of their allocations fail each time: each of the first fifty,
-then fewer and fewer; see 029_out_of_memory.pl.
+then fewer and fewer; see server_out_of_memory.pl.
 
 Statements come as JSON on standard input: {name: {"before": SQL, "call": SQL}}. What "before" returns are the
 parameters of the call; it runs in a session of its own. What went wrong is written to standard output, a line each, and

@@ -108,7 +108,7 @@ for my $role (sort keys %tokens)
 ok($gateway->wait_for_log(qr/route=\/api\/flows status=200 ms=\d+ client=127.0.0.1 role=evq_monitor/), 'the log has the role');
 unlike($gateway->log, qr/0123456789/, 'and no token');
 
-# Requests of several roles, one after the other. That a role ends with its request is in 059_gateway_lanes.pl.
+# Requests of several roles, one after the other. That a role ends with its request is in gateway_lanes.pl.
 status('monitor', $gateway->get('/api/flows', Authorization => "Bearer $tokens{monitor}"), 200) for 1 .. 20;
 status('operator afterwards', $gateway->get('/api/events', @bearer), 200) for 1 .. 20;
 

@@ -10,4 +10,4 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
 $ENV{EVQ_WORKER_PROGRAM} = 'evq-worker-sanitized';
-do "$FindBin::Bin/../040_worker.pl" or die $@ || $!;
+do "$FindBin::Bin/../worker_handlers.pl" or die $@ || $!;

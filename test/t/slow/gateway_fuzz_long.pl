@@ -1,4 +1,4 @@
-# Random bytes for what evq-gateway takes apart, for longer; see 057_gateway_fuzz.pl.
+# Random bytes for what evq-gateway takes apart, for longer; see gateway_fuzz.pl.
 use strict;
 use warnings;
 
@@ -8,4 +8,4 @@ use FindBin;
 use PostgreSQL::Test::Utils;
 
 $ENV{EVQ_FUZZ_SECONDS} //= 120;
-do "$FindBin::Bin/../057_gateway_fuzz.pl" or die $@ || $!;
+do "$FindBin::Bin/../gateway_fuzz.pl" or die $@ || $!;

@@ -1,4 +1,4 @@
-# The crash test with ten thousand rides; see 020_crash.pl.
+# The crash test with ten thousand rides; see load_crash.pl.
 use strict;
 use warnings;
 

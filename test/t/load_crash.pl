@@ -1,6 +1,6 @@
 # kill -9 of backends, dispatcher, launcher and postmaster under load: what
 # went in comes out, once. EVQ_RIDES is the number of rides, six events each;
-# slow/020_crash_full.pl runs the same with many.
+# slow/load_crash_full.pl runs the same with many.
 use strict;
 use warnings;
 
