@@ -121,7 +121,7 @@ $(filter-out $(PROJECT_TARGETS),$(MAKECMDGOALS)):
 else
 
 MODULE_big = evq
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 INSTALL_SCRIPT_SQL = sql/evq--$(EVQ_VERSION).sql
 UPGRADE_SCRIPT_SQL = sql/evq--$(UPGRADE_FROM)--$(EVQ_VERSION).sql
 LONG_UPGRADE_SCRIPT_SQL = sql/evq--$(LONG_UPGRADE_FROM)--$(EVQ_VERSION).sql
@@ -145,11 +145,19 @@ ifeq ($(ASSERTS),1)
 PG_CPPFLAGS += -DUSE_ASSERT_CHECKING
 endif
 
+PG_CPPFLAGS += -Isrc
+
+# Each file is compiled anew when a header changes that it includes: the compiler writes which into FILE.d.
+DEPENDENCIES = $(OBJS:.o=.d)
+EXTRA_CLEAN += $(DEPENDENCIES)
+
 .DEFAULT_GOAL = all
 include common/program.mk gateway/program.mk worker/program.mk
 
 # No bitcode for the JIT compiler: it would need clang, and inlines nothing here.
 override with_llvm = no
+# PostgreSQL's own way of keeping dependencies mixes up files of the same name in different folders.
+override autodepend = no
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 ifeq (,$(wildcard $(PGXS)))
@@ -157,13 +165,15 @@ $(error "$(PG_CONFIG)" leads to no PostgreSQL development files: run scripts/ins
 endif
 include $(PGXS)
 
-$(OBJS): $(wildcard src/*.h) asserts
+$(OBJS): asserts
 # What was compiled the other way is compiled anew.
 .PHONY: force
 asserts: force
 	@echo '$(ASSERTS)' | cmp --quiet - $@ || echo '$(ASSERTS)' >$@
-src/inspect.o: override CPPFLAGS += -DEVQ_VERSION='"$(EVQ_VERSION)"'
-src/inspect.o: evq.control
+src/functions/inspect.o: override CPPFLAGS += -DEVQ_VERSION='"$(EVQ_VERSION)"'
+src/functions/inspect.o: evq.control
+$(OBJS): override CPPFLAGS += -MMD -MP
+-include $(DEPENDENCIES)
 
 $(UPGRADE_SCRIPT_SQL): sql/upgrades/$(UPGRADE_FROM)--$(EVQ_VERSION).sql $(UPGRADE_PARTS:%=sql/parts/%.sql) evq.control Makefile
 	{ printf '%s\n' '\echo Use "ALTER EXTENSION evq UPDATE" to load this file. \quit'; \

@@ -6,17 +6,17 @@
 
 #include "fmgr.h"
 
-#include "config.h"
-#include "engine.h"
-#include "epoch.h"
-#include "guc.h"
-#include "home.h"
-#include "hooks.h"
-#include "launcher.h"
-#include "partitions.h"
-#include "shmem.h"
-#include "tables.h"
-#include "wake.h"
+#include "base/guc.h"
+#include "dispatcher/engine.h"
+#include "dispatcher/launcher.h"
+#include "session/config.h"
+#include "session/hooks.h"
+#include "session/wake.h"
+#include "shared/shmem.h"
+#include "tables/epoch.h"
+#include "tables/home.h"
+#include "tables/partitions.h"
+#include "tables/tables.h"
 
 PG_MODULE_MAGIC;
 

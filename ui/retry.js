@@ -1,5 +1,5 @@
 // When the attempts of an event of a type would be, if each failed at once: the rules of evq_retry_delay() and
-// evq_retry_next() in src/retry.c, without their chance.
+// evq_retry_next() in src/rules/retry.c, without their chance.
 
 export function delayBefore(attempt, rule) {
   const last = rule.attemptDelays.at(-1);

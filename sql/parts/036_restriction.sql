@@ -1,6 +1,6 @@
 -- Roles that are held to some flows, see 072_restrict.
 
--- By name, for a dump, and by oid, for a role that was renamed; src/config.c reads both.
+-- By name, for a dump, and by oid, for a role that was renamed; src/session/config.c reads both.
 CREATE TABLE evq.restriction (
 	role_name name NOT NULL,
 	may text NOT NULL CHECK (may IN ('publish', 'work')),

@@ -46,7 +46,7 @@ COMMENT ON FUNCTION evq.keep_audit() IS 'Trigger: refuses to change or delete en
 CREATE TRIGGER keep_audit BEFORE UPDATE OR DELETE ON evq.audit_entry FOR EACH ROW EXECUTE FUNCTION evq.keep_audit();
 CREATE TRIGGER keep_audit_whole BEFORE TRUNCATE ON evq.audit_entry FOR EACH STATEMENT EXECUTE FUNCTION evq.keep_audit();
 
--- src/audit.c calls it too.
+-- src/tables/audit.c calls it too.
 CREATE FUNCTION evq.record(verb text, event_id uuid, object text, detail jsonb) RETURNS void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$

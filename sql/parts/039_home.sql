@@ -1,4 +1,4 @@
--- Where the data is at home; by it a copy is told from its original (src/home.c).
+-- Where the data is at home; by it a copy is told from its original (src/tables/home.c).
 
 -- Not dumped: a restored database has a home of its own.
 CREATE TABLE evq.home (

@@ -1,4 +1,4 @@
--- Roles that may publish into, or work on, some flows only. The C verbs check it (src/config.c), for the current
+-- Roles that may publish into, or work on, some flows only. The C verbs check it (src/session/config.c), for the current
 -- user, as PostgreSQL checks the right to call them. For superusers: they make a role a member of evq_restricted_publisher
 -- or evq_restricted_worker. These may call what evq_publisher and evq_worker may, and are no members of them, or a role
 -- could SET ROLE to what is not restricted. A membership is the server's; in a database without a restriction it is for no flow.

@@ -1,6 +1,6 @@
 /*
  * permits.pml
- *		A permit is granted once and is worth something until its time is over: src/lifecycle.c.
+ *		A permit is granted once and is worth something until its time is over: src/session/lifecycle.c.
  *
  * Two workers acquire one event again and again and report on it, late or not at all; the answer to a report may be
  * lost, and then it is made again. Permits run out at any moment. The server may crash and lose what was committed

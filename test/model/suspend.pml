@@ -1,6 +1,6 @@
 /*
  * suspend.pml
- *		An answer finds the round that asked for it, early or late: evq_suspend() and evq_activate() in src/lifecycle.c.
+ *		An answer finds the round that asked for it, early or late: evq_suspend() and evq_activate() in src/session/lifecycle.c.
  *
  * Workers acquire an event, ask somebody outside, and suspend it, in this order or in the other; they may vanish, or
  * report that the asking failed, at any step. Each question carries the permit of its round. Its answer comes at any

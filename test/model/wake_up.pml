@@ -1,6 +1,6 @@
 /*
  * wake_up.pml
- *		A due event is offered although the dispatcher sleeps: src/wake.c and src/ring.c against src/dispatcher.c.
+ *		A due event is offered although the dispatcher sleeps: src/session/wake.c and src/shared/ring.c against src/dispatcher/dispatcher.c.
  *
  * Publishers commit events of one flow with room for one at a time; a worker finishes what is dispatched. The ring is
  * so small that it overflows. Nothing happens by the passing of time: the dispatcher sleeps until its latch is set, or,

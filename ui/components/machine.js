@@ -7,7 +7,7 @@ import { on as onMove } from '../stats.js';
 import { StateShape } from './state.js';
 import { dotsOn } from './dots.js';
 
-// The state machine as a picture, after the table in src/transition.c. A way: from, to, and for each layout the sides
+// The state machine as a picture, after the table in src/rules/transition.c. A way: from, to, and for each layout the sides
 // it leaves and enters (t, r, b, l) and how far from the middle of the side.
 const LAYOUTS = {
   wide: {

@@ -1,0 +1,148 @@
+/*
+ * housekeeper.c
+ *		The background worker that keeps a database's tables in order.
+ *
+ * The dispatcher starts it now and then, and when the live events are to be
+ * counted, so that nothing of this delays a dispatch; it ends when it is done.
+ * What else there is to do is written in SQL (sql/parts/064_history.sql,
+ * 077_schedule_run.sql), in steps, each a transaction. It may be ended at any
+ * moment: the next one goes on from the tables.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/memutils.h"
+
+#include "base/clock.h"
+#include "dispatcher/background.h"
+#include "dispatcher/housekeeper.h"
+#include "dispatcher/recount.h"
+#include "tables/tables.h"
+
+/* How long to wait for a moment when no transaction is at work, before counting all the same. */
+#define PATIENCE (10 * USECS_PER_SEC)
+#define QUIET_LOOK_MS 10
+
+static EvqPlace *place;
+
+/* Called by the dispatcher; does nothing while one is at work or no worker is free: there will be another time. */
+void
+evq_housekeeper_start(Oid database, int place_index)
+{
+	static int64 logged_at;
+	BackgroundWorker worker;
+
+	evq_background_describe(&worker, "housekeeper");
+	evq_background_assign(&worker, database, place_index, "");
+	if (!RegisterDynamicBackgroundWorker(&worker, NULL) && evq_clock_once_a_minute(&logged_at))
+		ereport(LOG, (errmsg("evq: no background worker is free for housekeeping"),
+					  errhint("Raise max_worker_processes.")));
+}
+
+static void
+leave_place(int code, Datum arg)
+{
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	if (place->housekeeper_pid == MyProcPid)
+		place->housekeeper_pid = 0;
+	LWLockRelease(evq_shared->lock);
+}
+
+/* Ends the process if it is not wanted any more. */
+static void
+take_place(int index, Oid database)
+{
+	bool taken;
+
+	place = &evq_shared->places[index];
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	taken = place->housekeeper_pid != 0 || place->holds > 0 || place->database != database;
+	if (!taken)
+		place->housekeeper_pid = MyProcPid;
+	LWLockRelease(evq_shared->lock);
+	if (taken)
+		proc_exit(0);
+	before_shmem_exit(leave_place, (Datum) 0);
+}
+
+/* Does something in a transaction of its own; what it answers, or false after an error, which is reported. */
+static bool
+run_step(const char *activity, bool (*act)(const char *))
+{
+	MemoryContext previous = CurrentMemoryContext;
+	volatile bool answer = false;
+
+	PG_TRY();
+	{
+		evq_background_begin(activity);
+		answer = evq_tables_has("housekeeping") && act(activity);
+		evq_background_end();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(previous);
+		EmitErrorReport();
+		evq_background_abort();
+		answer = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(previous);
+	return answer;
+}
+
+static bool
+recount(const char *activity)
+{
+	evq_recount_run(place);
+	return true;
+}
+
+/* Counts the live events, if that is to be done: when no transaction is at work, or when patience, if any, is at its end. */
+static void
+look_after_counters(int64 patience)
+{
+	int64 until = evq_clock_monotonic() + patience;
+
+	if (!evq_recount_is_due(place) || (patience == 0 && !evq_recount_is_quiet(place)))
+		return;
+	while (!evq_recount_is_quiet(place) && evq_clock_monotonic() < until)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, QUIET_LOOK_MS,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (!run_step("evq recount", recount))
+		evq_recount_put_off(place);
+}
+
+void
+evq_housekeeper_main(Datum main_arg)
+{
+	static const char *const tasks[] = {
+		"SELECT evq.prepare_history() > 0",
+		"SELECT evq.catch_up_schedules() < 0",
+		"SELECT more FROM evq.keep_house()",
+	};
+	Oid database = evq_background_database();
+
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+
+	take_place(evq_background_place(), database);
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	evq_background_pin_settings("evq housekeeper");
+	look_after_counters(PATIENCE);
+	for (int i = 0; i < lengthof(tasks); i++)
+	{
+		while (run_step(tasks[i], evq_tables_ask))
+		{
+			CHECK_FOR_INTERRUPTS();
+			look_after_counters(0);
+		}
+	}
+}

@@ -1,0 +1,443 @@
+/*
+ * inspect.c
+ *		SQL functions that look inside, and evq_tick().
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/tupconvert.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+#include "utils/uuid.h"
+
+#include "base/clock.h"
+#include "base/errors.h"
+#include "base/guc.h"
+#include "dispatcher/engine.h"
+#include "rules/transition.h"
+#include "session/arguments.h"
+#include "session/wake.h"
+#include "shared/counters.h"
+#include "tables/partitions.h"
+#include "tables/store.h"
+#include "tables/tables.h"
+
+PG_FUNCTION_INFO_V1(evq_sql_transitions);
+PG_FUNCTION_INFO_V1(evq_sql_tick);
+PG_FUNCTION_INFO_V1(evq_sql_status);
+PG_FUNCTION_INFO_V1(evq_sql_counters);
+PG_FUNCTION_INFO_V1(evq_sql_history_partitions);
+PG_FUNCTION_INFO_V1(evq_sql_finished_events);
+PG_FUNCTION_INFO_V1(evq_sql_watch);
+PG_FUNCTION_INFO_V1(evq_sql_caller_may_work);
+PG_FUNCTION_INFO_V1(evq_sql_library_version);
+PG_FUNCTION_INFO_V1(evq_sql_known_columns);
+PG_FUNCTION_INFO_V1(evq_sql_announce_extension);
+
+/* The transition table of the code. */
+Datum
+evq_sql_transitions(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < evq_transition_count; i++)
+	{
+		const EvqTransition *transition = &evq_transition_table[i];
+		Oid enum_type = TupleDescAttr(result->setDesc, 0)->atttypid;
+		Datum values[4];
+		bool nulls[4] = {false};
+
+		nulls[0] = transition->from == EVQ_STATE_NONE;
+		values[0] = nulls[0] ? (Datum) 0 : evq_argument_state_datum(transition->from, enum_type);
+		values[1] = CStringGetTextDatum(evq_transition_verb_name(transition->verb));
+		values[2] = evq_argument_state_datum(transition->to, enum_type);
+		values[3] = CStringGetTextDatum(transition->note);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+static Datum
+return_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	TupleDesc row_type;
+
+	if (get_call_result_type(fcinfo, NULL, &row_type) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(row_type), values, nulls));
+}
+
+/*
+ * One whole turn in this session: the tables are read to the end, then what is
+ * due is done, one batch of it.
+ */
+Datum
+evq_sql_tick(PG_FUNCTION_ARGS)
+{
+	EvqEngine *engine = evq_engine_create(evq_shmem_mine());
+	EvqTurn sum = {0};
+	Datum values[3];
+	bool nulls[3] = {false};
+
+	PG_TRY();
+	{
+		TimestampTz now = evq_clock_now();
+		EvqTurn turn;
+
+		do
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (!evq_engine_turn(engine, now, &turn) || turn.is_paused)
+				break;
+			sum.dispatched += turn.dispatched;
+			sum.timed_out += turn.timed_out;
+			sum.expired += turn.expired;
+		} while (evq_engine_is_passing(engine));
+	}
+	PG_FINALLY();
+	{
+		evq_engine_destroy(engine);
+	}
+	PG_END_TRY();
+
+	values[0] = Int32GetDatum(sum.dispatched);
+	values[1] = Int32GetDatum(sum.timed_out);
+	values[2] = Int32GetDatum(sum.expired);
+	return return_row(fcinfo, values, nulls);
+}
+
+/* What keeps this database's events from being dispatched, and what to do; false = nothing. */
+static bool
+find_problem(const EvqPlace *place, const char **problem, const char **hint)
+{
+	if (evq_shared == NULL)
+	{
+		*problem = "evq is not preloaded: no dispatcher runs";
+		*hint = "Add evq to shared_preload_libraries and restart, or call evq_tick() from pg_cron.";
+	}
+	else if (evq_config_is_paused())
+	{
+		*problem = "this database is paused";
+		*hint = "evq.pause says since when and why; let it go on with evq_resume().";
+	}
+	else if (!evq_enabled)
+	{
+		*problem = "dispatchers are switched off";
+		*hint = "Set evq.enabled = on and reload.";
+	}
+	else if (RecoveryInProgress())
+	{
+		*problem = "this server is a standby: events are dispatched on the primary";
+		*hint = "Connect to the primary; after a promotion the dispatcher starts by itself.";
+	}
+	else if ((place == NULL || place->pid == 0) && evq_shared->launcher_latch == NULL)
+	{
+		*problem = "the launcher is not running, which starts dispatchers";
+		*hint =
+			"If it does not come within seconds, the server's log says why: most often max_worker_processes is too small. Raise it and restart.";
+	}
+	else if (place == NULL)
+	{
+		*problem = "no dispatcher is assigned to this database";
+		*hint =
+			"Raise evq.max_databases and restart, or let another database go without; template databases get no dispatcher.";
+	}
+	else if (place->holds > 0)
+	{
+		*problem = "a session holds the dispatcher off to change the database";
+		*hint = "It starts again when DROP, ALTER or CREATE DATABASE has ended.";
+	}
+	else if (place->pid == 0 && place->lacks_worker)
+	{
+		*problem = "no background worker is free for the dispatcher";
+		*hint =
+			"Raise max_worker_processes and restart; the dispatcher starts by itself when one becomes free.";
+	}
+	else if (place->pid == 0)
+	{
+		*problem = "the dispatcher is not running";
+		*hint = "It starts again by itself; see last_error and the server's log for why it ended.";
+	}
+	else if (place->refused_since != 0 &&
+			 GetCurrentTimestamp() - place->refused_since > (int64) evq_poll_interval * 1000)
+	{
+		*problem = "a session that called evq_tick() has not ended its transaction: no other turn can run";
+		*hint = "End that transaction; pg_locks shows it with an advisory lock of objsubid 229.";
+	}
+	else if (place->is_failing)
+	{
+		*problem = "the dispatcher fails";
+		*hint = "last_error says why; it tries again, after pauses of up to evq.poll_interval.";
+	}
+	else
+		return false;
+	return true;
+}
+
+Datum
+evq_sql_status(PG_FUNCTION_ARGS)
+{
+	EvqPlace *place = NULL;
+	EvqPlace copy = {0};
+	const char *problem;
+	const char *hint;
+	Datum values[13] = {0};
+	bool nulls[13];
+
+	evq_config_use();
+	memset(nulls, true, sizeof(nulls));
+	if (evq_shared != NULL)
+	{
+		LWLockAcquire(evq_shared->lock, LW_SHARED);
+		place = evq_shmem_find(MyDatabaseId);
+		if (place != NULL)
+			memcpy(&copy, place, sizeof(copy));
+		LWLockRelease(evq_shared->lock);
+	}
+
+	values[0] = BoolGetDatum(evq_shared != NULL);
+	values[1] = BoolGetDatum(evq_enabled);
+	values[2] = BoolGetDatum(copy.pid != 0);
+	nulls[0] = nulls[1] = nulls[2] = false;
+	if (place != NULL)
+	{
+		values[3] = Int32GetDatum(copy.pid);
+		nulls[3] = copy.pid == 0;
+		values[4] = TimestampTzGetDatum(copy.started_at);
+		nulls[4] = copy.started_at == 0;
+		values[5] = TimestampTzGetDatum(copy.last_turn_at);
+		nulls[5] = copy.last_turn_at == 0;
+		values[6] = Int64GetDatum((int64) copy.turns);
+		values[7] = Int64GetDatum((int64) copy.dispatched);
+		values[8] = Int64GetDatum((int64) copy.ring->overflow_count);
+		values[9] = Int64GetDatum((int64) copy.errors);
+		nulls[6] = nulls[7] = nulls[8] = nulls[9] = false;
+		values[10] = CStringGetTextDatum(copy.last_error);
+		nulls[10] = copy.last_error[0] == '\0';
+	}
+	if (find_problem(place == NULL ? NULL : &copy, &problem, &hint))
+	{
+		values[11] = CStringGetTextDatum(problem);
+		values[12] = CStringGetTextDatum(hint);
+		nulls[11] = nulls[12] = false;
+	}
+	return return_row(fcinfo, values, nulls);
+}
+
+static void
+put_reading(const EvqReading *reading, void *arg)
+{
+	ReturnSetInfo *result = arg;
+	Datum values[3] = {Int32GetDatum(reading->no), CStringGetTextDatum(reading->name),
+					   Int64GetDatum(reading->value)};
+	bool nulls[3] = {false};
+
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/* The counters; no rows without shared memory, and while those of before the last stop are not back. */
+Datum
+evq_sql_counters(PG_FUNCTION_ARGS)
+{
+	EvqPlace *place = evq_shmem_mine();
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (place != NULL && evq_counters_phase(place->counters) == EVQ_COUNTERS_OPEN)
+		evq_counters_read(place->counters, put_reading, fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
+/* The partitions of the history; the default one without times. */
+Datum
+evq_sql_history_partitions(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	int count;
+	const EvqPartition *partitions;
+
+	InitMaterializedSRF(fcinfo, 0);
+	partitions = evq_partitions(evq_tables_relid(EVQ_TABLE_HISTORY, false), &count);
+	for (int i = 0; i < count; i++)
+	{
+		bool is_default = partitions[i].is_default;
+		Datum values[3] = {ObjectIdGetDatum(partitions[i].relid), TimestampTzGetDatum(partitions[i].from),
+						   TimestampTzGetDatum(partitions[i].to)};
+		bool nulls[3] = {false, is_default, is_default};
+
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	return memcmp(DatumGetUUIDP(*(const Datum *) a), DatumGetUUIDP(*(const Datum *) b), UUID_LEN);
+}
+
+/* A partition may have the columns of its table in another order, and gaps elsewhere. */
+static void
+put_row(ReturnSetInfo *result, TupleTableSlot *row)
+{
+	TupleConversionMap *map = convert_tuples_by_name(row->tts_tupleDescriptor, result->setDesc);
+	TupleTableSlot *converted;
+
+	if (map == NULL)
+	{
+		tuplestore_puttupleslot(result->setResult, row);
+		return;
+	}
+	converted = MakeSingleTupleTableSlot(result->setDesc, &TTSOpsVirtual);
+	tuplestore_puttupleslot(result->setResult, execute_attr_map_slot(map->attrMap, row, converted));
+	ExecDropSingleTupleTableSlot(converted);
+	free_conversion_map(map);
+}
+
+/* The rows of finished events, by their ids, each once. */
+Datum
+evq_sql_finished_events(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum *ids;
+	bool *nulls;
+	int count;
+	int given = 0;
+	EvqStore *store;
+
+	InitMaterializedSRF(fcinfo, 0);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, &nulls,
+					  &count);
+	for (int i = 0; i < count; i++)
+	{
+		if (!nulls[i])
+			ids[given++] = ids[i];
+	}
+	/* In the order of time: from one event to the next the partition seldom changes. */
+	qsort(ids, given, sizeof(Datum), compare_ids);
+	store = evq_store_open_to_read();
+	for (int i = 0; i < given; i++)
+	{
+		TupleTableSlot *row = NULL;
+
+		if (i == 0 || compare_ids(&ids[i - 1], &ids[i]) != 0)
+			row = evq_store_fetch_finished_row(store, DatumGetUUIDP(ids[i]));
+		if (row != NULL)
+			put_row(result, row);
+	}
+	evq_store_close(store);
+	return (Datum) 0;
+}
+
+/* Has state changes told on the channel evq_events for a while. */
+Datum
+evq_sql_watch(PG_FUNCTION_ARGS)
+{
+	int64 duration = evq_argument_duration(fcinfo, 0, "duration", false);
+	EvqPlace *place = evq_shmem_mine();
+	TimestampTz wanted;
+	uint64 until;
+
+	if (PG_ARGISNULL(0) || duration > USECS_PER_HOUR)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("duration is out of range"),
+						errhint("Pass up to an hour, and call again before it is over.")));
+	evq_config_use();
+	if (evq_config_is_restricted(GetUserId(), EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to watch"),
+						errhint("Watching tells of all flows, and role \"%s\" is restricted to some.",
+								GetUserNameFromId(GetUserId(), false))));
+	if (place == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("no dispatcher serves this database"), errhint("evq_status() says why.")));
+	wanted = GetCurrentTimestamp() + duration;
+	until = pg_atomic_read_u64(&place->watched_until);
+	while ((TimestampTz) until < wanted &&
+		   !pg_atomic_compare_exchange_u64(&place->watched_until, &until, (uint64) wanted))
+		;
+	PG_RETURN_TIMESTAMPTZ((TimestampTz) pg_atomic_read_u64(&place->watched_until));
+}
+
+/*
+ * May who called the function that asks, one of evq's own that runs with the
+ * owner's rights, work on a flow? Whoever calls it directly learns about himself.
+ */
+Datum
+evq_sql_caller_may_work(PG_FUNCTION_ARGS)
+{
+	const char *flow_type = evq_argument_required_text(fcinfo, 0, "flow_type");
+	const EvqFlow *flow;
+
+	evq_config_use();
+	flow = evq_argument_flow(flow_type);
+	PG_RETURN_BOOL(evq_config_may(GetOuterUserId(), EVQ_RIGHT_WORK, flow->flow_no));
+}
+
+/* The version of the library in use, which may be older or newer than the extension's script. */
+Datum
+evq_sql_library_version(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(EVQ_VERSION));
+}
+
+/* The columns of tables that C code reads, as it knows them. */
+Datum
+evq_sql_known_columns(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (EvqTableNo no = 0; no < EVQ_TABLE_COUNT; no++)
+	{
+		const char *table;
+		int count;
+		const EvqColumn *columns = evq_tables_columns(no, &table, &count);
+
+		for (int i = 0; i < count; i++)
+		{
+			Datum values[2] = {CStringGetTextDatum(table), CStringGetTextDatum(columns[i].name)};
+			bool nulls[2] = {false};
+
+			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		}
+	}
+	return (Datum) 0;
+}
+
+/* Has this database a place, or is there one for it? */
+static bool
+has_place(void)
+{
+	bool answer;
+
+	LWLockAcquire(evq_shared->lock, LW_SHARED);
+	answer = evq_shmem_find(MyDatabaseId) != NULL || evq_shmem_has_room();
+	LWLockRelease(evq_shared->lock);
+	return answer;
+}
+
+/* Called by the extension's script: the launcher starts a dispatcher when CREATE EXTENSION commits. */
+Datum
+evq_sql_announce_extension(PG_FUNCTION_ARGS)
+{
+	if (evq_shared == NULL)
+		ereport(
+			WARNING,
+			(errmsg("evq is not preloaded: no dispatcher will run"),
+			 errhint(
+				 "Add evq to shared_preload_libraries and restart the server; until then evq_tick() dispatches.")));
+	else if (!has_place())
+		ereport(WARNING,
+				(errmsg("no dispatcher will run in this database: all places are taken"),
+				 errhint("Raise evq.max_databases, now %d, and restart the server; one starts by itself when "
+						 "another database goes without.",
+						 evq_shared->place_count)));
+	evq_wake_extension_created();
+	PG_RETURN_VOID();
+}

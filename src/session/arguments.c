@@ -1,0 +1,625 @@
+/*
+ * arguments.c
+ *		From SQL and JSON values to what the verbs take.
+ *
+ * The caller has called evq_config_use().
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "nodes/primnodes.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "base/errors.h"
+#include "rules/transition.h"
+#include "session/arguments.h"
+
+#define MAX_EVENTS_A_CALL 10000
+#define MAX_EVENT_TYPES 100
+
+static void
+refuse_null(const char *name)
+{
+	ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%s is NULL", name),
+					errhint("Pass a value for %s.", name)));
+}
+
+static void
+refuse_array(const char *name)
+{
+	ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%s must be a plain array without NULLs", name),
+					errhint("Leave out what has no value.")));
+}
+
+pg_uuid_t
+evq_argument_event_id(FunctionCallInfo fcinfo, int argno)
+{
+	if (PG_ARGISNULL(argno))
+		refuse_null("event_id");
+	return *PG_GETARG_UUID_P(argno);
+}
+
+EvqPermit
+evq_argument_permit(FunctionCallInfo fcinfo, int argno, bool required)
+{
+	EvqPermit permit = {.given = !PG_ARGISNULL(argno)};
+
+	if (permit.given)
+		permit.value = PG_GETARG_INT64(argno);
+	else if (required)
+		refuse_null("permit");
+	return permit;
+}
+
+/* NULL for NULL. */
+const char *
+evq_argument_text(FunctionCallInfo fcinfo, int argno)
+{
+	return PG_ARGISNULL(argno) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argno));
+}
+
+const char *
+evq_argument_required_text(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	if (PG_ARGISNULL(argno))
+		refuse_null(name);
+	return text_to_cstring(PG_GETARG_TEXT_PP(argno));
+}
+
+/*
+ * A flow_id: text, or whatever the second of the overloaded functions takes
+ * without a cast. Other types are refused, for they may well be an argument in
+ * the wrong place.
+ */
+const char *
+evq_argument_flow_id(FunctionCallInfo fcinfo, int argno)
+{
+	Oid type = get_fn_expr_argtype(fcinfo->flinfo, argno);
+	Oid output;
+	bool is_varlena;
+
+	if (PG_ARGISNULL(argno))
+		refuse_null("flow_id");
+	if (type == TEXTOID || !OidIsValid(type))
+		return text_to_cstring(PG_GETARG_TEXT_PP(argno));
+	switch (getBaseType(type))
+	{
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case UUIDOID:
+			break;
+		default:
+			ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
+							errmsg("flow_id cannot be of type %s", format_type_be(type)),
+							errhint("Pass text, a whole number or a uuid.")));
+	}
+	getTypeOutputInfo(type, &output, &is_varlena);
+	return OidOutputFunctionCall(output, PG_GETARG_DATUM(argno));
+}
+
+/* How jsonb comes in. */
+typedef enum JsonSource
+{
+	JSON_IS_JSONB,
+	JSON_IS_TEXT
+} JsonSource;
+
+static JsonSource
+json_source(Oid type, const char *name)
+{
+	Oid base = getBaseType(type);
+
+	if (base == JSONBOID)
+		return JSON_IS_JSONB;
+	if (base == JSONOID || base == TEXTOID || base == VARCHAROID)
+		return JSON_IS_TEXT;
+	ereport(ERROR,
+			(errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%s cannot be of type %s", name, format_type_be(type)),
+			 errhint("Pass jsonb, json or its text; to_jsonb() makes jsonb of other values.")));
+	return JSON_IS_TEXT; /* keep compiler quiet */
+}
+
+static Datum
+jsonb_from_text(Datum value)
+{
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(TextDatumGetCString(value)));
+}
+
+static bool
+is_json_null(Datum json)
+{
+	Jsonb *jsonb = DatumGetJsonbP(json);
+	JsonbValue value;
+
+	return JB_ROOT_IS_SCALAR(jsonb) && JsonbExtractScalar(&jsonb->root, &value) && value.type == jbvNull;
+}
+
+static bool
+is_constant(FunctionCallInfo fcinfo, int argno)
+{
+	const FuncExpr *call = (const FuncExpr *) fcinfo->flinfo->fn_expr;
+
+	return call != NULL && IsA(call, FuncExpr) && argno < list_length(call->args) &&
+		   IsA(list_nth(call->args, argno), Const);
+}
+
+/* A constant is converted once for all calls of a statement. */
+static Datum
+jsonb_from_text_argument(FunctionCallInfo fcinfo, int argno)
+{
+	FmgrInfo *flinfo = fcinfo->flinfo;
+	MemoryContext previous;
+	Datum *converted; /* by argument; 0 = not yet */
+
+	if (!is_constant(fcinfo, argno))
+		return jsonb_from_text(PG_GETARG_DATUM(argno));
+	if (flinfo->fn_extra == NULL)
+		flinfo->fn_extra = MemoryContextAllocZero(flinfo->fn_mcxt, PG_NARGS() * sizeof(Datum));
+	converted = flinfo->fn_extra;
+	if (converted[argno] == (Datum) 0)
+	{
+		previous = MemoryContextSwitchTo(flinfo->fn_mcxt);
+		converted[argno] = jsonb_from_text(PG_GETARG_DATUM(argno));
+		MemoryContextSwitchTo(previous);
+	}
+	return converted[argno];
+}
+
+/*
+ * jsonb from jsonb, json or text, for the argument is polymorphic: what has no
+ * type of its own in the call is text. 0 for NULL and for JSON's null.
+ */
+Datum
+evq_argument_json(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	Oid type = get_fn_expr_argtype(fcinfo->flinfo, argno);
+	Datum json;
+
+	if (PG_ARGISNULL(argno))
+		return (Datum) 0;
+	if (type == JSONBOID || !OidIsValid(type) || json_source(type, name) == JSON_IS_JSONB)
+		json = PointerGetDatum(PG_DETOAST_DATUM(PG_GETARG_DATUM(argno)));
+	else
+		json = jsonb_from_text_argument(fcinfo, argno);
+	return is_json_null(json) ? (Datum) 0 : json;
+}
+
+Datum
+evq_argument_empty_object(void)
+{
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+}
+
+/* The same of each element of an array; {} where there is none. */
+Datum *
+evq_argument_json_elements(FunctionCallInfo fcinfo, int argno, const char *name, int *count)
+{
+	ArrayType *array;
+	Datum *elements;
+	bool *nulls;
+	JsonSource source;
+	int16 length;
+	bool by_value;
+	char align;
+
+	if (PG_ARGISNULL(argno))
+		refuse_null(name);
+	array = PG_GETARG_ARRAYTYPE_P(argno);
+	if (ARR_NDIM(array) > 1)
+		refuse_array(name);
+	source = json_source(ARR_ELEMTYPE(array), name);
+	get_typlenbyvalalign(ARR_ELEMTYPE(array), &length, &by_value, &align);
+	deconstruct_array(array, ARR_ELEMTYPE(array), length, by_value, align, &elements, &nulls, count);
+	for (int i = 0; i < *count; i++)
+	{
+		if (!nulls[i])
+			elements[i] = source == JSON_IS_JSONB ? PointerGetDatum(PG_DETOAST_DATUM(elements[i]))
+												  : jsonb_from_text(elements[i]);
+		if (nulls[i] || is_json_null(elements[i]))
+			elements[i] = evq_argument_empty_object();
+	}
+	return elements;
+}
+
+static int16
+check_priority(double priority)
+{
+	if (!(priority >= PG_INT16_MIN && priority <= PG_INT16_MAX))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("priority is out of range"),
+						errhint("Pass a number between -32768 and 32767.")));
+	return (int16) priority;
+}
+
+/* A priority; false for NULL. Before 0.3 it was a smallint, which is the same as a Datum. */
+bool
+evq_argument_priority(FunctionCallInfo fcinfo, int argno, int16 *priority)
+{
+	if (PG_ARGISNULL(argno))
+		return false;
+	*priority = check_priority(PG_GETARG_INT32(argno));
+	return true;
+}
+
+/* An interval in microseconds; EVQ_DEFAULT_TIME for NULL. */
+int64
+evq_argument_duration(FunctionCallInfo fcinfo, int argno, const char *name, bool zero_allowed)
+{
+	const int64 longest = INT64CONST(3650) * USECS_PER_DAY;
+	const Interval *interval;
+	double duration;
+
+	if (PG_ARGISNULL(argno))
+		return EVQ_DEFAULT_TIME;
+	interval = PG_GETARG_INTERVAL_P(argno);
+	duration = (double) interval->time +
+			   ((double) interval->day + (double) interval->month * DAYS_PER_MONTH) * USECS_PER_DAY;
+	if (duration < 0 || duration > longest || (duration == 0 && !zero_allowed))
+		ereport(ERROR,
+				(errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%s is out of range", name),
+				 errhint("Pass an interval %s 0 and up to 3650 days.", zero_allowed ? "from" : "above")));
+	return (int64) duration;
+}
+
+const char *
+evq_argument_worker(FunctionCallInfo fcinfo, int argno)
+{
+	const char *worker = evq_argument_text(fcinfo, argno);
+
+	if (worker != NULL && strlen(worker) > EVQ_MAX_WORKER_NAME)
+		ereport(ERROR,
+				(errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("worker name has %zu bytes", strlen(worker)),
+				 errhint("Pass at most %d bytes.", EVQ_MAX_WORKER_NAME)));
+	return worker;
+}
+
+/* 1 for NULL. */
+int
+evq_argument_max_events(FunctionCallInfo fcinfo, int argno)
+{
+	int32 max_events = PG_ARGISNULL(argno) ? 1 : PG_GETARG_INT32(argno);
+
+	if (max_events < 1 || max_events > MAX_EVENTS_A_CALL)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("max_events is out of range"),
+						errhint("Pass 1 to %d.", MAX_EVENTS_A_CALL)));
+	return max_events;
+}
+
+/* The elements of a one-dimensional array without NULLs. */
+Datum *
+evq_argument_elements(FunctionCallInfo fcinfo, int argno, const char *name, Oid type, int *count)
+{
+	ArrayType *array;
+	Datum *elements;
+	int16 length;
+	bool by_value;
+	char align;
+
+	if (PG_ARGISNULL(argno))
+		refuse_null(name);
+	array = PG_GETARG_ARRAYTYPE_P(argno);
+	if (ARR_NDIM(array) > 1 || array_contains_nulls(array))
+		refuse_array(name);
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	deconstruct_array(array, type, length, by_value, align, &elements, NULL, count);
+	return elements;
+}
+
+/* The array may be of uuid or, as some drivers send it, of text. */
+static pg_uuid_t *
+read_event_ids(FunctionCallInfo fcinfo, int argno, int *count)
+{
+	Oid type = UUIDOID;
+	Datum *elements;
+	pg_uuid_t *ids;
+
+	if (!PG_ARGISNULL(argno))
+		type = ARR_ELEMTYPE(PG_GETARG_ARRAYTYPE_P(argno));
+	if (type != UUIDOID && type != TEXTOID && type != VARCHAROID)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
+						errmsg("event_ids cannot be of type %s", format_type_be(type)),
+						errhint("Pass an array of uuid, or of their text.")));
+	elements = evq_argument_elements(fcinfo, argno, "event_ids", type, count);
+	ids = palloc(Max(*count, 1) * sizeof(pg_uuid_t));
+	for (int i = 0; i < *count; i++)
+	{
+		Datum id = elements[i];
+
+		if (type != UUIDOID)
+			id = DirectFunctionCall1(uuid_in, CStringGetDatum(TextDatumGetCString(id)));
+		ids[i] = *DatumGetUUIDP(id);
+	}
+	return ids;
+}
+
+void
+evq_argument_reports(FunctionCallInfo fcinfo, int ids_argno, int permits_argno, EvqReports *reports)
+{
+	int permit_count;
+	Datum *permits;
+
+	reports->event_ids = read_event_ids(fcinfo, ids_argno, &reports->count);
+	permits = evq_argument_elements(fcinfo, permits_argno, "permits", INT8OID, &permit_count);
+	if (permit_count != reports->count)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
+						errmsg("%d event ids but %d permits", reports->count, permit_count),
+						errhint("Pass one permit for each event, in the same order.")));
+	reports->permits = palloc(Max(reports->count, 1) * sizeof(EvqPermit));
+	for (int i = 0; i < reports->count; i++)
+	{
+		reports->permits[i].given = true;
+		reports->permits[i].value = DatumGetInt64(permits[i]);
+	}
+}
+
+/* ---------- names ---------- */
+
+/* As much of a name as an error message shows: the length of the longest that could be right. */
+static const char *
+shown(const char *name)
+{
+	int length = strlen(name);
+
+	return length < NAMEDATALEN ? name : pnstrdup(name, pg_mbcliplen(name, length, NAMEDATALEN - 1));
+}
+
+/* The flow of an event type; there is none only where the tables were changed by hand. */
+static const EvqFlow *
+flow_of(const EvqEventType *event_type)
+{
+	const EvqFlow *flow = evq_config_flow(event_type->flow_no);
+
+	if (flow == NULL)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_UNKNOWN_TYPE),
+						errmsg("event type \"%s\" has no flow", event_type->event_type),
+						errhint("Configure it again with evq_configure().")));
+	return flow;
+}
+
+/* flow_type: NULL = the type's own; another one is an error. */
+const EvqEventType *
+evq_argument_event_type(const char *event_type, const char *flow_type)
+{
+	const EvqEventType *found = evq_config_find_event_type(event_type);
+	const EvqFlow *flow;
+
+	if (found == NULL)
+		ereport(ERROR,
+				(errcode(EVQ_ERRCODE_UNKNOWN_TYPE), errmsg("unknown event type \"%s\"", shown(event_type)),
+				 errhint("Configure it with evq_configure().")));
+	if (flow_type == NULL)
+		return found;
+	flow = evq_argument_flow(flow_type);
+	if (flow->flow_no != found->flow_no)
+		ereport(ERROR,
+				(errcode(EVQ_ERRCODE_UNKNOWN_TYPE),
+				 errmsg("event type \"%s\" is not of flow \"%s\"", event_type, flow_type),
+				 errhint("Pass NULL for the event type's own flow, \"%s\".", flow_of(found)->flow_type)));
+	return found;
+}
+
+const EvqFlow *
+evq_argument_flow(const char *flow_type)
+{
+	const EvqFlow *flow = evq_config_find_flow(flow_type);
+
+	if (flow == NULL)
+		ereport(ERROR,
+				(errcode(EVQ_ERRCODE_UNKNOWN_TYPE), errmsg("unknown flow \"%s\"", shown(flow_type)),
+				 errhint(
+					 "Configure it with evq_configure_flow(), or with an event type by evq_configure().")));
+	return flow;
+}
+
+/* The number of an on-fail event type of the same flow; 0 for NULL. */
+int32
+evq_argument_on_fail(const char *on_fail_event_type, const EvqEventType *event_type)
+{
+	if (on_fail_event_type == NULL)
+		return 0;
+	return evq_argument_event_type(on_fail_event_type, flow_of(event_type)->flow_type)->event_type_no;
+}
+
+/* The numbers of event types; none for NULL. */
+int32 *
+evq_argument_event_type_nos(FunctionCallInfo fcinfo, int argno, int *count)
+{
+	Datum *names;
+	int32 *numbers;
+
+	*count = 0;
+	if (PG_ARGISNULL(argno))
+		return NULL;
+	names = evq_argument_elements(fcinfo, argno, "event_types", TEXTOID, count);
+	if (*count == 0 || *count > MAX_EVENT_TYPES)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("event_types has %d elements", *count),
+						errhint("Pass 1 to %d names, or NULL for all types.", MAX_EVENT_TYPES)));
+	numbers = palloc(*count * sizeof(int32));
+	for (int i = 0; i < *count; i++)
+		numbers[i] = evq_argument_event_type(TextDatumGetCString(names[i]), NULL)->event_type_no;
+	return numbers;
+}
+
+/* A value of evq.event_state, whose oid the caller knows. */
+Datum
+evq_argument_state_datum(EvqState state, Oid enum_type)
+{
+	return OidFunctionCall2(F_ENUM_IN, CStringGetDatum(evq_transition_state_name(state)),
+							ObjectIdGetDatum(enum_type));
+}
+
+/* ---------- events as JSON ---------- */
+
+typedef enum Key
+{
+	KEY_EVENT_TYPE,
+	KEY_FLOW_TYPE,
+	KEY_FLOW_ID,
+	KEY_PAYLOAD,
+	KEY_ON_FAIL_EVENT_TYPE,
+	KEY_RUN_AT,
+	KEY_PRIORITY,
+	KEY_IDEMPOTENCY_KEY,
+	KEY_HEADERS,
+	KEY_COUNT
+} Key;
+
+static const struct
+{
+	const char *name;
+	bool in_spinoff; /* a spinoff takes the rest from its parent */
+} keys[KEY_COUNT] = {
+	[KEY_EVENT_TYPE] = {"event_type", true},
+	[KEY_FLOW_TYPE] = {"flow_type", false},
+	[KEY_FLOW_ID] = {"flow_id", false},
+	[KEY_PAYLOAD] = {"payload", true},
+	[KEY_ON_FAIL_EVENT_TYPE] = {"on_fail_event_type", true},
+	[KEY_RUN_AT] = {"run_at", true},
+	[KEY_PRIORITY] = {"priority", true},
+	[KEY_IDEMPOTENCY_KEY] = {"idempotency_key", false},
+	[KEY_HEADERS] = {"headers", true},
+};
+
+static Key
+find_key(const JsonbValue *name, bool is_spinoff)
+{
+	for (int i = 0; i < KEY_COUNT; i++)
+	{
+		if (strlen(keys[i].name) == name->val.string.len &&
+			strncmp(keys[i].name, name->val.string.val, name->val.string.len) == 0 &&
+			(keys[i].in_spinoff || !is_spinoff))
+			return (Key) i;
+	}
+	ereport(ERROR,
+			(errcode(EVQ_ERRCODE_BAD_ARGUMENT),
+			 errmsg("unknown key \"%.*s\"", name->val.string.len, name->val.string.val),
+			 errhint(
+				 is_spinoff
+					 ? "A spinoff has event_type, payload, on_fail_event_type, run_at, priority and headers."
+					 : "The keys are the argument names of evq_publish().")));
+	return KEY_COUNT; /* keep compiler quiet */
+}
+
+static const char *
+json_text(const JsonbValue *value, const char *name)
+{
+	if (value == NULL)
+		return NULL;
+	if (value->type != jbvString)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%s is not a string", name),
+						errhint("Pass a JSON string.")));
+	return pnstrdup(value->val.string.val, value->val.string.len);
+}
+
+/* A flow_id may be a whole number too. */
+static const char *
+json_flow_id(const JsonbValue *value)
+{
+	const char *text;
+
+	if (value == NULL || value->type != jbvNumeric)
+		return json_text(value, "flow_id");
+	text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+	if (strspn(text, "-0123456789") != strlen(text))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("flow_id is not a whole number"),
+						errhint("Pass a JSON string or a whole number.")));
+	return text;
+}
+
+static int16
+json_priority(const JsonbValue *value)
+{
+	if (value->type != jbvNumeric)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("priority is not a number"),
+						errhint("Pass a number between -32768 and 32767.")));
+	return check_priority(
+		DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric))));
+}
+
+static void
+read_publish(JsonbContainer *object, bool is_spinoff, EvqPublish *publish)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(object);
+	JsonbIteratorToken token;
+	JsonbValue found[KEY_COUNT];
+	JsonbValue *values[KEY_COUNT] = {NULL};
+	JsonbValue item;
+	const char *text;
+
+	while ((token = JsonbIteratorNext(&iterator, &item, true)) != WJB_DONE)
+	{
+		Key key;
+
+		if (token != WJB_KEY)
+			continue;
+		key = find_key(&item, is_spinoff);
+		(void) JsonbIteratorNext(&iterator, &found[key], true);
+		if (found[key].type != jbvNull)
+			values[key] = &found[key];
+	}
+
+	memset(publish, 0, sizeof(*publish));
+	text = json_text(values[KEY_EVENT_TYPE], "event_type");
+	if (text == NULL)
+		refuse_null("event_type");
+	publish->event_type = evq_argument_event_type(text, json_text(values[KEY_FLOW_TYPE], "flow_type"));
+	publish->flow_id = json_flow_id(values[KEY_FLOW_ID]);
+	if (publish->flow_id == NULL && !is_spinoff)
+		refuse_null("flow_id");
+	publish->payload = values[KEY_PAYLOAD] == NULL ? evq_argument_empty_object()
+												   : JsonbPGetDatum(JsonbValueToJsonb(values[KEY_PAYLOAD]));
+	publish->headers = values[KEY_HEADERS] == NULL ? (Datum) 0
+												   : JsonbPGetDatum(JsonbValueToJsonb(values[KEY_HEADERS]));
+	publish->on_fail_event_type_no = evq_argument_on_fail(json_text(values[KEY_ON_FAIL_EVENT_TYPE],
+																	"on_fail_event_type"),
+														  publish->event_type);
+	publish->idempotency_key = json_text(values[KEY_IDEMPOTENCY_KEY], "idempotency_key");
+	text = json_text(values[KEY_RUN_AT], "run_at");
+	if (text != NULL)
+	{
+		publish->has_run_at = true;
+		publish->run_at = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(text),
+																  ObjectIdGetDatum(InvalidOid),
+																  Int32GetDatum(-1)));
+	}
+	if (values[KEY_PRIORITY] != NULL)
+	{
+		publish->has_priority = true;
+		publish->priority = json_priority(values[KEY_PRIORITY]);
+	}
+}
+
+/* Reads a JSON array of objects, 0 = there is none; what names its elements in errors. */
+EvqPublish *
+evq_argument_events(Datum events, const char *what, bool is_spinoff, int *count)
+{
+	Jsonb *array = events == (Datum) 0 ? NULL : DatumGetJsonbP(events);
+	EvqPosition position;
+	EvqPublish *publishes;
+
+	if (array == NULL || !JB_ROOT_IS_ARRAY(array) || JB_ROOT_IS_SCALAR(array))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%ss are not a JSON array", what),
+						errhint("Pass an array of objects.")));
+	*count = JB_ROOT_COUNT(array);
+	publishes = palloc(Max(*count, 1) * sizeof(EvqPublish));
+
+	evq_position_begin(&position, what);
+	for (; position.index < *count; position.index++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(&array->root, position.index);
+
+		if (element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
+			ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%s is not an object", what),
+							errhint("Pass an array of objects.")));
+		read_publish(element->val.binary.data, is_spinoff, &publishes[position.index]);
+	}
+	evq_position_end(&position);
+	return publishes;
+}

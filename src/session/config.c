@@ -1,0 +1,414 @@
+/*
+ * config.c
+ *		The configuration as this session knows it.
+ *
+ * The tables are small and read whole. A change of any sends a relation cache
+ * invalidation of evq.event_type at commit (see the triggers in
+ * sql/parts/020_configuration.sql), which marks the copy as stale in every
+ * session. Pointers into the copy hold until the next evq_config_use().
+ *
+ * Which restrictions apply to a role depends on memberships too. That is judged
+ * when it is first asked for, and anew after each change of a role.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "session/config.h"
+#include "tables/home.h"
+#include "tables/store.h"
+
+typedef struct Lookup
+{
+	HTAB *by_no;
+	HTAB *by_name; /* those that are not dropped */
+} Lookup;
+
+typedef struct NoEntry
+{
+	int32 no;
+	const void *row;
+} NoEntry;
+
+typedef struct NameEntry
+{
+	char name[NAMEDATALEN];
+	const void *row;
+} NameEntry;
+
+/* What was read, all in a context of its own. */
+typedef struct Copy
+{
+	MemoryContext context;
+	Lookup event_types;
+	Lookup flows_by;
+	EvqFlow *flows;
+	int flow_count;
+	bool paused;
+	bool paused_by_restore;
+	bool any_lifespan_changed;
+	EvqRestriction *restrictions;
+	int restriction_count;
+} Copy;
+
+/* So often the tables are read in one call if they go on changing: what comes later the next call sees. */
+#define READS_A_CALL 3
+
+static Copy *copy; /* NULL = none yet; always a whole one */
+static bool copy_is_valid;
+static Oid copy_relid;
+static uint64 generation;
+static Oid judged_role; /* whom "applies" of the restrictions is about; InvalidOid = nobody */
+static int
+	judged_rights; /* EVQ_RIGHT_*: what that role has in flows that a restriction names, and in no others */
+
+static void
+mark_stale(Datum arg, Oid relid)
+{
+	if (relid == InvalidOid || relid == copy_relid)
+		copy_is_valid = false;
+}
+
+static void
+forget_judgement(Datum arg, int cache, uint32 hash)
+{
+	judged_role = InvalidOid;
+}
+
+/* By how much the end of an event's lifespan has moved since it was written. */
+static int64
+lifespan_shift(int32 event_type_no, TimestampTz published_at)
+{
+	const EvqEventType *event_type;
+	int64 shift = 0;
+
+	if (copy == NULL || !copy->any_lifespan_changed)
+		return 0;
+	event_type = evq_config_event_type(event_type_no);
+	for (int i = 0; event_type != NULL && i < event_type->lifespan_change_count &&
+					event_type->lifespan_changes[i].changed_at > published_at;
+		 i++)
+		shift += event_type->lifespan_changes[i].shift;
+	return shift;
+}
+
+void
+evq_config_init(void)
+{
+	evq_store_set_lifespan_shift(lifespan_shift);
+	CacheRegisterRelcacheCallback(mark_stale, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, forget_judgement, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, forget_judgement, (Datum) 0);
+}
+
+/* At commit, every session reads the configuration anew. */
+void
+evq_config_invalidate(void)
+{
+	Oid relid = evq_definitions_relid();
+
+	if (OidIsValid(relid))
+		CacheInvalidateRelcacheByRelid(relid);
+}
+
+static void
+make_lookup(Lookup *lookup, int count, MemoryContext context)
+{
+	HASHCTL by_no = {.keysize = sizeof(int32), .entrysize = sizeof(NoEntry), .hcxt = context};
+	HASHCTL by_name = {.keysize = NAMEDATALEN, .entrysize = sizeof(NameEntry), .hcxt = context};
+
+	lookup->by_no = hash_create("evq numbers", Max(count, 16), &by_no, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	lookup->by_name = hash_create("evq names", Max(count, 16), &by_name,
+								  HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+}
+
+static void
+add_to_lookup(Lookup *lookup, int32 no, const char *name, bool dropped, const void *row)
+{
+	NoEntry *numbered = hash_search(lookup->by_no, &no, HASH_ENTER, NULL);
+
+	numbered->row = row;
+	if (!dropped)
+	{
+		NameEntry *named = hash_search(lookup->by_name, name, HASH_ENTER, NULL);
+
+		named->row = row;
+	}
+}
+
+/* Makes a copy in the current memory context. */
+static Copy *
+read_copy(void)
+{
+	Copy *fresh = palloc0(sizeof(Copy));
+	EvqEventType *event_types;
+	int event_type_count;
+
+	fresh->context = CurrentMemoryContext;
+	event_type_count = evq_definitions_event_types(&event_types);
+	fresh->flow_count = evq_definitions_flows(&fresh->flows);
+	fresh->paused = evq_definitions_is_paused(&fresh->paused_by_restore);
+	fresh->restriction_count = evq_definitions_restrictions(&fresh->restrictions);
+
+	make_lookup(&fresh->event_types, event_type_count, fresh->context);
+	for (int i = 0; i < event_type_count; i++)
+	{
+		add_to_lookup(&fresh->event_types, event_types[i].event_type_no, event_types[i].event_type,
+					  event_types[i].dropped, &event_types[i]);
+		if (event_types[i].lifespan_change_count > 0)
+			fresh->any_lifespan_changed = true;
+	}
+
+	make_lookup(&fresh->flows_by, fresh->flow_count, fresh->context);
+	for (int i = 0; i < fresh->flow_count; i++)
+		add_to_lookup(&fresh->flows_by, fresh->flows[i].flow_no, fresh->flows[i].flow_type, false,
+					  &fresh->flows[i]);
+	return fresh;
+}
+
+/* Replaces the copy by a fresh one; an error leaves what was there, stale, and whole. */
+static void
+renew_copy(void)
+{
+	MemoryContext previous = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "evq configuration",
+												  ALLOCSET_SMALL_SIZES);
+	Copy *fresh;
+
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(context);
+		fresh = read_copy();
+		MemoryContextSwitchTo(previous);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(previous);
+		MemoryContextDelete(context);
+		copy_is_valid = false;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (copy != NULL)
+		MemoryContextDelete(copy->context);
+	copy = fresh;
+	judged_role = InvalidOid;
+	generation++;
+}
+
+/*
+ * Makes sure that what follows sees every committed change; returns a number
+ * that moves whenever the copy is read anew. Needs a transaction.
+ */
+uint64
+evq_config_use(void)
+{
+	AcceptInvalidationMessages();
+	for (int i = 0; !copy_is_valid && i < READS_A_CALL; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		evq_home_settle();
+		copy_relid = evq_definitions_relid();
+		copy_is_valid = true; /* an invalidation that comes while we read sets it back */
+		renew_copy();
+	}
+	return generation;
+}
+
+static const void *
+find_no(const Lookup *lookup, int32 no)
+{
+	const NoEntry *entry = hash_search(lookup->by_no, &no, HASH_FIND, NULL);
+
+	return entry == NULL ? NULL : entry->row;
+}
+
+static const void *
+find_name(const Lookup *lookup, const char *name)
+{
+	const NameEntry *entry;
+
+	if (strlen(name) >= NAMEDATALEN)
+		return NULL;
+	entry = hash_search(lookup->by_name, name, HASH_FIND, NULL);
+	return entry == NULL ? NULL : entry->row;
+}
+
+/*
+ * Before the first evq_config_use() nothing is found: a dispatcher is told of
+ * events before its first turn reads the configuration.
+ */
+
+/* The event type of a number, dropped ones included; NULL = none. */
+const EvqEventType *
+evq_config_event_type(int32 event_type_no)
+{
+	return copy == NULL ? NULL : find_no(&copy->event_types, event_type_no);
+}
+
+/* The event type of a name, without dropped ones; NULL = none. */
+const EvqEventType *
+evq_config_find_event_type(const char *name)
+{
+	return copy == NULL ? NULL : find_name(&copy->event_types, name);
+}
+
+const EvqFlow *
+evq_config_flow(int32 flow_no)
+{
+	return copy == NULL ? NULL : find_no(&copy->flows_by, flow_no);
+}
+
+const EvqFlow *
+evq_config_find_flow(const char *name)
+{
+	return copy == NULL ? NULL : find_name(&copy->flows_by, name);
+}
+
+/* All flows. */
+const EvqFlow *
+evq_config_flows(int *count)
+{
+	*count = copy == NULL ? 0 : copy->flow_count;
+	return copy == NULL ? NULL : copy->flows;
+}
+
+/* Is nothing of this database to be dispatched or acquired? */
+bool
+evq_config_is_paused(void)
+{
+	return copy != NULL && copy->paused;
+}
+
+/*
+ * Nobody who restored a schema for a test database may know that this has
+ * paused it: so the first call of a session says it.
+ */
+void
+evq_config_tell_paused(void)
+{
+	static bool told;
+
+	if (told || copy == NULL || !copy->paused_by_restore)
+		return;
+	told = true;
+	ereport(WARNING,
+			(errmsg("evq is paused in this database, which was restored: nothing is dispatched or acquired"),
+			 errhint("If this is to be a database that works: SELECT evq_resume();")));
+}
+
+/* ---------- restrictions ---------- */
+
+static bool
+has_privileges_of_named(Oid role, const char *name)
+{
+	Oid named = get_role_oid(name, true);
+
+	return OidIsValid(named) && has_privs_of_role(role, named);
+}
+
+/*
+ * A restriction is found by the role's name, which a dump carries, and by its
+ * oid, so that renaming it does not set it free. Operators may read and change
+ * every event anyway; superusers have the privileges of every role.
+ *
+ * Memberships are the server's, restrictions the database's: who came to a
+ * right by a grant of some flows has it, where no restriction is, in none.
+ */
+static void
+judge(Oid role)
+{
+	bool is_free = has_privileges_of_named(role, "evq_operator");
+
+	/* A change that comes while we look makes the next call judge anew; an error leaves the role restricted. */
+	judged_role = role;
+	judged_rights = EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK;
+	for (int i = 0; i < copy->restriction_count; i++)
+		copy->restrictions[i].applies = true;
+	if (is_free || !has_privileges_of_named(role, "evq_restricted_publisher"))
+		judged_rights &= ~EVQ_RIGHT_PUBLISH;
+	if (is_free || !has_privileges_of_named(role, "evq_restricted_worker"))
+		judged_rights &= ~EVQ_RIGHT_WORK;
+	for (int i = 0; i < copy->restriction_count; i++)
+	{
+		EvqRestriction *restriction = &copy->restrictions[i];
+
+		restriction->applies = !is_free && (has_privileges_of_named(role, restriction->role_name) ||
+											has_privs_of_role(role, restriction->role));
+		if (restriction->applies)
+			judged_rights |= restriction->right;
+	}
+}
+
+/* Is the role held to some flows, or none, in one of the rights? */
+bool
+evq_config_is_restricted(Oid role, int rights)
+{
+	Assert(copy != NULL);
+	if (role != judged_role)
+		judge(role);
+	return (judged_rights & rights) != 0;
+}
+
+/*
+ * May the role do this in a flow? rights: one or both of EVQ_RIGHT_*; of both,
+ * what one of them allows. It may where it is not restricted.
+ */
+bool
+evq_config_may(Oid role, int rights, int32 flow_no)
+{
+	if (!evq_config_is_restricted(role, rights))
+		return true;
+	for (int i = 0; i < copy->restriction_count; i++)
+	{
+		const EvqRestriction *restriction = &copy->restrictions[i];
+
+		if (!restriction->applies || !(restriction->right & rights))
+			continue;
+		for (int j = 0; j < restriction->flow_count; j++)
+		{
+			if (restriction->flow_nos[j] == flow_no || restriction->flow_nos[j] == EVQ_EVERY_FLOW)
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * The same for the current user, who is also the one whose right to call the
+ * function was checked; raises an error.
+ */
+void
+evq_config_require(int rights, int32 flow_no)
+{
+	const EvqFlow *flow;
+
+	if (evq_config_may(GetUserId(), rights, flow_no))
+		return;
+	flow = evq_config_flow(flow_no);
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("permission denied for flow \"%s\"", flow == NULL ? "" : flow->flow_type),
+					errhint("Role \"%s\" is restricted to other flows; %s() adds one.",
+							GetUserNameFromId(GetUserId(), false),
+							rights == EVQ_RIGHT_PUBLISH ? "evq_grant_publisher" : "evq_grant_worker")));
+}
+
+EvqRetryRule
+evq_config_retry_rule(const EvqEventType *event_type)
+{
+	EvqRetryRule rule = {
+		.max_attempts = event_type->max_attempts,
+		.delays = event_type->delays,
+		.delay_count = event_type->delay_count,
+		.backoff_factor = event_type->backoff_factor,
+		.max_delay = event_type->max_delay,
+		.jitter = event_type->jitter,
+	};
+
+	return rule;
+}

@@ -1,0 +1,27 @@
+/*
+ * config.h
+ *		The configuration as this session knows it.
+ */
+#ifndef EVQ_CONFIG_H
+#define EVQ_CONFIG_H
+
+#include "rules/retry.h"
+#include "tables/definitions.h"
+
+extern void evq_config_init(void);
+extern uint64 evq_config_use(void);
+extern void evq_config_invalidate(void);
+
+extern const EvqEventType *evq_config_event_type(int32 event_type_no);
+extern const EvqEventType *evq_config_find_event_type(const char *name);
+extern const EvqFlow *evq_config_flow(int32 flow_no);
+extern const EvqFlow *evq_config_find_flow(const char *name);
+extern const EvqFlow *evq_config_flows(int *count);
+extern bool evq_config_is_paused(void);
+extern bool evq_config_is_restricted(Oid role, int rights);
+extern void evq_config_tell_paused(void);
+extern bool evq_config_may(Oid role, int rights, int32 flow_no);
+extern void evq_config_require(int rights, int32 flow_no);
+extern EvqRetryRule evq_config_retry_rule(const EvqEventType *event_type);
+
+#endif /* EVQ_CONFIG_H */

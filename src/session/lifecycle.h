@@ -1,0 +1,116 @@
+/*
+ * lifecycle.h
+ *		The verbs: the only code that changes an event's state.
+ *
+ * Functions named _must_ raise an error where the others return a verdict.
+ */
+#ifndef EVQ_LIFECYCLE_H
+#define EVQ_LIFECYCLE_H
+
+#include "session/config.h"
+#include "tables/store.h"
+
+/* One event to publish. */
+typedef struct EvqPublish
+{
+	const EvqEventType *event_type;
+	const char *flow_id;
+	Datum payload;               /* jsonb */
+	Datum headers;               /* jsonb, 0 = none */
+	int32 on_fail_event_type_no; /* 0 = the event type's */
+	bool has_run_at;
+	TimestampTz run_at;
+	bool has_priority;
+	int16 priority;
+	const char *idempotency_key; /* NULL = none */
+} EvqPublish;
+
+/* What a report found. */
+typedef enum EvqVerdict
+{
+	EVQ_ACCEPTED,
+	EVQ_ACCEPTED_BEFORE, /* the same success was reported already */
+	EVQ_NO_SUCH_EVENT,
+	EVQ_WRONG_STATE,
+	EVQ_PERMIT_LOST
+} EvqVerdict;
+
+/* A permit as a worker shows it. */
+typedef struct EvqPermit
+{
+	bool given; /* false = "the attempt now running" */
+	int64 value;
+} EvqPermit;
+
+typedef struct EvqFailureReport
+{
+	const char *error_message;
+	const char *stack_trace; /* NULL = none */
+	bool retryable;
+	int64 retry_in; /* microseconds, -1 = as configured */
+} EvqFailureReport;
+
+/* What the clock asked of an event. */
+typedef enum EvqSettled
+{
+	EVQ_SETTLED_NOTHING,   /* nothing is due; the event is as read */
+	EVQ_SETTLED_TIMED_OUT, /* its state timed out; it is live or failed now */
+	EVQ_SETTLED_EXPIRED,
+	EVQ_SETTLED_BUSY, /* somebody is changing it */
+	EVQ_SETTLED_GONE  /* there is no such live event */
+} EvqSettled;
+
+/* What became of a wish to acquire. */
+typedef enum EvqGrant
+{
+	EVQ_GRANTED,
+	EVQ_GRANT_LATER, /* somebody is changing it, its type is suspended, or it is to be dispatched first */
+	EVQ_GRANT_REFUSED
+} EvqGrant;
+
+/* What the trigger of a suspended event brings. */
+typedef struct EvqActivation
+{
+	Datum payload_patch; /* a jsonb object merged into the payload, 0 = none */
+	Datum answer;        /* jsonb, 0 = none */
+	EvqPermit permit;    /* of the attempt that it is for; not given = whichever runs or sleeps */
+} EvqActivation;
+
+#define EVQ_DEFAULT_TIME (-1)
+
+extern void evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *requests, int count,
+								  const char *what, pg_uuid_t *ids);
+
+/* workers */
+extern bool evq_lifecycle_may_dispatch(const EvqEvent *event, TimestampTz now);
+extern bool evq_lifecycle_may_acquire(const EvqEvent *event, TimestampTz now);
+extern EvqGrant
+evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, const char *worker,
+					  int64 permit_for, EvqEvent *event, Datum *payload, Datum *headers);
+extern EvqVerdict
+evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
+					  const EvqOutcome *outcome, EvqPublish *spinoffs, int spinoff_count, EvqEvent *event,
+					  const pg_uuid_t **spinoff_ids, int *spinoff_id_count);
+extern EvqVerdict evq_lifecycle_fail(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id,
+									 EvqPermit permit, const EvqFailureReport *report, EvqEvent *event);
+extern EvqVerdict evq_lifecycle_extend(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id,
+									   EvqPermit permit, int64 extend_by, EvqEvent *event);
+extern EvqVerdict evq_lifecycle_give_back(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id,
+										  EvqPermit permit, bool snooze, TimestampTz run_at, EvqEvent *event);
+extern EvqVerdict evq_lifecycle_suspend(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id,
+										EvqPermit permit, int64 timeout, EvqEvent *event);
+extern void evq_lifecycle_refuse(EvqVerdict verdict, const pg_uuid_t *event_id, const EvqEvent *event);
+
+/* operators and triggers */
+extern EvqState evq_lifecycle_must_activate(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id,
+											const EvqActivation *activation);
+extern bool
+evq_lifecycle_must_cancel(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, const char *reason);
+extern void evq_lifecycle_must_retry(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id);
+
+/* the engine */
+extern EvqSettled
+evq_lifecycle_settle(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqEvent *event);
+extern bool evq_lifecycle_dispatch(EvqStore *store, TimestampTz now, EvqEvent *event, int64 dispatch_timeout);
+
+#endif /* EVQ_LIFECYCLE_H */

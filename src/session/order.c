@@ -1,0 +1,94 @@
+/*
+ * order.c
+ *		Whose turn it is in a flow that is ordered or has max_processing.
+ *
+ * The engine decides that, in its turn. A session does for the events of its
+ * own transaction, which nobody else sees yet. They keep out of each other's
+ * way by a lock, until the end of the transaction that took it.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/lock.h"
+
+#include "session/order.h"
+
+/* An advisory lock of a class that SQL cannot take. Flows share some: a turn takes as many as there are, at most. */
+#define ORDER_LOCK_CLASS 0xE6
+#define ORDER_LOCKS 64
+
+/* The right to decide whose turn it is in the flow. What others have decided is committed, and seen by a new snapshot. */
+bool
+evq_order_lock(int32 flow_no, bool wait)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, flow_no % ORDER_LOCKS, ORDER_LOCK_CLASS);
+	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* The oldest live event of a flow_id of an ordered flow; false = there is none. */
+bool
+evq_order_front(EvqStore *store, int32 flow_no, const char *flow_id, EvqEvent *front)
+{
+	bool found;
+
+	evq_store_walk_flow_id(store, flow_no, flow_id);
+	found = evq_store_walk_next(store, front);
+	evq_store_walk_end(store);
+	return found;
+}
+
+static bool
+is_on_its_way(const EvqEvent *event)
+{
+	return event->state != EVQ_STATE_AWAITING_PROCESSING && event->state != EVQ_STATE_NONE;
+}
+
+/* Is it the oldest of its flow_id, and none of that on its way? */
+static bool
+is_its_turn(EvqStore *store, const EvqEvent *event)
+{
+	EvqEvent other;
+	bool is_first = true;
+	bool may_go = true;
+
+	evq_store_walk_flow_id(store, event->flow_no, event->flow_id);
+	while (may_go && evq_store_walk_next(store, &other))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (is_first)
+			may_go = memcmp(&other.event_id, &event->event_id, sizeof(pg_uuid_t)) == 0;
+		else
+			may_go = !is_on_its_way(&other);
+		is_first = false;
+	}
+	evq_store_walk_end(store);
+	return may_go;
+}
+
+/* Are fewer than max_processing of the flow on their way? */
+static bool
+has_room(EvqStore *store, const EvqFlow *flow)
+{
+	EvqLinePlace from = evq_line_place(DT_NOBEGIN);
+	int on_their_way = 0;
+	EvqEvent event;
+
+	evq_store_walk_due(store, flow->flow_no, &from);
+	while (on_their_way < flow->max_processing && evq_store_walk_next_briefly(store, &event))
+	{
+		CHECK_FOR_INTERRUPTS();
+		on_their_way += event.state == EVQ_STATE_DISPATCHED || event.state == EVQ_STATE_BEING_PROCESSED;
+	}
+	evq_store_walk_end(store);
+	return on_their_way < flow->max_processing;
+}
+
+/* May this event, which waits and is due, be dispatched now? By the tables alone; the lock is held. */
+bool
+evq_order_may_go(EvqStore *store, const EvqFlow *flow, const EvqEvent *event)
+{
+	return (!event->ordered || is_its_turn(store, event)) &&
+		   (flow->max_processing == 0 || has_room(store, flow));
+}

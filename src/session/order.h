@@ -1,0 +1,15 @@
+/*
+ * order.h
+ *		Whose turn it is in a flow that is ordered or has max_processing.
+ */
+#ifndef EVQ_ORDER_H
+#define EVQ_ORDER_H
+
+#include "tables/definitions.h"
+#include "tables/store.h"
+
+extern bool evq_order_lock(int32 flow_no, bool wait);
+extern bool evq_order_front(EvqStore *store, int32 flow_no, const char *flow_id, EvqEvent *front);
+extern bool evq_order_may_go(EvqStore *store, const EvqFlow *flow, const EvqEvent *event);
+
+#endif /* EVQ_ORDER_H */

@@ -1,0 +1,272 @@
+/*
+ * search.c
+ *		What evq_acquire_next() finds by itself: in the table, and in its own transaction.
+ *
+ * Where no dispatcher puts events on offer, all due events of the flow are read,
+ * whatever stands before those that can be had. The first of them, by priority
+ * and time, are kept in the session for the next calls: so a long backlog is
+ * read once for thousands of acquisitions. Whoever takes one from the list
+ * reads its row before he believes it.
+ *
+ * What a transaction has itself published, or brought back to waiting, no
+ * dispatcher sees before its commit. Such events come after what is on offer.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "base/clock.h"
+#include "base/guc.h"
+#include "session/order.h"
+#include "session/search.h"
+#include "session/wake.h"
+#include "shared/ring.h"
+
+/* Events that are kept in the list; while it is made, up to twice as many. */
+#define LIST_SIZE 4096
+
+/* A list serves for evq.poll_interval, or for so many times as long as it took to make, if that is longer. */
+#define LIST_REST 10
+
+/* What was found last, and of what search. Entries are wakes for the sake of their order: most of them is not set. */
+static struct
+{
+	EvqWake *found; /* in TopMemoryContext, NULL = no list was ever made, as the next */
+	int32 *event_type_nos;
+	int event_type_count;
+	int32 flow_no; /* 0 = it is of no use */
+	uint64 configuration;
+	uint64 upsets; /* see evq_wake_upsets() */
+	int64 made_at; /* by the monotonic clock */
+	int64 took;
+	int count;
+	int next;
+	bool is_cut; /* there were more */
+} list;
+
+bool
+evq_search_is_wanted(const EvqSearch *search, int32 event_type_no)
+{
+	for (int i = 0; i < search->event_type_count; i++)
+	{
+		if (search->event_type_nos[i] == event_type_no)
+			return true;
+	}
+	return search->event_type_count == 0;
+}
+
+static int
+compare_found(const void *a, const void *b)
+{
+	return evq_ring_compare(a, b);
+}
+
+/* ---------- the list ---------- */
+
+/* Sorts the list and cuts it to its size. */
+static void
+sort_list(void)
+{
+	qsort(list.found, list.count, sizeof(EvqWake), compare_found);
+	list.is_cut |= list.count > LIST_SIZE;
+	list.count = Min(list.count, LIST_SIZE);
+}
+
+/* Where it is, and what its place in the order is. */
+static EvqWake
+wake_of(const EvqEvent *event)
+{
+	EvqWake wake = {.event_id = event->event_id,
+					.tid = event->tid,
+					.at = event->attempt_scheduled_at,
+					.priority = event->priority};
+
+	return wake;
+}
+
+/* Keeps an event, if it is among the first ones. */
+static void
+keep(const EvqWake *wake)
+{
+	if (list.is_cut && evq_ring_compare(wake, &list.found[LIST_SIZE - 1]) > 0)
+		return;
+	list.found[list.count++] = *wake;
+	if (list.count == 2 * LIST_SIZE)
+		sort_list();
+}
+
+/* Fills the list with the events that can be had, from a certain one on; NULL = from the first. */
+static void
+fill_list(EvqStore *store, const EvqSearch *search, const EvqWake *after, TimestampTz now)
+{
+	EvqLinePlace from = evq_line_place(DT_NOBEGIN);
+	EvqEvent event;
+
+	list.flow_no = 0; /* until it is complete */
+	list.count = list.next = 0;
+	list.is_cut = false;
+	evq_store_walk_due(store, search->flow->flow_no, &from);
+	while (evq_store_walk_next_briefly(store, &event) && event.attempt_scheduled_at <= now)
+	{
+		EvqWake wake = wake_of(&event);
+
+		CHECK_FOR_INTERRUPTS();
+		if (evq_lifecycle_may_acquire(&event, now) && evq_search_is_wanted(search, event.event_type_no) &&
+			(after == NULL || evq_ring_compare(after, &wake) < 0))
+			keep(&wake);
+	}
+	evq_store_walk_end(store);
+	sort_list();
+	list.flow_no = search->flow->flow_no;
+}
+
+static void
+make_list(EvqStore *store, const EvqSearch *search, TimestampTz now)
+{
+	Size types_size = search->event_type_count * sizeof(int32);
+	int64 began_at = evq_clock_monotonic();
+
+	list.flow_no = 0;
+	if (list.found == NULL)
+		list.found = MemoryContextAllocZero(TopMemoryContext, 2 * LIST_SIZE * sizeof(EvqWake));
+	if (list.event_type_nos != NULL)
+		pfree(list.event_type_nos);
+	list.event_type_nos = NULL;
+	list.event_type_count = search->event_type_count;
+	if (types_size > 0)
+		list.event_type_nos = memcpy(MemoryContextAlloc(TopMemoryContext, types_size), search->event_type_nos,
+									 types_size);
+	list.configuration = search->configuration;
+	list.upsets = evq_wake_upsets();
+	fill_list(store, search, NULL, now);
+	list.made_at = evq_clock_monotonic();
+	list.took = list.made_at - began_at;
+}
+
+/* Is something left in the list, and may it be relied on for this search? */
+static bool
+is_list_of_use(const EvqSearch *search)
+{
+	return list.flow_no == search->flow->flow_no && list.next < list.count &&
+		   list.configuration == search->configuration && list.upsets == evq_wake_upsets() &&
+		   list.event_type_count == search->event_type_count &&
+		   (search->event_type_count == 0 || memcmp(list.event_type_nos, search->event_type_nos,
+													search->event_type_count * sizeof(int32)) == 0) &&
+		   evq_clock_monotonic() - list.made_at <
+			   Max((int64) evq_poll_interval * 1000, LIST_REST * list.took);
+}
+
+/*
+ * Tells of the events that can be had, by priority and time, until it is enough
+ * or there is none left.
+ */
+void
+evq_search_table(EvqStore *store, const EvqSearch *search, EvqSearchFound found, void *context)
+{
+	TimestampTz now = evq_clock_now();
+	bool is_new = !is_list_of_use(search);
+
+	if (is_new)
+		make_list(store, search, now);
+	for (;;)
+	{
+		while (list.next < list.count)
+		{
+			const EvqWake *next = &list.found[list.next++];
+
+			CHECK_FOR_INTERRUPTS();
+			evq_store_hint(&next->event_id, &next->tid);
+			if (found(context, &next->event_id))
+				return;
+		}
+		if (!is_new)
+			make_list(store, search, now);
+		else if (list.is_cut)
+		{
+			/* Others are at all that was in the list. */
+			EvqWake last = list.found[list.count - 1];
+
+			fill_list(store, search, &last, now);
+		}
+		else
+			return;
+		is_new = true;
+	}
+}
+
+/* ---------- the session's own transaction ---------- */
+
+/* The same as evq_wake_own_waiting(), by the table. */
+static EvqWake *
+read_own_waiting(EvqStore *store, int32 flow_no, TimestampTz until, int *count)
+{
+	EvqLinePlace from = evq_line_place(DT_NOBEGIN);
+	int room = 1024;
+	EvqWake *own = palloc(room * sizeof(EvqWake));
+	EvqEvent event;
+
+	*count = 0;
+	evq_store_walk_due(store, flow_no, &from);
+	while (evq_store_walk_next_briefly(store, &event) && event.attempt_scheduled_at <= until)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (event.state != EVQ_STATE_AWAITING_PROCESSING || !evq_store_walk_is_own(store))
+			continue;
+		if (*count == room)
+			own = repalloc_huge(own, (room *= 2) * sizeof(EvqWake));
+		own[(*count)++] = wake_of(&event);
+	}
+	evq_store_walk_end(store);
+	return own;
+}
+
+/* Brings an event of this transaction into a state in which it may be had; false = it may not. */
+static bool
+prepare_own(EvqStore *store, const EvqSearch *search, const pg_uuid_t *event_id)
+{
+	TimestampTz now = evq_clock_now();
+	const EvqFlow *flow = search->flow;
+	EvqEvent event;
+
+	if (!evq_store_fetch(store, event_id, &event) || event.flow_no != flow->flow_no ||
+		!evq_search_is_wanted(search, event.event_type_no))
+		return false;
+	if (evq_lifecycle_may_acquire(&event, now))
+		return true;
+	if (!evq_lifecycle_may_dispatch(&event, now))
+		return false;
+
+	/* It waits for its turn, which no dispatcher can give it. */
+	evq_order_lock(flow->flow_no, true);
+	evq_store_refresh(store);
+	return evq_store_fetch(store, event_id, &event) && evq_lifecycle_may_dispatch(&event, now) &&
+		   evq_order_may_go(store, flow, &event) && evq_store_fetch(store, event_id, &event) &&
+		   evq_lifecycle_dispatch(store, now, &event, flow->dispatch_timeout);
+}
+
+/*
+ * Tells of the events that this transaction itself has made wait with its first
+ * so many changes, in the order of the flow.
+ */
+void
+evq_search_own(EvqStore *store, const EvqSearch *search, int change_count, EvqSearchFound found,
+			   void *context)
+{
+	int32 flow_no = search->flow->flow_no;
+	TimestampTz now = evq_clock_now();
+	EvqWake *own;
+	int count;
+
+	if (!evq_wake_own_waiting(flow_no, now, change_count, &own, &count))
+		own = read_own_waiting(store, flow_no, now, &count);
+	if (count == 0)
+		return;
+	qsort(own, count, sizeof(EvqWake), compare_found);
+	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (prepare_own(store, search, &own[i].event_id) && found(context, &own[i].event_id))
+			return;
+	}
+}

@@ -1,0 +1,700 @@
+/*
+ * wake.c
+ *		From a transaction's changes to the dispatcher.
+ *
+ * Each change of an event is remembered in this backend with the depth of the
+ * subtransaction that made it. A rolled back savepoint takes its changes along;
+ * after the commit the rest goes into the ring of the database, and the
+ * dispatcher's latch is set where it would sleep too long.
+ *
+ * What runs after the commit cannot fail: all memory is there before.
+ *
+ * A prepared transaction says nothing when it commits, perhaps in another
+ * session: the dispatcher is told to read the tables until no prepared
+ * transaction is left, and the launcher to look whether there is to be one.
+ *
+ * A place may have become another database's by the end of the transaction:
+ * then nothing is told, for there is nobody to tell it to.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+
+#include "base/guc.h"
+#include "rules/transition.h"
+#include "session/wake.h"
+#include "tables/tables.h"
+
+/* Equal changes are tallied together if so few others came in between. */
+#define MERGE_REACH 16
+
+typedef struct Remembered
+{
+	EvqWake *wakes;
+	int *levels; /* of the subtransaction that made the change */
+	int count;
+	int room;
+} Remembered;
+
+typedef struct Tallies
+{
+	EvqTally *tallies;
+	int count;
+	int room;
+} Tallies;
+
+static Remembered changes; /* to announce at commit */
+static Remembered taken;   /* events popped from a ready queue: to give back at abort */
+static bool overflowed;
+static uint64 upsets;           /* see evq_wake_upsets() */
+static Tallies tallies;         /* to count at commit: of all changes, overflowed or not */
+static EvqPlace *announcing_in; /* where we have said that an announcement may come, */
+static uint64 announcing_owner; /* and whose it was */
+
+/* settled at commit, dropped at abort, and not undone by a savepoint: looking once too often is harmless */
+static bool look_at_commit;
+static bool schedules_changed;
+static bool pause_changed;
+static bool databases_changed;
+static Oid created_database;
+static bool committed;
+
+/* The outermost subtransaction in which that was done and not rolled back, 0 = none. */
+static int extension_created;
+static int extension_dropped;
+
+/* ---------- telling the dispatcher ---------- */
+
+/* Would the dispatcher sleep longer than one of these changes allows? */
+static bool
+must_wake(EvqPlace *place, const EvqWake *wakes, int count)
+{
+	TimestampTz sleeping_until = (TimestampTz) pg_atomic_read_u64(&place->sleeping_until);
+	bool wants_changes = pg_atomic_read_u32(&place->wants_changes) != 0;
+	uint64 full_flows = pg_atomic_read_u64(&place->full_flows);
+
+	if (evq_shmem_is_watched(place))
+		return true;
+	for (int i = 0; i < count; i++)
+	{
+		if (wakes[i].given_back || wakes[i].was_empty)
+			return true;
+		/* Workers find it; the dispatcher has time to learn of it. */
+		if (wakes[i].is_offered && wakes[i].due_at >= sleeping_until)
+			continue;
+		/* It would be left where it is, in the ring or in memory. */
+		if (wakes[i].is_new && (full_flows & EVQ_FLOW_CLASS(wakes[i].flow_no)) != 0 &&
+			wakes[i].due_at >= sleeping_until)
+			continue;
+		if (evq_transition_is_final((EvqState) wakes[i].state) ? wakes[i].ordered
+															   : wakes[i].at < sleeping_until)
+			return true;
+		/* It may have made room; a new one needs room. */
+		if (wants_changes && !wakes[i].is_new)
+			return true;
+	}
+	return false;
+}
+
+/* The dispatcher knows what it does itself, but for the events that it publishes; those who watch do not. */
+static int
+keep_news(EvqPlace *place, EvqWake *wakes, int count)
+{
+	bool watched = evq_shmem_is_watched(place);
+	int kept = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		wakes[i].is_own = !wakes[i].is_new;
+		if (wakes[i].is_new || watched)
+			wakes[kept++] = wakes[i];
+	}
+	return kept;
+}
+
+static void
+announce(EvqPlace *place, const EvqWake *wakes, int count, bool more)
+{
+	if (count == 0 && !more)
+		return;
+	if (evq_ring_push(place->ring, wakes, count, more) || must_wake(place, wakes, count))
+		evq_shmem_wake_dispatcher(place);
+}
+
+/* ---------- remembering ---------- */
+
+static void
+remember(Remembered *list, const EvqWake *wake)
+{
+	Assert(list->count <= list->room);
+	if (list->count == list->room)
+	{
+		int room = Max(64, 2 * list->room);
+
+		if (list->room == 0)
+		{
+			list->wakes = MemoryContextAlloc(TopMemoryContext, room * sizeof(EvqWake));
+			list->levels = MemoryContextAlloc(TopMemoryContext, room * sizeof(int));
+		}
+		else
+		{
+			list->wakes = repalloc_huge(list->wakes, room * sizeof(EvqWake));
+			list->levels = repalloc_huge(list->levels, room * sizeof(int));
+		}
+		list->room = room;
+	}
+	list->wakes[list->count] = *wake;
+	list->levels[list->count] = GetCurrentTransactionNestLevel();
+	list->count++;
+}
+
+/* The tallies of one level are the last ones: deeper levels are over. */
+static void
+tally(const EvqTally *new)
+{
+	for (int i = tallies.count - 1; i >= Max(0, tallies.count - MERGE_REACH); i--)
+	{
+		if (evq_counters_merge_tally(&tallies.tallies[i], new))
+			return;
+	}
+	if (tallies.count == tallies.room)
+	{
+		int room = Max(64, 2 * tallies.room);
+
+		if (tallies.room == 0)
+			tallies.tallies = MemoryContextAlloc(TopMemoryContext, room * sizeof(EvqTally));
+		else
+			tallies.tallies = repalloc_huge(tallies.tallies, room * sizeof(EvqTally));
+		tallies.room = room;
+	}
+	tallies.tallies[tallies.count++] = *new;
+}
+
+static EvqPlace *
+begin_announcing(void)
+{
+	EvqPlace *place = evq_shmem_mine();
+
+	if (place != NULL && announcing_in == NULL)
+	{
+		if (!evq_shmem_begin_announcing(place, &announcing_owner))
+			return NULL;
+		announcing_in = place;
+	}
+	return place;
+}
+
+void
+evq_wake_from_event(EvqWake *wake, const EvqEvent *event)
+{
+	memset(wake, 0, sizeof(*wake));
+	wake->event_id = event->event_id;
+	wake->at = event->state == EVQ_STATE_AWAITING_PROCESSING ? event->attempt_scheduled_at
+															 : event->state_due_at;
+	wake->due_at = event->due_at;
+	wake->state_since = event->state_since;
+	wake->tid = event->tid;
+	wake->flow_id_hash = event->ordered ? hash_bytes_extended((const unsigned char *) event->flow_id,
+															  strlen(event->flow_id), 0)
+										: 0;
+	wake->flow_no = event->flow_no;
+	wake->event_type_no = event->event_type_no;
+	wake->priority = event->priority;
+	wake->attempts_used = event->attempts_used;
+	wake->ordered = event->ordered;
+	wake->state = (uint8) event->state;
+	Assert(!event->ordered || event->flow_id != NULL);
+	wake->is_new = event->state == EVQ_STATE_AWAITING_PROCESSING && event->state_since == event->published_at;
+}
+
+static void
+remember_change(const EvqEvent *event, int32 offer_limit)
+{
+	EvqPlace *place = begin_announcing();
+	EvqWake wake;
+
+	if (event->state == EVQ_STATE_DISPATCHED ||
+		(event->state == EVQ_STATE_AWAITING_PROCESSING && event->attempt_scheduled_at <= event->state_since))
+		upsets++;
+	if (place != NULL && event->transition != EVQ_NO_TRANSITION)
+	{
+		EvqTally new;
+
+		evq_counters_make_tally(&new, event, GetCurrentTransactionNestLevel());
+		tally(&new);
+	}
+	if (changes.count >= evq_max_pending_per_transaction)
+	{
+		overflowed = true;
+		return;
+	}
+	evq_wake_from_event(&wake, event);
+	wake.offer_limit = offer_limit;
+	remember(&changes, &wake);
+}
+
+/* This transaction brought an event into the state it is in. */
+void
+evq_wake_changed(const EvqEvent *event)
+{
+	remember_change(event, 0);
+}
+
+/*
+ * This transaction published an event. offer_limit: it is due and nothing hinders
+ * it, so it may be offered at once in a queue shorter than this; 0 = not so.
+ */
+void
+evq_wake_published(const EvqEvent *event, int32 offer_limit)
+{
+	remember_change(event, offer_limit);
+}
+
+static void
+fill_given_back(EvqWake *wake, int32 flow_no, const EvqReadyTaken *event)
+{
+	memset(wake, 0, sizeof(*wake));
+	wake->event_id = event->event_id;
+	wake->tid = event->tid;
+	wake->event_type_no = event->event_type_no;
+	wake->flow_no = flow_no;
+	wake->given_back = true;
+}
+
+/* This transaction took an event off the offer: if it aborts, the event is on offer again. */
+void
+evq_wake_taken(int32 flow_no, const EvqReadyTaken *event)
+{
+	EvqWake wake;
+
+	fill_given_back(&wake, flow_no, event);
+	remember(&taken, &wake);
+}
+
+/* An event taken off the offer could not be had just now: it is on offer again at once. */
+void
+evq_wake_give_back(EvqPlace *place, int32 flow_no, const EvqReadyTaken *event)
+{
+	EvqWake wake;
+
+	fill_given_back(&wake, flow_no, event);
+	announce(place, &wake, 1, false);
+}
+
+/* How many changes of this transaction are remembered. */
+int
+evq_wake_changes(void)
+{
+	return changes.count;
+}
+
+/*
+ * The events of a flow that this transaction has made wait, until a time, with
+ * its first so many changes; in no order, in the current context. What has
+ * become of them since is for the caller to see. false = it has changed more
+ * events than are remembered.
+ */
+bool
+evq_wake_own_waiting(int32 flow_no, TimestampTz until, int change_count, EvqWake **own, int *count)
+{
+	*own = NULL;
+	*count = 0;
+	for (int i = 0; i < change_count; i++)
+	{
+		const EvqWake *wake = &changes.wakes[i];
+
+		if (wake->flow_no != flow_no || wake->state != EVQ_STATE_AWAITING_PROCESSING || wake->at > until)
+			continue;
+		if (*own == NULL)
+			*own = palloc((change_count - i) * sizeof(EvqWake));
+		(*own)[(*count)++] = *wake;
+	}
+	return !overflowed;
+}
+
+/*
+ * A number that moves when this session may have brought about an event that
+ * others come after: by what it did, or by undoing it. Acquisitions and finished
+ * events do not count.
+ */
+uint64
+evq_wake_upsets(void)
+{
+	return upsets;
+}
+
+/* This transaction changed something that decides about many events. */
+void
+evq_wake_look(void)
+{
+	begin_announcing();
+	look_at_commit = true;
+}
+
+/* This transaction changed when a schedule is due. */
+void
+evq_wake_schedules_changed(void)
+{
+	schedules_changed = true;
+}
+
+static void
+note_level(int *outermost)
+{
+	int level = GetCurrentTransactionNestLevel();
+
+	*outermost = *outermost == 0 ? level : Min(*outermost, level);
+}
+
+void
+evq_wake_extension_created(void)
+{
+	note_level(&extension_created);
+}
+
+void
+evq_wake_extension_dropped(void)
+{
+	note_level(&extension_dropped);
+}
+
+/* This transaction paused the database or lets it go on. */
+void
+evq_wake_pause_changed(void)
+{
+	pause_changed = true;
+}
+
+/* This transaction changed what a database is: whether it is a template, or can be connected to. */
+void
+evq_wake_databases_changed(void)
+{
+	databases_changed = true;
+}
+
+/* This transaction made a database, which may have the extension by its template. */
+void
+evq_wake_database_created(Oid database)
+{
+	created_database = database;
+}
+
+/* ---------- the end of a transaction ---------- */
+
+/* Dispatched events are on offer before anyone is notified of them: that comes later in the commit. */
+static void
+offer_dispatched(EvqPlace *place, const EvqWake *wakes, int count)
+{
+	bool was_empty;
+
+	for (int i = 0; i < count && place->pid != 0; i++)
+	{
+		if (wakes[i].state == EVQ_STATE_DISPATCHED)
+			(void) evq_ready_push(place->ready, wakes[i].flow_no, wakes[i].event_type_no, &wakes[i].event_id,
+								  &wakes[i].tid, EVQ_READY_NO_LIMIT, &was_empty);
+	}
+}
+
+/*
+ * Puts new events on offer without the dispatcher, which learns of them in its
+ * own time. A worker may have taken one before the dispatcher hears that it is
+ * new: see absorb_published() in engine.c.
+ */
+static void
+offer_published(EvqPlace *place, EvqWake *wakes, int count)
+{
+	uint64 direct_flows = pg_atomic_read_u64(&place->direct_flows);
+
+	if (direct_flows == 0 || place->pid == 0)
+		return;
+	for (int i = 0; i < count; i++)
+	{
+		if (wakes[i].offer_limit > 0 && (direct_flows & EVQ_FLOW_CLASS(wakes[i].flow_no)) != 0)
+			wakes[i].is_offered = evq_ready_push(place->ready, wakes[i].flow_no, wakes[i].event_type_no,
+												 &wakes[i].event_id, &wakes[i].tid, wakes[i].offer_limit,
+												 &wakes[i].was_empty);
+	}
+}
+
+/* A database may have an extension to serve now, or no longer: its dispatcher looks, or the launcher starts one that does. */
+static void
+look_for_extension(Oid database, bool may_be_new)
+{
+	EvqPlace *place;
+
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	place = may_be_new ? evq_shmem_find_or_make(database) : evq_shmem_find(database);
+	if (place != NULL && place->pid != 0)
+	{
+		place->check_extension = true;
+		evq_shmem_wake_dispatcher(place);
+	}
+	else if (place != NULL && may_be_new && place->state != EVQ_PLACE_STARTING)
+	{
+		place->state = EVQ_PLACE_WANTED;
+		place->failures = 0;
+		place->restart_at = 0;
+	}
+	else if (place == NULL && may_be_new)
+		evq_shared->is_short = true;
+	LWLockRelease(evq_shared->lock);
+	evq_shmem_wake_launcher();
+}
+
+/* What was changed is not, after all. */
+static void
+note_undone(void)
+{
+	if (changes.count > 0 || overflowed)
+		upsets++;
+}
+
+/* Some database is something else now: all dispatchers look whether it is theirs, and the launcher whether one shall have a place. */
+static void
+look_for_databases(void)
+{
+	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < evq_shared->place_count; i++)
+	{
+		EvqPlace *place = &evq_shared->places[i];
+
+		if (place->pid != 0)
+		{
+			place->check_extension = true;
+			evq_shmem_wake_dispatcher(place);
+		}
+	}
+	evq_shared->is_short = true;
+	LWLockRelease(evq_shared->lock);
+	evq_shmem_wake_launcher();
+}
+
+/*
+ * COMMIT PREPARED has just committed here what nobody told of: perhaps the
+ * database has the extension now, or no longer, or is paused, or goes on.
+ */
+void
+evq_wake_prepared_committed(void)
+{
+	EvqPlace *place = evq_shmem_mine();
+	bool may_be_new;
+
+	if (evq_shared == NULL)
+		return;
+	evq_shmem_look_now();
+	evq_shmem_recount();
+	/* Our own view is of before. */
+	AcceptInvalidationMessages();
+	InvalidateCatalogSnapshot();
+	may_be_new = place == NULL || (place->pid == 0 && pg_atomic_read_u32(&place->prepared) != 0);
+	look_for_extension(MyDatabaseId, may_be_new && evq_tables_exist());
+}
+
+static void
+forget_changes(void)
+{
+	changes.count = taken.count = tallies.count = 0;
+	overflowed = false;
+	announcing_in = NULL;
+}
+
+static void
+forget_all(void)
+{
+	forget_changes();
+	committed = look_at_commit = schedules_changed = pause_changed = databases_changed = false;
+	extension_created = extension_dropped = 0;
+	created_database = InvalidOid;
+}
+
+/*
+ * What others see of a commit in the catalogs and in the configuration they
+ * see by its invalidations, which are sent after at_end_of_transaction(). So
+ * they are told to look only now, when those are out and the locks released.
+ */
+static void
+after_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *arg)
+{
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level || !committed)
+		return;
+	if (look_at_commit)
+		evq_shmem_look_now();
+	if (schedules_changed)
+		evq_shmem_schedules_changed();
+	if (evq_shared != NULL && (extension_created > 0 || extension_dropped > 0 || pause_changed))
+		look_for_extension(MyDatabaseId, extension_created > 0 || pause_changed);
+	if (extension_created > 0 && evq_shmem_mine() != NULL)
+	{
+		/* Nothing was put away in a table that is new. */
+		evq_counters_set_phase(evq_shmem_mine()->counters, EVQ_COUNTERS_OPEN);
+		evq_shmem_recount();
+	}
+	if (evq_shared != NULL && OidIsValid(created_database))
+		look_for_extension(created_database, true);
+	if (evq_shared != NULL && databases_changed)
+		look_for_databases();
+	forget_all();
+}
+
+/* Counts what this transaction did, and tells of it. */
+static void
+settle_commit(EvqPlace *place)
+{
+	/* Before it is announced: see evq_recount_run(). */
+	for (int i = 0; i < tallies.count; i++)
+		evq_counters_add_tally(place->counters, &tallies.tallies[i]);
+	if (evq_debug_lose_wakeups)
+		return;
+	if (place->pid == MyProcPid)
+	{
+		offer_dispatched(place, changes.wakes, changes.count);
+		changes.count = keep_news(place, changes.wakes, changes.count);
+		announce(place, changes.wakes, changes.count, overflowed);
+	}
+	else
+	{
+		offer_published(place, changes.wakes, changes.count);
+		/* In this order: whoever takes the offer tells the dispatcher later than we do. */
+		announce(place, changes.wakes, changes.count, overflowed);
+		offer_dispatched(place, changes.wakes, changes.count);
+	}
+}
+
+/* What a prepared transaction did becomes true without a word: until it is gone, the dispatcher or the launcher looks again and again. */
+static void
+settle_prepare(EvqPlace *place)
+{
+	pg_atomic_write_u32(&place->prepared, 1);
+	evq_shmem_wake_dispatcher(place);
+	if (place->pid == 0)
+		evq_shmem_wake_launcher();
+}
+
+static void
+at_end_of_transaction(XactEvent event, void *arg)
+{
+	EvqPlace *place = announcing_in;
+	bool is_ours;
+
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_PREPARE && event != XACT_EVENT_ABORT)
+		return;
+	if (event == XACT_EVENT_ABORT)
+		note_undone();
+	if (event == XACT_EVENT_COMMIT && extension_dropped > 0 && evq_shmem_mine() != NULL)
+		evq_counters_clear(evq_shmem_mine()->counters);
+	if (place != NULL)
+	{
+		is_ours = evq_shmem_begin_settling(place, announcing_owner);
+		if (is_ours && event == XACT_EVENT_COMMIT)
+			settle_commit(place);
+		else if (is_ours && event == XACT_EVENT_PREPARE)
+			settle_prepare(place);
+		evq_shmem_end_settling(place);
+	}
+	else if (event == XACT_EVENT_PREPARE &&
+			 (pause_changed || extension_created > 0 || extension_dropped > 0) && evq_shmem_mine() != NULL)
+		settle_prepare(evq_shmem_mine());
+	if (event == XACT_EVENT_ABORT && taken.count > 0 && evq_shmem_mine() != NULL)
+		announce(evq_shmem_mine(), taken.wakes, taken.count, false);
+	if (event == XACT_EVENT_COMMIT)
+	{
+		committed = true;
+		forget_changes();
+	}
+	else
+		forget_all();
+}
+
+/* Changes of a released savepoint become its parent's. */
+static void
+release_level(Remembered *list, int level)
+{
+	for (int i = list->count - 1; i >= 0 && list->levels[i] >= level; i--)
+		list->levels[i] = level - 1;
+}
+
+/* The same for tallies; there is room. */
+static void
+release_tallies(int level)
+{
+	int end = tallies.count;
+
+	while (tallies.count > 0 && tallies.tallies[tallies.count - 1].level >= level)
+		tallies.count--;
+	for (int i = tallies.count; i < end; i++)
+	{
+		EvqTally released = tallies.tallies[i];
+
+		released.level = level - 1;
+		tally(&released);
+	}
+}
+
+/* Forgets the changes of a rolled back savepoint; they are the last ones. Returns where they began. */
+static int
+abandon_level(Remembered *list, int level)
+{
+	int before = list->count;
+
+	while (list->count > 0 && list->levels[list->count - 1] >= level)
+		list->count--;
+	return before - list->count;
+}
+
+/* The same for something that was done. */
+static void
+release_note(int *outermost, int level)
+{
+	if (*outermost >= level)
+		*outermost = level - 1;
+}
+
+static void
+abandon_note(int *outermost, int level)
+{
+	if (*outermost >= level)
+		*outermost = 0;
+}
+
+static void
+at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	int level = GetCurrentTransactionNestLevel();
+
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		release_level(&changes, level);
+		release_level(&taken, level);
+		release_tallies(level);
+		release_note(&extension_created, level);
+		release_note(&extension_dropped, level);
+	}
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		int given_back;
+
+		note_undone();
+		abandon_level(&changes, level);
+		abandon_note(&extension_created, level);
+		abandon_note(&extension_dropped, level);
+		while (tallies.count > 0 && tallies.tallies[tallies.count - 1].level >= level)
+			tallies.count--;
+		given_back = abandon_level(&taken, level);
+		if (given_back > 0 && evq_shmem_mine() != NULL)
+			announce(evq_shmem_mine(), taken.wakes + taken.count, given_back, false);
+	}
+}
+
+void
+evq_wake_init(void)
+{
+	RegisterXactCallback(at_end_of_transaction, NULL);
+	RegisterSubXactCallback(at_end_of_subtransaction, NULL);
+	RegisterResourceReleaseCallback(after_release, NULL);
+}

@@ -1,0 +1,212 @@
+/*
+ * definitions.c
+ *		Reads what users configure: types of events, flows, the pause, restrictions.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "tables/definitions.h"
+#include "tables/tables.h"
+
+/* An interval in microseconds, a month of 30 days. */
+int64
+evq_definitions_interval(Datum value)
+{
+	const Interval *interval = DatumGetIntervalP(value);
+
+	return interval->time + (interval->day + (int64) interval->month * DAYS_PER_MONTH) * USECS_PER_DAY;
+}
+
+static void
+copy_name(char *name, Datum value)
+{
+	text_to_cstring_buffer(DatumGetTextPP(value), name, NAMEDATALEN);
+}
+
+static void
+read_event_type(TupleTableSlot *slot, void *row)
+{
+	EvqEventType *event_type = row;
+	const Datum *values = slot->tts_values;
+	const bool *nulls = slot->tts_isnull;
+	Datum *delays;
+
+	event_type->event_type_no = DatumGetInt32(values[TYPE_NO]);
+	copy_name(event_type->event_type, values[TYPE_EVENT_TYPE]);
+	event_type->flow_no = DatumGetInt32(values[TYPE_FLOW_NO]);
+	event_type->max_attempts = DatumGetInt16(values[TYPE_MAX_ATTEMPTS]);
+	event_type->lifespan = evq_definitions_interval(values[TYPE_LIFESPAN]);
+	deconstruct_array(DatumGetArrayTypeP(values[TYPE_ATTEMPT_DELAYS]), INTERVALOID, sizeof(Interval), false,
+					  TYPALIGN_DOUBLE, &delays, NULL, &event_type->delay_count);
+	event_type->delays = palloc(event_type->delay_count * sizeof(int64));
+	for (int i = 0; i < event_type->delay_count; i++)
+		event_type->delays[i] = evq_definitions_interval(delays[i]);
+	event_type->backoff_factor = DatumGetFloat8(values[TYPE_BACKOFF_FACTOR]);
+	event_type->max_delay = evq_definitions_interval(values[TYPE_MAX_DELAY]);
+	event_type->jitter = DatumGetFloat8(values[TYPE_JITTER]);
+	event_type->attempt_timeout = nulls[TYPE_ATTEMPT_TIMEOUT]
+									  ? Max(event_type->lifespan / event_type->max_attempts,
+											USECS_PER_SEC / 1000)
+									  : evq_definitions_interval(values[TYPE_ATTEMPT_TIMEOUT]);
+	event_type->is_suspended = DatumGetBool(values[TYPE_IS_SUSPENDED]);
+	event_type->retry_on_suspend_timeout = strcmp(TextDatumGetCString(values[TYPE_ON_SUSPEND_TIMEOUT]),
+												  "retry") == 0;
+	if (!nulls[TYPE_ON_FAIL_EVENT_TYPE])
+		copy_name(event_type->on_fail_event_type, values[TYPE_ON_FAIL_EVENT_TYPE]);
+	event_type->priority = DatumGetInt16(values[TYPE_PRIORITY]);
+	event_type->max_payload_bytes = nulls[TYPE_MAX_PAYLOAD_BYTES]
+										? 0
+										: DatumGetInt32(values[TYPE_MAX_PAYLOAD_BYTES]);
+	event_type->retention = evq_definitions_interval(values[TYPE_RETENTION]);
+	event_type->dropped = DatumGetBool(values[TYPE_DROPPED]);
+}
+
+static void
+read_flow(TupleTableSlot *slot, void *row)
+{
+	EvqFlow *flow = row;
+	const Datum *values = slot->tts_values;
+	const bool *nulls = slot->tts_isnull;
+
+	flow->flow_no = DatumGetInt32(values[FLOW_NO]);
+	copy_name(flow->flow_type, values[FLOW_FLOW_TYPE]);
+	copy_name(flow->channel, values[FLOW_CHANNEL]);
+	flow->max_dispatched = DatumGetInt32(values[FLOW_MAX_DISPATCHED]);
+	flow->max_processing = nulls[FLOW_MAX_PROCESSING] ? 0 : DatumGetInt32(values[FLOW_MAX_PROCESSING]);
+	flow->dispatch_timeout = evq_definitions_interval(values[FLOW_DISPATCH_TIMEOUT]);
+	flow->pull = strcmp(TextDatumGetCString(values[FLOW_DELIVERY]), "pull") == 0;
+	flow->ordered = DatumGetBool(values[FLOW_ORDERED]);
+	flow->notify_payload = DatumGetBool(values[FLOW_NOTIFY_PAYLOAD]);
+}
+
+static void
+read_restriction(TupleTableSlot *slot, void *row)
+{
+	EvqRestriction *restriction = row;
+	const Datum *values = slot->tts_values;
+	Datum *flow_nos;
+
+	strlcpy(restriction->role_name, NameStr(*DatumGetName(values[RESTRICTION_ROLE_NAME])), NAMEDATALEN);
+	restriction->role = DatumGetObjectId(values[RESTRICTION_ROLE_OID]);
+	restriction->right = strcmp(TextDatumGetCString(values[RESTRICTION_MAY]), "work") == 0
+							 ? EVQ_RIGHT_WORK
+							 : EVQ_RIGHT_PUBLISH;
+	deconstruct_array(DatumGetArrayTypeP(values[RESTRICTION_FLOW_NOS]), INT4OID, sizeof(int32), true,
+					  TYPALIGN_INT, &flow_nos, NULL, &restriction->flow_count);
+	restriction->flow_nos = palloc(restriction->flow_count * sizeof(int32));
+	for (int i = 0; i < restriction->flow_count; i++)
+		restriction->flow_nos[i] = DatumGetInt32(flow_nos[i]);
+}
+
+static void
+read_lifespan_change(TupleTableSlot *slot, void *row)
+{
+	EvqLifespanChange *change = row;
+	const Datum *values = slot->tts_values;
+
+	change->event_type_no = DatumGetInt32(values[LIFESPAN_CHANGE_TYPE_NO]);
+	change->changed_at = DatumGetTimestampTz(values[LIFESPAN_CHANGE_CHANGED_AT]);
+	change->shift = evq_definitions_interval(values[LIFESPAN_CHANGE_SHIFT]);
+}
+
+/* By type, the latest first. */
+static int
+compare_lifespan_changes(const void *a, const void *b)
+{
+	const EvqLifespanChange *change_a = a;
+	const EvqLifespanChange *change_b = b;
+
+	if (change_a->event_type_no != change_b->event_type_no)
+		return change_a->event_type_no < change_b->event_type_no ? -1 : 1;
+	if (change_a->changed_at != change_b->changed_at)
+		return change_a->changed_at > change_b->changed_at ? -1 : 1;
+	return 0;
+}
+
+static void
+add_lifespan_changes(EvqEventType *event_types, int count)
+{
+	EvqLifespanChange *changes;
+	int change_count;
+
+	/* The tables may be of a version that knows none. */
+	if (!OidIsValid(evq_tables_relid(EVQ_TABLE_LIFESPAN_CHANGE, true)))
+		return;
+	change_count = evq_tables_read_all(EVQ_TABLE_LIFESPAN_CHANGE, read_lifespan_change,
+									   sizeof(EvqLifespanChange), (void **) &changes);
+	qsort(changes, change_count, sizeof(EvqLifespanChange), compare_lifespan_changes);
+	for (int first = 0, next = 0; first < change_count; first = next)
+	{
+		while (next < change_count && changes[next].event_type_no == changes[first].event_type_no)
+			next++;
+		for (int i = 0; i < count; i++)
+		{
+			if (event_types[i].event_type_no == changes[first].event_type_no)
+			{
+				event_types[i].lifespan_changes = &changes[first];
+				event_types[i].lifespan_change_count = next - first;
+			}
+		}
+	}
+}
+
+int
+evq_definitions_event_types(EvqEventType **event_types)
+{
+	int count = evq_tables_read_all(EVQ_TABLE_EVENT_TYPE, read_event_type, sizeof(EvqEventType),
+									(void **) event_types);
+
+	add_lifespan_changes(*event_types, count);
+	return count;
+}
+
+int
+evq_definitions_flows(EvqFlow **flows)
+{
+	return evq_tables_read_all(EVQ_TABLE_FLOW, read_flow, sizeof(EvqFlow), (void **) flows);
+}
+
+static void
+read_pause(TupleTableSlot *slot, void *row)
+{
+	bool *by_restore = row;
+
+	*by_restore = !slot->tts_isnull[PAUSE_REASON] &&
+				  strcmp(TextDatumGetCString(slot->tts_values[PAUSE_REASON]), "restored") == 0;
+}
+
+/* Is there a row in evq.pause? by_restore: CREATE EXTENSION wrote it, because the database was being restored. */
+bool
+evq_definitions_is_paused(bool *by_restore)
+{
+	bool *rows;
+
+	*by_restore = false;
+	/* The tables may be of a version that knows no pause. */
+	if (!OidIsValid(evq_tables_relid(EVQ_TABLE_PAUSE, true)) ||
+		evq_tables_read_all(EVQ_TABLE_PAUSE, read_pause, sizeof(bool), (void **) &rows) == 0)
+		return false;
+	*by_restore = rows[0];
+	return true;
+}
+
+int
+evq_definitions_restrictions(EvqRestriction **restrictions)
+{
+	/* The tables may be of a version that knows no restrictions. */
+	if (!OidIsValid(evq_tables_relid(EVQ_TABLE_RESTRICTION, true)))
+		return 0;
+	return evq_tables_read_all(EVQ_TABLE_RESTRICTION, read_restriction, sizeof(EvqRestriction),
+							   (void **) restrictions);
+}
+
+/* The table whose invalidation tells that the configuration changed. */
+Oid
+evq_definitions_relid(void)
+{
+	return evq_tables_relid(EVQ_TABLE_EVENT_TYPE, true);
+}
