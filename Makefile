@@ -26,21 +26,20 @@ STORED_PARTS = \
 	038_schedule
 UPGRADE_PARTS = $(filter-out $(STORED_PARTS),$(SQL_PARTS))
 
-# Every test, by kind; the runner's name for it is its path below test/.
+# The tests that PGXS runs; test/run finds all by itself.
 REGRESS := $(sort $(basename $(notdir $(wildcard test/sql/*.sql))))
 ISOLATION := $(sort $(basename $(notdir $(wildcard test/specs/*.spec))))
-PGTAP := $(sort $(notdir $(wildcard test/pgtap/*.sql)))
 TAP := $(sort $(notdir $(wildcard test/t/*.pl)))
-TAP_SLOW := $(sort $(notdir $(wildcard test/t/slow/*.pl)))
 
-QUICK_TESTS = $(REGRESS:%=sql/%) $(ISOLATION:%=specs/%) $(PGTAP:%=pgtap/%) $(TAP:%=t/%)
-SLOW_TESTS = $(TAP_SLOW:%=t/slow/%)
-TESTS = lint $(QUICK_TESTS)
+# What test/names makes names of, without quotes.  A recipe with it begins with set -f.
+TESTS = lint sql/* specs/* pgtap/* t/*
+override TESTS := $(subst ",,$(subst ',,$(TESTS)))
 
 PG_CONFIG ?= pg_config
 export PG_CONFIG
 
-PROJECT_TARGETS = help check check-slow check-versions check-cassert check-dates check-mutants check-package dist demo bench lint format dependencies
+PROJECT_TARGETS = help check check-slow check-versions check-cassert check-dates check-mutants check-package dist demo bench lint format \
+	dependencies server psql server-stop
 
 ifneq (,$(filter $(PROJECT_TARGETS),$(MAKECMDGOALS)))
 
@@ -52,8 +51,8 @@ help:
 	@echo 'make install        install it into the PostgreSQL that PG_CONFIG names'
 	@echo 'make installcheck   run the tests that a running, configured server can run'
 	@echo 'make check          install what is needed, lint, build, run all tests on throwaway servers'
-	@echo 'make check TESTS="sql/NAME specs/NAME pgtap/NAME t/NAME lint"'
-	@echo '                    the same for these tests only'
+	@echo 'make check TESTS="sql/fail race_* t/engine_*"'
+	@echo '                    the same for these tests only, by name or wildcard; test/README.md says what there is'
 	@echo 'make check-slow     the long-running tests'
 	@echo 'make check-versions the tests on PostgreSQL 17 and 18, in folders of Debian releases that have them;'
 	@echo '                    as root; VERSIONS=17 takes this one only'
@@ -65,6 +64,9 @@ help:
 	@echo 'make check-package  build the Debian packages from that and test what is in them'
 	@echo 'make demo           install what is needed and show evq at work on a throwaway server;'
 	@echo '                    DEMO_OPTS=--help lists its options'
+	@echo 'make server         build and start a throwaway server to try things on; again, after a change'
+	@echo 'make psql           a session on it, with macros to look into evq'
+	@echo 'make server-stop    stop and remove it'
 	@echo 'make bench          install what is needed and measure evq beside its peers on a throwaway server;'
 	@echo '                    METRIC=NAME measures one thing; bench/README.md has the rest'
 	@echo 'make lint           format, layers, lists, versions, static analysis'
@@ -76,12 +78,12 @@ help:
 dependencies:
 	@scripts/install-dependencies
 
-check: dependencies
-	+@test/run $(TESTS)
+check:
+	@set -fe; needs=$$(test/names --needs $(TESTS)); scripts/install-dependencies $$needs
+	+@set -f; test/run $(TESTS)
 
-check-slow:
-	@scripts/install-dependencies sqlsmith valgrind
-	+@test/run $(SLOW_TESTS)
+check-slow: override TESTS = t/slow/*
+check-slow: check
 
 check-versions:
 	+@TESTS='$(TESTS)' scripts/check-versions $(VERSIONS)
@@ -102,14 +104,21 @@ check-package:
 	@scripts/install-dependencies debhelper postgresql-server-dev-all lintian build-essential debootstrap
 	+@scripts/check-package
 
-demo: dependencies
+demo:
 	+@demo/run
+
+server psql:
+	@scripts/install-dependencies --for=build
+	@scripts/server $(subst server,start,$@)
+
+server-stop:
+	@scripts/server stop
 
 bench: dependencies
 	+@bench/run
 
 lint:
-	@TESTS='$(QUICK_TESTS) $(SLOW_TESTS)' VERSION='$(EVQ_VERSION)' scripts/lint
+	@VERSION='$(EVQ_VERSION)' scripts/lint
 
 format:
 	@scripts/format

@@ -196,9 +196,10 @@ my ($js) = blocks($readme, 'js');
 
 $node->safe_psql('README.md', "ALTER TABLE shipment ADD CHECK (flow_id <> 'no shipment')");
 check_worker('python', $python, '/usr/bin/python3', 'py');
+SKIP:
 {
-	# Its module is not in the project; test/run installs it.
-	my $folder = $ENV{NODE_DRIVERS} or die 'NODE_DRIVERS names no folder with node-postgres; test/run makes one';
+	# Its module is not in the project; test/run installs it, where there is npm.
+	my $folder = $ENV{NODE_DRIVERS} or skip 'NODE_DRIVERS names no folder with node-postgres', 2;
 	local $ENV{NODE_PATH} = "$folder/node_modules";
 	check_worker('node', $js, 'node', 'js');
 }
