@@ -170,6 +170,14 @@ FROM unnest('{evq_test_crimson, evq_test_red}'::name[]) role;
 DROP ROLE evq_test_red;
 ALTER ROLE evq_test_crimson RENAME TO evq_test_red;
 
+-- One right in a flow is not the other.
+CREATE ROLE evq_test_both;
+SELECT evq_grant_worker('evq_test_both', 'RED'), evq_grant_publisher('evq_test_both', 'BLUE');
+SELECT as_role('evq_test_both', statement) FROM unnest(ARRAY[
+	$$SELECT evq_acquire_next('RED')$$, $$SELECT evq_publish('R', NULL, 'both')$$,
+	$$SELECT evq_acquire_next('BLUE')$$, $$SELECT evq_publish('B', NULL, 'both')$$]) statement;
+SELECT evq_revoke_worker('evq_test_both'), evq_revoke_publisher('evq_test_both');
+
 -- Every flow, also one that is configured later.
 SELECT evq_grant_worker('evq_test Blue', '*');
 SELECT evq_configure('G', 'GREEN') \gset
