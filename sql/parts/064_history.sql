@@ -175,6 +175,10 @@ DECLARE
 	rows bigint;
 	last_id uuid;
 BEGIN
+	-- To a snapshot from before an ALTER TABLE that wrote evq.event anew there is no event.
+	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+		RETURN NULL;
+	END IF;
 	SELECT k.relation, k.next_id, k.end_id INTO task FROM evq.housekeeping k WHERE k.next_id IS NOT NULL ORDER BY k.relation LIMIT 1;
 	IF NOT FOUND THEN
 		RETURN NULL;
@@ -196,7 +200,7 @@ END
 $$;
 COMMENT ON FUNCTION evq.delete_leftovers() IS
 $$Goes on, for a stretch of one table, with deleting payloads, errors and idempotency keys whose events are gone; returns how many
-rows it deleted, NULL = there is nothing left to look for.$$;
+rows it deleted, NULL = there is nothing left to look for, or the transaction keeps an older snapshot.$$;
 
 CREATE FUNCTION evq.index_history()
 RETURNS name LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET lock_timeout = '250ms'

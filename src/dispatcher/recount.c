@@ -19,6 +19,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -245,7 +246,10 @@ evq_recount_run(EvqPlace *place)
 	bool quiet;
 	int count;
 
-	/* First: what is wanted from now on is wanted again. */
+	/* To a snapshot from before the end of an ALTER TABLE that writes it anew the table is empty. */
+	LockRelationOid(evq_tables_relid(EVQ_TABLE_EVENT, false), AccessShareLock);
+
+	/* What is wanted from now on is wanted again. */
 	evq_counters_want_recount(place->counters, false);
 	quiet = is_quiet(place, &announcing);
 	evq_counters_copy_live(place->counters, copy);

@@ -36,6 +36,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
@@ -232,11 +233,52 @@ evq_store_pass_over_changed(EvqStore *store)
 	store->passes_over_changed = true;
 }
 
+/* Was the row of pg_class written by a transaction that the snapshot does not see? */
+static bool
+is_younger_than_snapshot(Relation rel)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(RelationGetRelid(rel)));
+	TransactionId xmin;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+	ReleaseSysCache(tuple);
+	return !TransactionIdIsCurrentTransactionId(xmin) && XidInMVCCSnapshot(xmin, GetActiveSnapshot());
+}
+
+/*
+ * ALTER TABLE may have written the table anew while its lock was waited for.
+ * It keeps the newest version of each row, as if it had made it itself: to an
+ * older snapshot the table is empty.
+ */
+static void
+heed_rewrite(EvqStore *store, EvqTableNo no, Relation rel)
+{
+	static Oid seen[EVQ_TABLE_COUNT];
+
+	if (rel->rd_rel->relfilenode == seen[no] || store->lock != RowExclusiveLock)
+		return;
+	if (is_younger_than_snapshot(rel))
+	{
+		if (IsolationUsesXactSnapshot())
+			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+							errmsg("table evq.%s was changed after this transaction began",
+								   RelationGetRelationName(rel)),
+							errhint("Retry the transaction.")));
+		Assert(store->walk == NULL);
+		evq_store_refresh(store);
+	}
+	seen[no] = rel->rd_rel->relfilenode;
+}
+
 static void
 take_table(EvqStore *store, EvqTableNo no, Relation rel, const EvqColumnMap *map)
 {
 	MemoryContext previous = MemoryContextSwitchTo(store->context);
 	Table *table = &store->tables[no];
+
+	heed_rewrite(store, no, rel);
 
 	table->no = no;
 	table->rel = rel;
