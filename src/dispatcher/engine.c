@@ -902,6 +902,7 @@ evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn)
 		engine->live->suspended_met = false;
 	}
 
+	evq_shmem_note_clock(engine->live->place, now);
 	work.store = evq_store_open("evq_tick()");
 	evq_pass_run(engine->pass, work.store, now);
 	evq_live_offer_missing(engine->live);

@@ -77,6 +77,8 @@ struct EvqPass
 	int64 last_complete_at; /* when a far one ended */
 	uint32 complete_pass;   /* see evq_track_begin_pass(): the last one that began at the beginning */
 	uint64 announcing_seen;
+	bool reads_ahead;       /* the first ones look for what is on its way beyond the horizon, too */
+	TimestampTz latest_met; /* ... the latest of that */
 };
 
 EvqPass *
@@ -153,14 +155,29 @@ is_enough(const EvqLive *live, const EvqTrackedFlow *flow, Extent extent, const 
 }
 
 /*
+ * Must the flow be read beyond the horizon? What is on its way there was given
+ * its turn before the clock was set back, and counts in a flow that keeps order
+ * or limits.
+ */
+static bool
+must_read_ahead(const EvqPass *pass, const EvqTrackedFlow *flow)
+{
+	const EvqFlow *configured = pass->reads_ahead ? evq_config_flow(flow->flow_no) : NULL;
+
+	return configured != NULL && evq_flow_is_regulated(configured);
+}
+
+/*
  * Reads the flow's events that are due soon, from a place on. false = it stopped
  * before the end of the extent, since "rows" were read, which it counts down.
  * Then, and where memory is full, "from" is the place to go on from.
  */
 static bool
-read_flow(EvqLive *live, EvqStore *store, EvqTrackedFlow *flow, EvqLinePlace *from, int *rows, Extent extent,
+read_flow(EvqPass *pass, EvqStore *store, EvqTrackedFlow *flow, EvqLinePlace *from, int *rows, Extent extent,
 		  TimestampTz now)
 {
+	EvqLive *live = pass->live;
+	bool reads_ahead = must_read_ahead(pass, flow);
 	bool finished = true;
 	bool splits_instants;
 	EvqEvent event;
@@ -177,14 +194,26 @@ read_flow(EvqLive *live, EvqStore *store, EvqTrackedFlow *flow, EvqLinePlace *fr
 		*from = evq_line_place(at);
 		if (splits_instants)
 			from->event_id = event.event_id;
-		if (at > now + EVQ_LIVE_HORIZON)
+		if (at > now + EVQ_LIVE_HORIZON && !(reads_ahead && extent == ALL))
+		{
 			evq_live_note_future(live, at);
-		if (at > now + EVQ_LIVE_HORIZON || !finished || is_enough(live, flow, extent, from))
+			if (reads_ahead)
+				flow->left_out_from = evq_line_first(flow->left_out_from, *from);
 			break;
+		}
+		if (!finished || is_enough(live, flow, extent, from))
+			break;
+		(*rows)--;
+		if (event.state != EVQ_STATE_AWAITING_PROCESSING)
+			pass->latest_met = Max(pass->latest_met, at);
+		else if (at > now + EVQ_LIVE_HORIZON)
+		{
+			evq_live_note_future(live, at);
+			continue;
+		}
 		flow->first_live_at = Min(flow->first_live_at, at);
 		note_oldest(flow, &event, now);
 		evq_live_see(live, &event, now);
-		(*rows)--;
 	}
 	evq_store_walk_end(store);
 	return finished;
@@ -237,7 +266,7 @@ read_on_in(EvqPass *pass, EvqStore *store, EvqTrackedFlow *flow, int rows, Times
 		evq_track_leave_none_unread(&flow->unread_anew);
 	}
 	live->is_reading_on = true;
-	finished = read_flow(live, store, flow, &flow->reading_on_from, &rows, UNTIL_FULL, now);
+	finished = read_flow(pass, store, flow, &flow->reading_on_from, &rows, UNTIL_FULL, now);
 	live->is_reading_on = false;
 	if (!finished)
 		return;
@@ -299,7 +328,7 @@ evq_pass_any_prepared(void)
 }
 
 static void
-begin_near(EvqPass *pass)
+begin_near(EvqPass *pass, TimestampTz wall)
 {
 	EvqLive *live = pass->live;
 	EvqPlace *place = live->place;
@@ -311,6 +340,8 @@ begin_near(EvqPass *pass)
 	live->pass_wanted = live->complete_wanted = false;
 	live->parked_anew = false;
 	live->future_anew = DT_NOEND;
+	if (!live->all_seen)
+		pass->reads_ahead = evq_shmem_clock_was_ahead(place, wall);
 	if (place != NULL)
 	{
 		/* While a transaction has yet to announce something, this pass is not the last one. */
@@ -368,7 +399,10 @@ static void
 end_far(EvqPass *pass, TimestampTz now)
 {
 	pass->last_complete_at = evq_clock_monotonic();
+	if (!pass->live->all_seen)
+		evq_shmem_begin_noting_clock(pass->live->place, Max(now, pass->latest_met));
 	pass->live->all_seen = true;
+	pass->reads_ahead = false;
 	evq_track_look_at_unseen(pass->live->track, pass->complete_pass, true, now);
 }
 
@@ -400,7 +434,7 @@ visit(EvqPass *pass, Tour *tour, EvqTrackedFlow *flow, EvqStore *store, int *row
 		else
 			here->from = evq_line_first(flow->unread.from, flow->far_from);
 	}
-	if (read_flow(pass->live, store, flow, &here->from, rows, is_near ? UNTIL_UNREAD : ALL, now))
+	if (read_flow(pass, store, flow, &here->from, rows, is_near ? UNTIL_UNREAD : ALL, now))
 	{
 		here->done = tour->number;
 		if (is_near)
@@ -471,7 +505,7 @@ run_near(EvqPass *pass, EvqStore *store, TimestampTz now)
 	int64 began_at = evq_clock_monotonic();
 
 	if (!pass->near.under_way)
-		begin_near(pass);
+		begin_near(pass, now);
 	pass->near.under_way = !go_on(pass, &pass->near, store, now);
 	if (!pass->near.under_way)
 		end_near(pass, now);

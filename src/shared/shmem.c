@@ -87,6 +87,7 @@ startup(void)
 			pg_atomic_init_u64(&place->sleeping_until, 0);
 			pg_atomic_init_u64(&place->recount_at, 0);
 			pg_atomic_init_u64(&place->watched_until, 0);
+			pg_atomic_init_u64(&place->clock_reached, 0);
 			place->ring = (EvqRing *) next;
 			next += MAXALIGN(evq_ring_bytes(evq_ring_size));
 			evq_ring_init(place->ring, evq_ring_size, &(locks++)->lock);
@@ -205,6 +206,7 @@ hand_over(EvqPlace *place, Oid database)
 	place->counted_roughly = false;
 	pg_atomic_write_u64(&place->recount_at, 0);
 	pg_atomic_write_u64(&place->watched_until, 0);
+	pg_atomic_write_u64(&place->clock_reached, 0);
 	evq_ring_clear(place->ring);
 	evq_ready_clear(place->ready);
 	evq_counters_clear(place->counters);
@@ -288,6 +290,44 @@ evq_shmem_is_watched(EvqPlace *place)
 	TimestampTz until = (TimestampTz) pg_atomic_read_u64(&place->watched_until);
 
 	return until != 0 && GetCurrentTimestamp() < until;
+}
+
+/*
+ * May turns have been given by a later clock than this? Not where all of them
+ * are known to have been noted. place: NULL = no shared memory, nobody knows.
+ */
+bool
+evq_shmem_clock_was_ahead(EvqPlace *place, TimestampTz now)
+{
+	uint64 reached = place == NULL ? 0 : pg_atomic_read_u64(&place->clock_reached);
+
+	return reached == 0 || (TimestampTz) reached > now;
+}
+
+static void
+raise_clock(EvqPlace *place, TimestampTz now, bool begin)
+{
+	uint64 reached = place == NULL ? 0 : pg_atomic_read_u64(&place->clock_reached);
+
+	while (place != NULL && (reached != 0 || begin) && (TimestampTz) reached < now)
+	{
+		if (pg_atomic_compare_exchange_u64(&place->clock_reached, &reached, (uint64) now))
+			break;
+	}
+}
+
+/* A turn is given by this clock. */
+void
+evq_shmem_note_clock(EvqPlace *place, TimestampTz now)
+{
+	raise_clock(place, now, false);
+}
+
+/* Whatever is on its way was given its turn by this clock or an earlier one. */
+void
+evq_shmem_begin_noting_clock(EvqPlace *place, TimestampTz now)
+{
+	raise_clock(place, now, true);
 }
 
 /* Cannot fail. */

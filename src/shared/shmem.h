@@ -77,6 +77,8 @@ typedef struct EvqPlace
 	pg_atomic_uint64 recount_at;    /* by the monotonic clock; the live events are not counted before */
 	pg_atomic_uint64 watched_until; /* TimestampTz; until then state changes are told on a channel */
 
+	pg_atomic_uint64 clock_reached; /* TimestampTz; the latest by which a turn was given, 0 = not known */
+
 	EvqRing *ring;
 	EvqReady *ready;
 	EvqCounters *counters;
@@ -104,6 +106,9 @@ extern bool evq_shmem_begin_announcing(EvqPlace *place, uint64 *owner);
 extern bool evq_shmem_begin_settling(EvqPlace *place, uint64 owner);
 extern void evq_shmem_end_settling(EvqPlace *place);
 extern bool evq_shmem_is_watched(EvqPlace *place);
+extern bool evq_shmem_clock_was_ahead(EvqPlace *place, TimestampTz now);
+extern void evq_shmem_note_clock(EvqPlace *place, TimestampTz now);
+extern void evq_shmem_begin_noting_clock(EvqPlace *place, TimestampTz now);
 extern void evq_shmem_wake_dispatcher(EvqPlace *place);
 extern void evq_shmem_look_now(void);
 extern void evq_shmem_schedules_changed(void);

@@ -93,6 +93,31 @@ is(finish($again, $third), 'succeeded', 'the last one is good');
 ok(is_dispatching($node, 'db'), 'new events are dispatched');
 is(run(q{SELECT count(*), count(DISTINCT event_id) FROM evq.event_history WHERE state = 'succeeded'}), '2|2', 'each has succeeded once');
 
+# ---------- back, and a dispatcher that was not there before ----------
+
+# In each of these flows one event holds up the next; in the last one nothing does, and so it tells that all flows had their turn.
+run(q{SELECT evq_configure_flow('LINE', ordered => true), evq_configure_flow('ONE', max_processing => 1), evq_configure_flow('OTHER', max_processing => 1);
+	SELECT evq_configure('step', 'LINE'), evq_configure('single', 'ONE'), evq_configure('other', 'OTHER')});
+sub publish_as { return run("SELECT evq_publish('$_[0]', NULL, 'case')") }
+my %holder = map { $_ => publish_as($_) } qw(step single);
+my %held = map { $_ => acquire($holder{$_}, '10 hours') } sort keys %holder;
+
+set_clock(-2 * 60 * 60);
+my $gone = dispatcher_pid($node, 'db');
+run("SELECT pg_terminate_backend($gone)");
+wait_for_dispatcher($node, 'db', $gone);
+my %next = map { $_ => publish_as($_) } qw(step single);
+ok(wait_for_state($node, 'db', publish_as('other'), 'dispatched'), 'a new dispatcher gives turns by a clock that went back');
+is(state_of($node, 'db', $next{step}), 'awaiting_processing', '... but none beside an event of the flow_id that is in processing since a later time');
+is(state_of($node, 'db', $next{single}), 'awaiting_processing', '... nor beyond max_processing');
+stop_engine($node);
+run('SELECT evq_tick()');
+is(state_of($node, 'db', $next{$_}), 'awaiting_processing', "... nor does evq_tick(): $_") for sort keys %next;
+start_engine($node, 'db');
+is(finish($holder{$_}, $held{$_}), 'succeeded', "the one before it succeeds: $_") for sort keys %holder;
+ok(wait_for_state($node, 'db', $next{$_}, 'dispatched'), '... and the next one has its turn') for sort keys %next;
+set_clock(0);
+
 # ---------- far ahead ----------
 
 # One that sleeps so long that the dispatcher does not remember it.
