@@ -1,5 +1,6 @@
 # Models of what must not go wrong in any order of steps, checked exhaustively with spin: no lost wake-up (K2), permits
-# (K1, F1), order (K7), suspend and activate. Each model is also broken on purpose, and then the error must be found. See test/model/README.md.
+# (K1, F1), order (K7), suspend and activate, batches. Each model is also broken on purpose, and then the error must be
+# found. See test/model/README.md.
 use strict;
 use warnings;
 
@@ -82,5 +83,20 @@ fails('an activation before the suspend is refused', 'suspend', 'MUTANT_REFUSE_E
 fails('a suspend writes without looking at the row again', 'suspend', 'MUTANT_BLIND_WRITE');
 fails('a suspend consumes the activation of an earlier round', 'suspend', 'MUTANT_CONSUME_ANY');
 fails('an activation does not look whose round it is for', 'suspend', 'MUTANT_NO_TOKEN');
+
+holds('batches', 'batches');
+holds('batches, over a crash', 'batches', 'CRASH');
+holds('batches, with savepoints', 'batches', 'SAVEPOINTS');
+fails('a run is made without the lock', 'batches', 'MUTANT_NO_LOCK');
+fails('the lock is given back before the run is written', 'batches', 'MUTANT_EARLY_RELEASE');
+fails('a run is made without a look at open transactions', 'batches', 'MUTANT_COMMITTED');
+fails('a run is made without a look at exceptions', 'batches', 'MUTANT_RUNS_ALONE');
+fails('a session waits while it has the lock', 'batches', 'MUTANT_WAIT_WITH_LOCK');
+fails('a report of all of a run does without the lock', 'batches', 'MUTANT_UNLOCKED_FINISH');
+fails('a report does not look whether its run has ended', 'batches', 'MUTANT_LATE');
+fails('a report of the rest counts what an open transaction has reported', 'batches', 'MUTANT_COUNT_OTHERS');
+fails('a permit runs out without a look at open transactions', 'batches', 'MUTANT_BLIND_TIMEOUT');
+fails('the dispatcher counts what is not committed', 'batches', 'MUTANT_COUNT_OPEN');
+fails('a session remembers what it rolled back to a savepoint', 'batches', 'SAVEPOINTS', 'MUTANT_REMEMBER');
 
 done_testing();
