@@ -11,6 +11,7 @@
 #include "dispatcher/launcher.h"
 #include "session/config.h"
 #include "session/hooks.h"
+#include "session/order.h"
 #include "session/wake.h"
 #include "shared/shmem.h"
 #include "tables/epoch.h"
@@ -33,6 +34,7 @@ _PG_init(void)
 	evq_home_init();
 	evq_config_init();
 	evq_wake_init();
+	evq_order_init();
 	evq_engine_init();
 	evq_hooks_init();
 	evq_launcher_init();

@@ -40,8 +40,6 @@
 #include "tables/home.h"
 #include "tables/tables.h"
 
-#define DRAIN_BATCH 512
-
 /* Turns that follow each other faster than this wait a little, so that more comes together. */
 #define COALESCE_WITHIN (2 * USECS_PER_SEC / 1000)
 #define COALESCE_MS 1
@@ -326,22 +324,6 @@ heed_requests(void)
 /* ---------- turns ---------- */
 
 static void
-drain_ring(EvqEngine *engine)
-{
-	EvqWake wakes[DRAIN_BATCH];
-	bool overflowed;
-	int count;
-
-	do
-	{
-		count = evq_ring_pop(place->ring, wakes, DRAIN_BATCH, &overflowed);
-		if (overflowed)
-			evq_engine_miss_changes(engine);
-		evq_engine_absorb(engine, wakes, count, evq_clock_now());
-	} while (count == DRAIN_BATCH);
-}
-
-static void
 count_turn(const EvqTurn *turn)
 {
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
@@ -487,12 +469,12 @@ look_after_house(void)
 static bool
 hear_sessions(EvqEngine *engine, TimestampTz last_turn_at)
 {
-	drain_ring(engine);
+	(void) evq_engine_hear(engine, evq_clock_now());
 	guide_sessions(engine);
 	if (!evq_engine_is_due(engine, evq_clock_now()))
 		return false;
 	coalesce(last_turn_at);
-	drain_ring(engine);
+	(void) evq_engine_hear(engine, evq_clock_now());
 	return true;
 }
 

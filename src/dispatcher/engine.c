@@ -55,6 +55,9 @@
 /* Above this share of the notification queue nothing is notified: offers time out and are repeated. */
 #define MAX_QUEUE_USAGE 0.9
 
+/* So many changes are taken out of the ring under one lock. */
+#define HEARD_AT_ONCE 512
+
 /* How often to try for the lock of NOTIFY, a millisecond apart. */
 #define NOTIFY_TRIES 50
 
@@ -72,6 +75,7 @@ struct EvqEngine
 	int64 careful_until; /* by the monotonic clock; see act_on() */
 	uint32 first_flow;   /* where the last turn began to dispatch */
 	uint64 configuration_seen;
+	uint64 locked_first; /* see lock_orders_before_reading() */
 };
 
 EvqEngine *
@@ -123,18 +127,8 @@ evq_engine_has_read(const EvqEngine *engine)
 	return evq_pass_has_read(engine->pass);
 }
 
-/* Sessions told more than there was room for. */
-void
-evq_engine_miss_changes(EvqEngine *engine)
-{
-	evq_engine_want_pass(engine);
-	if (evq_shmem_is_watched(engine->live->place))
-		evq_watch_note_lost(engine->watch);
-}
-
-/* Takes in what sessions have told. */
-void
-evq_engine_absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampTz now)
+static void
+absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampTz now)
 {
 	EvqLive *live = engine->live;
 
@@ -145,6 +139,31 @@ evq_engine_absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampT
 		if (!wakes[i].is_own)
 			evq_live_absorb(live, &wakes[i], now);
 	}
+}
+
+/* Takes in all that sessions have told the dispatcher; false = they told more than there was room for. */
+bool
+evq_engine_hear(EvqEngine *engine, TimestampTz now)
+{
+	EvqPlace *place = engine->live->place;
+	EvqWake wakes[HEARD_AT_ONCE];
+	bool heard_all = true;
+	bool overflowed;
+	int count;
+
+	do
+	{
+		count = evq_ring_pop(place->ring, wakes, HEARD_AT_ONCE, &overflowed);
+		if (overflowed)
+		{
+			heard_all = false;
+			evq_engine_want_pass(engine);
+			if (evq_shmem_is_watched(place))
+				evq_watch_note_lost(engine->watch);
+		}
+		absorb(engine, wakes, count, now);
+	} while (count == HEARD_AT_ONCE);
+	return heard_all;
 }
 
 /* ---------- one event ---------- */
@@ -611,20 +630,27 @@ notify(EvqEngine *engine, List *messages)
 /*
  * May order and limit of the flow be kept in this turn? Not before the first
  * complete pass, and not while a session gives turns to its own events, which
- * it does as long as its transaction lasts.
+ * it does as long as its transaction lasts. Nor where evq_tick() could not take
+ * the lock before it read the tables.
  */
 static bool
 lock_order(Work *work, EvqTrackedFlow *flow)
 {
-	if (!work->engine->live->all_seen || flow->held_until != 0)
+	EvqLive *live = work->engine->live;
+
+	if (!live->all_seen || flow->held_until != 0)
 		return false;
-	if (evq_order_lock(flow->flow_no, false))
+	if ((evq_live_keeps_offer(live) || (work->engine->locked_first & EVQ_FLOW_CLASS(flow->flow_no)) != 0) &&
+		evq_order_try_lock(flow->flow_no))
 		return true;
 	flow->held_until = work->now + BUSY_DELAY;
 	return false;
 }
 
-/* Takes the locks of the flows that are to be regulated in this turn, and then a snapshot that sees what others did. */
+/*
+ * Takes the locks of the flows that are to be regulated in this turn, hears what
+ * sessions that had them have told, and takes a snapshot that sees it.
+ */
 static void
 lock_orders(Work *work)
 {
@@ -641,8 +667,37 @@ lock_orders(Work *work)
 										lock_order(work, tracked_flow);
 		any |= tracked_flow->is_order_locked;
 	}
-	if (any)
-		evq_store_refresh(work->store);
+	if (!any)
+		return;
+	if (evq_live_keeps_offer(work->engine->live) && !evq_engine_hear(work->engine, work->now))
+	{
+		/* What they decided may be among what was lost, which the next turn reads first. */
+		foreach(cell, evq_track_flows(work->engine->live->track))
+			((EvqTrackedFlow *) lfirst(cell))->is_order_locked = false;
+	}
+	evq_store_refresh(work->store);
+}
+
+/*
+ * For evq_tick(), which nobody tells what others decide: it takes the locks that
+ * it may need before it reads the tables. Returns the classes of flows of which
+ * it has them.
+ */
+static uint64
+lock_orders_before_reading(void)
+{
+	uint64 locked = 0;
+	int flow_count;
+	const EvqFlow *flows = evq_config_flows(&flow_count);
+
+	for (int i = 0; i < flow_count; i++)
+	{
+		uint64 class = EVQ_FLOW_CLASS(flows[i].flow_no);
+
+		if (evq_flow_is_regulated(&flows[i]) && (locked & class) == 0 && evq_order_try_lock(flows[i].flow_no))
+			locked |= class;
+	}
+	return locked;
 }
 
 /*
@@ -653,10 +708,12 @@ static void
 dispatch_flows(Work *work)
 {
 	EvqEngine *engine = work->engine;
-	List *flows = evq_track_flows(engine->live->track);
+	List *flows;
 	int with_ready = 0;
 	int share;
 
+	lock_orders(work);
+	flows = evq_track_flows(engine->live->track);
 	for (int i = 0; i < list_length(flows); i++)
 	{
 		if (((EvqTrackedFlow *) list_nth(flows, i))->count[EVQ_TRACK_READY] > 0)
@@ -665,7 +722,6 @@ dispatch_flows(Work *work)
 	if (with_ready == 0)
 		return;
 	share = Max(evq_dispatch_batch / with_ready, 1);
-	lock_orders(work);
 
 	engine->first_flow++;
 	for (int i = 0; i < list_length(flows); i++)
@@ -892,6 +948,8 @@ evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn)
 	if (turn->is_paused)
 		return true;
 	previous = MemoryContextSwitchTo(engine->turn_context);
+	if (engine->configuration_seen == 0 && !evq_live_keeps_offer(engine->live))
+		engine->locked_first = lock_orders_before_reading();
 	if (configuration != engine->configuration_seen)
 	{
 		engine->configuration_seen = configuration;

@@ -22,8 +22,7 @@ extern EvqEngine *evq_engine_create(EvqPlace *place);
 extern void evq_engine_destroy(EvqEngine *engine);
 
 /* Outside of a transaction. */
-extern void evq_engine_miss_changes(EvqEngine *engine);
-extern void evq_engine_absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampTz now);
+extern bool evq_engine_hear(EvqEngine *engine, TimestampTz now);
 extern void evq_engine_want_pass(EvqEngine *engine);
 extern void evq_engine_be_careful(EvqEngine *engine);
 extern bool evq_engine_is_passing(const EvqEngine *engine);

@@ -8,23 +8,65 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 
 #include "session/order.h"
 
-/* An advisory lock of a class that SQL cannot take. Flows share some: a turn takes as many as there are, at most. */
+/* An advisory lock of a class that SQL cannot take, one for each EVQ_FLOW_CLASS(): a turn takes as many as there are, at most. */
 #define ORDER_LOCK_CLASS 0xE6
 #define ORDER_LOCKS 64
 
-/* The right to decide whose turn it is in the flow. What others have decided is committed, and seen by a new snapshot. */
-bool
-evq_order_lock(int32 flow_no, bool wait)
+static bool gave_turn; /* this transaction, which is a session's */
+
+static void
+at_end_of_transaction(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_PRE_PREPARE && gave_turn)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("cannot PREPARE a transaction that has acquired events of its own"),
+						errdetail("In their flow, which is ordered or has max_processing, nobody else could "
+								  "be given a turn until COMMIT PREPARED."),
+						errhint("Acquire them after the commit.")));
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
+		gave_turn = false;
+}
+
+void
+evq_order_init(void)
+{
+	RegisterXactCallback(at_end_of_transaction, NULL);
+}
+
+static bool
+lock_order(int32 flow_no, bool wait)
 {
 	LOCKTAG tag;
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, flow_no % ORDER_LOCKS, ORDER_LOCK_CLASS);
 	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/*
+ * The right to decide whose turn it is in the flow, for a session, which waits
+ * for it. What others have decided is committed, and seen by a new snapshot.
+ */
+void
+evq_order_lock(int32 flow_no)
+{
+	gave_turn = true;
+	(void) lock_order(flow_no, true);
+}
+
+/*
+ * The same for a turn of the engine; false = somebody has it. Whoever had it has
+ * told the dispatcher what was decided before it could be had.
+ */
+bool
+evq_order_try_lock(int32 flow_no)
+{
+	return lock_order(flow_no, false);
 }
 
 /* The oldest live event of a flow_id of an ordered flow; false = there is none. */

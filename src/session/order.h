@@ -8,7 +8,9 @@
 #include "tables/definitions.h"
 #include "tables/store.h"
 
-extern bool evq_order_lock(int32 flow_no, bool wait);
+extern void evq_order_init(void);
+extern void evq_order_lock(int32 flow_no);
+extern bool evq_order_try_lock(int32 flow_no);
 extern bool evq_order_front(EvqStore *store, int32 flow_no, const char *flow_id, EvqEvent *front);
 extern bool evq_order_may_go(EvqStore *store, const EvqFlow *flow, const EvqEvent *event);
 

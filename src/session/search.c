@@ -238,7 +238,7 @@ prepare_own(EvqStore *store, const EvqSearch *search, const pg_uuid_t *event_id)
 		return false;
 
 	/* It waits for its turn, which no dispatcher can give it. */
-	evq_order_lock(flow->flow_no, true);
+	evq_order_lock(flow->flow_no);
 	evq_store_refresh(store);
 	evq_shmem_note_clock(evq_shmem_mine(), now);
 	return evq_store_fetch(store, event_id, &event) && evq_lifecycle_may_dispatch(&event, now) &&

@@ -96,6 +96,19 @@ COMMIT PREPARED 'configuration';
 SELECT evq_publish('NEW', NULL, 'n') \gset
 SELECT flow_type, max_dispatched FROM evq.flow ORDER BY flow_no;
 
+-- Nor can the turn that a session gives to its own event, where there is order or a limit.
+SELECT evq_configure('L', 'LIMITED') \gset
+SELECT evq_configure_flow('LIMITED', max_processing => 1) \gset
+BEGIN;
+SELECT evq_publish('L', NULL, 'own') \gset
+SELECT flow_id FROM evq_acquire_next('LIMITED');
+PREPARE TRANSACTION 'own';
+\echo :LAST_ERROR_SQLSTATE
+BEGIN;
+SELECT evq_publish('L', NULL, 'own') \gset
+PREPARE TRANSACTION 'own';
+COMMIT PREPARED 'own';
+
 -- A turn cannot be prepared: it would keep the engine from the next one.
 BEGIN;
 SELECT dispatched > 0 AS dispatched FROM evq_tick();
