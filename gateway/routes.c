@@ -26,6 +26,7 @@ const Route routes[] = {
 	{"GET", "/api/counts", ROUTE_CALL, 200, "evq_http_counts", .lane = LANE_READ},
 	{"GET", "/api/flows", ROUTE_CALL, 200, "evq_http_flows", .lane = LANE_READ},
 	{"PUT", "/api/flows/{flow}", ROUTE_CALL, 200, "evq_http_configure_flow", .is_audited = true},
+	{"GET", "/api/rights", ROUTE_CALL, 200, "evq_http_rights", .lane = LANE_READ},
 	{"GET", "/api/event-types", ROUTE_CALL, 200, "evq_http_event_types", .lane = LANE_READ},
 	{"PUT", "/api/event-types/{type}", ROUTE_CALL, 200, "evq_http_configure", .is_audited = true},
 	{"POST", "/api/event-types/{type}/suspend", ROUTE_CALL, 200, "evq_http_suspend_event_type",

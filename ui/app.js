@@ -2,6 +2,7 @@
 import { html, render, useEffect, useErrorBoundary, useRef } from './vendor/preact.js';
 import { startKeys } from './keys.js';
 import { startLive } from './live.js';
+import { startRights } from './rights.js';
 import { place } from './router.js';
 import { startStats } from './stats.js';
 import { useStore } from './store.js';
@@ -57,5 +58,6 @@ function App() {
 
 startStats();
 startKeys();
+startRights();
 startLive();
 render(html`<${App} />`, document.getElementById('app'));

@@ -99,6 +99,10 @@ AS 'MODULE_PATHNAME', 'evq_sql_caller_may_work' LANGUAGE c STABLE PARALLEL RESTR
 COMMENT ON FUNCTION evq.caller_may_work(text) IS
 	'For functions that run with the owner''s rights: is the session''s role, or that of SET ROLE, not restricted to other flows?';
 
+CREATE FUNCTION evq.caller_may_publish(flow_type text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'evq_sql_caller_may_publish' LANGUAGE c STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION evq.caller_may_publish(text) IS 'As evq.caller_may_work(), of publishing';
+
 CREATE VIEW evq.restrictions AS
 SELECT r.role_name, r.may, CASE WHEN 0 = ANY (r.flow_nos) THEN ARRAY['*'] ELSE
 	ARRAY(SELECT f.flow_type FROM evq.flow f WHERE f.flow_no = ANY (r.flow_nos) ORDER BY 1) END AS flow_types

@@ -212,6 +212,42 @@ $$;
 COMMENT ON FUNCTION @extschema@.evq_http_counts(text, jsonb, jsonb, jsonb) IS
 'GET /api/counts: live events by flow, type and status; flow_type. Errors: EQ006 unknown key';
 
+CREATE FUNCTION evq.http_operations(OUT operation text, OUT routine regprocedure) RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp ROWS 40
+AS $$
+	SELECT o.operation, to_regprocedure('@extschema@.evq_' || o.routine)
+	FROM (
+		SELECT operation, format('http_%s(text, jsonb, jsonb, jsonb)', verb)
+		FROM (VALUES ('publish', 'publish'), ('publishBatch', 'publish_batch'), ('listEvents', 'events'), ('getEvent', 'event'),
+			('listPending', 'pending'), ('acquire', 'acquire'), ('succeed', 'succeed'), ('fail', 'fail'), ('heartbeat', 'heartbeat'),
+			('snooze', 'snooze'), ('release', 'release'), ('suspend', 'suspend'), ('activate', 'activate'), ('cancel', 'cancel'),
+			('retry', 'retry'), ('acquireNext', 'acquire_next'), ('counts', 'counts'), ('listFlows', 'flows'),
+			('configureFlow', 'configure_flow'), ('listEventTypes', 'event_types'), ('configure', 'configure'),
+			('suspendEventType', 'suspend_event_type'), ('unsuspendEventType', 'unsuspend_event_type'), ('listErrors', 'errors'),
+			('listSchedules', 'schedules'), ('pauseSchedule', 'pause_schedule'), ('resumeSchedule', 'resume_schedule'),
+			('runSchedule', 'run_schedule'), ('rights', 'rights'), ('health', 'health')) route (operation, verb)
+		UNION ALL VALUES ('stream', 'watch(interval)'), ('websocket', 'watch(interval)'), ('mcp', 'mcp(jsonb, text, boolean)'), ('metrics', 'metrics()')
+		) o (operation, routine)
+$$;
+COMMENT ON FUNCTION evq.http_operations() IS 'The operations of the HTTP API, by their names in openapi.json, and the functions that answer them';
+
+CREATE FUNCTION @extschema@.evq_http_rights(target text, query jsonb, headers jsonb, body jsonb)
+RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM evq.http_object(query, '{}');
+	RETURN (
+		SELECT jsonb_build_object('role', current_user,
+			'operations', (SELECT jsonb_agg(o.operation ORDER BY o.operation COLLATE "C") FROM evq.http_operations() o WHERE has_function_privilege(o.routine, 'EXECUTE')),
+			'publish_flows', CASE WHEN NOT bool_and(f.may_publish) THEN coalesce(jsonb_agg(f.flow_type ORDER BY f.flow_type) FILTER (WHERE f.may_publish), '[]') END,
+			'work_flows', CASE WHEN NOT bool_and(f.may_work) THEN coalesce(jsonb_agg(f.flow_type ORDER BY f.flow_type) FILTER (WHERE f.may_work), '[]') END)
+		FROM (SELECT l.flow_type, evq.caller_may_publish(l.flow_type) AS may_publish, evq.caller_may_work(l.flow_type) AS may_work FROM evq.flows l) f);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.evq_http_rights(text, jsonb, jsonb, jsonb) IS
+$$GET /api/rights: the role behind the request, the operations it may call, and the flows that it may publish into and work on
+where it is restricted to some; null = every flow. Errors: EQ006 unknown key$$;
+
 CREATE FUNCTION @extschema@.evq_http_flows(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$

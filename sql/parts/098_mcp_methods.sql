@@ -12,16 +12,26 @@ ORDER BY t.name COLLATE "C"
 $$;
 COMMENT ON FUNCTION evq.mcp_tools(boolean) IS 'The tools of evq_mcp(), those that write only if allowed';
 
-CREATE FUNCTION evq.mcp_tools_list(allow_writes boolean) RETURNS json
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+-- The function of a route tells by its own grants; that of queue_status is for all, and reads what is not.
+CREATE FUNCTION evq.mcp_may_use(tool evq.mcp_tool) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-SELECT json_build_object('tools', json_agg(json_build_object('name', t.name, 'title', t.title, 'description', t.description,
+SELECT CASE WHEN tool.statement COLLATE "C" ~ 'evq_http_'
+	THEN has_function_privilege(format('@extschema@.%s(text, jsonb, jsonb, jsonb)', substring(tool.statement COLLATE "C" FROM 'evq_http_[a-z_]+')), 'EXECUTE')
+	ELSE has_table_privilege('evq.queue', 'SELECT') END
+$$;
+COMMENT ON FUNCTION evq.mcp_may_use(evq.mcp_tool) IS 'May the current user call what a tool calls?';
+
+CREATE FUNCTION evq.mcp_tools_list(allow_writes boolean) RETURNS json
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT json_build_object('tools', coalesce(json_agg(json_build_object('name', t.name, 'title', t.title, 'description', t.description,
 	'inputSchema', t.input_schema, 'outputSchema', t.output_schema,
 	'annotations', json_build_object('readOnlyHint', NOT t.writes, 'destructiveHint', t.destructive, 'idempotentHint', t.idempotent,
-									 'openWorldHint', false)) ORDER BY t.name COLLATE "C"))
-FROM evq.mcp_tools(allow_writes) t
+									 'openWorldHint', false)) ORDER BY t.name COLLATE "C"), '[]'))
+FROM evq.mcp_tools(allow_writes) t WHERE evq.mcp_may_use(t)
 $$;
-COMMENT ON FUNCTION evq.mcp_tools_list(boolean) IS 'Result of tools/list';
+COMMENT ON FUNCTION evq.mcp_tools_list(boolean) IS 'Result of tools/list: the tools that the current user may use';
 
 -- What goes wrong inside a tool is a result, for the model to read, and leaves nothing half done.
 CREATE FUNCTION evq.mcp_tools_call(params jsonb, allow_writes boolean) RETURNS json

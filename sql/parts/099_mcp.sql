@@ -43,6 +43,7 @@ BEGIN
 			UNION ALL VALUES ('resultType', '"complete"'::json), ('_meta', json_build_object('io.modelcontextprotocol/serverInfo', server))
 			UNION ALL SELECT * FROM json_each(CASE
 				WHEN method IN ('resources/list', 'resources/read') THEN '{"ttlMs": 0, "cacheScope": "private"}'::json
+				WHEN method = 'tools/list' THEN '{"ttlMs": 300000, "cacheScope": "private"}'
 				WHEN method <> 'tools/call' THEN '{"ttlMs": 300000, "cacheScope": "public"}' END)) members
 		WHERE result IS NOT NULL);
 END

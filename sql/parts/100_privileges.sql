@@ -135,6 +135,10 @@ GRANT EXECUTE ON FUNCTION
 TO evq_worker, evq_operator, evq_monitor;
 GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_http_flows(text, jsonb, jsonb, jsonb),
+	@extschema@.evq_http_rights(text, jsonb, jsonb, jsonb),
+	evq.http_operations(),
+	evq.caller_may_publish(text),
+	evq.caller_may_work(text),
 	@extschema@.evq_http_event_types(text, jsonb, jsonb, jsonb)
 TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 GRANT EXECUTE ON FUNCTION
@@ -175,6 +179,7 @@ GRANT EXECUTE ON FUNCTION
 	evq.mcp_resources_read(text),
 	evq.mcp_tools(boolean),
 	evq.mcp_worker_tools(),
+	evq.mcp_may_use(evq.mcp_tool),
 	evq.mcp_operator_tools(),
 	evq.mcp_reading_tools(),
 	evq.mcp_violation(jsonb, jsonb, text),

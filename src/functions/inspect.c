@@ -37,6 +37,7 @@ PG_FUNCTION_INFO_V1(evq_sql_history_partitions);
 PG_FUNCTION_INFO_V1(evq_sql_finished_events);
 PG_FUNCTION_INFO_V1(evq_sql_watch);
 PG_FUNCTION_INFO_V1(evq_sql_caller_may_work);
+PG_FUNCTION_INFO_V1(evq_sql_caller_may_publish);
 PG_FUNCTION_INFO_V1(evq_sql_library_version);
 PG_FUNCTION_INFO_V1(evq_sql_known_columns);
 PG_FUNCTION_INFO_V1(evq_sql_announce_extension);
@@ -364,6 +365,15 @@ evq_sql_watch(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ((TimestampTz) pg_atomic_read_u64(&place->watched_until));
 }
 
+static bool
+caller_may(FunctionCallInfo fcinfo, int right)
+{
+	const char *flow_type = evq_argument_required_text(fcinfo, 0, "flow_type");
+
+	evq_config_use();
+	return evq_config_may(GetOuterUserId(), right, evq_argument_flow(flow_type)->flow_no);
+}
+
 /*
  * May who called the function that asks, one of evq's own that runs with the
  * owner's rights, work on a flow? Whoever calls it directly learns about himself.
@@ -371,12 +381,14 @@ evq_sql_watch(PG_FUNCTION_ARGS)
 Datum
 evq_sql_caller_may_work(PG_FUNCTION_ARGS)
 {
-	const char *flow_type = evq_argument_required_text(fcinfo, 0, "flow_type");
-	const EvqFlow *flow;
+	PG_RETURN_BOOL(caller_may(fcinfo, EVQ_RIGHT_WORK));
+}
 
-	evq_config_use();
-	flow = evq_argument_flow(flow_type);
-	PG_RETURN_BOOL(evq_config_may(GetOuterUserId(), EVQ_RIGHT_WORK, flow->flow_no));
+/* The same for publishing. */
+Datum
+evq_sql_caller_may_publish(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(caller_may(fcinfo, EVQ_RIGHT_PUBLISH));
 }
 
 /* The version of the library in use, which may be older or newer than the extension's script. */

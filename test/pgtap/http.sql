@@ -287,8 +287,34 @@ FROM unnest('{evq_publisher, evq_worker, evq_operator, evq_monitor}'::text[]) ro
 	('none', 'configure', '{}', 'STEP'), ('none', 'configure_flow', '{}', 'FLOW_H'), ('none', 'suspend_event_type', NULL, 'STEP'), ('none', 'unsuspend_event_type', NULL, 'STEP'),
 	('worker|monitor', 'pending', NULL, 'FLOW_H'), ('worker|monitor', 'counts', NULL, NULL), ('worker|monitor', 'health', NULL, NULL),
 	('monitor', 'schedules', NULL, NULL), ('none', 'pause_schedule', NULL, 'hourly'), ('none', 'resume_schedule', NULL, 'hourly'), ('none', 'run_schedule', NULL, 'hourly'),
-	('publisher|worker|monitor', 'flows', NULL, NULL), ('publisher|worker|monitor', 'event_types', NULL, NULL)) routes (may, verb, body, target)
+	('publisher|worker|monitor', 'rights', NULL, NULL), ('publisher|worker|monitor', 'flows', NULL, NULL), ('publisher|worker|monitor', 'event_types', NULL, NULL)) routes (may, verb, body, target)
 ORDER BY verb, role;
+
+-- The rights of a role: the operations that it may call, and the flows where it is held to some.
+CREATE FUNCTION pg_temp.rights(role name) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+	answer jsonb;
+BEGIN
+	EXECUTE format('SET LOCAL ROLE %I', role);
+	answer := public.evq_http_rights(NULL, '{}', '{}', NULL);
+	RESET ROLE;
+	RETURN answer;
+END
+$$;
+SELECT set_eq($$SELECT routine::oid FROM evq.http_operations() WHERE operation NOT IN ('stream', 'websocket', 'mcp', 'metrics')$$,
+	$$SELECT oid FROM pg_proc WHERE proname ~ '^evq_http_'$$, 'each function of a route is that of an operation');
+SELECT is(pg_temp.call('rights') - 'operations', jsonb_build_object('role', current_user, 'publish_flows', NULL, 'work_flows', NULL), 'a superuser may everything everywhere');
+SELECT is(jsonb_array_length(pg_temp.call('rights') -> 'operations'), (SELECT count(*)::int FROM evq.http_operations()), '... each operation');
+SELECT is(pg_temp.rights('evq_monitor'), '{"role": "evq_monitor", "publish_flows": null, "work_flows": null,
+	"operations": ["counts", "health", "listEventTypes", "listFlows", "listPending", "listSchedules", "mcp", "metrics", "rights", "stream", "websocket"]}', 'a monitor may look');
+SELECT is(pg_temp.rights('evq_publisher') -> 'operations', '["activate", "listEventTypes", "listFlows", "mcp", "publish", "publishBatch", "rights"]', 'a publisher');
+SELECT is(jsonb_path_exists(pg_temp.rights('evq_operator'), '$.operations[*] ? (@ == "cancel")'), true, 'an operator may cancel');
+CREATE ROLE evq_test_held;
+SELECT evq_grant_worker('evq_test_held', 'FLOW_H'), evq_grant_publisher('evq_test_held', 'FLOW_S') \g /dev/null
+SELECT is(pg_temp.rights('evq_test_held') - 'operations', '{"role": "evq_test_held", "publish_flows": ["FLOW_S"], "work_flows": ["FLOW_H"]}', 'a restricted role has its flows');
+SELECT evq_revoke_worker('evq_test_held', 'FLOW_H') \g /dev/null
+SELECT is(pg_temp.rights('evq_test_held') -> 'work_flows', '[]', '... or none');
+SELECT matches(pg_temp.error('rights', NULL, NULL, '{"x": 1}'), '^EQ006 ', 'no other key is known');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -78,7 +78,7 @@ SELECT is(pg_temp.ask('{"jsonrpc": "2.0", "id": 1, "method": "server/discover", 
 	"io.modelcontextprotocol/clientCapabilities": {}}}}') ->> 'status', '200', 'without headers, as by stdio');
 SELECT is((pg_temp.modern(method, params) #> '{body,result}') - '{tools,resources,resourceTemplates,contents,content,structuredContent,isError,_meta}'::text[], members, method)
 FROM (VALUES
-	('tools/list', '{}'::jsonb, '{"resultType": "complete", "ttlMs": 300000, "cacheScope": "public"}'::jsonb),
+	('tools/list', '{}'::jsonb, '{"resultType": "complete", "ttlMs": 300000, "cacheScope": "private"}'::jsonb),
 	('resources/templates/list', '{}', '{"resultType": "complete", "ttlMs": 300000, "cacheScope": "public"}'),
 	('resources/list', '{}', '{"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}'),
 	('resources/read', '{"uri": "metrics://queues"}', '{"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}'),
@@ -314,6 +314,22 @@ FROM (VALUES
 	('list_events', '{}', '{operator}'),
 	('queue_status', '{}', '{operator, monitor}')) v (tool, arguments, roles),
 	unnest('{publisher, worker, operator, monitor}'::text[]) role, LATERAL (SELECT role = ANY (roles)) x (allowed);
+
+CREATE FUNCTION pg_temp.tools_of(role name, allow_writes boolean) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	answer jsonb;
+BEGIN
+	EXECUTE format('SET LOCAL ROLE %I', role);
+	answer := (SELECT m.answer FROM public.evq_mcp(NULL, '{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}', allow_writes) m);
+	RESET ROLE;
+	RETURN (SELECT string_agg(name #>> '{}', ' ') FROM jsonb_path_query(answer, '$.result.tools[*].name') name);
+END
+$$;
+SELECT is(pg_temp.tools_of(('evq_' || role)::name, true), tools, role || ': the tools that it is offered are those that it may use')
+FROM (VALUES ('monitor', 'queue_status'), ('publisher', 'activate_event publish_event'),
+	('worker', 'acquire_processing_permit activate_event report_failure report_success suspend_event'),
+	('operator', (SELECT string_agg(t.name, ' ' ORDER BY t.name COLLATE "C") FROM evq.mcp_tools(true) t))) v (role, tools);
+SELECT is(pg_temp.tools_of('evq_publisher', false), NULL, '... which may be none');
 
 -- A transaction that may only read.
 SET TRANSACTION READ ONLY;

@@ -40,7 +40,7 @@ SELECT is_empty($$SELECT oid::regprocedure FROM functions WHERE label <> 'u' AND
 CREATE TEMP TABLE calls (name text, call text);
 INSERT INTO calls VALUES
 	('are_held', $$evq.are_held('{}', '{}')$$),
-	('caller_may_work', $$evq.caller_may_work('FLOW_PARALLEL')$$), ('evq_pending', $$(SELECT count(*) FROM evq_pending('FLOW_PARALLEL'))$$),
+	('caller_may_work', $$evq.caller_may_work('FLOW_PARALLEL')$$), ('caller_may_publish', $$evq.caller_may_publish('FLOW_PARALLEL')$$), ('evq_pending', $$(SELECT count(*) FROM evq_pending('FLOW_PARALLEL'))$$),
 	('evq_counts', $$(SELECT sum(events) FROM evq_counts('FLOW_PARALLEL'))$$), ('cron_previous', $$evq.cron_previous('@hourly', '2030-01-01')$$),
 	('cron_next', $$evq.cron_next('@hourly', '2030-01-01')$$), ('cron_fields', $$evq.cron_fields('@hourly')$$),
 	('cron_count', $$evq.cron_count('@hourly', '2030-01-01', '2030-01-02')$$), ('finished_events', format($$(SELECT array_agg(h.event_id) FROM evq.finished_events('{%s}') h)$$, :'finished')),
@@ -53,7 +53,7 @@ INSERT INTO calls VALUES
 	('http_integer', $$evq.http_integer('{"a": 1}', 'a', 0, 2)$$), ('http_number', $$evq.http_number('{"a": 1.5}', 'a')$$), ('http_boolean', $$evq.http_boolean('{"a": true}', 'a')$$),
 	('http_id', $$evq.http_id('00000000-0000-0000-0000-000000000000')$$), ('evq_http_pending', $$evq_http_pending('FLOW_PARALLEL', '{}', NULL, NULL)$$),
 	('http_search', $$evq.http_search('flow:F payload.a:1 b')$$), ('evq_http_counts', $$evq_http_counts('', '{"flow_type": "FLOW_PARALLEL"}', NULL, NULL)$$),
-	('evq_http_flows', $$evq_http_flows('', '{"after": "FLOW_PA"}', NULL, NULL)$$), ('evq_http_event_types', $$evq_http_event_types('', '{"flow_type": "FLOW_PARALLEL"}', NULL, NULL)$$),
+	('evq_http_flows', $$evq_http_flows('', '{"after": "FLOW_PA"}', NULL, NULL)$$), ('evq_http_rights', $$evq_http_rights('', '{}', NULL, NULL)$$), ('evq_http_event_types', $$evq_http_event_types('', '{"flow_type": "FLOW_PARALLEL"}', NULL, NULL)$$),
 	('mcp_modern_refusal', $$evq.mcp_modern_refusal('1', 'tools/list', '{}', '{}')$$), ('mcp_violation', $$evq.mcp_violation('1', '{"type": "string"}', 'it')$$),
 	('http_configured', $$evq.http_configured('PARALLEL')$$), ('mcp_versions', $$evq.mcp_versions()$$), ('mcp_error', $$evq.mcp_error('1', 1, 'a', NULL)$$),
 	('mcp_unsupported_version', $$evq.mcp_unsupported_version('1', 'a')$$), ('mcp_resources_list', $$evq.mcp_resources_list(NULL)$$),
@@ -64,7 +64,8 @@ INSERT INTO calls VALUES
 	('http_schedule', $$(SELECT evq.http_schedule(s) FROM evq.schedules s WHERE s.name = 'parallel' OFFSET 0)$$), ('state_name', $$evq.state_name('f')$$),
 	('mcp_operator_tools', $$(SELECT count(*) FROM evq.mcp_operator_tools())$$), ('job_name', $$evq.job_name('a')$$), ('history_partition_name', $$evq.history_partition_name('2030-01-01')$$),
 	('first_id', $$evq.first_id('2030-01-01')$$), ('evq_version', $$evq_version()$$), ('cron_database', $$evq.cron_database()$$), ('mcp_reading_tools', $$(SELECT count(*) FROM evq.mcp_reading_tools())$$),
-	('mcp_tools', $$(SELECT count(*) FROM evq.mcp_tools(true))$$), ('mcp_tools_list', $$evq.mcp_tools_list(true)$$), ('http_permit', $$evq.http_permit('{"permit": 1}')$$),
+	('mcp_tools', $$(SELECT count(*) FROM evq.mcp_tools(true))$$), ('mcp_tools_list', $$evq.mcp_tools_list(true)$$), ('mcp_may_use', $$(SELECT count(*) FROM evq.mcp_tools(true) t WHERE evq.mcp_may_use(t))$$),
+	('http_operations', $$(SELECT count(*) FROM evq.http_operations())$$), ('http_permit', $$evq.http_permit('{"permit": 1}')$$),
 	('named_events', 'evq.named_events()'), ('stream_of_events', 'evq.stream_of_events(true, 10, NULL)'), ('history_partitions', '(SELECT count(*) FROM evq.history_partitions())'), ('has_values', $$evq.has_values('{"a": 1}', '{a}', '{1}')$$),
 	('attempts_that_fit', $$evq.attempts_that_fit(3, '1 hour', '{10 s}', 1, '1 day')$$),
 	('forgets_keys', $$(SELECT count(*) FROM evq.event_type t WHERE evq.forgets_keys(t))$$),

@@ -105,6 +105,7 @@ SELECT set_eq(
 	'evq_http_pending(target text, query jsonb, headers jsonb, body jsonb) jsonb',
 	'evq_http_counts(target text, query jsonb, headers jsonb, body jsonb) jsonb',
 	'evq_http_flows(target text, query jsonb, headers jsonb, body jsonb) jsonb',
+	'evq_http_rights(target text, query jsonb, headers jsonb, body jsonb) jsonb',
 	'evq_http_event_types(target text, query jsonb, headers jsonb, body jsonb) jsonb',
 	'evq_http_errors(target text, query jsonb, headers jsonb, body jsonb) jsonb',
 	'evq_http_schedules(target text, query jsonb, headers jsonb, body jsonb) jsonb',
@@ -119,7 +120,7 @@ SELECT set_eq(
 	'functions that users call');
 SELECT is_empty($$SELECT signature FROM functions WHERE pronamespace <> 'evq'::regnamespace AND proname !~ '^evq_'$$, 'functions outside schema evq are called evq_*');
 SELECT is_empty(
-	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname NOT IN ('transitions', 'cron_fields', 'cron_next', 'cron_previous', 'cron_count', 'caller_may_work', 'finished_events', 'history_partitions', 'attempts_that_fit')$$,
+	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname NOT IN ('transitions', 'cron_fields', 'cron_next', 'cron_previous', 'cron_count', 'caller_may_work', 'caller_may_publish', 'finished_events', 'history_partitions', 'attempts_that_fit')$$,
 	'functions in C are VOLATILE and PARALLEL UNSAFE, but what only calculates or reads the code');
 SELECT is_empty($$SELECT signature FROM functions WHERE lanname = 'c' AND prosecdef$$, 'functions in C need no SECURITY DEFINER');
 SELECT is_empty(

@@ -109,6 +109,7 @@ SELECT lives_ok(format('SELECT pg_temp.attacked(%L)', statement), statement) FRO
 	$$SELECT public.evq_http_events(NULL, '{"q": "payload.n:1 o*", "status": "FAILED,EXPIRED", "flow_type": "HOSTILE"}', '{}', NULL)$$,
 	$$SELECT public.evq_http_errors(NULL, '{"flow_type": "HOSTILE", "after": "1_00000000-0000-0000-0000-000000000000_1"}', '{}', NULL)$$,
 	$$SELECT public.evq_http_counts(NULL, '{}', '{}', NULL), public.evq_http_pending('HOSTILE', '{"limit": "5"}', '{}', NULL)$$,
+	$$SELECT public.evq_http_rights(NULL, '{}', '{}', NULL)$$,
 	$$SELECT public.evq_http_flows(NULL, '{"after": "A"}', '{}', NULL), public.evq_http_event_types(NULL, '{"after": "A"}', '{}', NULL)$$,
 	$$SELECT public.evq_http_health(NULL, '{}', '{}', NULL)$$,
 	$$SELECT public.evq_http_configure('HOSTILE', '{}', '{}', '{"lifespan": 3600, "attempt_delays": [0, "1 s"], "jitter": 0}')$$,

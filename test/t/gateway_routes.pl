@@ -236,6 +236,7 @@ is($description->{info}{version}, $node->safe_psql('postgres', 'SELECT evq_versi
 is_deeply(
 	[ sort map { my $path = $_; map { uc($_) . " $path" } keys %{ $description->{paths}{$path} } } keys %{ $description->{paths} } ],
 	[ sort keys %routes ], 'it has the routes');
+is_deeply($gateway->get('/api/rights')->{json}{operations}, [ sort map { map { $_->{operationId} } values %$_ } values %{ $description->{paths} } ], 'rights are told by its names');
 my %statuses = map { my $path = $_; map { (uc($_) . " $path" => $description->{paths}{$path}{$_}{responses}) } keys %{ $description->{paths}{$path} } } keys %{ $description->{paths} };
 my (@refers, @dangling);
 my $look;

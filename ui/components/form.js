@@ -51,9 +51,9 @@ export function FormFields({ form }) {
   </${Field}>`)}</div>`;
 }
 
-export function FormFoot({ form, isNew, disabled = false, save }) {
+export function FormFoot({ form, isNew, does, disabled = false, save }) {
   return html`<div class="form-foot">
-    <${Action} type="submit" kind="button-primary" disabled=${disabled || !form.isGood || (!isNew && form.changed.length === 0)} run=${save}>${isNew ? 'Make it' : form.changed.length ? `Save ${plural(form.changed.length, 'change')}` : 'Nothing changed'}</${Action}>
+    <${Action} type="submit" does=${does} kind="button-primary" disabled=${disabled || !form.isGood || (!isNew && form.changed.length === 0)} run=${save}>${isNew ? 'Make it' : form.changed.length ? `Save ${plural(form.changed.length, 'change')}` : 'Nothing changed'}</${Action}>
     ${form.changed.length > 0 && html`<button class="button" type="button" onClick=${form.undo}>Undo</button>`}
   </div>`;
 }

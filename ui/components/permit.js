@@ -40,7 +40,7 @@ function ReportForm({ event, which, close }) {
     </${Field}>
     ${which === 'fail' && html`<label class="check"><input type="checkbox" checked=${retryable} onChange=${(change) => setRetryable(change.target.checked)} /> may be tried again</label>`}
     <div class="form-foot">
-      <${Action} kind=${kind} type="submit" disabled=${spinoffs.error || text === ''} run=${send}>${label}</${Action}>
+      <${Action} kind=${kind} type="submit" does=${which} disabled=${spinoffs.error || text === ''} run=${send}>${label}</${Action}>
       <button class="button" type="button" onClick=${close}>Back</button>
     </div>
   </form>`;
@@ -60,8 +60,8 @@ export function Permit({ event }) {
       <button class="button" onClick=${() => setForm('fail')}>Fail …</button>
       <button class="button" onClick=${() => setForm('snooze')}>Snooze …</button>
       <button class="button" onClick=${() => setForm('suspend')}>Suspend …</button>
-      <${Action} run=${() => prolong(event)} title="Heartbeat: the permit holds for its full time from now">Prolong</${Action}>
-      <${Action} run=${() => report(event, 'release')} title="Gives it back at once; no attempt is used up">Release</${Action}>
+      <${Action} does="heartbeat" run=${() => prolong(event)} title="Heartbeat: the permit holds for its full time from now">Prolong</${Action}>
+      <${Action} does="release" run=${() => report(event, 'release')} title="Gives it back at once; no attempt is used up">Release</${Action}>
     </div>`}
   </article>`;
 }

@@ -54,8 +54,8 @@ export function PublishForm() {
         </div>
       </details>
       <div class="form-foot">
-        <${Action} kind="button-primary" disabled=${parsed.error || flowId === ''} run=${publishOne}>Publish</${Action}>
-        <${Action} disabled=${parsed.error || flowId === ''} run=${publishFive}>Publish five</${Action}>
+        <${Action} kind="button-primary" does="publish" flow=${type.flow_type} disabled=${parsed.error || flowId === ''} run=${publishOne}>Publish</${Action}>
+        <${Action} does="publishBatch" flow=${type.flow_type} disabled=${parsed.error || flowId === ''} run=${publishFive}>Publish five</${Action}>
       </div>
     </form>`}</${Loaded}>`;
 }

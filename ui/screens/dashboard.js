@@ -107,7 +107,7 @@ function ByHand({ flows }) {
     <p class="dim">Be a worker: acquire an event, look at it, report how it went.</p>
     <div class="form-row form-row-end">
       <label class="field"><span>Flow</span><select value=${flow} onChange=${(change) => choose(change.target.value)}>${flows?.map(({ flow_type }) => html`<option key=${flow_type} value=${flow_type}>${flow_type}</option>`)}</select></label>
-      <${Action} disabled=${!flow} run=${acquire}>Acquire next</${Action}>
+      <${Action} does="acquireNext" flow=${flow} disabled=${!flow} run=${acquire}>Acquire next</${Action}>
     </div>
     ${events.map((event) => html`<${Permit} key=${event.event_id} event=${event} />`)}
   </${Panel}>`;

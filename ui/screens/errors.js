@@ -46,7 +46,7 @@ function Group({ group, reload }) {
       <td class="number">${number(group.errors.length)}</td>
       <td class="number">${number(new Set(group.errors.map(({ event_id }) => event_id)).size)}</td>
       <td class="number nowrap"><${Ago} time=${newest.failed_at} /></td>
-      <td class="number">${ended.length > 0 && html`<${Action} kind="button-small" run=${retry}>Retry ${ended.length}</${Action}>`}</td></tr>
+      <td class="number">${ended.length > 0 && html`<${Action} kind="button-small" does="retry" run=${retry}>Retry ${ended.length}</${Action}>`}</td></tr>
     ${open && html`<tr class="group-open"><td colspan="6"><ul class="lines">${group.errors.slice(0, SHOWN).map((error) => html`<li key=${error.event_id + error.attempt}>
       <a class="mono" href=${link('events', error.event_id)}>${shortId(error.event_id)}</a><span>${error.flow_id}</span><span class="dim">attempt ${error.attempt} · ${error.worker ?? 'no name'} · ${dateTime(error.failed_at)}</span><${State} status=${error.status} />
       ${kindOf(error.error_message) !== error.error_message && html`<span class="line-more">${error.error_message}</span>`}

@@ -56,7 +56,7 @@ function Editor({ type, isNew, done }) {
       <form class="form" onSubmit=${(submit) => submit.preventDefault()}>
         ${isNew && html`<${Field} label="Name" error=${name === '' ? 'Needed' : null}>${(id, marks) => html`<input id=${id} ...${marks} value=${name} required onInput=${(input) => setName(input.target.value)} />`}</${Field}>`}
         <${FormFields} form=${form} />
-        <${FormFoot} form=${form} isNew=${isNew} disabled=${name === ''} save=${save} />
+        <${FormFoot} form=${form} does="configure" isNew=${isNew} disabled=${name === ''} save=${save} />
       </form>
       <div><h3>Attempts, if each failed at once</h3>${rule ? html`<${RetryPreview} rule=${rule} />` : html`<p class="dim">Shown when attempts, lifespan and delays make sense.</p>`}</div>
     </div>
@@ -86,7 +86,7 @@ function TypeRow({ type, isChosen, reload }) {
     <td class="nowrap">${type.attempt_delays.map((delay) => duration(seconds(delay))).join(', ')}${type.backoff_factor > 1 ? ` × ${type.backoff_factor}` : ''}</td>
     <td>${type.on_fail_event_type ?? html`<span class="dim">–</span>`}</td>
     <td class="number"><a href=${link('events', null, { q: `type:${event_type}` })}>events</a></td>
-    <td class="number"><${Action} kind="button-small" run=${turn}>${is_suspended ? 'Unsuspend' : 'Suspend'}</${Action}></td>
+    <td class="number"><${Action} kind="button-small" does=${is_suspended ? 'unsuspendEventType' : 'suspendEventType'} run=${turn}>${is_suspended ? 'Unsuspend' : 'Suspend'}</${Action}></td>
   </tr>`;
 }
 

@@ -56,7 +56,7 @@ function Activate({ event, reload }) {
   return html`<form class="form" onSubmit=${(submit) => submit.preventDefault()}>
     <${Field} label="Answer, as JSON" error=${answer.error && `Not JSON: ${answer.error}`}>${(id) => html`<textarea id=${id} class="mono" rows="2" spellcheck=${false} value=${text} onInput=${(input) => setText(input.target.value)}></textarea>`}</${Field}>
     <${Field} label="Merge into the payload" error=${parsed.error && `Not JSON: ${parsed.error}`}>${(id) => html`<textarea id=${id} class="mono" rows="2" spellcheck=${false} value=${patch} onInput=${(input) => setPatch(input.target.value)}></textarea>`}</${Field}>
-    <div class="form-foot"><${Action} kind="button-primary" disabled=${answer.error || parsed.error} run=${activate}>Activate</${Action}></div>
+    <div class="form-foot"><${Action} kind="button-primary" does="activate" disabled=${answer.error || parsed.error} run=${activate}>Activate</${Action}></div>
   </form>`;
 }
 
@@ -82,9 +82,9 @@ function Actions({ event, reload }) {
   if (!any) return html`<p class="dim">It has come to its end; there is nothing left to do.</p>`;
   return html`<div class="form">
     <div class="form-foot">
-      ${canAcquire(event.status) && html`<${Action} kind="button-primary" run=${acquire} title="Be its worker">Acquire</${Action}>`}
-      ${canRetry(event.status) && html`<${Action} kind="button-primary" run=${retry}>Retry</${Action}>`}
-      ${canCancel(event.status) && html`<${Action} kind="button-danger" run=${cancel}>Cancel …</${Action}>`}
+      ${canAcquire(event.status) && html`<${Action} kind="button-primary" does="acquire" flow=${event.flow_type} run=${acquire} title="Be its worker">Acquire</${Action}>`}
+      ${canRetry(event.status) && html`<${Action} kind="button-primary" does="retry" run=${retry}>Retry</${Action}>`}
+      ${canCancel(event.status) && html`<${Action} kind="button-danger" does="cancel" run=${cancel}>Cancel …</${Action}>`}
     </div>
     ${event.status === 'BEING_PROCESSED' && html`<p class="dim">${event.worker ?? 'A worker'} has the permit. Fail, snooze or suspend it from there; from here it can be canceled.</p>`}
     ${event.status === 'SUSPENDED' && html`<${Activate} event=${event} reload=${reload} />`}

@@ -81,8 +81,8 @@ function BulkActions({ chosen, rows, clear, reload }) {
   }
   return html`<div class="bulk" role="group" aria-label="Chosen events">
     <strong>${plural(picked.length, 'event')} chosen</strong>
-    <${Action} disabled=${retryable.length === 0} run=${() => all(retryable, 'retry', { title: `Retry ${plural(retryable.length, 'event')}?`, text: 'Each gets fresh attempts and a fresh lifespan.', verb: `Retry ${retryable.length}` })}>Retry ${retryable.length}</${Action}>
-    <${Action} kind="button-danger" disabled=${cancelable.length === 0} run=${() => all(cancelable, 'cancel', { title: `Cancel ${plural(cancelable.length, 'event')}?`, text: 'Workers that have them are told to stop. Canceled events can be retried later.', verb: `Cancel ${cancelable.length}`, danger: true })}>Cancel ${cancelable.length}</${Action}>
+    <${Action} does="retry" disabled=${retryable.length === 0} run=${() => all(retryable, 'retry', { title: `Retry ${plural(retryable.length, 'event')}?`, text: 'Each gets fresh attempts and a fresh lifespan.', verb: `Retry ${retryable.length}` })}>Retry ${retryable.length}</${Action}>
+    <${Action} kind="button-danger" does="cancel" disabled=${cancelable.length === 0} run=${() => all(cancelable, 'cancel', { title: `Cancel ${plural(cancelable.length, 'event')}?`, text: 'Workers that have them are told to stop. Canceled events can be retried later.', verb: `Cancel ${cancelable.length}`, danger: true })}>Cancel ${cancelable.length}</${Action}>
     <button class="button button-quiet" onClick=${clear}>Choose none</button>
     ${progress && html`<span role="status" class="dim">${progress}</span>`}
   </div>`;

@@ -92,7 +92,7 @@ function Editor({ flow, isNew, done }) {
     <form class="form" onSubmit=${(submit) => submit.preventDefault()}>
       ${isNew && html`<${Field} label="Name" error=${wrong}>${(id, marks) => html`<input id=${id} ...${marks} value=${name} required onInput=${(input) => setName(input.target.value)} />`}</${Field}>`}
       <${FormFields} form=${form} />
-      <${FormFoot} form=${form} isNew=${isNew} disabled=${Boolean(wrong)} save=${save} />
+      <${FormFoot} form=${form} does="configureFlow" isNew=${isNew} disabled=${Boolean(wrong)} save=${save} />
     </form>
   </${Panel}>`;
 }

@@ -31,7 +31,7 @@ function Setup({ missing, done }) {
   }
   return html`<div class="note"><p class="note-title">${plural(missing.length, 'event type')} of the ride ${missing.length === 1 ? 'is' : 'are'} not configured</p>
     <p class="dim">${missing.map(({ type }) => type).join(', ')} belong to ${FLOW}. Configuration is rows, no code: this makes them.</p>
-    <${Action} kind="button-primary" run=${make}>Make ${missing.length === STEPS.length ? 'the six event types' : 'them'}</${Action}></div>`;
+    <${Action} kind="button-primary" does="configure" run=${make}>Make ${missing.length === STEPS.length ? 'the six event types' : 'them'}</${Action}></div>`;
 }
 
 function Request({ places, setPlaces, follow }) {
@@ -65,8 +65,8 @@ function Request({ places, setPlaces, follow }) {
     <${Field} label="Passenger">${(id) => html`<input id=${id} required maxlength="40" value=${passenger} onInput=${(input) => setPassenger(input.target.value)} />`}</${Field}>
     <div class="form-row">${select('From', 'from')}${select('To', 'to')}</div>
     <div class="form-foot form-foot-fare">
-      <${Action} type="submit" kind="button-primary" disabled=${!fare || !passenger.trim()} run=${one}>Request ride</${Action}>
-      <${Action} run=${five}>Five at random</${Action}>
+      <${Action} type="submit" kind="button-primary" does="publish" flow=${FLOW} disabled=${!fare || !passenger.trim()} run=${one}>Request ride</${Action}>
+      <${Action} does="publishBatch" flow=${FLOW} run=${five}>Five at random</${Action}>
       <span class="fare">${fare ? `$ ${fare.toFixed(2)}` : 'Same place'}</span>
     </div>
   </form></${Panel}>`;
@@ -135,7 +135,7 @@ function NoWorker({ ride }) {
   const waits = step && step.status === 'DISPATCHED' && now - Date.parse(step.state_since) > LONG;
   if (!waits && !isWorking) return null;
   return html`<div class="note note-line"><p>${isWorking ? 'This page works on rides, over the same HTTP API as any worker.' : 'No worker takes it. Start one (evq-worker --flow FLOW_B …), or let this page be one.'}</p>
-    <${Action} kind="button-small" run=${() => setWorking(!isWorking)}>${isWorking ? 'Stop' : 'Work in this page'}</${Action}></div>`;
+    <${Action} kind="button-small" does="acquireNext" flow=${FLOW} run=${() => setWorking(!isWorking)}>${isWorking ? 'Stop' : 'Work in this page'}</${Action}></div>`;
 }
 
 export function Ride({ query }) {

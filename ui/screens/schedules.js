@@ -40,8 +40,8 @@ function Schedule({ schedule, reload }) {
     <td class="number nowrap"><${Ago} time=${schedule.next_run_at} /></td>
     <td class="number nowrap"><${Ago} time=${schedule.last_run_at} /></td>
     <td>${last_event_id ? html`<a href=${link('events', last_event_id)}>${last_status ? html`<${State} status=${last_status} />` : 'gone'}</a>` : html`<span class="dim">–</span>`}</td>
-    <td class="number nowrap"><${Action} kind="button-small" run=${runNow} title=${`Publish ${event_type} now`}>Run now</${Action}>
-      ${' '}<${Action} kind="button-small" run=${turn}>${is_paused ? 'Resume' : 'Pause'}</${Action}></td>
+    <td class="number nowrap"><${Action} kind="button-small" does="runSchedule" run=${runNow} title=${`Publish ${event_type} now`}>Run now</${Action}>
+      ${' '}<${Action} kind="button-small" does=${is_paused ? 'resumeSchedule' : 'pauseSchedule'} run=${turn}>${is_paused ? 'Resume' : 'Pause'}</${Action}></td>
   </tr>`;
 }
 
