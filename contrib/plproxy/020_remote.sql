@@ -15,7 +15,7 @@ $$;
 COMMENT ON FUNCTION evq_router.check_shard(int) IS 'The version of evq on a shard. Errors: 08001 it cannot be reached';
 
 CREATE FUNCTION evq_router.publish(shard int, event_type text, flow_type text, flow_id text, payload jsonb, on_fail_event_type text,
-	run_at timestamptz, priority int, idempotency_key text, headers jsonb)
+	run_at timestamptz, priority bigint, idempotency_key text, headers jsonb)
 RETURNS uuid LANGUAGE plproxy
 AS $$ CLUSTER 'evq'; RUN ON evq_router.target(shard); SELECT public.evq_publish($2, $3, $4, $5, $6, $7, $8, $9, $10); $$;
 
@@ -26,7 +26,7 @@ CREATE FUNCTION evq_router.acquire(shard int, event_id uuid, worker text, permit
 RETURNS SETOF evq.acquired LANGUAGE plproxy
 AS $$ CLUSTER 'evq'; RUN ON evq_router.target(shard); SELECT * FROM public.evq_acquire($2, $3, $4); $$;
 
-CREATE FUNCTION evq_router.acquire_next(shard int, flow_type text, max_events int, event_types text[], worker text, permit_for interval)
+CREATE FUNCTION evq_router.acquire_next(shard int, flow_type text, max_events bigint, event_types text[], worker text, permit_for interval)
 RETURNS SETOF evq.acquired LANGUAGE plproxy
 AS $$ CLUSTER 'evq'; RUN ON evq_router.target(shard); SELECT * FROM public.evq_acquire_next($2, $3, $4, $5, $6); $$;
 

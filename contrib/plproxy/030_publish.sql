@@ -1,7 +1,7 @@
 -- Publishing: each event on the shard of its flow_id.
 
 CREATE FUNCTION evq_publish(event_type text, flow_type text, flow_id text, payload anycompatible DEFAULT NULL,
-	on_fail_event_type text DEFAULT NULL, run_at timestamptz DEFAULT NULL, priority int DEFAULT NULL,
+	on_fail_event_type text DEFAULT NULL, run_at timestamptz DEFAULT NULL, priority bigint DEFAULT NULL,
 	idempotency_key text DEFAULT NULL, headers anycompatible DEFAULT NULL)
 RETURNS uuid LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 AS $$
@@ -15,12 +15,12 @@ EXCEPTION WHEN internal_error OR SQLSTATE '57P01' OR SQLSTATE '57P02' OR SQLSTAT
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION evq_publish(text, text, text, anycompatible, text, timestamptz, int, text, anycompatible) IS
+COMMENT ON FUNCTION evq_publish(text, text, text, anycompatible, text, timestamptz, bigint, text, anycompatible) IS
 $$As on a shard, run on the shard of the flow_id, where it commits at once, whatever becomes of the caller's transaction.
 Errors: as there; 08001 the shard cannot be reached; 08007 connection lost, repeat with the same idempotency_key.$$;
 
 CREATE FUNCTION evq_publish(event_type text, flow_type text, flow_id anynonarray, payload anycompatible DEFAULT NULL,
-	on_fail_event_type text DEFAULT NULL, run_at timestamptz DEFAULT NULL, priority int DEFAULT NULL,
+	on_fail_event_type text DEFAULT NULL, run_at timestamptz DEFAULT NULL, priority bigint DEFAULT NULL,
 	idempotency_key text DEFAULT NULL, headers anycompatible DEFAULT NULL)
 RETURNS uuid LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 AS $$
@@ -32,7 +32,7 @@ BEGIN
 	RETURN evq_publish(event_type, flow_type, flow_id::text, payload, on_fail_event_type, run_at, priority, idempotency_key, headers);
 END
 $$;
-COMMENT ON FUNCTION evq_publish(text, text, anynonarray, anycompatible, text, timestamptz, int, text, anycompatible) IS
+COMMENT ON FUNCTION evq_publish(text, text, anynonarray, anycompatible, text, timestamptz, bigint, text, anycompatible) IS
 	'The same for a flow_id that is a whole number or a uuid: its text is the flow_id. Errors: as there, EQ006 for another type';
 
 CREATE FUNCTION evq_publish_many(events anycompatible) RETURNS SETOF uuid LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE ROWS 100
@@ -85,19 +85,33 @@ $$As on a shard; each shard gets its part in one call. Returns the ids in the or
 not over all of them: when one fails after others have committed, DETAIL tells the places (from 1) of what is published.
 Errors: as evq_publish.$$;
 
-CREATE FUNCTION evq_publish_many(event_type text, flow_type text, flow_ids text[], payloads anycompatiblearray,
-	run_at timestamptz DEFAULT NULL, priority int DEFAULT NULL)
+CREATE FUNCTION evq_publish_many(event_type text, flow_type text, flow_ids anyarray, payloads anycompatiblearray,
+	run_at timestamptz DEFAULT NULL, priority bigint DEFAULT NULL)
 RETURNS SETOF uuid LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 100
 AS $$
 BEGIN
-	IF cardinality(flow_ids) IS DISTINCT FROM cardinality(payloads) OR flow_ids IS NULL THEN
+	IF pg_typeof(flow_ids) NOT IN ('text[]'::regtype, 'varchar[]'::regtype, 'smallint[]'::regtype, 'int[]'::regtype, 'bigint[]'::regtype, 'uuid[]'::regtype) THEN
+		RAISE EXCEPTION 'flow_ids cannot be of type %', pg_typeof(flow_ids)
+			USING ERRCODE = 'EQ006', HINT = 'Pass an array of text, whole numbers or uuid.';
+	ELSIF cardinality(flow_ids) IS DISTINCT FROM cardinality(payloads) OR flow_ids IS NULL THEN
 		RAISE EXCEPTION 'flow_ids and payloads are not of the same length' USING ERRCODE = 'EQ006', HINT = 'Pass one payload for each flow_id.';
 	END IF;
 	RETURN QUERY SELECT evq_publish_many(coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object('event_type', event_type,
 			'flow_type', flow_type, 'flow_id', f.flow_id, 'run_at', run_at, 'priority', priority))
 			|| jsonb_build_object('payload', f.payload) ORDER BY f.place), '[]'))
-		FROM unnest(flow_ids, payloads::jsonb[]) WITH ORDINALITY AS f (flow_id, payload, place);
+		FROM unnest(flow_ids::text[], payloads::jsonb[]) WITH ORDINALITY AS f (flow_id, payload, place);
 END
 $$;
-COMMENT ON FUNCTION evq_publish_many(text, text, text[], anycompatiblearray, timestamptz, int) IS
+COMMENT ON FUNCTION evq_publish_many(text, text, anyarray, anycompatiblearray, timestamptz, bigint) IS
 	'As on a shard; the same as an array of objects that differ in flow_id and payload. Errors: as there';
+
+CREATE FUNCTION evq_publish_many(event_type text, flow_type text, flow_ids text, payloads anycompatiblearray,
+	run_at timestamptz DEFAULT NULL, priority bigint DEFAULT NULL)
+RETURNS SETOF uuid LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 100
+AS $$
+BEGIN
+	RETURN QUERY SELECT evq_publish_many(event_type, flow_type, flow_ids::text[], payloads, run_at, priority);
+END
+$$;
+COMMENT ON FUNCTION evq_publish_many(text, text, text, anycompatiblearray, timestamptz, bigint) IS
+	'The same for flow_ids that have no type in the call. Errors: as there';

@@ -1,7 +1,7 @@
 -- Acquiring: whichever shard has work. A shard commits what it hands out, so what one has given is never thrown away
 -- because another fails.
 
-CREATE FUNCTION evq_acquire_next(flow_type text, max_events int DEFAULT 1, event_types text[] DEFAULT NULL,
+CREATE FUNCTION evq_acquire_next(flow_type text, max_events bigint DEFAULT 1, event_types text[] DEFAULT NULL,
 	worker text DEFAULT NULL, permit_for interval DEFAULT NULL)
 RETURNS SETOF evq.acquired LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 1
 AS $$
@@ -9,7 +9,7 @@ DECLARE
 	shards int;
 	first_shard int;
 	shard int;
-	wanted int := coalesce(max_events, 1);
+	wanted bigint := coalesce(max_events, 1);
 	answered int := 0;
 	event evq.acquired;
 BEGIN
@@ -45,7 +45,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION evq_acquire_next(text, int, text[], text, interval) IS
+COMMENT ON FUNCTION evq_acquire_next(text, bigint, text[], text, interval) IS
 $$As on a shard, from as many shards as it takes to get max_events, beginning with a random one; the order of priority and age
 is that of each shard. The permits tell the router the shard. A shard that cannot be reached is passed over with a WARNING of
 SQLSTATE 08006, and by this session for 5 seconds. Errors: as on a shard; 08001 no shard can be reached.$$;

@@ -148,7 +148,7 @@ $$;
 COMMENT ON FUNCTION evq_fail_many(anycompatiblearray, bigint[], text, boolean) IS
 	'As on a shard, but in any order; accepted is NULL, with a WARNING, where the shard does not answer. Errors: EQ006 bad argument';
 
-CREATE FUNCTION evq_succeed_and_acquire(flow_type text, event_ids anycompatiblearray, permits bigint[], max_events int DEFAULT 1,
+CREATE FUNCTION evq_succeed_and_acquire(flow_type text, event_ids anycompatiblearray, permits bigint[], max_events bigint DEFAULT 1,
 	event_types text[] DEFAULT NULL, worker text DEFAULT NULL, permit_for interval DEFAULT NULL)
 RETURNS SETOF evq.acquired LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 1
 AS $$
@@ -161,5 +161,5 @@ BEGIN
 	RETURN QUERY SELECT * FROM evq_acquire_next(flow_type, max_events, event_types, worker, permit_for);
 END
 $$;
-COMMENT ON FUNCTION evq_succeed_and_acquire(text, anycompatiblearray, bigint[], int, text[], text, interval) IS
+COMMENT ON FUNCTION evq_succeed_and_acquire(text, anycompatiblearray, bigint[], bigint, text[], text, interval) IS
 	'evq_succeed_many(), then evq_acquire_next(), with the WARNINGs of both; not one transaction, as on a shard it is. Errors: as evq_acquire_next';

@@ -53,16 +53,17 @@ END
 $$;
 
 GRANT EXECUTE ON FUNCTION
-	evq_publish(text, text, text, anycompatible, text, timestamptz, int, text, anycompatible),
-	evq_publish(text, text, anynonarray, anycompatible, text, timestamptz, int, text, anycompatible),
+	evq_publish(text, text, text, anycompatible, text, timestamptz, bigint, text, anycompatible),
+	evq_publish(text, text, anynonarray, anycompatible, text, timestamptz, bigint, text, anycompatible),
 	evq_publish_many(anycompatible),
-	evq_publish_many(text, text, text[], anycompatiblearray, timestamptz, int)
+	evq_publish_many(text, text, text, anycompatiblearray, timestamptz, bigint),
+	evq_publish_many(text, text, anyarray, anycompatiblearray, timestamptz, bigint)
 TO evq_publisher, evq_operator;
 
 GRANT EXECUTE ON FUNCTION
 	evq_acquire(uuid, text, interval, text),
-	evq_acquire_next(text, int, text[], text, interval),
-	evq_succeed_and_acquire(text, anycompatiblearray, bigint[], int, text[], text, interval),
+	evq_acquire_next(text, bigint, text[], text, interval),
+	evq_succeed_and_acquire(text, anycompatiblearray, bigint[], bigint, text[], text, interval),
 	evq_heartbeat(anycompatiblearray, bigint[], interval),
 	evq_succeed(uuid, bigint, anycompatible, anycompatible, text),
 	evq_succeed_many(anycompatiblearray, bigint[]),

@@ -7,10 +7,10 @@ $$Acquires one event: being_processed, with a new permit. No row = not granted (
 its type is suspended, or it is finished). It never waits for another worker.
 permit_for: how long the permit holds without heartbeat; NULL = the type's attempt_timeout. Errors: EQ006 bad argument.$$;
 
-CREATE FUNCTION @extschema@.evq_acquire_next(flow_type text, max_events int DEFAULT 1, event_types text[] DEFAULT NULL,
+CREATE FUNCTION @extschema@.evq_acquire_next(flow_type text, max_events bigint DEFAULT 1, event_types text[] DEFAULT NULL,
 	worker text DEFAULT NULL, permit_for interval DEFAULT NULL)
 RETURNS SETOF evq.acquired AS 'MODULE_PATHNAME', 'evq_sql_acquire_next' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1;
-COMMENT ON FUNCTION @extschema@.evq_acquire_next(text, int, text[], text, interval) IS
+COMMENT ON FUNCTION @extschema@.evq_acquire_next(text, bigint, text[], text, interval) IS
 $$Acquires up to max_events (1 to 10000) events of a flow that are ready now, highest priority and oldest first;
 no row = nothing ready. It never waits. event_types: only of these. Errors: EQ001 unknown flow or event type, EQ006 bad argument.$$;
 
@@ -36,10 +36,10 @@ COMMENT ON FUNCTION @extschema@.evq_succeed_many(anycompatiblearray, bigint[]) I
 $$Reports success of many events, each with its permit. One row an event; one whose permit is lost, or that its worker has
 suspended, is not accepted and hinders none of the others. Errors: EQ006 bad argument.$$;
 
-CREATE FUNCTION @extschema@.evq_succeed_and_acquire(flow_type text, event_ids anycompatiblearray, permits bigint[], max_events int DEFAULT 1,
+CREATE FUNCTION @extschema@.evq_succeed_and_acquire(flow_type text, event_ids anycompatiblearray, permits bigint[], max_events bigint DEFAULT 1,
 	event_types text[] DEFAULT NULL, worker text DEFAULT NULL, permit_for interval DEFAULT NULL)
 RETURNS SETOF evq.acquired AS 'MODULE_PATHNAME', 'evq_sql_succeed_and_acquire' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1;
-COMMENT ON FUNCTION @extschema@.evq_succeed_and_acquire(text, anycompatiblearray, bigint[], int, text[], text, interval) IS
+COMMENT ON FUNCTION @extschema@.evq_succeed_and_acquire(text, anycompatiblearray, bigint[], bigint, text[], text, interval) IS
 $$A busy worker's turn in one transaction: evq_succeed_many of the finished events, then evq_acquire_next.
 A lost permit is passed over with a WARNING of SQLSTATE EQ004. Errors: as evq_acquire_next.$$;
 

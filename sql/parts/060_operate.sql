@@ -24,7 +24,7 @@ COMMENT ON FUNCTION @extschema@.evq_retry(uuid) IS
 $$Brings a failed, expired or canceled event back: awaiting_processing, due now, with fresh attempts and lifespan.
 Errors: EQ001 its type was dropped, EQ002 no such event, EQ003 live or succeeded.$$;
 
-CREATE FUNCTION @extschema@.evq_redrive(event_type text, since timestamptz, max_events int DEFAULT 1000)
+CREATE FUNCTION @extschema@.evq_redrive(event_type text, since timestamptz, max_events bigint DEFAULT 1000)
 RETURNS bigint LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -56,6 +56,6 @@ BEGIN
 	RETURN redriven;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_redrive(text, timestamptz, int) IS
+COMMENT ON FUNCTION @extschema@.evq_redrive(text, timestamptz, bigint) IS
 $$Retries the failed and expired events of a type that finished since a time, oldest first, at most max_events; returns how many.
 Errors: EQ001 unknown event type, EQ006 bad argument.$$;

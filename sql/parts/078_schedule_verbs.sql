@@ -6,7 +6,7 @@ AS $$ SELECT to_jsonb(schedule) - '{payload, is_paused, done_until, last_run_at,
 COMMENT ON FUNCTION evq.schedule_arguments(evq.schedule) IS 'What the audit tells of a schedule: its arguments, without the payload';
 
 CREATE FUNCTION @extschema@.evq_schedule(name text, cron text, event_type text, flow_type text, flow_id text, payload anycompatible DEFAULT NULL,
-	misfire text DEFAULT 'once', priority int DEFAULT NULL, on_fail_event_type text DEFAULT NULL, make_job boolean DEFAULT true,
+	misfire text DEFAULT 'once', priority bigint DEFAULT NULL, on_fail_event_type text DEFAULT NULL, make_job boolean DEFAULT true,
 	time_zone text DEFAULT 'UTC', overlap text DEFAULT 'allow')
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -72,7 +72,7 @@ BEGIN
 	PERFORM evq.record_change('schedule', name, before, (SELECT evq.schedule_arguments(s) FROM evq.schedule s WHERE s.name = evq_schedule.name));
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_schedule(text, text, text, text, text, anycompatible, text, int, text, boolean, text, text) IS
+COMMENT ON FUNCTION @extschema@.evq_schedule(text, text, text, text, text, anycompatible, text, bigint, text, boolean, text, text) IS
 $$Makes a schedule, or replaces the one of that name: an event at each time of the cron expression, on the clocks of time_zone. The other arguments are
 those of evq_publish(). A replaced schedule stays paused if it was; times already missed stay due unless cron or time_zone changes.
 misfire: what becomes of times that were missed. skip: nothing, after 5 minutes; once: one event for all of them; all: one for
@@ -81,7 +81,7 @@ queue: its event when that one is finished. make_job: where pg_cron can be reach
 does not. Errors: EQ001 unknown event type or flow, EQ005 payload too large, EQ006 bad argument, EQ007 neither an engine nor pg_cron.$$;
 
 CREATE FUNCTION @extschema@.evq_schedule(name text, cron text, event_type text, flow_type text, flow_id anynonarray, payload anycompatible DEFAULT NULL,
-	misfire text DEFAULT 'once', priority int DEFAULT NULL, on_fail_event_type text DEFAULT NULL, make_job boolean DEFAULT true,
+	misfire text DEFAULT 'once', priority bigint DEFAULT NULL, on_fail_event_type text DEFAULT NULL, make_job boolean DEFAULT true,
 	time_zone text DEFAULT 'UTC', overlap text DEFAULT 'allow')
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -93,7 +93,7 @@ BEGIN
 	PERFORM @extschema@.evq_schedule(name, cron, event_type, flow_type, flow_id::text, payload, misfire, priority, on_fail_event_type, make_job, time_zone, overlap);
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_schedule(text, text, text, text, anynonarray, anycompatible, text, int, text, boolean, text, text) IS
+COMMENT ON FUNCTION @extschema@.evq_schedule(text, text, text, text, anynonarray, anycompatible, text, bigint, text, boolean, text, text) IS
 	'The same for a flow_id that is a whole number or a uuid: its text is the flow_id. Errors: as there, EQ006 for another type';
 
 CREATE FUNCTION @extschema@.evq_unschedule(name text, remove_job boolean DEFAULT true)

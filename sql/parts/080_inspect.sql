@@ -145,7 +145,7 @@ GROUP BY f.flow_type, t.event_type;
 COMMENT ON VIEW evq.blocked_flows IS
 'What holds events up: in ordered flows the event that the others of a flow_id wait for; full flows and suspended types, with flow_id NULL';
 
-CREATE FUNCTION @extschema@.evq_pending(flow_type text, max_events int DEFAULT 100)
+CREATE FUNCTION @extschema@.evq_pending(flow_type text, max_events bigint DEFAULT 100)
 RETURNS SETOF evq.pending_event LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 100
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 AS $$
@@ -177,7 +177,7 @@ BEGIN
 	LIMIT max_events;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_pending(text, int) IS
+COMMENT ON FUNCTION @extschema@.evq_pending(text, bigint) IS
 	'Events of a flow that are due and not acquired, oldest first, at most max_events. Errors: EQ001 unknown flow, EQ006 bad argument, 42501 restricted to other flows';
 
 CREATE FUNCTION @extschema@.evq_counts(flow_type text DEFAULT NULL,

@@ -19,19 +19,20 @@ GRANT USAGE ON TYPE evq.event_state, evq.acquired, evq.pending_event, evq.mcp_to
 GRANT USAGE ON SCHEMA evq TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 
 GRANT EXECUTE ON FUNCTION
-	@extschema@.evq_publish(text, text, text, anycompatible, text, timestamptz, int, text, anycompatible),
-	@extschema@.evq_publish(text, text, anynonarray, anycompatible, text, timestamptz, int, text, anycompatible),
+	@extschema@.evq_publish(text, text, text, anycompatible, text, timestamptz, bigint, text, anycompatible),
+	@extschema@.evq_publish(text, text, anynonarray, anycompatible, text, timestamptz, bigint, text, anycompatible),
 	@extschema@.evq_publish_many(anycompatible),
-	@extschema@.evq_publish_many(text, text, text[], anycompatiblearray, timestamptz, int)
+	@extschema@.evq_publish_many(text, text, text, anycompatiblearray, timestamptz, bigint),
+	@extschema@.evq_publish_many(text, text, anyarray, anycompatiblearray, timestamptz, bigint)
 TO evq_publisher, evq_operator;
 
 GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_acquire(uuid, text, interval),
-	@extschema@.evq_acquire_next(text, int, text[], text, interval),
+	@extschema@.evq_acquire_next(text, bigint, text[], text, interval),
 	@extschema@.evq_heartbeat(anycompatiblearray, bigint[], interval),
 	@extschema@.evq_succeed(uuid, bigint, anycompatible, anycompatible),
 	@extschema@.evq_succeed_many(anycompatiblearray, bigint[]),
-	@extschema@.evq_succeed_and_acquire(text, anycompatiblearray, bigint[], int, text[], text, interval),
+	@extschema@.evq_succeed_and_acquire(text, anycompatiblearray, bigint[], bigint, text[], text, interval),
 	@extschema@.evq_fail(uuid, text, bigint, text, boolean, interval),
 	@extschema@.evq_fail_many(anycompatiblearray, bigint[], text, boolean),
 	@extschema@.evq_snooze(uuid, bigint, timestamptz),
@@ -45,7 +46,7 @@ GRANT EXECUTE ON FUNCTION @extschema@.evq_activate(uuid, anycompatible, anycompa
 GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_cancel(uuid, text),
 	@extschema@.evq_retry(uuid),
-	@extschema@.evq_redrive(text, timestamptz, int),
+	@extschema@.evq_redrive(text, timestamptz, bigint),
 	@extschema@.evq_configure_flow(text, text, int, int, interval, text, boolean, boolean),
 	@extschema@.evq_configure(text, text, int, interval, anycompatiblearray, float8, interval, float8, interval, text, text, int, int, interval),
 	@extschema@.evq_suspend_event_type(text),
@@ -54,8 +55,8 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_pause(text),
 	@extschema@.evq_resume(),
 	@extschema@.evq_purge(),
-	@extschema@.evq_schedule(text, text, text, text, text, anycompatible, text, int, text, boolean, text, text),
-	@extschema@.evq_schedule(text, text, text, text, anynonarray, anycompatible, text, int, text, boolean, text, text),
+	@extschema@.evq_schedule(text, text, text, text, text, anycompatible, text, bigint, text, boolean, text, text),
+	@extschema@.evq_schedule(text, text, text, text, anynonarray, anycompatible, text, bigint, text, boolean, text, text),
 	@extschema@.evq_unschedule(text, boolean),
 	@extschema@.evq_pause_schedule(text),
 	@extschema@.evq_resume_schedule(text),
@@ -69,7 +70,7 @@ GRANT SELECT ON evq.events, evq.payloads, evq.errors, evq.audit TO evq_operator;
 GRANT EXECUTE ON FUNCTION evq.events_by_id(uuid[]), evq.payloads_by_id(uuid[]) TO evq_operator;
 
 GRANT EXECUTE ON FUNCTION
-	@extschema@.evq_pending(text, int),
+	@extschema@.evq_pending(text, bigint),
 	@extschema@.evq_counts(text),
 	@extschema@.evq_status(),
 	@extschema@.evq_watch(interval),
@@ -134,11 +135,11 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_http_health(text, jsonb, jsonb, jsonb)
 TO evq_worker, evq_operator, evq_monitor;
 GRANT EXECUTE ON FUNCTION
-	@extschema@.evq_http_flows(text, jsonb, jsonb, jsonb),
 	@extschema@.evq_http_rights(text, jsonb, jsonb, jsonb),
 	evq.http_operations(),
 	evq.caller_may_publish(text),
 	evq.caller_may_work(text),
+	@extschema@.evq_http_flows(text, jsonb, jsonb, jsonb),
 	@extschema@.evq_http_event_types(text, jsonb, jsonb, jsonb)
 TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 GRANT EXECUTE ON FUNCTION
@@ -178,8 +179,8 @@ GRANT EXECUTE ON FUNCTION
 	evq.mcp_resource_templates_list(),
 	evq.mcp_resources_read(text),
 	evq.mcp_tools(boolean),
-	evq.mcp_worker_tools(),
 	evq.mcp_may_use(evq.mcp_tool),
+	evq.mcp_worker_tools(),
 	evq.mcp_operator_tools(),
 	evq.mcp_reading_tools(),
 	evq.mcp_violation(jsonb, jsonb, text),

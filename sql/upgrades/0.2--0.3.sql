@@ -68,6 +68,9 @@ DROP FUNCTION @extschema@.evq_publish_many(text, text, text[], jsonb[], timestam
 DROP FUNCTION @extschema@.evq_heartbeat(uuid[], bigint[], interval);
 DROP FUNCTION @extschema@.evq_succeed(uuid, bigint, jsonb, jsonb);
 DROP FUNCTION @extschema@.evq_succeed_many(uuid[], bigint[]);
+DROP FUNCTION @extschema@.evq_acquire_next(text, int, text[], text, interval);
+DROP FUNCTION @extschema@.evq_pending(text, int);
+DROP FUNCTION @extschema@.evq_redrive(text, timestamptz, int);
 DROP FUNCTION @extschema@.evq_succeed_and_acquire(text, uuid[], bigint[], int, text[], text, interval);
 DROP FUNCTION @extschema@.evq_fail_many(uuid[], bigint[], text, boolean);
 DROP FUNCTION @extschema@.evq_schedule(text, text, text, text, text, jsonb, text, smallint, text, boolean);

@@ -89,7 +89,7 @@ evq_sql_publish_many(PG_FUNCTION_ARGS)
 	const char *event_type = evq_argument_required_text(fcinfo, 0, "event_type");
 	EvqPublish common = {0};
 	EvqPublish *requests;
-	Datum *flow_ids;
+	const char **flow_ids;
 	Datum *payloads;
 	pg_uuid_t *ids;
 	int count;
@@ -97,7 +97,7 @@ evq_sql_publish_many(PG_FUNCTION_ARGS)
 
 	evq_config_use();
 	common.event_type = evq_argument_event_type(event_type, evq_argument_text(fcinfo, 1));
-	flow_ids = evq_argument_elements(fcinfo, 2, "flow_ids", TEXTOID, &count);
+	flow_ids = evq_argument_flow_ids(fcinfo, 2, &count);
 	payloads = evq_argument_json_elements(fcinfo, 3, "payloads", &payload_count);
 	if (payload_count != count)
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
@@ -113,7 +113,7 @@ evq_sql_publish_many(PG_FUNCTION_ARGS)
 	for (int i = 0; i < count; i++)
 	{
 		requests[i] = common;
-		requests[i].flow_id = TextDatumGetCString(flow_ids[i]);
+		requests[i].flow_id = flow_ids[i];
 		requests[i].payload = payloads[i];
 	}
 	publish("evq_publish_many()", requests, count, "event", ids);

@@ -73,6 +73,15 @@ evq_argument_required_text(FunctionCallInfo fcinfo, int argno, const char *name)
 	return text_to_cstring(PG_GETARG_TEXT_PP(argno));
 }
 
+/* Is it a type of flow_ids that are no text? */
+static bool
+is_flow_id_type(Oid type)
+{
+	Oid base = getBaseType(type);
+
+	return base == INT2OID || base == INT4OID || base == INT8OID || base == UUIDOID;
+}
+
 /*
  * A flow_id: text, or whatever the second of the overloaded functions takes
  * without a cast. Other types are refused, for they may well be an argument in
@@ -89,18 +98,10 @@ evq_argument_flow_id(FunctionCallInfo fcinfo, int argno)
 		refuse_null("flow_id");
 	if (type == TEXTOID || !OidIsValid(type))
 		return text_to_cstring(PG_GETARG_TEXT_PP(argno));
-	switch (getBaseType(type))
-	{
-		case INT2OID:
-		case INT4OID:
-		case INT8OID:
-		case UUIDOID:
-			break;
-		default:
-			ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
-							errmsg("flow_id cannot be of type %s", format_type_be(type)),
-							errhint("Pass text, a whole number or a uuid.")));
-	}
+	if (!is_flow_id_type(type))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
+						errmsg("flow_id cannot be of type %s", format_type_be(type)),
+						errhint("Pass text, a whole number or a uuid.")));
 	getTypeOutputInfo(type, &output, &is_varlena);
 	return OidOutputFunctionCall(output, PG_GETARG_DATUM(argno));
 }
@@ -238,13 +239,28 @@ check_priority(double priority)
 	return (int16) priority;
 }
 
-/* A priority; false for NULL. Before 0.3 it was a smallint, which is the same as a Datum. */
+/* A whole number: a bigint, or what it was before 0.3, until the extension is updated. */
+static int64
+whole_number(FunctionCallInfo fcinfo, int argno)
+{
+	switch (get_fn_expr_argtype(fcinfo->flinfo, argno))
+	{
+		case INT2OID:
+			return PG_GETARG_INT16(argno);
+		case INT4OID:
+			return PG_GETARG_INT32(argno);
+		default:
+			return PG_GETARG_INT64(argno);
+	}
+}
+
+/* A priority; false for NULL. */
 bool
 evq_argument_priority(FunctionCallInfo fcinfo, int argno, int16 *priority)
 {
 	if (PG_ARGISNULL(argno))
 		return false;
-	*priority = check_priority(PG_GETARG_INT32(argno));
+	*priority = check_priority(whole_number(fcinfo, argno));
 	return true;
 }
 
@@ -284,32 +300,75 @@ evq_argument_worker(FunctionCallInfo fcinfo, int argno)
 int
 evq_argument_max_events(FunctionCallInfo fcinfo, int argno)
 {
-	int32 max_events = PG_ARGISNULL(argno) ? 1 : PG_GETARG_INT32(argno);
+	int64 max_events = PG_ARGISNULL(argno) ? 1 : whole_number(fcinfo, argno);
 
 	if (max_events < 1 || max_events > MAX_EVENTS_A_CALL)
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("max_events is out of range"),
 						errhint("Pass 1 to %d.", MAX_EVENTS_A_CALL)));
-	return max_events;
+	return (int) max_events;
+}
+
+static Datum *
+plain_elements(ArrayType *array, const char *name, Oid type, int *count)
+{
+	Datum *elements;
+	int16 length;
+	bool by_value;
+	char align;
+
+	if (ARR_NDIM(array) > 1 || array_contains_nulls(array))
+		refuse_array(name);
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	deconstruct_array(array, type, length, by_value, align, &elements, NULL, count);
+	return elements;
 }
 
 /* The elements of a one-dimensional array without NULLs. */
 Datum *
 evq_argument_elements(FunctionCallInfo fcinfo, int argno, const char *name, Oid type, int *count)
 {
-	ArrayType *array;
-	Datum *elements;
-	int16 length;
-	bool by_value;
-	char align;
-
 	if (PG_ARGISNULL(argno))
 		refuse_null(name);
-	array = PG_GETARG_ARRAYTYPE_P(argno);
-	if (ARR_NDIM(array) > 1 || array_contains_nulls(array))
-		refuse_array(name);
-	get_typlenbyvalalign(type, &length, &by_value, &align);
-	deconstruct_array(array, type, length, by_value, align, &elements, NULL, count);
-	return elements;
+	return plain_elements(PG_GETARG_ARRAYTYPE_P(argno), name, type, count);
+}
+
+/*
+ * flow_ids: an array of text or of what a flow_id can be, or the text of an array
+ * of text, which is what an argument without a type is.
+ */
+const char **
+evq_argument_flow_ids(FunctionCallInfo fcinfo, int argno, int *count)
+{
+	ArrayType *array;
+	Oid type;
+	Oid base;
+	Oid output;
+	bool is_varlena;
+	FmgrInfo output_function;
+	Datum *elements;
+	const char **flow_ids;
+
+	if (PG_ARGISNULL(argno))
+		refuse_null("flow_ids");
+	if (get_fn_expr_argtype(fcinfo->flinfo, argno) == TEXTOID)
+		array = DatumGetArrayTypeP(
+			OidFunctionCall3(F_ARRAY_IN, CStringGetDatum(text_to_cstring(PG_GETARG_TEXT_PP(argno))),
+							 ObjectIdGetDatum(TEXTOID), Int32GetDatum(-1)));
+	else
+		array = PG_GETARG_ARRAYTYPE_P(argno);
+	type = ARR_ELEMTYPE(array);
+	base = getBaseType(type);
+	if (base != TEXTOID && base != VARCHAROID && !is_flow_id_type(type))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
+						errmsg("flow_ids cannot be of type %s", format_type_be(get_array_type(type))),
+						errhint("Pass an array of text, whole numbers or uuid.")));
+	elements = plain_elements(array, "flow_ids", type, count);
+	flow_ids = palloc(Max(*count, 1) * sizeof(const char *));
+	getTypeOutputInfo(type, &output, &is_varlena);
+	fmgr_info(output, &output_function);
+	for (int i = 0; i < *count; i++)
+		flow_ids[i] = OutputFunctionCall(&output_function, elements[i]);
+	return flow_ids;
 }
 
 /* The array may be of uuid or, as some drivers send it, of text. */

@@ -14,6 +14,7 @@ async function main() {
   await publish('A', null, 'text', '{"n": 5}');
   await ask("SELECT evq_publish('A', NULL, $1, $2, priority => $3)", 'object', { n: 4 }, -3);
   await ask('SELECT * FROM evq_publish_many($1, $2, $3, $4)', 'A', null, ['a', 'b'], [JSON.stringify({ n: 2 }), '{}']);
+  await ask('SELECT * FROM evq_publish_many($1, $2, $3, $4)', 'A', null, [43, 2 ** 40], [JSON.stringify({ n: 6 }), '{}']);
 
   const events = await ask("SELECT event_id, permit, flow_id FROM evq_acquire_next('F', $1, $2)", 100, ['A']);
   const held = new Map(events.map((e) => [e.flow_id, e]));

@@ -32,6 +32,7 @@ publish("A", "F", "null", None)
 publish("A", None, "text", '{"n": 5}')
 ask("SELECT evq_publish('A', NULL, %s, %s, priority => %s)", "object", Json({"n": 4}), -3)
 ask("SELECT * FROM evq_publish_many(%s, %s, %s, %s)", "A", None, ["a", "b"], ['{"n": 2}', "{}"])
+ask("SELECT * FROM evq_publish_many(%s, %s, %s, %s)", "A", None, [43, 2**40], ['{"n": 6}', "{}"])
 assert publish("A", "F", "json", Json({"n": 3}), None, None, None, "key-1")
 
 events = ask("SELECT event_id, permit, flow_id FROM evq_acquire_next('F', %s, %s)", 100, ["A"])

@@ -11,7 +11,7 @@ SELECT checksum() AS before \gset
 
 CREATE VIEW lab.functions AS
 SELECT p.oid, p.proname::text AS name, p.pronargs AS count, p.proargnames AS names,
-	ARRAY(SELECT CASE WHEN type = 'anycompatible'::regtype THEN 'jsonb' WHEN type = 'anynonarray'::regtype THEN 'bigint'
+	ARRAY(SELECT CASE WHEN type = 'anycompatible'::regtype THEN 'jsonb' WHEN type = 'anynonarray'::regtype THEN 'bigint' WHEN type = 'anyarray'::regtype THEN 'text[]'
 				 WHEN type <> 'anycompatiblearray'::regtype THEN type WHEN p.proargnames[place] = 'payloads' THEN 'jsonb[]'
 				 WHEN p.proargnames[place] = 'attempt_delays' THEN 'interval[]' ELSE 'uuid[]' END
 		  FROM unnest(p.proargtypes::regtype[]) WITH ORDINALITY AS a (type, place) ORDER BY place)::regtype[] AS types
@@ -71,7 +71,7 @@ END
 $$;
 
 -- Each argument in turn is odd, the others are sound: how the calls end, by argument.
-SELECT f.name || CASE WHEN f.name = 'evq_publish_many' THEN '/' || f.count ELSE '' END || CASE WHEN 'anynonarray'::regtype = ANY (p.proargtypes) THEN '/number' ELSE '' END AS function, f.names[i] AS argument,
+SELECT f.name || CASE WHEN f.name = 'evq_publish_many' THEN '/' || f.count ELSE '' END || CASE WHEN 'anynonarray'::regtype = ANY (p.proargtypes) THEN '/number' WHEN 'anyarray'::regtype = ANY (p.proargtypes) THEN '/array' ELSE '' END AS function, f.names[i] AS argument,
 	string_agg(DISTINCT lab.ending(format('SELECT %I(%s)', f.name,
 		(SELECT string_agg(CASE WHEN j = i THEN odd ELSE lab.sound(f.names[j], f.types[j]) END, ', ' ORDER BY j) FROM generate_series(1, f.count) j))), ', ') AS endings
 FROM lab.functions f JOIN pg_proc p USING (oid), generate_series(1, f.count) i, lab.odd(f.types[i]) odd

@@ -21,7 +21,9 @@ sub check_driver
 
 	is($node->safe_psql('postgres', q{SELECT flow_id, priority, p.payload, p.headers, state, result FROM evq.events JOIN evq.payloads p USING (event_id)
 		ORDER BY flow_id COLLATE "C"}), <<'ROWS' =~ s/\n\z//r, "$driver: events");
+1099511627776|0|{}||succeeded|
 42|5|{"n": 1}||succeeded|{"ok": true}
+43|0|{"n": 6}||succeeded|
 a|0|{"n": 2}||succeeded|
 b|0|{}||succeeded|
 json|0|{"n": 3}|{"h": 1}|succeeded|
