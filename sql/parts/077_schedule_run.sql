@@ -157,16 +157,14 @@ CREATE FUNCTION evq.ring_at(schedule evq.schedule) RETURNS timestamptz
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	RETURN greatest(evq.due_at(schedule) + CASE WHEN schedule.has_job THEN interval '2 min' ELSE '0' END,
-		schedule.last_error_at + interval '10 s');
+	RETURN greatest(evq.due_at(schedule), schedule.last_error_at + interval '10 s');
 EXCEPTION WHEN OTHERS THEN
 	-- Running it notes the error in its row.
 	RETURN coalesce(schedule.last_error_at + interval '10 min', schedule.done_until);
 END
 $$;
 COMMENT ON FUNCTION evq.ring_at(evq.schedule) IS
-$$When the dispatcher runs a schedule: when it is due, and what pg_cron has a job for, if that has not been done two minutes later. After
-an error it waits for a while.$$;
+'When the dispatcher runs a schedule: when it is due, whether or not pg_cron has a job for it; after an error it waits for a while';
 
 CREATE FUNCTION evq.ring_schedules() RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

@@ -92,7 +92,7 @@ BEGIN
 			job := (SELECT CASE WHEN j.is_active THEN 'there' ELSE 'not active' END FROM evq.jobs() j WHERE j.name = one.name);
 			IF job IS DISTINCT FROM 'there' THEN
 				RETURN NEXT ('warning', 'schedules', format('the job of pg_cron for schedule %s is %s', one.name, coalesce(job, 'gone')),
-					format('SELECT evq_resume_schedule(%L) makes it anew; until then the engine, if it runs, is up to two minutes late.', one.name))::evq.finding;
+					format('SELECT @extschema@.evq_resume_schedule(%L) makes it anew; until then the engine alone runs it, if there is one.', one.name))::evq.finding;
 			END IF;
 		END IF;
 	END LOOP;

@@ -36,6 +36,10 @@ is(run(q{SELECT to_char(next_run_at AT TIME ZONE 'Europe/Berlin', 'HH24:MI'), ti
 run(q{UPDATE evq.schedule SET done_until = done_until - interval '25 hours' WHERE name = 'zone'; UPDATE evq.schedule SET cron = cron WHERE name = 'zone'});
 comes('what is due there is published', q{SELECT published = 1 AND next_run_at > now() FROM evq.schedules WHERE name = 'zone'});
 
+# The engine does not wait for pg_cron.
+is(run(q{UPDATE evq.schedule SET has_job = true WHERE name = 'zone'; SELECT evq.ring_at(s) = evq.due_at(s) FROM evq.schedule s WHERE name = 'zone'}), 't', 'what pg_cron has a job for is run when it is due');
+run(q{UPDATE evq.schedule SET has_job = false});
+
 # ---------- what overlaps ----------
 
 run(q{SELECT evq_schedule('skip', '* * * * * *', 'TICK', NULL, 'skip', overlap => 'skip'), evq_schedule('queue', '* * * * * *', 'TICK', NULL, 'queue', overlap => 'queue')});
