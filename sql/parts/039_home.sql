@@ -8,7 +8,7 @@ CREATE TABLE evq.home (
 	CONSTRAINT home_pkey PRIMARY KEY (is_only)
 );
 COMMENT ON TABLE evq.home IS 'One row: the database that this data was last at home in; elsewhere it is a copy, which is paused';
-COMMENT ON COLUMN evq.home.backup_label IS 'The file backup_label.old of its server: from which base backup that was started; empty = from none';
+COMMENT ON COLUMN evq.home.backup_label IS 'The file backup_label.old of its server: from which base backup that was started, escaped as encode() does; empty = from none';
 INSERT INTO evq.home (database_oid, backup_label)
-SELECT d.oid, coalesce(pg_catalog.pg_read_file('backup_label.old', 0, 8192, true), '')
+SELECT d.oid, coalesce(pg_catalog.encode(pg_catalog.pg_read_binary_file('backup_label.old', 0, 8192, true), 'escape'), '')
 FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database();

@@ -45,7 +45,8 @@ static bool settled_by_this_transaction;
 static void
 forget(XactEvent event, void *arg)
 {
-	if (event == XACT_EVENT_ABORT && settled_by_this_transaction)
+	/* What was prepared may be rolled back by anybody, who tells us nothing. */
+	if ((event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE) && settled_by_this_transaction)
 		settled = false;
 	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
 		settled_by_this_transaction = false;
@@ -67,12 +68,14 @@ evq_home_init(void)
 
 /*
  * What names the base backup that this server was started from, if any: "" =
- * none. The file does not change while the server runs.
+ * none. The file does not change while the server runs. Its text is in the
+ * encoding of whoever made the backup, and is kept as evq.home has it: escaped.
  */
 static const char *
 read_backup_label(void)
 {
-	char *label = palloc0(MAX_BACKUP_LABEL + 1);
+	bytea *label = palloc0(VARHDRSZ + MAX_BACKUP_LABEL);
+	size_t length;
 	FILE *file = AllocateFile(BACKUP_LABEL, PG_BINARY_R);
 
 	if (file == NULL)
@@ -80,12 +83,15 @@ read_backup_label(void)
 		if (errno != ENOENT)
 			ereport(ERROR,
 					(errcode_for_file_access(), errmsg("could not open file \"%s\": %m", BACKUP_LABEL)));
-		return label;
+		return "";
 	}
-	if (fread(label, 1, MAX_BACKUP_LABEL, file) == 0 && ferror(file))
+	length = fread(VARDATA(label), 1, MAX_BACKUP_LABEL, file);
+	if (length == 0 && ferror(file))
 		ereport(ERROR, (errcode_for_file_access(), errmsg("could not read file \"%s\": %m", BACKUP_LABEL)));
 	FreeFile(file);
-	return label;
+	SET_VARSIZE(label, VARHDRSZ + length);
+	return TextDatumGetCString(
+		DirectFunctionCall2(binary_encode, PointerGetDatum(label), CStringGetTextDatum("escape")));
 }
 
 /* Was the backup taken on the timeline that this server writes? */

@@ -115,3 +115,16 @@ SELECT dispatched > 0 AS dispatched FROM evq_tick();
 PREPARE TRANSACTION 'tick';
 \echo :LAST_ERROR_SQLSTATE
 SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database();
+
+-- What a transaction has found out about a copy, and written, is gone when it is rolled back after it was prepared.
+UPDATE evq.home SET database_oid = 1;
+\c -
+BEGIN;
+SELECT evq_publish('A', NULL, 'copy') \gset
+PREPARE TRANSACTION 'copy';
+ROLLBACK PREPARED 'copy';
+SELECT count(*) FROM evq.pause;
+SELECT evq_publish('A', NULL, 'copy') \gset
+SELECT reason FROM evq.pause;
+SELECT evq_resume();
+SELECT database_oid = (SELECT oid FROM pg_database WHERE datname = current_database()) AS at_home FROM evq.home;

@@ -9,7 +9,7 @@ use lib "$FindBin::Bin/lib";
 use Evq::Server qw(make_server);
 use Evq::Test qw(is_dispatching make_database poll_until publish state_of wait_for_dispatcher wait_for_no_dispatcher wait_for_state);
 use PostgreSQL::Test::Cluster;
-use PostgreSQL::Test::Utils qw(slurp_file system_or_bail);
+use PostgreSQL::Test::Utils qw(append_to_file slurp_file system_or_bail);
 use Test::More;
 
 my $database = 'postgres';
@@ -70,13 +70,22 @@ ok(is_dispatching($copy, $database), 'after a restart it goes on');
 $copy->stop;
 is($main->safe_psql($database, "SELECT evq_succeed('$waiting', $permit)"), '{}', 'the original goes on meanwhile');
 
-# Without a dispatcher it is found out by the first who would acquire.
+# Without a dispatcher it is found out by the first who would acquire. The label is in an encoding of its own.
 my $idle = PostgreSQL::Test::Cluster->new('idle');
 $idle->init_from_backup($main, 'base');
+my $label = $idle->data_dir . '/backup_label';
+my $text = slurp_file($label) =~ s/^LABEL: .*/LABEL: d\xe9j\xe0 vu \\ /mr;
+unlink $label;
+append_to_file($label, $text);
 $idle->append_conf('postgresql.conf', 'evq.enabled = off');
 $idle->start;
 is($idle->safe_psql($database, 'SELECT count(*) FROM evq_acquire_next($$FLOW$$, 10)'), 0, 'without a dispatcher nothing is acquired');
 is($idle->safe_psql($database, 'SELECT reason FROM evq.pause'), 'started from a base backup', 'and it is paused');
+is($idle->safe_psql($database, q{SELECT evq_resume(); SELECT reason FROM evq.pause}), 't', '... until it is resumed');
+is($idle->safe_psql($database, 'SELECT count(*) FROM evq_acquire_next($$FLOW$$)'), 1, '... and then works');
+$idle->safe_psql($database, 'CREATE DATABASE later');
+$idle->safe_psql('later', q{CREATE EXTENSION evq; SELECT evq_configure('job', 'FLOW'); SELECT evq_publish('job', NULL, 'x')});
+is($idle->safe_psql('later', 'SELECT count(*), (SELECT count(*) FROM evq.pause) FROM evq_acquire_next($$FLOW$$)'), '1|0', 'an extension made there is at home');
 $idle->stop;
 
 # ---------- a standby that is promoted goes on by itself ----------
