@@ -227,8 +227,9 @@ $$;
 COMMENT ON FUNCTION evq.index_history() IS
 	'Indexes the flow_id of a partition of the history that gets no more events; returns its name, NULL = there is none';
 
+-- A day of a retention has 24 hours, whatever the clocks of the caller's time zone do.
 CREATE FUNCTION evq.keep_house(OUT more boolean, OUT dropped name, OUT events bigint, OUT leftovers bigint)
-RETURNS record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+RETURNS record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
 AS $$
 BEGIN
 	LOCK TABLE evq.housekeeping IN SHARE UPDATE EXCLUSIVE MODE;

@@ -85,9 +85,16 @@ SELECT v.name, pg_temp.finish(v.name, v.type, clock_timestamp() - v.ago - interv
 SELECT is((SELECT count(*)::int FROM evq.event_history_default WHERE flow_id <> 'today'), 7, 'events of other days are in the default partition');
 SELECT pg_temp.keep_house() \g /dev/null
 SELECT is(pg_temp.there(), 'brief 1.9, long 21, middle 19, middle 2.1', 'each of them goes by the retention of its own type, neither the shortest nor the longest of any');
+-- In the caller's time zone clocks have been put forward by 12 hours these days: a day has 24 all the same.
+INSERT INTO events SELECT 'middle 19.7', pg_temp.finish('middle 19.7', 'middle', clock_timestamp() - interval '20 days', clock_timestamp() - interval '19 days 17 hours');
+SELECT set_config('TimeZone', format('STD0DST-12,J%s/0,J%s/0', least(extract(doy FROM now() - interval '3 days'), 365), least(extract(doy FROM now() + interval '3 days'), 365)), true) \g /dev/null
+SELECT cmp_ok(clock_timestamp() - interval '20 days', '>', clock_timestamp() - interval '480 hours' + interval '11 hours', 'days that are shorter');
+SELECT pg_temp.keep_house() \g /dev/null
+SET LOCAL TimeZone = 'UTC';
+SELECT is(pg_temp.there(), 'brief 1.9, long 21, middle 19, middle 19.7, middle 2.1', '... do not count in a retention');
 SELECT evq_configure('brief', retention => '0') \g /dev/null
 SELECT pg_temp.keep_house() \g /dev/null
-SELECT is(pg_temp.there(), 'long 21, middle 19, middle 2.1', 'a retention of 0 lets events of its type go at once, and no others');
+SELECT is(pg_temp.there(), 'long 21, middle 19, middle 19.7, middle 2.1', 'a retention of 0 lets events of its type go at once, and no others');
 
 -- What is left over by many is looked for once, up to the latest of them.
 SELECT evq.look_for_leftovers('2030-01-02'), evq.look_for_leftovers('2030-01-01') \g /dev/null
