@@ -80,6 +80,8 @@ ok(poll_until('housekeeping', sub { run('SELECT count(*) FROM evq_purge()'); run
 
 # ---------- the subscriber ----------
 
+stop_engine($node);    # nothing is to change while both are read
+
 my @tables = split /\n/, run(q{SELECT c.oid::regclass FROM pg_class c WHERE relnamespace = 'evq'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
 	AND relname NOT IN ('counter', 'housekeeping', 'home', 'epoch') ORDER BY 1});
 my $contents = sub { my ($ask) = @_; return map { $ask->("SELECT '$_', count(*), md5(string_agg(t::text, E'\\n' ORDER BY t::text COLLATE \"C\")) FROM $_ t") } @tables };

@@ -11,7 +11,7 @@ use IPC::Run ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-use Evq::Server qw(make_server sqlstate wait_for_dispatcher wait_for_result);
+use Evq::Server qw(make_server sqlstate wait_for_dispatcher wait_for_result wait_until);
 
 my $contrib = "$FindBin::Bin/../../contrib/plproxy";
 my $configuration = q{
@@ -510,11 +510,12 @@ sub test_split
 		wait_for_dispatcher($node, $_) for 'postgres', $copy;
 	}
 	my %seen;
-	until (keys %seen == keys %shard)
+	wait_until(120, sub
 	{
 		$seen{$_}++ for split /\n/, query(q{
 			SELECT a.event_id FROM evq_acquire_next('FLOW_C', 100) a, evq_succeed(a.event_id, a.permit) s});
-	}
+		return keys %seen == keys %shard;
+	});
 	is_deeply([ sort keys %seen ], [ sort keys %shard ], 'all events are worked off');
 	is(scalar(grep { $_ > 1 } values %seen), 0, '... once each');
 	return;

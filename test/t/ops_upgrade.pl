@@ -23,6 +23,8 @@ sub sqlstate_of
 for my $from (qw(0.1 0.2))
 {
 ($release, $old) = ($from, "from $from");
+my $today = q{SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date};
+my $day = $node->safe_psql('postgres', $today);
 
 # ---------- the old version under the new library ----------
 
@@ -129,8 +131,9 @@ is(run("SELECT answer FROM evq_acquire('$event{suspended}')"), 2, 'what slept ha
 ok(poll_until('partitions', sub { run('SELECT count(*) FROM evq.history_partitions()') > 1 }), 'partitions are made');
 run("SELECT evq_configure('load', retention => '0 s'), evq_configure('job', retention => '30 days')");
 run('SELECT evq_purge()');
-# 0.1 had no partitions: what it finished is in the default one, which is thinned at once.
-is(run("SELECT count(*) FILTER (WHERE event_type = 'load'), count(*) FILTER (WHERE event_type = 'job') FROM evq.events WHERE finished_at IS NOT NULL"), $release eq '0.1' ? '0|2' : '3000|2', 'retention reaches what finished before');
+# 0.1 had no partitions: what it finished is in the default one, which is thinned at once. A partition is when its day is over.
+my $loads = run($today) ne $day ? qr/\d+/ : $release eq '0.1' ? qr/0/ : qr/3000/;
+like(run("SELECT count(*) FILTER (WHERE event_type = 'load'), count(*) FILTER (WHERE event_type = 'job') FROM evq.events WHERE finished_at IS NOT NULL"), qr/^$loads\|2$/, 'retention reaches what finished before');
 
 # ---------- the same as new ----------
 
