@@ -541,6 +541,36 @@ $worker = start_worker('worker-14', '--flow=LATER', '--', 'cat');
 ok(wait_for(publish('later', 'cat'), 'state', 'succeeded'), 'a flow with a strange channel is served');
 stop_worker($worker);
 
+# ---------- as process 1, which is the parent of what has lost its own ----------
+
+sub children_of
+{
+	my ($pid) = @_;
+
+	return map { /^(\d+) \(.*\) \S (\d+)/s && $2 == $pid ? $1 : () } map { eval { slurp_file($_) } // () } glob '/proc/[0-9]*/stat';
+}
+
+SKIP:
+{
+	my @apart = qw(unshare --user --map-current-user --pid --fork --kill-child);
+
+	skip 'this user may not make processes with numbers of their own', 5 if system("@apart true 2>/dev/null") != 0;
+	my $as_it_is = $program;
+	$program = "$folder/as_process_1";
+	append_to_file($program, qq{#!/bin/sh\nexec @apart "$as_it_is" "\$@"\n});
+	chmod 0755, $program;
+	$worker = start_worker('worker-15', '--types=once', @flow_id);
+	$program = $as_it_is;
+
+	ok(wait_for(publish('once', "setsid sh -c 'sleep 0.1; : >$folder/left' </dev/null >/dev/null 2>&1 & echo \$PPID >$folder/parent"), 'state', 'succeeded'), 'a handler leaves a process behind');
+	ok(wait_until(60, sub { -e "$folder/left" }), '... which goes on');
+	is(slurp_file("$folder/parent"), "1\n", '... below process 1');
+	my ($pid) = children_of($worker->{run}{KIDS}[0]{PID});
+	ok(wait_until(60, sub { !children_of($pid) }), '... and at its end is no zombie');
+	kill 'TERM', $pid;
+	is(finish_worker($worker), 0, "$worker->{name} ends when told to");
+}
+
 # ---------- pull, and a pooler ----------
 
 query(q{SELECT evq_configure_flow('FLOW_B', delivery => 'pull')});
