@@ -138,7 +138,7 @@ SELECT 'error', 'tables', format('%s has row security', r.oid::regclass),
 FROM relation r WHERE r.relrowsecurity OR EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = r.oid)
 UNION ALL
 SELECT 'warning', 'tables', 'the history has no partition for now: events finish into evq.event_history_default',
-	'SELECT evq_purge() makes it; the server''s log says why the engine''s housekeeping does not.'
+	'SELECT @extschema@.evq_purge() makes it; the server''s log says why the engine''s housekeeping does not.'
 WHERE NOT EXISTS (SELECT FROM evq.history_partitions() p WHERE p.from_at <= clock_timestamp() AND p.to_at > clock_timestamp())
 	-- What finished before partitions were made, after an upgrade say, stands in the way until the next one begins.
 	AND NOT (EXISTS (SELECT FROM evq.history_partitions() p WHERE p.from_at > clock_timestamp())
@@ -164,7 +164,7 @@ FROM pg_publication p JOIN pg_publication_rel l ON l.prpubid = p.oid JOIN relati
 WHERE (p.pubupdate OR p.pubdelete) AND (l.prqual IS NOT NULL OR l.prattrs IS NOT NULL)
 UNION ALL
 SELECT 'error', 'tables', format('subscription %I writes %s while this database is not paused: two engines work on the same events', s.subname, l.srrelid::regclass),
-	'SELECT evq_pause() here until the publisher''s engine has ended and the subscription is dropped; see doc/operations.md.'
+	'SELECT @extschema@.evq_pause() here until the publisher''s engine has ended and the subscription is dropped; see doc/operations.md.'
 FROM pg_subscription_rel l JOIN pg_subscription s ON s.oid = l.srsubid
 WHERE l.srrelid = 'evq.event'::regclass AND s.subenabled AND NOT EXISTS (SELECT FROM evq.pause)
 UNION ALL

@@ -133,7 +133,7 @@ FROM oldest o JOIN evq.flow f USING (flow_no) LEFT JOIN held h USING (flow_no)
 WHERE o.since <= clock_timestamp() - patience
 UNION ALL
 SELECT 'warning', 'event types', format('%s is suspended, and %s of it wait', t.event_type, w.events),
-	format('SELECT evq_unsuspend_event_type(%L) when they may go on; their lifespan runs.', t.event_type)
+	format('SELECT @extschema@.evq_unsuspend_event_type(%L) when they may go on; their lifespan runs.', t.event_type)
 FROM evq.event_type t JOIN waiting w USING (event_type_no) WHERE t.is_suspended
 UNION ALL
 SELECT 'warning', 'event types', format('suspended events of %s have expired since %s, because nobody activated them in time', e.event_type, min(u.failed_at)),
@@ -142,18 +142,18 @@ FROM unanswered u CROSS JOIN LATERAL evq.events_by_id(ARRAY[u.event_id]) e
 GROUP BY e.event_type
 UNION ALL
 SELECT 'error', 'event types', format('the on-fail event type %s of %s is not configured in its flow', t.on_fail_event_type, t.event_type),
-	format('Configure it: evq_configure(%L, %L).', t.on_fail_event_type, f.flow_type)
+	format('Configure it: SELECT @extschema@.evq_configure(%L, %L).', t.on_fail_event_type, f.flow_type)
 FROM evq.event_type t JOIN evq.flow f USING (flow_no)
 WHERE NOT t.dropped AND t.on_fail_event_type IS NOT NULL AND NOT EXISTS (
 	SELECT FROM evq.event_type o WHERE o.event_type = t.on_fail_event_type AND o.flow_no = t.flow_no AND NOT o.dropped)
 UNION ALL
-SELECT 'error', 'event types', format('%s belongs to no flow', t.event_type), format('Configure it again: evq_configure(%L, flow_type).', t.event_type)
+SELECT 'error', 'event types', format('%s belongs to no flow', t.event_type), format('Configure it again: SELECT @extschema@.evq_configure(%L, flow_type).', t.event_type)
 FROM evq.event_type t WHERE NOT t.dropped AND NOT EXISTS (SELECT FROM evq.flow f WHERE f.flow_no = t.flow_no)
 UNION ALL
 SELECT 'warning', 'event types',
 	format('%s events of %s have expired within a day%s', CASE WHEN x.expired = 1000 THEN 'at least 1000' ELSE x.expired::text END, t.event_type,
 		coalesce(', ' || nullif(x.untried, 0) || ' of them without an attempt', '')),
-	format('Start workers for flow %s, or give the type a longer lifespan than %s; evq_redrive(%L, now() - interval ''1 day'') brings them back.',
+	format('Start workers for flow %s, or give the type a longer lifespan than %s; SELECT @extschema@.evq_redrive(%L, now() - interval ''1 day'') brings them back.',
 		f.flow_type, t.lifespan, t.event_type)
 FROM (
 	SELECT h.event_type_no, count(*) AS expired, count(*) FILTER (WHERE h.attempts_used = 0) AS untried
@@ -163,7 +163,7 @@ JOIN evq.event_type t USING (event_type_no) JOIN evq.flow f USING (flow_no)
 UNION ALL
 SELECT 'warning', 'event types',
 	format('idempotency keys of %s are forgotten %s after their event''s end: the same key publishes again then', t.event_type, t.retention),
-	format('Raise its retention above the time within which a call may be repeated: evq_configure(%L, retention => ''7 days'').', t.event_type)
+	format('Raise its retention above the time within which a call may be repeated: SELECT @extschema@.evq_configure(%L, retention => ''7 days'').', t.event_type)
 FROM evq.event_type t WHERE NOT t.dropped AND evq.forgets_keys(t)
 UNION ALL
 SELECT * FROM evq.check_schedules(patience)

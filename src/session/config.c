@@ -299,7 +299,7 @@ evq_config_tell_paused(void)
 	told = true;
 	ereport(WARNING,
 			(errmsg("evq is paused in this database, which was restored: nothing is dispatched or acquired"),
-			 errhint("If this is to be a database that works: SELECT evq_resume();")));
+			 errhint("If this is to be a database that works, call evq_resume().")));
 }
 
 /* ---------- restrictions ---------- */
