@@ -185,17 +185,17 @@ src/functions/inspect.o: evq.control
 $(OBJS): override CPPFLAGS += -MMD -MP
 -include $(DEPENDENCIES)
 
-$(UPGRADE_SCRIPT_SQL): sql/upgrades/$(UPGRADE_FROM)--$(EVQ_VERSION).sql $(UPGRADE_PARTS:%=sql/parts/%.sql) evq.control Makefile
+$(UPGRADE_SCRIPT_SQL): sql/upgrades/library.sql sql/upgrades/$(UPGRADE_FROM)--$(EVQ_VERSION).sql $(UPGRADE_PARTS:%=sql/parts/%.sql) evq.control Makefile
 	{ printf '%s\n' '\echo Use "ALTER EXTENSION evq UPDATE" to load this file. \quit'; \
 	  sed 's/^CREATE \(FUNCTION\|VIEW\)/CREATE OR REPLACE \1/' $(filter %.sql,$^); } > $@.tmp
 	mv $@.tmp $@
 
-# Both steps in one, which begins with the lock that the second one needs: the verbs take that of this table first, and so
-# no session at work can be in the way of the rest.
-$(LONG_UPGRADE_SCRIPT_SQL): sql/releases/evq--$(LONG_UPGRADE_FROM)--$(UPGRADE_FROM).sql $(UPGRADE_SCRIPT_SQL)
-	{ printf '%s\n' '\echo Use "ALTER EXTENSION evq UPDATE" to load this file. \quit' \
-		'LOCK TABLE evq.event IN ACCESS EXCLUSIVE MODE;'; \
-	  grep -hv '^\\echo ' $^; } > $@.tmp
+# Both steps in one, which begins with a look at the library, and with the lock that the second one needs: the verbs take
+# that of this table first, and so no session at work can be in the way of the rest.
+$(LONG_UPGRADE_SCRIPT_SQL): sql/upgrades/library.sql sql/releases/evq--$(LONG_UPGRADE_FROM)--$(UPGRADE_FROM).sql $(UPGRADE_SCRIPT_SQL)
+	{ printf '%s\n' '\echo Use "ALTER EXTENSION evq UPDATE" to load this file. \quit'; cat $<; \
+	  printf '%s\n' 'LOCK TABLE evq.event IN ACCESS EXCLUSIVE MODE;'; \
+	  grep -hv '^\\echo ' $(wordlist 2,3,$^); } > $@.tmp
 	mv $@.tmp $@
 
 $(INSTALL_SCRIPT_SQL): $(SQL_PARTS:%=sql/parts/%.sql) evq.control Makefile

@@ -89,16 +89,6 @@ DROP FUNCTION @extschema@.evq_activate(uuid, jsonb);
 -- Events of one instant are read in the order of their ids. The index keeps its name, by which scripts of operators know it.
 DROP INDEX evq.event_flow_no_attempt_scheduled_at_idx;
 CREATE INDEX event_flow_no_attempt_scheduled_at_idx ON evq.event (flow_no, attempt_scheduled_at, event_id);
--- A library that the server loaded before it was replaced knows nothing of what follows.
-DO $$
-BEGIN
-	IF pg_catalog.string_to_array(evq.library_version(), '.')::int[] OPERATOR(pg_catalog.<) '{0, 3}' THEN
-		RAISE EXCEPTION 'the server has loaded the library of evq %, and the script is for 0.3', evq.library_version()
-			USING ERRCODE = '55000', HINT = 'Restart the server, so that it loads the library that is installed; then run ALTER EXTENSION evq UPDATE again.';
-	END IF;
-END
-$$;
-
 -- For each row and always: what logical replication applies, and sessions whose session_replication_role is replica, fire no others.
 DROP TRIGGER flow_changed ON evq.flow;
 DROP TRIGGER event_type_changed ON evq.event_type;

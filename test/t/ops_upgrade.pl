@@ -57,9 +57,8 @@ my $indexes = run(q{SELECT array_agg(indexrelid::regclass::text) FROM pg_index W
 
 # ---------- not while the server works with the library of before ----------
 
-if ($release ne '0.1')
 {
-	my $definition = run(q{SELECT pg_get_functiondef('evq.library_version()'::regprocedure)});
+	my $definition = $release eq '0.1' ? 'DROP FUNCTION evq.library_version()' : run(q{SELECT pg_get_functiondef('evq.library_version()'::regprocedure)});
 
 	run(qq{CREATE OR REPLACE FUNCTION evq.library_version() RETURNS text LANGUAGE sql AS \$\$ SELECT '$release' \$\$});
 	my (undef, undef, $error) = $node->psql($old, 'ALTER EXTENSION evq UPDATE');
