@@ -13,6 +13,7 @@
 #include "session/arguments.h"
 #include "session/wake.h"
 #include "tables/audit.h"
+#include "tables/home.h"
 
 PG_FUNCTION_INFO_V1(evq_sql_activate);
 PG_FUNCTION_INFO_V1(evq_sql_cancel);
@@ -20,6 +21,7 @@ PG_FUNCTION_INFO_V1(evq_sql_retry);
 PG_FUNCTION_INFO_V1(evq_sql_attempts_that_fit);
 PG_FUNCTION_INFO_V1(evq_sql_configuration_changed);
 PG_FUNCTION_INFO_V1(evq_sql_pause_changed);
+PG_FUNCTION_INFO_V1(evq_sql_settle_home);
 
 Datum
 evq_sql_activate(PG_FUNCTION_ARGS)
@@ -123,4 +125,12 @@ evq_sql_pause_changed(PG_FUNCTION_ARGS)
 	evq_config_invalidate();
 	evq_wake_pause_changed();
 	PG_RETURN_POINTER(NULL);
+}
+
+/* Finds out whether this database is a copy, before it is resumed. */
+Datum
+evq_sql_settle_home(PG_FUNCTION_ARGS)
+{
+	evq_home_settle();
+	PG_RETURN_VOID();
 }

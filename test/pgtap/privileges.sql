@@ -230,6 +230,7 @@ INSERT INTO granted VALUES
 	('audit_retention', false, false, false, false),
 	('keep_audit', false, false, false, false),
 	('record', false, false, false, false),
+	('settle_home', false, false, false, false),
 	('record_change', false, false, false, false),
 	('thin_audit', false, false, false, false),
 	('schedule_arguments', false, false, false, false),

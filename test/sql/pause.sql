@@ -34,3 +34,12 @@ SELECT evq_resume();
 SELECT count(*) FROM evq.pause;
 SELECT expired FROM evq_tick();
 SELECT count(*) FROM evq_acquire(ev('b'));
+
+-- A copy that nobody has used yet stays resumed.
+UPDATE evq.home SET database_oid = 1;
+\c -
+SELECT evq_resume();
+SELECT database_oid = (SELECT oid FROM pg_database WHERE datname = current_database()) AS at_home FROM evq.home;
+\c -
+SELECT evq_publish('A', NULL, 'copy') \gset
+SELECT count(*) FROM evq.pause;

@@ -86,7 +86,7 @@ is(as_role(@$_[0], 'apart', @$_[1]), @$_[2], "@$_[0] in schema jobs") for
 	[ 'watcher', 'SELECT jobs.evq_status()', '00000' ], [ 'boss', q{SELECT jobs.evq_configure('T', max_attempts => 2)}, '00000' ],
 	[ 'stranger', q{SELECT jobs.evq_publish('T', NULL, 'x')}, '42501' ];
 is($node->safe_psql('apart', q{SELECT count(*) FROM pg_namespace, aclexplode(nspacl) a WHERE nspname = 'jobs' AND a.grantee = 0}), '0', 'which is still not for PUBLIC');
-like($node->safe_psql('apart', q{SELECT jobs.evq_suspend_event_type('T'); SELECT advice FROM jobs.evq_check() WHERE finding ~ '^T is suspended'}),
+like($node->safe_psql('apart', q{SELECT jobs.evq_publish('T', NULL, 'y'); SELECT jobs.evq_suspend_event_type('T'); SELECT advice FROM jobs.evq_check() WHERE finding ~ '^T is suspended'}),
 	qr/^SELECT jobs\.evq_unsuspend_event_type\('T'\) when/m, 'statements that evq_check() advises have the schema');
 
 $node->stop;
