@@ -53,7 +53,7 @@ my %settings = (
 	UI_PACKAGES => $packages, UI_SCREENSHOTS => $pictures);
 my $said = '';
 my $browser = IPC::Run::start([ 'env', (map { "$_=$settings{$_}" } sort keys %settings), "$packages/node_modules/.bin/node", "$FindBin::Bin/../ui/run.mjs", split(' ', $ENV{UI_TESTS} // '') ],
-	'<', '/dev/null', '>', \$said, '2>&1', IPC::Run::timeout(900));
+	'<', '/dev/null', '>', \$said, '2>&1', IPC::Run::timeout(3600));
 my $ended_well = eval { $browser->finish };
 ok($ended_well && $said =~ /^done$/m, 'the tests in the browser come to their end') or diag($said);
 while ($said =~ /^(not )?ok (.*)\n(?:# (.*)\n)?/mg)
