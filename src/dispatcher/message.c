@@ -6,15 +6,14 @@
 
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
-#include "utils/fmgrprotos.h"
 #include "utils/formatting.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
 
 #include "dispatcher/message.h"
+#include "rules/json_size.h"
 #include "rules/retry.h"
 #include "rules/transition.h"
 #include "rules/uuid.h"
@@ -22,7 +21,7 @@
 /* NOTIFY takes less than this. */
 #define MAX_MESSAGE 8000
 
-/* The text of a jsonb value of more bytes than this is longer than that. */
+/* The text of a jsonb value of more bytes than this is longer than that, and one that is longer than this is not made. */
 #define MAX_STORED (8 * MAX_MESSAGE)
 
 static void
@@ -51,34 +50,6 @@ append_event(StringInfo message, const EvqEvent *event)
 	escape_json(message, event->flow_id);
 }
 
-/*
- * May the text of a jsonb value have at most so many bytes? It is not made to
- * find out, for a number may be stored in far less than it prints as.
- */
-static bool
-may_fit(Jsonb *value, int room)
-{
-	JsonbIterator *iterator = JsonbIteratorInit(&value->root);
-	JsonbIteratorToken token;
-	JsonbValue item;
-
-	while (room >= 0 && (token = JsonbIteratorNext(&iterator, &item, false)) != WJB_DONE)
-	{
-		if (token != WJB_KEY && token != WJB_VALUE && token != WJB_ELEM)
-			room--;
-		else if (item.type == jbvString)
-			room -= item.val.string.len + 2;
-		else if (item.type == jbvNumeric)
-		{
-			char *text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(item.val.numeric)));
-
-			room -= strlen(text);
-			pfree(text);
-		}
-	}
-	return room >= 0;
-}
-
 /* The event, fetched last, waits for a worker. */
 char *
 evq_message_dispatched(EvqStore *store, const EvqEvent *event, TimestampTz now)
@@ -95,7 +66,7 @@ evq_message_dispatched(EvqStore *store, const EvqEvent *event, TimestampTz now)
 	appendStringInfo(&message, ",\"ttl\":" INT64_FORMAT, evq_retry_ttl(event->due_at - now));
 	if (flow != NULL && flow->notify_payload &&
 		evq_store_fetch_small_payload(store, event, MAX_STORED, &payload) &&
-		may_fit(DatumGetJsonbP(payload), MAX_MESSAGE))
+		!evq_json_text_exceeds(DatumGetJsonbP(payload), MAX_STORED))
 	{
 		char *text = JsonbToCString(NULL, &DatumGetJsonbP(payload)->root,
 									VARSIZE_ANY_EXHDR(DatumGetPointer(payload)));
