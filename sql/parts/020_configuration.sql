@@ -45,6 +45,7 @@ CREATE TABLE evq.event_type (
 	retention interval NOT NULL DEFAULT '7 days' CHECK (retention BETWEEN '0 s' AND '36500 days'),
 	dropped boolean NOT NULL DEFAULT false
 );
+CREATE INDEX event_type_on_fail_event_type_idx ON evq.event_type (on_fail_event_type);
 COMMENT ON TABLE evq.event_type IS 'One row an event type: its rules of attempts, time and failure';
 COMMENT ON COLUMN evq.event_type.max_attempts IS 'Attempts in all, the first one included';
 COMMENT ON COLUMN evq.event_type.lifespan IS 'Time for all attempts together, counted from run_at or from the publish; an event that is not done by then expires';

@@ -48,21 +48,29 @@ CREATE TRIGGER keep_audit_whole BEFORE TRUNCATE ON evq.audit_entry FOR EACH STAT
 
 -- src/tables/audit.c calls it too.
 CREATE FUNCTION evq.record(verb text, event_id uuid, object text, detail jsonb) RETURNS void
-LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_variable
+BEGIN
 	INSERT INTO evq.audit_entry (done_at, session_role, role, application_name, verb, event_id, object, detail)
 	VALUES (clock_timestamp(), session_user, coalesce(nullif(current_setting('role'), 'none'), session_user),
-		coalesce(current_setting('application_name'), ''), verb, event_id, object, detail)
+		coalesce(current_setting('application_name'), ''), verb, event_id, object, detail);
+END
 $$;
 COMMENT ON FUNCTION evq.record(text, uuid, text, jsonb) IS 'Adds an entry to the audit';
 
 CREATE FUNCTION evq.record_change(verb text, object text, before jsonb, after jsonb) RETURNS void
-LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT evq.record(verb, NULL, object, changed.detail)
-	FROM (SELECT jsonb_object_agg(a.key, CASE WHEN before IS NULL THEN a.value ELSE jsonb_build_object('from', before -> a.key, 'to', a.value) END) AS detail
-		  FROM jsonb_each(after) a WHERE a.value IS DISTINCT FROM coalesce(before -> a.key, 'null')) changed
-	WHERE changed.detail IS NOT NULL
+DECLARE
+	changed jsonb := (
+		SELECT jsonb_object_agg(a.key, CASE WHEN before IS NULL THEN a.value ELSE jsonb_build_object('from', before -> a.key, 'to', a.value) END)
+		FROM jsonb_each(after) a WHERE a.value IS DISTINCT FROM coalesce(before -> a.key, 'null'));
+BEGIN
+	IF changed IS NOT NULL THEN
+		PERFORM evq.record(verb, NULL, object, changed);
+	END IF;
+END
 $$;
 COMMENT ON FUNCTION evq.record_change(text, text, jsonb, jsonb) IS
 	'Adds an entry that tells what changed between two rows, or what a new one has; none where nothing did';

@@ -1,5 +1,6 @@
 -- Configuration verbs. Every argument but the name means "leave as it is" when NULL,
--- or the column's default where the row is new.
+-- or the column's default where the row is new. One statement may make thousands of rows: a plan that was made for a small table
+-- must not read all of them each time.
 
 -- Turns a violated CHECK of a configuration table into evq's own error.
 CREATE FUNCTION evq.raise_bad_configuration(table_name regclass, constraint_name text) RETURNS void
@@ -22,6 +23,7 @@ CREATE FUNCTION @extschema@.evq_configure_flow(flow_type text, channel text DEFA
 	max_processing int DEFAULT NULL, dispatch_timeout interval DEFAULT NULL, delivery text DEFAULT NULL,
 	ordered boolean DEFAULT NULL, notify_payload boolean DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
 	before jsonb := (SELECT to_jsonb(f) FROM evq.flows f WHERE f.flow_type = evq_configure_flow.flow_type);
@@ -131,6 +133,7 @@ CREATE FUNCTION @extschema@.evq_configure(event_type text, flow_type text DEFAUL
 	on_suspend_timeout text DEFAULT NULL, on_fail_event_type text DEFAULT NULL, priority int DEFAULT NULL,
 	max_payload_bytes int DEFAULT NULL, retention interval DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
 	present evq.event_type;

@@ -4,7 +4,7 @@
 -- could SET ROLE to what is not restricted. A membership is the server's; in a database without a restriction it is for no flow.
 
 CREATE FUNCTION evq.change_restriction(role_name name, may text, flow_type text, granting boolean) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
 	free_role name := CASE may WHEN 'work' THEN 'evq_worker' ELSE 'evq_publisher' END;

@@ -55,6 +55,9 @@ COMMENT ON COLUMN evq.event_type.lifespan IS 'Time for all attempts together, co
 COMMENT ON COLUMN evq.event_type.attempt_timeout IS 'How long a permit holds without heartbeat; NULL, from before 0.3, = lifespan / max_attempts';
 COMMENT ON COLUMN evq.event_type.retention IS 'How long a finished event is kept; 0 = one that succeeds leaves nothing, neither payload nor errors nor idempotency key. Keys are known as long as their events';
 
+-- Each configuration of a type asks for whom it is the on-fail event.
+CREATE INDEX event_type_on_fail_event_type_idx ON evq.event_type (on_fail_event_type);
+
 -- An expiry is an error on record.
 CREATE INDEX event_error_expired_idx ON evq.event_error (failed_at) WHERE outcome = 'expired';
 COMMENT ON COLUMN evq.event_error.attempt IS '0 = none was running';

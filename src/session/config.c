@@ -3,7 +3,7 @@
  *		The configuration as this session knows it.
  *
  * The tables are small and read whole. A change of any sends a relation cache
- * invalidation of evq.event_type at commit (see the triggers in
+ * invalidation of an index of evq.event_type at commit (see the triggers in
  * sql/parts/020_configuration.sql), which marks the copy as stale in every
  * session. Pointers into the copy hold until the next evq_config_use().
  *
@@ -47,6 +47,8 @@ typedef struct Copy
 	MemoryContext context;
 	Lookup event_types;
 	Lookup flows_by;
+	EvqEventType *types;
+	int type_count;
 	EvqFlow *flows;
 	int flow_count;
 	bool paused;
@@ -62,6 +64,7 @@ typedef struct Copy
 static Copy *copy; /* NULL = none yet; always a whole one */
 static bool copy_is_valid;
 static Oid copy_relid;
+static Oid signal_relid;
 static uint64 generation;
 static Oid judged_role; /* whom "applies" of the restrictions is about; InvalidOid = nobody */
 static int
@@ -70,7 +73,7 @@ static int
 static void
 mark_stale(Datum arg, Oid relid)
 {
-	if (relid == InvalidOid || relid == copy_relid)
+	if (relid == InvalidOid || relid == copy_relid || relid == signal_relid)
 		copy_is_valid = false;
 }
 
@@ -110,7 +113,7 @@ evq_config_init(void)
 void
 evq_config_invalidate(void)
 {
-	Oid relid = evq_definitions_relid();
+	Oid relid = evq_definitions_signal_relid();
 
 	if (OidIsValid(relid))
 		CacheInvalidateRelcacheByRelid(relid);
@@ -146,21 +149,21 @@ static Copy *
 read_copy(void)
 {
 	Copy *fresh = palloc0(sizeof(Copy));
-	EvqEventType *event_types;
-	int event_type_count;
 
 	fresh->context = CurrentMemoryContext;
-	event_type_count = evq_definitions_event_types(&event_types);
+	fresh->type_count = evq_definitions_event_types(&fresh->types);
 	fresh->flow_count = evq_definitions_flows(&fresh->flows);
 	fresh->paused = evq_definitions_is_paused(&fresh->paused_by_restore);
 	fresh->restriction_count = evq_definitions_restrictions(&fresh->restrictions);
 
-	make_lookup(&fresh->event_types, event_type_count, fresh->context);
-	for (int i = 0; i < event_type_count; i++)
+	make_lookup(&fresh->event_types, fresh->type_count, fresh->context);
+	for (int i = 0; i < fresh->type_count; i++)
 	{
-		add_to_lookup(&fresh->event_types, event_types[i].event_type_no, event_types[i].event_type,
-					  event_types[i].dropped, &event_types[i]);
-		if (event_types[i].lifespan_change_count > 0)
+		const EvqEventType *event_type = &fresh->types[i];
+
+		add_to_lookup(&fresh->event_types, event_type->event_type_no, event_type->event_type,
+					  event_type->dropped, event_type);
+		if (event_type->lifespan_change_count > 0)
 			fresh->any_lifespan_changed = true;
 	}
 
@@ -214,6 +217,7 @@ evq_config_use(void)
 		CHECK_FOR_INTERRUPTS();
 		evq_home_settle();
 		copy_relid = evq_definitions_relid();
+		signal_relid = evq_definitions_signal_relid();
 		copy_is_valid = true; /* an invalidation that comes while we read sets it back */
 		renew_copy();
 	}
@@ -268,6 +272,14 @@ const EvqFlow *
 evq_config_find_flow(const char *name)
 {
 	return copy == NULL ? NULL : find_name(&copy->flows_by, name);
+}
+
+/* All event types, dropped ones included. */
+const EvqEventType *
+evq_config_event_types(int *count)
+{
+	*count = copy == NULL ? 0 : copy->type_count;
+	return copy == NULL ? NULL : copy->types;
 }
 
 /* All flows. */

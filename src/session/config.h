@@ -16,6 +16,7 @@ extern const EvqEventType *evq_config_event_type(int32 event_type_no);
 extern const EvqEventType *evq_config_find_event_type(const char *name);
 extern const EvqFlow *evq_config_flow(int32 flow_no);
 extern const EvqFlow *evq_config_find_flow(const char *name);
+extern const EvqEventType *evq_config_event_types(int *count);
 extern const EvqFlow *evq_config_flows(int *count);
 extern bool evq_config_is_paused(void);
 extern bool evq_config_is_restricted(Oid role, int rights);

@@ -7,10 +7,13 @@
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "tables/definitions.h"
 #include "tables/tables.h"
+
+#define SIGNAL_INDEX "event_type_pkey"
 
 /* An interval in microseconds, a month of 30 days. */
 int64
@@ -204,9 +207,22 @@ evq_definitions_restrictions(EvqRestriction **restrictions)
 							   (void **) restrictions);
 }
 
-/* The table whose invalidation tells that the configuration changed. */
+/* A table whose invalidation has the configuration read anew. */
 Oid
 evq_definitions_relid(void)
 {
 	return evq_tables_relid(EVQ_TABLE_EVENT_TYPE, true);
+}
+
+/*
+ * What is invalidated when the configuration changes: an index, so that the
+ * plans of statements that read the table stay as they are.
+ */
+Oid
+evq_definitions_signal_relid(void)
+{
+	Oid table = evq_definitions_relid();
+	Oid index = OidIsValid(table) ? get_relname_relid(SIGNAL_INDEX, get_rel_namespace(table)) : InvalidOid;
+
+	return OidIsValid(index) ? index : table;
 }

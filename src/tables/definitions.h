@@ -87,5 +87,6 @@ extern int evq_definitions_flows(EvqFlow **flows);
 extern bool evq_definitions_is_paused(bool *by_restore);
 extern int evq_definitions_restrictions(EvqRestriction **restrictions);
 extern Oid evq_definitions_relid(void);
+extern Oid evq_definitions_signal_relid(void);
 
 #endif /* EVQ_DEFINITIONS_H */
