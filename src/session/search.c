@@ -6,13 +6,15 @@
  * whatever stands before those that can be had. The first of them, by priority
  * and time, are kept in the session for the next calls: so a long backlog is
  * read once for thousands of acquisitions. Whoever takes one from the list
- * reads its row before he believes it.
+ * reads its row before he believes it. Where none can be had, the whole line is
+ * read for a small share of the time only.
  *
  * What a transaction has itself published, or brought back to waiting, no
  * dispatcher sees before its commit. Such events come after what is on offer.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -29,6 +31,14 @@
 /* A list serves for evq.poll_interval, or for so many times as long as it took to make, if that is longer. */
 #define LIST_REST 10
 
+/*
+ * Where many events stand in line that cannot be had, so many times as long as it
+ * took to read them all, only what was scheduled since is read, and what may have
+ * been about to be published then.
+ */
+#define READING_REST 10
+#define READING_MARGIN (10 * USECS_PER_SEC)
+
 /* What was found last, and of what search. Entries are wakes for the sake of their order: most of them is not set. */
 static struct
 {
@@ -40,6 +50,8 @@ static struct
 	uint64 upsets; /* see evq_wake_upsets() */
 	int64 made_at; /* by the monotonic clock */
 	int64 took;
+	TimestampTz read_at; /* by the clock of events */
+	int read;            /* events that were read for it; 0 = not all that is due by now may have been seen */
 	int count;
 	int next;
 	bool is_cut; /* there were more */
@@ -96,11 +108,15 @@ keep(const EvqWake *wake)
 		sort_list();
 }
 
-/* Fills the list with the events that can be had, from a certain one on; NULL = from the first. */
-static void
-fill_list(EvqStore *store, const EvqSearch *search, const EvqWake *after, TimestampTz now)
+/*
+ * Fills the list with the events that can be had: of those scheduled at a time or
+ * later, those that come after a certain one; NULL = all. Returns how many it read.
+ */
+static int
+fill_list(EvqStore *store, const EvqSearch *search, TimestampTz since, const EvqWake *after, TimestampTz now)
 {
-	EvqLinePlace from = evq_line_place(DT_NOBEGIN);
+	EvqLinePlace from = evq_line_place(since);
+	int read = 0;
 	EvqEvent event;
 
 	list.flow_no = 0; /* until it is complete */
@@ -112,6 +128,7 @@ fill_list(EvqStore *store, const EvqSearch *search, const EvqWake *after, Timest
 		EvqWake wake = wake_of(&event);
 
 		CHECK_FOR_INTERRUPTS();
+		read++;
 		if (evq_lifecycle_may_acquire(&event, now) && evq_search_is_wanted(search, event.event_type_no) &&
 			(after == NULL || evq_ring_compare(after, &wake) < 0))
 			keep(&wake);
@@ -119,6 +136,7 @@ fill_list(EvqStore *store, const EvqSearch *search, const EvqWake *after, Timest
 	evq_store_walk_end(store);
 	sort_list();
 	list.flow_no = search->flow->flow_no;
+	return read;
 }
 
 static void
@@ -139,22 +157,50 @@ make_list(EvqStore *store, const EvqSearch *search, TimestampTz now)
 									 types_size);
 	list.configuration = search->configuration;
 	list.upsets = evq_wake_upsets();
-	fill_list(store, search, NULL, now);
+	list.read = fill_list(store, search, DT_NOBEGIN, NULL, now);
+	if (IsolationUsesXactSnapshot())
+		list.read = 0;
+	list.read_at = now;
 	list.made_at = evq_clock_monotonic();
 	list.took = list.made_at - began_at;
+}
+
+/* Was the list made for a search like this one, and has nothing happened since that concerns all of it? */
+static bool
+is_list_for(const EvqSearch *search)
+{
+	return list.flow_no == search->flow->flow_no && list.configuration == search->configuration &&
+		   list.upsets == evq_wake_upsets() && list.event_type_count == search->event_type_count &&
+		   (search->event_type_count == 0 || memcmp(list.event_type_nos, search->event_type_nos,
+													search->event_type_count * sizeof(int32)) == 0);
 }
 
 /* Is something left in the list, and may it be relied on for this search? */
 static bool
 is_list_of_use(const EvqSearch *search)
 {
-	return list.flow_no == search->flow->flow_no && list.next < list.count &&
-		   list.configuration == search->configuration && list.upsets == evq_wake_upsets() &&
-		   list.event_type_count == search->event_type_count &&
-		   (search->event_type_count == 0 || memcmp(list.event_type_nos, search->event_type_nos,
-													search->event_type_count * sizeof(int32)) == 0) &&
+	return is_list_for(search) && list.next < list.count &&
 		   evq_clock_monotonic() - list.made_at <
 			   Max((int64) evq_poll_interval * 1000, LIST_REST * list.took);
+}
+
+/* Was everything in line tried a short while ago? */
+static bool
+is_line_known(const EvqSearch *search, TimestampTz now)
+{
+	return is_list_for(search) && list.next == list.count && !list.is_cut && list.read > LIST_SIZE &&
+		   !IsolationUsesXactSnapshot() && now >= list.read_at &&
+		   evq_clock_monotonic() - list.made_at < READING_REST * list.took;
+}
+
+/* Makes a new list, or adds to what is known of the line. */
+static void
+read_line(EvqStore *store, const EvqSearch *search, TimestampTz now)
+{
+	if (is_line_known(search, now))
+		(void) fill_list(store, search, list.read_at - READING_MARGIN, NULL, now);
+	else
+		make_list(store, search, now);
 }
 
 /*
@@ -168,7 +214,7 @@ evq_search_table(EvqStore *store, const EvqSearch *search, EvqSearchFound found,
 	bool is_new = !is_list_of_use(search);
 
 	if (is_new)
-		make_list(store, search, now);
+		read_line(store, search, now);
 	for (;;)
 	{
 		while (list.next < list.count)
@@ -181,13 +227,13 @@ evq_search_table(EvqStore *store, const EvqSearch *search, EvqSearchFound found,
 				return;
 		}
 		if (!is_new)
-			make_list(store, search, now);
+			read_line(store, search, now);
 		else if (list.is_cut)
 		{
 			/* Others are at all that was in the list. */
 			EvqWake last = list.found[list.count - 1];
 
-			fill_list(store, search, &last, now);
+			(void) fill_list(store, search, DT_NOBEGIN, &last, now);
 		}
 		else
 			return;
