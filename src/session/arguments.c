@@ -24,6 +24,9 @@
 #define MAX_EVENTS_A_CALL 10000
 #define MAX_EVENT_TYPES 100
 
+/* Payloads of more bytes are not copied out of the argument before they are stored. */
+#define LARGE_PAYLOAD 8192
+
 static void
 refuse_null(const char *name)
 {
@@ -602,6 +605,14 @@ json_priority(const JsonbValue *value)
 		DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric))));
 }
 
+/* Is it worth while to leave a value where it is until it is needed? */
+static bool
+is_large(const JsonbValue *value)
+{
+	return (value->type == jbvBinary && value->val.binary.len > LARGE_PAYLOAD) ||
+		   (value->type == jbvString && value->val.string.len > LARGE_PAYLOAD);
+}
+
 static void
 read_publish(JsonbContainer *object, bool is_spinoff, EvqPublish *publish)
 {
@@ -632,8 +643,12 @@ read_publish(JsonbContainer *object, bool is_spinoff, EvqPublish *publish)
 	publish->flow_id = json_flow_id(values[KEY_FLOW_ID]);
 	if (publish->flow_id == NULL && !is_spinoff)
 		refuse_null("flow_id");
-	publish->payload = values[KEY_PAYLOAD] == NULL ? evq_argument_empty_object()
-												   : JsonbPGetDatum(JsonbValueToJsonb(values[KEY_PAYLOAD]));
+	if (values[KEY_PAYLOAD] == NULL)
+		publish->payload = evq_argument_empty_object();
+	else if (is_large(values[KEY_PAYLOAD]))
+		publish->payload_part = memcpy(palloc(sizeof(JsonbValue)), values[KEY_PAYLOAD], sizeof(JsonbValue));
+	else
+		publish->payload = JsonbPGetDatum(JsonbValueToJsonb(values[KEY_PAYLOAD]));
 	publish->headers = values[KEY_HEADERS] == NULL ? (Datum) 0
 												   : JsonbPGetDatum(JsonbValueToJsonb(values[KEY_HEADERS]));
 	publish->on_fail_event_type_no = evq_argument_on_fail(json_text(values[KEY_ON_FAIL_EVENT_TYPE],

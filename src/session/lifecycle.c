@@ -31,6 +31,9 @@
 #include "session/wake.h"
 #include "tables/epoch.h"
 
+/* Bytes of payloads that are in memory at a time, beside the argument that they are a part of. */
+#define PAYLOADS_AT_A_TIME (1024 * 1024)
+
 /* The one place where an event's state changes. */
 static void
 move(EvqEvent *event, EvqVerb verb, EvqState to, TimestampTz now)
@@ -60,12 +63,32 @@ state_name(EvqState state)
 
 /* ---------- publish ---------- */
 
+/*
+ * The payload of a request. A large one that is a part of an argument is made
+ * each time it is needed, and freed at once: there is never one copy of all.
+ */
+static Datum
+payload_of(const EvqPublish *request)
+{
+	return request->payload_part == NULL
+			   ? request->payload
+			   : JsonbPGetDatum(JsonbValueToJsonb(unconstify(JsonbValue *, request->payload_part)));
+}
+
+static void
+free_payload(const EvqPublish *request, Datum payload)
+{
+	if (request->payload_part != NULL)
+		pfree(DatumGetPointer(payload));
+}
+
 static int64
 content_hash(const EvqPublish *request)
 {
-	uint64 payload_hash = DatumGetUInt64(
-		DirectFunctionCall2(jsonb_hash_extended, request->payload, Int64GetDatum(0)));
+	Datum payload = payload_of(request);
+	uint64 payload_hash = DatumGetUInt64(DirectFunctionCall2(jsonb_hash_extended, payload, Int64GetDatum(0)));
 
+	free_payload(request, payload);
 	return (int64) hash_bytes_extended((const unsigned char *) request->flow_id, strlen(request->flow_id),
 									   payload_hash);
 }
@@ -134,6 +157,7 @@ static void
 check_request(const EvqPublish *request)
 {
 	size_t length = strlen(request->flow_id);
+	Datum payload;
 
 	if (length == 0 || length > EVQ_MAX_FLOW_ID)
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("flow_id has %zu bytes", length),
@@ -146,7 +170,9 @@ check_request(const EvqPublish *request)
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
 						errmsg("idempotency_key has %zu bytes", strlen(request->idempotency_key)),
 						errhint("Pass 1 to %d bytes.", EVQ_MAX_IDEMPOTENCY_KEY)));
-	check_payload_size(request->event_type, request->payload);
+	payload = payload_of(request);
+	check_payload_size(request->event_type, payload);
+	free_payload(request, payload);
 	if (request->headers != (Datum) 0)
 		check_size("headers", request->headers);
 }
@@ -206,6 +232,30 @@ insert_events(EvqStore *store, EvqEvent *events, const Datum *payloads, const Da
 		evq_wake_published(&events[i], offer_limit(&events[i]));
 }
 
+/* Inserts the events of requests; of payloads that are made for this there are so many bytes at a time, or one more. */
+static void
+insert_requested(EvqStore *store, EvqEvent *events, const EvqPublish *const *requests, int count)
+{
+	Datum *payloads = palloc(Max(count, 1) * sizeof(Datum));
+	Datum *headers = palloc(Max(count, 1) * sizeof(Datum));
+	Size made = 0;
+	int begin = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		payloads[i] = payload_of(requests[i]);
+		headers[i] = requests[i]->headers;
+		if (requests[i]->payload_part != NULL)
+			made += VARSIZE(DatumGetPointer(payloads[i]));
+		if (made < PAYLOADS_AT_A_TIME && i < count - 1)
+			continue;
+		insert_events(store, &events[begin], &payloads[begin], &headers[begin], i + 1 - begin);
+		for (; begin <= i; begin++)
+			free_payload(requests[begin], payloads[begin]);
+		made = 0;
+	}
+}
+
 /* A request with an idempotency key. */
 typedef struct Claim
 {
@@ -259,8 +309,7 @@ evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *reques
 					  const char *what, pg_uuid_t *ids)
 {
 	EvqEvent *events = palloc(Max(count, 1) * sizeof(EvqEvent));
-	Datum *payloads = palloc(Max(count, 1) * sizeof(Datum));
-	Datum *headers = palloc(Max(count, 1) * sizeof(Datum));
+	const EvqPublish **published = palloc(Max(count, 1) * sizeof(EvqPublish *));
 	Claim *claims = palloc(Max(count, 1) * sizeof(Claim));
 	bool *known = palloc0(Max(count, 1) * sizeof(bool));
 	EvqPosition position;
@@ -295,11 +344,9 @@ evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *reques
 		if (known[i])
 			continue;
 		events[fresh] = events[i];
-		payloads[fresh] = requests[i].payload;
-		headers[fresh] = requests[i].headers;
-		fresh++;
+		published[fresh++] = &requests[i];
 	}
-	insert_events(store, events, payloads, headers, fresh);
+	insert_requested(store, events, published, fresh);
 }
 
 /* ---------- permits ---------- */
@@ -551,8 +598,7 @@ evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 	EvqPosition position;
 	EvqEvent *children = NULL;
 	pg_uuid_t *ids = NULL;
-	Datum *payloads = NULL;
-	Datum *headers = NULL;
+	const EvqPublish **published = NULL;
 
 	if (!in_passing && outcome->has_result)
 		check_size("result", outcome->result);
@@ -576,8 +622,7 @@ evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 								errhint("Publish the next event on its own, or raise evq.max_chain_depth.")));
 			children = palloc(spinoff_count * sizeof(EvqEvent));
 			ids = palloc(spinoff_count * sizeof(pg_uuid_t));
-			payloads = palloc(spinoff_count * sizeof(Datum));
-			headers = palloc(spinoff_count * sizeof(Datum));
+			published = palloc(spinoff_count * sizeof(EvqPublish *));
 			evq_position_begin(&position, "spinoff");
 			for (int i = 0; i < spinoff_count; i++)
 			{
@@ -594,8 +639,7 @@ evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 				check_request(&spinoffs[i]);
 				make_event(&children[i], &spinoffs[i], EVQ_ORIGIN_SPINOFF, event, now);
 				ids[i] = children[i].event_id;
-				payloads[i] = spinoffs[i].payload;
-				headers[i] = spinoffs[i].headers;
+				published[i] = &spinoffs[i];
 			}
 			evq_position_end(&position);
 		}
@@ -612,7 +656,7 @@ evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_i
 
 	evq_wake_changed(event);
 	if (spinoff_count > 0)
-		insert_events(store, children, payloads, headers, spinoff_count);
+		insert_requested(store, children, published, spinoff_count);
 	*spinoff_ids = ids;
 	*spinoff_id_count = spinoff_count;
 	return EVQ_ACCEPTED;

@@ -7,6 +7,8 @@
 #ifndef EVQ_LIFECYCLE_H
 #define EVQ_LIFECYCLE_H
 
+#include "utils/jsonb.h"
+
 #include "session/config.h"
 #include "tables/store.h"
 
@@ -15,7 +17,8 @@ typedef struct EvqPublish
 {
 	const EvqEventType *event_type;
 	const char *flow_id;
-	Datum payload;               /* jsonb */
+	Datum payload;               /* jsonb; 0 = it is to be made of payload_part, */
+	const JsonbValue *payload_part; /* which is a part of an argument */
 	Datum headers;               /* jsonb, 0 = none */
 	int32 on_fail_event_type_no; /* 0 = the event type's */
 	bool has_run_at;

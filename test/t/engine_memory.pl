@@ -108,4 +108,28 @@ session_below('evq_tick()', q{UPDATE evq.event_type SET is_suspended = true WHER
 # What is passed in one argument is there as a whole; inserting it takes no more.
 session_below('evq_publish_many()', q{SELECT count(*) FROM evq_publish_many('tough', NULL, array_fill('f'::text, '{20}'), array_fill(jsonb_build_object('a', repeat('x', 1000000)), '{20}'))}, 20);
 
+
+# So it is with a list in JSON, which is read once before. It is made in a session that is over by then.
+$node->safe_psql('db', q{
+	SELECT evq_configure('next', 'PULLED');
+	CREATE TABLE argument AS
+	SELECT name, (SELECT jsonb_agg(jsonb_build_object('payload', jsonb_build_object('a', repeat('x', 1000000), 'n', n), 'event_type', 'next') || extra) FROM generate_series(1, 150) n) AS events
+	FROM (VALUES ('list', jsonb_build_object('flow_id', 'f')), ('keys', '{"flow_id": "f"}'), ('spinoffs', '{}')) AS v (name, extra);
+	UPDATE argument SET events = (SELECT jsonb_agg(e.value || jsonb_build_object('idempotency_key', e.n::text)) FROM jsonb_array_elements(events) WITH ORDINALITY AS e (value, n)) WHERE name = 'keys'});
+sub list_below
+{
+	my ($what, $name, $statement, $expected) = @_;
+	my $session = session($node, 'db');
+	my $pid = $session->query_safe("SELECT sum(length(e.value #>> '{payload,a}')) FROM argument, jsonb_array_elements(events) e WHERE name = '$name'; SELECT count(*) FROM evq_counts(); SELECT pg_backend_pid()") =~ /(\d+)\s*\z/ ? $1 : die;
+
+	below($pid, $what, sub { is($session->query_safe($statement), $expected, $what) });
+	end_session($session);
+	return;
+}
+list_below('evq_publish_many() of JSON', 'list', q{SELECT count(*) FROM argument, evq_publish_many(events) WHERE name = 'list'}, 150);
+list_below('... with keys', 'keys', q{SELECT count(*) FROM argument, evq_publish_many(events) WHERE name = 'keys'}, 150);
+is($node->safe_psql('db', q{SELECT count(*), count(DISTINCT length(p.payload ->> 'a')) FROM evq.events e JOIN evq.payloads p USING (event_id) WHERE e.event_type = 'next'}), '300|1', '... all of which are as they were given');
+my $parent = $node->safe_psql('db', q{SELECT evq_publish('next', NULL, 'parent', priority => 100)});
+list_below('spinoffs', 'spinoffs', qq{SELECT cardinality(evq_succeed('$parent', permit, NULL, events)) FROM argument, evq_acquire('$parent') WHERE name = 'spinoffs'}, 150);
+
 done_testing();
