@@ -49,7 +49,7 @@ $$;
 CREATE PROCEDURE payment_demo.wait_for(event_id uuid, state evq.event_state)
 LANGUAGE plpgsql AS $$
 BEGIN
-	CALL payment_demo.wait_until(format('SELECT state = %L FROM evq.events WHERE event_id = %L', state, event_id));
+	CALL payment_demo.wait_until(format('SELECT state = %L FROM evq.events_by_id(ARRAY[%L::uuid])', state, event_id));
 END
 $$;
 
@@ -98,7 +98,7 @@ SELECT permit, attempt, attempts_left FROM evq_acquire(:'first_order', worker =>
 \gset
 SELECT evq_fail(:'first_order', 'the bank does not answer', :permit);
 SELECT state, attempts_used, attempt_scheduled_at - state_since AS tried_again_in
-FROM evq.events WHERE event_id = :'first_order';
+FROM evq.events_by_id(ARRAY[:'first_order'::uuid]);
 
 CALL payment_demo.wait_for(:'first_order', 'dispatched');
 SELECT permit, attempt, attempts_left FROM evq_acquire(:'first_order', worker => 'worker-1')
@@ -126,14 +126,14 @@ SELECT evq_activate(:'capture', answer => '{"bank_reference": "BANK-7731"}', per
 \g /dev/null
 CALL payment_demo.wait_for(:'capture', 'dispatched');
 SELECT state, attempts_used, answer
-FROM evq.events WHERE event_id = :'capture';
+FROM evq.events_by_id(ARRAY[:'capture'::uuid]);
 
 \echo '== 5. worker-1 takes it for a second and goes silent: its permit runs out, worker-2 takes over'
 \echo
 
 SELECT permit AS old_permit FROM evq_acquire(:'capture', worker => 'worker-1', permit_for => '1 s')
 \gset
-CALL payment_demo.wait_until('SELECT attempts_used = 1 FROM evq.events WHERE event_id = ' || quote_literal(:'capture'));
+CALL payment_demo.wait_until(format('SELECT attempts_used = 1 FROM evq.events_by_id(ARRAY[%L::uuid])', :'capture'));
 SELECT attempt, outcome, error_message, worker FROM evq.errors WHERE event_id = :'capture';
 CALL payment_demo.wait_for(:'capture', 'dispatched');
 SELECT permit, attempt, payload ->> 'amount' AS amount, answer ->> 'bank_reference' AS bank_reference

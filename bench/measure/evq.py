@@ -78,7 +78,7 @@ class Evq(Contestant):
         server.stop()
         time.sleep(1)
         accepting = server.start()
-        while value("SELECT state FROM evq.events WHERE event_id = %s", event_id) == "awaiting_processing":
+        while value("SELECT state FROM evq.events_by_id(ARRAY[%s]::uuid[])", event_id) == "awaiting_processing":
             if time.perf_counter() > accepting + 60:
                 raise Wrong(f"{self.name}: nothing was dispatched after the restart")
             time.sleep(0.002)

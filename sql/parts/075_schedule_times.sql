@@ -32,6 +32,10 @@ $$The first time of a cron expression, on the clocks of a time zone, after the o
 what clocks show: twice where they are set back, never where they are set forward. Any other expression has each of its times once: the
 first of two, and the moment when the clocks are set for one that they leave out. Errors: as evq.cron_next(cron, after), and EQ006 no such time zone$$;
 
+CREATE FUNCTION evq.cron_next_if_any(cron text, after timestamptz, time_zone text) RETURNS timestamptz
+AS 'MODULE_PATHNAME', 'evq_sql_cron_next_if_any' LANGUAGE c STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION evq.cron_next_if_any(text, timestamptz, text) IS 'As evq.cron_next(cron, after, time_zone), and NULL where that errs';
+
 CREATE FUNCTION evq.cron_previous(cron text, until timestamptz, time_zone text) RETURNS timestamptz
 AS 'MODULE_PATHNAME', 'evq_sql_cron_previous' LANGUAGE c STABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION evq.cron_previous(text, timestamptz, text) IS

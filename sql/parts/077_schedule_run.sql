@@ -156,11 +156,14 @@ COMMENT ON FUNCTION evq.due_at(evq.schedule) IS 'The earliest time of a schedule
 CREATE FUNCTION evq.ring_at(schedule evq.schedule) RETURNS timestamptz
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	due_at timestamptz := evq.cron_next_if_any(schedule.cron, schedule.done_until, schedule.time_zone);
 BEGIN
-	RETURN greatest(evq.due_at(schedule), schedule.last_error_at + interval '10 s');
-EXCEPTION WHEN OTHERS THEN
-	-- Running it notes the error in its row.
-	RETURN coalesce(schedule.last_error_at + interval '10 min', schedule.done_until);
+	IF due_at IS NULL THEN
+		-- Running it notes the error in its row.
+		RETURN coalesce(schedule.last_error_at + interval '10 min', schedule.done_until);
+	END IF;
+	RETURN greatest(due_at, schedule.last_error_at + interval '10 s');
 END
 $$;
 COMMENT ON FUNCTION evq.ring_at(evq.schedule) IS

@@ -23,18 +23,11 @@ COMMENT ON VIEW evq.event_types IS 'The configuration of event types; evq_config
 
 CREATE VIEW evq.events AS
 SELECT e.event_id, t.event_type, f.flow_type, e.flow_id, evq.state_name(e.state) AS state, e.published_at,
-	e.attempt_scheduled_at,
-	e.due_at + coalesce((SELECT pg_catalog.sum(c.shift) FROM evq.lifespan_change c WHERE c.event_type_no = e.event_type_no AND c.changed_at > e.published_at), '0') AS due_at,
-	e.attempts_used::int, t.max_attempts::int, e.priority::int,
-	e.state_since, CASE WHEN e.state_due_at = e.due_at
-		THEN e.due_at + coalesce((SELECT pg_catalog.sum(c.shift) FROM evq.lifespan_change c WHERE c.event_type_no = e.event_type_no AND c.changed_at > e.published_at), '0')
-		WHEN e.state IN ('d', 'u') THEN least(e.state_due_at,
-			e.due_at + coalesce((SELECT pg_catalog.sum(c.shift) FROM evq.lifespan_change c WHERE c.event_type_no = e.event_type_no AND c.changed_at > e.published_at), '0'))
-		ELSE nullif(e.state_due_at, 'infinity') END AS state_due_at,
+	e.attempt_scheduled_at, e.due_at, e.attempts_used::int, t.max_attempts::int, e.priority::int, e.state_since, e.state_due_at,
 	CASE WHEN e.state = 'p' THEN e.state_since END AS attempt_started_at, NULL::timestamptz AS finished_at,
 	e.permit, e.worker, e.parent_id, e.chain_depth::int, o.event_type AS on_fail_event_type,
 	NULL::text AS reason, NULL::jsonb AS result, NULL::uuid[] AS spinoff_ids, e.answer
-FROM evq.event e
+FROM evq.live_event e
 JOIN evq.event_type t USING (event_type_no)
 JOIN evq.flow f ON f.flow_no = e.flow_no
 LEFT JOIN evq.event_type o ON o.event_type_no = e.on_fail_event_type_no
@@ -48,7 +41,9 @@ FROM evq.event_history h
 JOIN evq.event_type t USING (event_type_no)
 JOIN evq.flow f ON f.flow_no = h.flow_no
 LEFT JOIN evq.event_type o ON o.event_type_no = h.on_fail_event_type_no;
-COMMENT ON VIEW evq.events IS 'All events, live and finished, one row each; the payload is in evq_event(event_id)';
+COMMENT ON VIEW evq.events IS
+$$All events, live and finished, one row each; the payload is in evq_event(event_id). By id ask evq.events_by_id(ids): a query of the
+view by id opens, and locks, every partition of the history.$$;
 
 -- By id: the id tells when an event was published, so the partitions of the history are looked at one by one from there
 -- on, each locked by itself. A query of the whole view would look at, and lock, all of them.
@@ -81,75 +76,55 @@ END
 $do$;
 
 CREATE VIEW evq.queue AS
-SELECT f.flow_type, t.event_type, evq.state_name(e.state) AS state, pg_catalog.count(*) AS events,
-	pg_catalog.count(*) FILTER (WHERE e.state = 'a' AND e.attempt_scheduled_at <= pg_catalog.clock_timestamp()) AS due,
-	pg_catalog.clock_timestamp() - pg_catalog.min(e.state_since) AS longest_in_state,
-	pg_catalog.clock_timestamp() - pg_catalog.min(e.published_at) AS oldest
-FROM evq.event e
-JOIN evq.event_type t USING (event_type_no)
-JOIN evq.flow f ON f.flow_no = e.flow_no
-GROUP BY 1, 2, e.state;
+SELECT q.flow_type, q.event_type, q.state, q.events, q.due, q.longest_in_state, q.oldest, q.is_exact, q.looked_at FROM evq.queues() q;
 COMMENT ON VIEW evq.queue IS 'Live events by flow, type and state: how many, how many due, how long in this state, how old';
+COMMENT ON COLUMN evq.queue.is_exact IS 'events and due are exact; otherwise there are at least so many';
+COMMENT ON COLUMN evq.queue.looked_at IS 'longest_in_state and oldest are of so many events of the flow, those that are to go first; NULL = of all';
 
 CREATE VIEW evq.errors AS
-SELECT r.event_id, b.event_type, b.flow_type, b.flow_id, b.state, r.attempt::int, r.failed_at, r.outcome,
+SELECT r.event_id, t.event_type, f.flow_type, b.flow_id, evq.state_name(b.state) AS state, r.attempt::int, r.failed_at, r.outcome,
 	r.error_message, r.stack_trace, r.worker
 FROM evq.event_error r
-CROSS JOIN LATERAL evq.events_by_id(ARRAY[r.event_id]) b;
+CROSS JOIN LATERAL (
+	SELECT e.event_type_no, e.flow_no, e.flow_id, e.state FROM evq.event e WHERE e.event_id = r.event_id
+	UNION ALL
+	SELECT h.event_type_no, h.flow_no, h.flow_id, h.state FROM evq.finished_events(ARRAY[r.event_id]) h) b
+JOIN evq.event_type t USING (event_type_no)
+JOIN evq.flow f ON f.flow_no = b.flow_no;
 COMMENT ON VIEW evq.errors IS 'Failed and expired attempts, one row each, with the event they belong to';
 
 CREATE VIEW evq.workers AS
-SELECT e.worker, f.flow_type, pg_catalog.count(*) AS events, pg_catalog.min(e.state_since) AS oldest_acquired_at,
-	pg_catalog.min(e.state_due_at) AS next_permit_due_at
-FROM evq.event e
-JOIN evq.flow f ON f.flow_no = e.flow_no
-WHERE e.state = 'p'
-GROUP BY 1, 2;
-COMMENT ON VIEW evq.workers IS 'Who holds permits: events in processing by worker and flow';
+SELECT h.worker, h.flow_type, h.events, h.oldest_acquired_at, h.next_permit_due_at FROM evq.holders() h;
+COMMENT ON VIEW evq.workers IS
+$$Who holds permits: events in processing by worker and flow. A row without times: so many more of the flow, which are not among the first
+10,000 of its line; events NULL = it is not known how many.$$;
 
 CREATE VIEW evq.blocked_flows AS
-WITH head AS (
-	SELECT DISTINCT ON (e.flow_no, e.flow_id) e.*, pg_catalog.count(*) OVER (PARTITION BY e.flow_no, e.flow_id) - 1 AS waiting
-	FROM evq.event e WHERE e.ordered
-	ORDER BY e.flow_no, e.flow_id, e.event_id),
-usage AS (
-	SELECT e.flow_no, pg_catalog.count(*) FILTER (WHERE e.state = 'd') AS dispatched, pg_catalog.count(*) FILTER (WHERE e.state = 'p') AS processing,
-		pg_catalog.count(*) FILTER (WHERE e.state = 'a' AND e.attempt_scheduled_at <= pg_catalog.clock_timestamp()) AS waiting,
-		pg_catalog.min(e.attempt_scheduled_at) FILTER (WHERE e.state = 'a') AS since
-	FROM evq.event e GROUP BY e.flow_no)
-SELECT f.flow_type, h.flow_id, h.event_id AS blocked_by, evq.state_name(h.state) AS state, h.state_since AS since, h.waiting,
-	CASE
-		WHEN h.state = 'p' THEN pg_catalog.concat('in processing', ' by ' || h.worker, '; its permit holds until ', h.state_due_at)
-		WHEN h.state = 'u' THEN pg_catalog.format('suspended until %s, or until its trigger comes', (SELECT s.state_due_at FROM evq.events s WHERE s.event_id = h.event_id))
-		WHEN t.is_suspended THEN pg_catalog.format('its type, %s, is suspended', t.event_type)
-		WHEN h.state = 'd' THEN 'dispatched, and no worker has acquired it'
-		WHEN h.attempt_scheduled_at > pg_catalog.clock_timestamp()
-			THEN pg_catalog.format('it waits for attempt %s, at %s', h.attempts_used + 1, h.attempt_scheduled_at)
-		ELSE 'due, and not dispatched yet'
-	END AS why
-FROM head h JOIN evq.flow f USING (flow_no) JOIN evq.event_type t USING (event_type_no)
-WHERE h.waiting > 0
-UNION ALL
-SELECT f.flow_type, NULL, NULL, NULL, u.since, u.waiting,
-	CASE WHEN u.dispatched + u.processing >= f.max_processing
-		THEN pg_catalog.format('%s dispatched and %s in processing: max_processing is %s', u.dispatched, u.processing, f.max_processing)
-		ELSE pg_catalog.format('%s dispatched and not acquired: max_dispatched is %s', u.dispatched, f.max_dispatched)
-	END
-FROM usage u JOIN evq.flow f USING (flow_no)
-WHERE u.waiting > 0 AND (u.dispatched + u.processing >= f.max_processing OR u.dispatched >= f.max_dispatched)
-UNION ALL
-SELECT f.flow_type, NULL, NULL, NULL, pg_catalog.min(e.attempt_scheduled_at), pg_catalog.count(*), pg_catalog.format('event type %s is suspended', t.event_type)
-FROM evq.event e JOIN evq.event_type t USING (event_type_no) JOIN evq.flow f ON f.flow_no = e.flow_no
-WHERE t.is_suspended AND e.state IN ('a', 'd') AND e.attempt_scheduled_at <= pg_catalog.clock_timestamp()
-GROUP BY f.flow_type, t.event_type;
+SELECT b.flow_type, b.flow_id, b.blocked_by, b.state, b.since, b.waiting, b.why, b.looked_at FROM evq.blocks() b;
 COMMENT ON VIEW evq.blocked_flows IS
-'What holds events up: in ordered flows the event that the others of a flow_id wait for; full flows and suspended types, with flow_id NULL';
+	'What holds events up: in ordered flows the event that the others of a flow_id wait for; full flows and suspended types, with flow_id NULL';
+COMMENT ON COLUMN evq.blocked_flows.looked_at IS 'Of so many events of the flow, those that are to go first; NULL = of all';
+
+CREATE FUNCTION evq.is_due_line_longer(flow_type text, most bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+AS $$
+BEGIN
+	RETURN evq.caller_may_work(flow_type) AND EXISTS (
+		SELECT FROM evq.event e
+		WHERE e.flow_no = (SELECT f.flow_no FROM evq.flow f WHERE f.flow_type = is_due_line_longer.flow_type) AND e.attempt_scheduled_at <= clock_timestamp()
+		OFFSET most);
+END
+$$;
+COMMENT ON FUNCTION evq.is_due_line_longer(text, bigint) IS 'Has a flow more due events than so many?';
 
 CREATE FUNCTION @extschema@.evq_pending(flow_type text, max_events bigint DEFAULT 100)
 RETURNS SETOF evq.pending_event LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 100
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
 AS $$
 DECLARE
+	most bigint := greatest(max_events, 10000);
+	listed bigint;
 	wanted_no int;
 BEGIN
 	SELECT f.flow_no INTO wanted_no FROM evq.flow f WHERE f.flow_type = evq_pending.flow_type;
@@ -168,27 +143,35 @@ BEGIN
 	RETURN QUERY
 	SELECT e.event_id, t.event_type, evq_pending.flow_type, e.flow_id, evq.state_name(e.state),
 		e.attempts_used + 1, t.max_attempts - e.attempts_used - 1, e.priority::int,
-		e.published_at, e.attempt_scheduled_at,
-		e.due_at + coalesce((SELECT sum(c.shift) FROM evq.lifespan_change c WHERE c.event_type_no = e.event_type_no AND c.changed_at > e.published_at), '0')
-	FROM evq.event e JOIN evq.event_type t USING (event_type_no)
-	WHERE e.flow_no = wanted_no AND e.state IN ('a', 'd') AND NOT t.is_suspended
-		AND e.attempt_scheduled_at <= clock_timestamp()
-	ORDER BY e.attempt_scheduled_at
+		e.published_at, e.attempt_scheduled_at, e.due_at
+	FROM (
+		SELECT l.* FROM evq.live_event l
+		WHERE l.flow_no = wanted_no AND l.attempt_scheduled_at <= clock_timestamp()
+		ORDER BY l.attempt_scheduled_at, l.event_id
+		LIMIT most) e
+	JOIN evq.event_type t USING (event_type_no)
+	WHERE e.state IN ('a', 'd') AND NOT t.is_suspended
+	ORDER BY e.attempt_scheduled_at, e.event_id
 	LIMIT max_events;
+	GET DIAGNOSTICS listed = ROW_COUNT;
+	IF listed < max_events AND evq.is_due_line_longer(flow_type, most) THEN
+		RAISE WARNING 'only the first % due events of flow % were looked at', most, quote_ident(flow_type)
+			USING HINT = 'Most of them are suspended, of a suspended type, or in processing: see evq.queue.';
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_pending(text, bigint) IS
-	'Events of a flow that are due and not acquired, oldest first, at most max_events. Errors: EQ001 unknown flow, EQ006 bad argument, 42501 restricted to other flows';
+$$Events of a flow that are due and not acquired, oldest first, at most max_events. It looks at 10,000 due events, or max_events if that is
+more, and says so in a WARNING where there are others. Errors: EQ001 unknown flow, EQ006 bad argument, 42501 restricted to other flows.$$;
 
 CREATE FUNCTION @extschema@.evq_counts(flow_type text DEFAULT NULL,
 	OUT flow_type text, OUT event_type text, OUT state evq.event_state, OUT events bigint)
 RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 50
-AS $$
-	SELECT q.flow_type, q.event_type, q.state, q.events FROM evq.queue q
-	WHERE ($1 IS NULL OR q.flow_type = $1) AND evq.caller_may_work(q.flow_type)
-$$;
+AS $$ SELECT c.flow_type, c.event_type, c.state, c.events FROM evq.counts($1, true) c $$;
 COMMENT ON FUNCTION @extschema@.evq_counts(text) IS
-	'How many live events each event type has in each state; NULL = of all flows, or of those that the caller is restricted to';
+$$How many live events each event type has in each state, as committed by now and changed in this transaction; NULL = of all flows, or of
+those that the caller is restricted to. From the counters of the engine; where it does not count, of the first 10,000 events of a
+flow, and a WARNING says so.$$;
 
 CREATE FUNCTION evq.timeline(event_id uuid) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

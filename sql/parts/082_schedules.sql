@@ -19,10 +19,19 @@ $$;
 COMMENT ON FUNCTION evq.cron_failures() IS
 'The last failure of each schedule''s job among pg_cron''s latest 1,000 runs, such as that it could not connect; none where pg_cron is in another database';
 
+CREATE FUNCTION evq.state_of(event_id uuid) RETURNS evq.event_state
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN (SELECT e.state FROM evq.events_by_id(ARRAY[event_id]) e);
+END
+$$;
+COMMENT ON FUNCTION evq.state_of(uuid) IS 'The state of an event; NULL = there is none';
+
 CREATE VIEW evq.schedules AS
 SELECT s.name, s.cron, s.event_type, coalesce(s.flow_type, t.flow_type) AS flow_type, s.flow_id, s.misfire, s.priority::int, s.is_paused,
 	CASE WHEN NOT s.is_paused THEN evq.cron_next(s.cron, s.done_until, s.time_zone) END AS next_run_at,
-	s.last_run_at, s.last_event_id, (SELECT e.state FROM evq.events e WHERE e.event_id = s.last_event_id) AS last_state,
+	s.last_run_at, s.last_event_id, evq.state_of(s.last_event_id) AS last_state,
 	CASE WHEN s.last_error IS NOT NULL THEN 'failed' WHEN s.last_event_id IS NOT NULL THEN 'published' END AS last_outcome,
 	s.last_error, s.last_error_at, f.failed_at AS cron_failed_at, f.message AS cron_message, s.published, s.skipped, s.failed,
 	s.time_zone, s.overlap

@@ -191,12 +191,14 @@ AS $$
 DECLARE
 	page int := evq.http_limit(evq.http_object(query, '{limit}'));
 BEGIN
-	RETURN jsonb_build_object('events',
-		(SELECT coalesce(jsonb_agg(evq.http_row(to_jsonb(p))), '[]') FROM @extschema@.evq_pending(target, page) p));
+	RETURN (
+		SELECT jsonb_build_object('events', coalesce(jsonb_agg(evq.http_row(to_jsonb(p))), '[]'),
+			'is_complete', count(*) = page OR NOT evq.is_due_line_longer(target, 10000))
+		FROM @extschema@.evq_pending(target, page) p);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_http_pending(text, jsonb, jsonb, jsonb) IS
-'GET /api/events/pending/{flow}: the events that have been due the longest; limit. Errors: EQ001 unknown flow, EQ006 bad argument';
+'GET /api/events/pending/{flow}: the events that have been due the longest; limit. is_complete: false = only the first 10,000 due events were looked at. Errors: EQ001 unknown flow, EQ006 bad argument';
 
 CREATE FUNCTION @extschema@.evq_http_counts(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
@@ -206,11 +208,11 @@ DECLARE
 BEGIN
 	RETURN jsonb_build_object('counts',
 		(SELECT coalesce(jsonb_agg(evq.http_row(to_jsonb(c)) ORDER BY c.flow_type, c.event_type, c.state), '[]')
-		 FROM @extschema@.evq_counts(given ->> 'flow_type') c));
+		 FROM evq.counts(given ->> 'flow_type', false) c));
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_http_counts(text, jsonb, jsonb, jsonb) IS
-'GET /api/counts: live events by flow, type and status; flow_type. Errors: EQ006 unknown key';
+'GET /api/counts: live events by flow, type and status, and whether each number is exact; flow_type. Errors: EQ006 unknown key';
 
 CREATE FUNCTION evq.http_operations(OUT operation text, OUT routine regprocedure) RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp ROWS 40

@@ -7,7 +7,7 @@ SELECT jsonb_build_object(
 	'engine', (SELECT jsonb_strip_nulls(to_jsonb(s)) FROM @extschema@.evq_status() s),
 	'queues', (
 		SELECT coalesce(jsonb_agg(jsonb_build_object('flow_type', q.flow_type, 'event_type', q.event_type, 'status', upper(q.state::text COLLATE "C"),
-				'events', q.events, 'due', q.due, 'longest_in_state_seconds', extract(epoch FROM q.longest_in_state),
+				'events', q.events, 'due', q.due, 'is_exact', q.is_exact, 'looked_at', q.looked_at, 'longest_in_state_seconds', extract(epoch FROM q.longest_in_state),
 				'oldest_seconds', extract(epoch FROM q.oldest)) ORDER BY q.flow_type, q.event_type, q.state), '[]')
 		FROM evq.queue q))
 $$;
@@ -99,7 +99,7 @@ $${
 $$SELECT @extschema@.evq_http_events(NULL, $1, NULL, NULL)$$),
 
 ('queue_status', 'Status of the queues',
-	'Health of the engine, and how many live events each flow and event type has in each status, how many are due, and how old.',
+	'Health of the engine, and how many live events each flow and event type has in each status, how many are due, and how old. Where millions wait, the times are of those that are to go first.',
 	false, false, true,
 $${
   "type": "object",
@@ -119,10 +119,12 @@ $${
           "status": {"type": "string"},
           "events": {"type": "integer"},
           "due": {"type": "integer"},
-          "longest_in_state_seconds": {"type": "number"},
-          "oldest_seconds": {"type": "number"}
+          "is_exact": {"type": "boolean", "description": "false: events and due are at least so many"},
+          "looked_at": {"description": "The times are of so many events of the flow; null: of all"},
+          "longest_in_state_seconds": {"type": ["number", "null"]},
+          "oldest_seconds": {"type": ["number", "null"]}
         },
-        "required": ["flow_type", "event_type", "status", "events", "due", "longest_in_state_seconds", "oldest_seconds"]
+        "required": ["flow_type", "event_type", "status", "events", "due"]
       }
     }
   },

@@ -68,10 +68,14 @@ GRANT EXECUTE ON FUNCTION
 TO evq_operator;
 GRANT SELECT ON evq.events, evq.payloads, evq.errors, evq.audit TO evq_operator;
 GRANT EXECUTE ON FUNCTION evq.events_by_id(uuid[]), evq.payloads_by_id(uuid[]) TO evq_operator;
+-- What evq.errors calls.
+GRANT EXECUTE ON FUNCTION evq.finished_events(uuid[]) TO evq_operator;
 
 GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_pending(text, bigint),
 	@extschema@.evq_counts(text),
+	evq.counts(text, boolean),
+	evq.is_due_line_longer(text, bigint),
 	@extschema@.evq_status(),
 	@extschema@.evq_watch(interval),
 	@extschema@.evq_version(),
@@ -81,8 +85,12 @@ TO evq_worker, evq_operator, evq_monitor;
 GRANT EXECUTE ON FUNCTION @extschema@.evq_metrics(), evq.counters(), @extschema@.evq_check(interval) TO evq_operator, evq_monitor;
 GRANT SELECT ON evq.flows, evq.event_types TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 GRANT SELECT ON evq.transition, evq.queue, evq.workers, evq.schedules, evq.restrictions, evq.blocked_flows TO evq_operator, evq_monitor;
--- What evq.schedules calls.
+-- What these views call.
 GRANT EXECUTE ON FUNCTION
+	evq.queues(),
+	evq.holders(),
+	evq.blocks(),
+	evq.state_of(uuid),
 	evq.cron_fields(text),
 	evq.cron_next(text, timestamptz),
 	evq.cron_previous(text, timestamptz),

@@ -33,6 +33,7 @@ PG_FUNCTION_INFO_V1(evq_sql_transitions);
 PG_FUNCTION_INFO_V1(evq_sql_tick);
 PG_FUNCTION_INFO_V1(evq_sql_status);
 PG_FUNCTION_INFO_V1(evq_sql_counters);
+PG_FUNCTION_INFO_V1(evq_sql_live_counts);
 PG_FUNCTION_INFO_V1(evq_sql_history_partitions);
 PG_FUNCTION_INFO_V1(evq_sql_finished_events);
 PG_FUNCTION_INFO_V1(evq_sql_watch);
@@ -253,6 +254,48 @@ evq_sql_counters(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	if (place != NULL && evq_counters_phase(place->counters) == EVQ_COUNTERS_OPEN)
 		evq_counters_read(place->counters, put_reading, fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
+/*
+ * How many events of each type are in each live state, by the counters and what
+ * this transaction has changed; no rows as with the counters, and none for types
+ * that have none.
+ */
+Datum
+evq_sql_live_counts(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	EvqPlace *place = evq_shmem_mine();
+	const EvqEventType *event_types;
+	int32 *event_type_nos;
+	EvqLiveCount *counts;
+	int type_count;
+	int count;
+	bool is_exact;
+
+	InitMaterializedSRF(fcinfo, 0);
+	evq_config_use();
+	event_types = evq_config_event_types(&type_count);
+	if (place == NULL || type_count == 0 || evq_counters_phase(place->counters) != EVQ_COUNTERS_OPEN)
+		return (Datum) 0;
+	is_exact = !evq_counters_is_recount_wanted(place->counters);
+	event_type_nos = palloc(type_count * sizeof(int32));
+	for (int i = 0; i < type_count; i++)
+		event_type_nos[i] = event_types[i].event_type_no;
+	counts = palloc(type_count * EVQ_LIVE_STATES * sizeof(EvqLiveCount));
+	count = evq_counters_live(place->counters, event_type_nos, type_count, counts);
+	evq_wake_add_own(counts, count);
+	for (int i = 0; i < count; i++)
+	{
+		/* Two changes may be told in the wrong order. */
+		Datum values[4] = {Int32GetDatum(counts[i].event_type_no),
+						   CharGetDatum(evq_transition_state_code(counts[i].state)),
+						   Int64GetDatum(Max(counts[i].count, 0)), BoolGetDatum(is_exact)};
+		bool nulls[4] = {false};
+
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
 	return (Datum) 0;
 }
 

@@ -17,6 +17,7 @@
 PG_FUNCTION_INFO_V1(evq_sql_clock_now);
 PG_FUNCTION_INFO_V1(evq_sql_cron_fields);
 PG_FUNCTION_INFO_V1(evq_sql_cron_next);
+PG_FUNCTION_INFO_V1(evq_sql_cron_next_if_any);
 PG_FUNCTION_INFO_V1(evq_sql_cron_previous);
 PG_FUNCTION_INFO_V1(evq_sql_cron_count);
 PG_FUNCTION_INFO_V1(evq_sql_schedules_changed);
@@ -120,6 +121,26 @@ evq_sql_cron_next(PG_FUNCTION_ARGS)
 	read_cron(given, &cron);
 	if (zone == NULL ? !evq_cron_next(&cron, after, &slot) : !evq_zone_next(&cron, zone, after, &slot))
 		refuse_never(given);
+	PG_RETURN_TIMESTAMPTZ(slot);
+}
+
+/* The same, and NULL where that errs: whoever looks through all schedules need not catch errors. */
+Datum
+evq_sql_cron_next_if_any(PG_FUNCTION_ARGS)
+{
+	const char *fields = evq_cron_expand(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	TimestampTz after = PG_GETARG_TIMESTAMPTZ(1);
+	const char *zone_name = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	bool is_utc = pg_strcasecmp(zone_name, "UTC") == 0;
+	pg_tz *zone = is_utc ? NULL : evq_zone_find(zone_name);
+	EvqCronProblem problem;
+	EvqCron cron;
+	TimestampTz slot;
+
+	if (TIMESTAMP_NOT_FINITE(after) || (zone == NULL && !is_utc) || !evq_cron_parse(fields, &cron, &problem))
+		PG_RETURN_NULL();
+	if (zone == NULL ? !evq_cron_next(&cron, after, &slot) : !evq_zone_next(&cron, zone, after, &slot))
+		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(slot);
 }
 

@@ -17,10 +17,10 @@ typedef struct EvqPublish
 {
 	const EvqEventType *event_type;
 	const char *flow_id;
-	Datum payload;               /* jsonb; 0 = it is to be made of payload_part, */
+	Datum payload;                  /* jsonb; 0 = it is to be made of payload_part, */
 	const JsonbValue *payload_part; /* which is a part of an argument */
-	Datum headers;               /* jsonb, 0 = none */
-	int32 on_fail_event_type_no; /* 0 = the event type's */
+	Datum headers;                  /* jsonb, 0 = none */
+	int32 on_fail_event_type_no;    /* 0 = the event type's */
 	bool has_run_at;
 	TimestampTz run_at;
 	bool has_priority;

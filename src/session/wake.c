@@ -329,6 +329,14 @@ evq_wake_upsets(void)
 	return upsets;
 }
 
+/* Adds to numbers of live events what this transaction has changed and not told yet. */
+void
+evq_wake_add_own(EvqLiveCount *counts, int count)
+{
+	for (int i = 0; i < tallies.count; i++)
+		evq_counters_add_to_live(&tallies.tallies[i], counts, count);
+}
+
 /* This transaction changed something that decides about many events. */
 void
 evq_wake_look(void)

@@ -18,6 +18,7 @@ extern int evq_wake_changes(void);
 extern bool
 evq_wake_own_waiting(int32 flow_no, TimestampTz until, int change_count, EvqWake **own, int *count);
 extern uint64 evq_wake_upsets(void);
+extern void evq_wake_add_own(EvqLiveCount *counts, int count);
 extern void evq_wake_look(void);
 extern void evq_wake_schedules_changed(void);
 extern void evq_wake_extension_created(void);

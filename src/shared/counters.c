@@ -332,6 +332,18 @@ read_counter(pg_atomic_uint64 *counter)
 	return (int64) pg_atomic_read_u64(counter);
 }
 
+/* How many events more are in a state for each change that a counter counts: 1, 0 or -1. */
+static int
+change_of_live(int counter, EvqState state)
+{
+	/* A new event awaits processing, whatever its origin. */
+	EvqState from = counter < evq_transition_count ? evq_transition_table[counter].from : EVQ_STATE_NONE;
+	EvqState to = counter < evq_transition_count ? evq_transition_table[counter].to
+												 : EVQ_STATE_AWAITING_PROCESSING;
+
+	return (to == state) - (from == state);
+}
+
 static int64
 count_live(TypeEntry *type, EvqState state)
 {
@@ -339,14 +351,10 @@ count_live(TypeEntry *type, EvqState state)
 
 	for (int i = 0; i < TYPE_COUNTERS; i++)
 	{
-		/* A new event awaits processing, whatever its origin. */
-		EvqState from = i < evq_transition_count ? evq_transition_table[i].from : EVQ_STATE_NONE;
-		EvqState to = i < evq_transition_count ? evq_transition_table[i].to : EVQ_STATE_AWAITING_PROCESSING;
+		int change = change_of_live(i, state);
 
-		if (to == state)
-			count += read_counter(&type->counters[i]);
-		if (from == state)
-			count -= read_counter(&type->counters[i]);
+		if (change != 0)
+			count += change * read_counter(&type->counters[i]);
 	}
 	return count;
 }
@@ -500,6 +508,63 @@ evq_counters_restore(EvqCounters *counters, const EvqReading *reading)
 		counter = find_flow_counter(counters, reading);
 	if (counter != NULL)
 		pg_atomic_fetch_add_u64(counter, reading->value);
+}
+
+/* The entry of an event type; NULL = it has none. is_full: there is none that it could take either. */
+static TypeEntry *
+find_type(EvqCounters *counters, int32 no, bool *is_full)
+{
+	*is_full = true;
+	for (uint32 i = 0; i < EVQ_COUNTED_TYPES; i++)
+	{
+		TypeEntry *type = &counters->types[((uint32) no + i) % EVQ_COUNTED_TYPES];
+		uint32 found = pg_atomic_read_u32(&type->no);
+
+		if (found == (uint32) no)
+			return type;
+		if (found == 0)
+		{
+			*is_full = false;
+			break;
+		}
+	}
+	return NULL;
+}
+
+/*
+ * How many events of these types are in each live state, as committed by now:
+ * EVQ_LIVE_STATES rows for each that is counted. Returns how many rows.
+ */
+int
+evq_counters_live(EvqCounters *counters, const int32 *event_type_nos, int type_count, EvqLiveCount *counts)
+{
+	int count = 0;
+
+	for (int i = 0; i < type_count; i++)
+	{
+		bool is_full;
+		TypeEntry *type = find_type(counters, event_type_nos[i], &is_full);
+
+		for (EvqState state = EVQ_STATE_NONE + 1; state <= EVQ_LIVE_STATES && (type != NULL || !is_full);
+			 state++)
+		{
+			counts[count].event_type_no = event_type_nos[i];
+			counts[count].state = state;
+			counts[count++].count = type == NULL ? 0 : count_live(type, state);
+		}
+	}
+	return count;
+}
+
+/* Adds what a transaction has not told yet. */
+void
+evq_counters_add_to_live(const EvqTally *tally, EvqLiveCount *counts, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		if (counts[i].event_type_no == tally->event_type_no)
+			counts[i].count += change_of_live(tally->counter, counts[i].state) * (int64) tally->count;
+	}
 }
 
 void

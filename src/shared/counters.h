@@ -89,6 +89,9 @@ extern void evq_counters_set_oldest(EvqCounters *counters, int32 flow_no, Timest
 /* Reading, and what goes the other way. */
 extern void evq_counters_read(EvqCounters *counters, EvqTakeReading take, void *arg);
 extern void evq_counters_restore(EvqCounters *counters, const EvqReading *reading);
+extern int
+evq_counters_live(EvqCounters *counters, const int32 *event_type_nos, int type_count, EvqLiveCount *counts);
+extern void evq_counters_add_to_live(const EvqTally *tally, EvqLiveCount *counts, int count);
 extern void evq_counters_copy_live(EvqCounters *counters, EvqLiveCopy copy);
 extern void
 evq_counters_correct_live(EvqCounters *counters, EvqLiveCopy copy, const EvqLiveCount *found, int count);

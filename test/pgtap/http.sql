@@ -192,8 +192,9 @@ SELECT matches(pg_temp.error('events', query => jsonb_build_object('q', repeat('
 
 SELECT is(pg_temp.call('pending', target => 'FLOW_S', query => '{"limit": "2"}') #>> '{events, 1, flow_id}', 's-2', 'pending: oldest first');
 SELECT is(pg_temp.call('pending', target => 'FLOW_S') #>> '{events, 0, status}', 'AWAITING_PROCESSING', 'pending: status');
+SELECT is(pg_temp.call('pending', target => 'FLOW_S') -> 'is_complete', 'true', 'pending: all were looked at');
 SELECT matches(pg_temp.error('pending', target => 'NONE_SUCH'), '^EQ001 ', 'pending: unknown flow');
-SELECT is(pg_temp.call('counts', query => '{"flow_type": "FLOW_S"}'), '{"counts": [{"flow_type": "FLOW_S", "event_type": "OTHER", "status": "AWAITING_PROCESSING", "events": 5}]}', 'counts');
+SELECT is(pg_temp.call('counts', query => '{"flow_type": "FLOW_S"}'), '{"counts": [{"flow_type": "FLOW_S", "event_type": "OTHER", "status": "AWAITING_PROCESSING", "events": 5, "is_exact": true}]}', 'counts');
 SELECT matches(pg_temp.error('counts', query => '{"x": "1"}'), '^EQ006 ', 'counts: unknown key');
 SELECT is((SELECT string_agg(f ->> 'flow_type', ' ') FROM jsonb_array_elements(pg_temp.call('flows', query => '{"after": "FLOW_H"}') -> 'flows') f), 'FLOW_S', 'flows');
 SELECT is(pg_temp.call('flows', query => '{"limit": "1"}') ->> 'next', 'FLOW_H', 'flows: page by page');

@@ -18,7 +18,7 @@ SELECT is_empty(
 		AND oid NOT IN (SELECT objid FROM members WHERE classid = 'pg_class'::regclass)
 		AND oid NOT IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'evq.event_history'::regclass)$$,
 	'other tables are partitions of the history');
-SELECT views_are('evq', ARRAY['flows', 'event_types', 'events', 'queue', 'errors', 'workers', 'transition', 'payloads', 'schedules', 'restrictions', 'blocked_flows', 'audit']);
+SELECT views_are('evq', ARRAY['flows', 'event_types', 'events', 'queue', 'errors', 'workers', 'transition', 'payloads', 'schedules', 'restrictions', 'blocked_flows', 'audit', 'live_event']);
 SELECT enums_are('evq', ARRAY['event_state']);
 SELECT enum_has_labels('evq', 'event_state', ARRAY['awaiting_processing', 'dispatched', 'being_processed', 'suspended',
 	'succeeded', 'failed', 'expired', 'canceled'], 'states, the live ones first');
@@ -121,7 +121,7 @@ SELECT set_eq(
 	'functions that users call');
 SELECT is_empty($$SELECT signature FROM functions WHERE pronamespace <> 'evq'::regnamespace AND proname !~ '^evq_'$$, 'functions outside schema evq are called evq_*');
 SELECT is_empty(
-	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname NOT IN ('transitions', 'cron_fields', 'cron_next', 'cron_previous', 'cron_count', 'caller_may_work', 'caller_may_publish', 'finished_events', 'history_partitions', 'attempts_that_fit')$$,
+	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname NOT IN ('transitions', 'live_counts', 'cron_fields', 'cron_next', 'cron_next_if_any', 'cron_previous', 'cron_count', 'caller_may_work', 'caller_may_publish', 'finished_events', 'history_partitions', 'attempts_that_fit')$$,
 	'functions in C are VOLATILE and PARALLEL UNSAFE, but what only calculates or reads the code');
 SELECT is_empty($$SELECT signature FROM functions WHERE lanname = 'c' AND prosecdef$$, 'functions in C need no SECURITY DEFINER');
 SELECT is_empty(
