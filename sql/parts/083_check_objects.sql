@@ -89,7 +89,7 @@ AS 'MODULE_PATHNAME', 'evq_sql_known_columns' LANGUAGE c VOLATILE PARALLEL UNSAF
 COMMENT ON FUNCTION evq.known_columns() IS 'The columns that the library knows of the tables that it reads';
 
 CREATE FUNCTION evq.check_tables() RETURNS SETOF evq.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp ROWS 10
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off ROWS 10
 AS $$
 WITH relation AS (
 	SELECT c.* FROM pg_class c WHERE c.relnamespace = 'evq'::regnamespace AND c.relkind IN ('r', 'p')),

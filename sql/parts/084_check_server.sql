@@ -1,7 +1,7 @@
 -- What evq_check() finds about the server around evq.
 
 CREATE FUNCTION evq.check_server(patience interval) RETURNS SETOF evq.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp ROWS 10
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off ROWS 10
 AS $$
 WITH session AS MATERIALIZED (
 	SELECT a.pid, a.backend_xmin, a.xact_start, a.datname,

@@ -2,7 +2,7 @@
 -- keeps, and where there is none, the longest due events of each flow, and of the errors those of a day: never a whole table.
 
 CREATE FUNCTION evq.check_engine(patience interval) RETURNS SETOF evq.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp ROWS 5
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off ROWS 5
 AS $$
 WITH status AS MATERIALIZED (SELECT * FROM @extschema@.evq_status()),
 present AS (SELECT clock_timestamp() AS at, clock_timestamp() + interval '1 minute' AS soon)
@@ -101,7 +101,7 @@ $$;
 COMMENT ON FUNCTION evq.check_schedules(interval) IS 'Findings: schedules that nothing runs';
 
 CREATE FUNCTION evq.check_work(patience interval) RETURNS SETOF evq.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp ROWS 5
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off ROWS 5
 AS $$
 WITH counter AS MATERIALIZED (SELECT c.* FROM evq.counters() c WHERE (SELECT s.running FROM @extschema@.evq_status() s)),
 sample AS MATERIALIZED (

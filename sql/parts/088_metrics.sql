@@ -13,7 +13,7 @@ RETURN name || '="' || replace(replace(replace(value, '\', '\\'), '"', '\"'), E'
 COMMENT ON FUNCTION evq.label(text, text) IS 'A label of a metric, escaped';
 
 CREATE FUNCTION evq.samples(OUT family text, OUT suffix text, OUT labels text, OUT value float8, OUT bound float8)
-RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp ROWS 1000
+RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off ROWS 1000
 AS $$
 WITH counter AS MATERIALIZED (
 	SELECT c.no, split_part(c.name, '/', 1) AS what, split_part(c.name, '/', 2) AS origin, split_part(c.name, '/', 3) AS target, c.value
@@ -123,7 +123,7 @@ $$;
 COMMENT ON FUNCTION evq.samples() IS 'The samples of evq_metrics(): metric family, suffix of the name, labels, value, and the bound of a bucket';
 
 CREATE FUNCTION @extschema@.evq_metrics() RETURNS text
-LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 SELECT string_agg(format(E'# HELP %s %s\n# TYPE %s %s\n%s', m.family, m.help, m.family, m.type, s.lines), '' ORDER BY m.rank)
 FROM (VALUES
