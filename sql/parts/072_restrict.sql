@@ -19,7 +19,8 @@ BEGIN
 		RAISE EXCEPTION 'role % does not exist', coalesce(quote_ident(role_name), 'NULL')
 			USING ERRCODE = '42704', HINT = 'Make it with CREATE ROLE.';
 	END IF;
-	SELECT f.flow_no INTO wanted_no FROM evq.flow f WHERE f.flow_type = change_restriction.flow_type
+	-- Beside a name texts have the collation of names, which the index has not.
+	SELECT f.flow_no INTO wanted_no FROM evq.flow f WHERE f.flow_type = change_restriction.flow_type COLLATE "default"
 	UNION ALL SELECT 0 WHERE flow_type = '*';
 	IF NOT FOUND AND (granting OR flow_type IS NOT NULL) THEN
 		RAISE EXCEPTION 'unknown flow %', coalesce(quote_ident(flow_type), 'NULL')
