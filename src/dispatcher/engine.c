@@ -247,6 +247,16 @@ log_put_off(const pg_uuid_t *event_id, const char *message)
 	withheld = 0;
 }
 
+/* evq_tick() may be called in a transaction that keeps a snapshot; a turn goes by what is there now. */
+static EvqStore *
+open_store(void)
+{
+	EvqStore *store = evq_store_open("evq_tick()");
+
+	evq_store_see_present(store, true);
+	return store;
+}
+
 /*
  * Does something about one event in a subtransaction: one that cannot be
  * processed, say because its payload is damaged, is put off and does not stop
@@ -265,7 +275,7 @@ act_carefully(Work *work, EvqTracked *tracked, void (*act)(Work *, EvqTracked *)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		work->store = evq_store_open("evq_tick()");
+		work->store = open_store();
 		act(work, tracked);
 		evq_store_close(work->store);
 		ReleaseCurrentSubTransaction();
@@ -961,7 +971,7 @@ evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn)
 	}
 
 	evq_shmem_note_clock(engine->live->place, now);
-	work.store = evq_store_open("evq_tick()");
+	work.store = open_store();
 	evq_pass_run(engine->pass, work.store, now);
 	evq_live_offer_missing(engine->live);
 	fire_timers(&work);

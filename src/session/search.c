@@ -274,6 +274,7 @@ prepare_own(EvqStore *store, const EvqSearch *search, const pg_uuid_t *event_id)
 	TimestampTz now = evq_clock_now();
 	const EvqFlow *flow = search->flow;
 	EvqEvent event;
+	bool done;
 
 	if (!evq_store_fetch(store, event_id, &event) || event.flow_no != flow->flow_no ||
 		!evq_search_is_wanted(search, event.event_type_no))
@@ -285,11 +286,14 @@ prepare_own(EvqStore *store, const EvqSearch *search, const pg_uuid_t *event_id)
 
 	/* It waits for its turn, which no dispatcher can give it. */
 	evq_order_lock(flow->flow_no);
+	evq_store_see_present(store, true);
 	evq_store_refresh(store);
 	evq_shmem_note_clock(evq_shmem_mine(), now);
-	return evq_store_fetch(store, event_id, &event) && evq_lifecycle_may_dispatch(&event, now) &&
+	done = evq_store_fetch(store, event_id, &event) && evq_lifecycle_may_dispatch(&event, now) &&
 		   evq_order_may_go(store, flow, &event) && evq_store_fetch(store, event_id, &event) &&
 		   evq_lifecycle_dispatch(store, now, &event, flow->dispatch_timeout);
+	evq_store_see_present(store, false);
+	return done;
 }
 
 /*

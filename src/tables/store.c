@@ -112,17 +112,25 @@ struct EvqStore
 	ScanKeyData walk_from[2];   /* where the walk begins, as does the next */
 	pg_uuid_t walk_from_id;
 	bool passes_over_changed; /* see evq_store_pass_over_changed() */
+	bool sees_present;        /* see evq_store_see_present() */
 	bool batching;            /* rows of finished events are collected, */
 	int collected;            /* so many by now */
 };
 
 /* ---------- opening ---------- */
 
+/* Does the store see what the transaction's snapshot sees, whatever others commit? */
+static bool
+keeps_snapshot(const EvqStore *store)
+{
+	return IsolationUsesXactSnapshot() && !store->sees_present;
+}
+
 static void
-push_snapshot(void)
+push_snapshot(const EvqStore *store)
 {
 	/* In READ COMMITTED the row may be younger than the statement's own snapshot. */
-	PushCopiedSnapshot(IsolationUsesXactSnapshot() ? GetTransactionSnapshot() : GetLatestSnapshot());
+	PushCopiedSnapshot(keeps_snapshot(store) ? GetTransactionSnapshot() : GetLatestSnapshot());
 	UpdateActiveSnapshotCommandId();
 }
 
@@ -136,7 +144,7 @@ evq_store_open(const char *function)
 	PreventCommandIfParallelMode(function);
 	store->context = CurrentMemoryContext;
 	store->lock = RowExclusiveLock;
-	push_snapshot();
+	push_snapshot(store);
 	return store;
 }
 
@@ -220,7 +228,22 @@ evq_store_refresh(EvqStore *store)
 	CHECK_FOR_INTERRUPTS();
 	end_scans(store);
 	PopActiveSnapshot();
-	push_snapshot();
+	push_snapshot(store);
+}
+
+/*
+ * Whether the store sees what is committed by now, also in a transaction that
+ * keeps a snapshot: whose turn it is depends on what others do, of which an
+ * older snapshot knows nothing.
+ */
+void
+evq_store_see_present(EvqStore *store, bool present)
+{
+	bool kept = keeps_snapshot(store);
+
+	store->sees_present = present;
+	if (keeps_snapshot(store) != kept)
+		evq_store_refresh(store);
 }
 
 /*
@@ -262,7 +285,7 @@ heed_rewrite(EvqStore *store, EvqTableNo no, Relation rel)
 		return;
 	if (is_younger_than_snapshot(rel))
 	{
-		if (IsolationUsesXactSnapshot())
+		if (keeps_snapshot(store))
 			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 							errmsg("table evq.%s was changed after this transaction began",
 								   RelationGetRelationName(rel)),
@@ -710,9 +733,9 @@ judge(EvqStore *store, TM_Result result, bool wait)
 			return EVQ_STORE_BUSY;
 		case TM_Updated:
 		case TM_Deleted:
-			if (IsolationUsesXactSnapshot() && !wait && store->passes_over_changed)
+			if (keeps_snapshot(store) && !wait && store->passes_over_changed)
 				return EVQ_STORE_BUSY;
-			if (IsolationUsesXactSnapshot())
+			if (keeps_snapshot(store))
 				ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 								errmsg("could not serialize access due to concurrent update"),
 								errhint("Retry the transaction.")));
@@ -1650,7 +1673,7 @@ begin_walk(EvqStore *store, ScanKey keys, int key_count)
 	Relation index = store->walk_index;
 	MemoryContext previous = MemoryContextSwitchTo(store->context);
 
-	if (is_too_young(index) && !IsolationUsesXactSnapshot())
+	if (is_too_young(index) && !keeps_snapshot(store))
 		evq_store_refresh(store);
 	check_index(index);
 	store->walk_index = index;
@@ -1866,12 +1889,12 @@ evq_store_claim_key(EvqStore *store, int32 event_type_no, const char *key, const
 	{
 		if (insert_key(values))
 			return true;
-		if (!IsolationUsesXactSnapshot())
+		if (!keeps_snapshot(store))
 			evq_store_refresh(store);
 		if (fetch_key(store, values[0], values[1], first_id, first_hash))
 			return false;
 		/* It is gone again, or our snapshot is too old to see it. */
-		if (IsolationUsesXactSnapshot())
+		if (keeps_snapshot(store))
 			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 							errmsg("could not serialize access to idempotency key \"%s\"", key),
 							errhint("Retry the transaction.")));

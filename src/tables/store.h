@@ -42,6 +42,7 @@ extern EvqStore *evq_store_open(const char *function);
 extern EvqStore *evq_store_open_to_read(void);
 extern void evq_store_close(EvqStore *store);
 extern void evq_store_refresh(EvqStore *store);
+extern void evq_store_see_present(EvqStore *store, bool present);
 extern void evq_store_pass_over_changed(EvqStore *store);
 
 /* live events */
