@@ -22,6 +22,8 @@ PUSH = Evq("evq push")
 PULL_FUSED = Evq("evq pull, fused", turn="turn_fused", delivery="pull")
 BRIEF = Evq("evq pull, fused, retention 0", turn="turn_fused", delivery="pull", retention="0")
 EVQ_WORKERS = [PUSH, Evq("evq push, fused", turn="turn_fused"), PULL_FUSED, BRIEF]
+TOKENS = [Evq("evq pull, fused, token", turn="turn_token", delivery="pull"),
+          Evq("evq pull, fused, token, retention 0", turn="turn_token", delivery="pull", retention="0")]
 
 
 class Metric(NamedTuple):
@@ -40,7 +42,7 @@ def several(unit, *numbers):
 def life(batch, events, *workers):
     return Metric(f"A backlog of {events:,} events drained, {batch:,} a turn", "events/s",
                   lambda contestant, workers: metrics.drain(contestant, events, batch, workers),
-                  several("worker", *workers), [*PEERS, *EVQ_WORKERS])
+                  several("worker", *workers), [*PEERS, *EVQ_WORKERS, *(TOKENS if batch >= 10 else [])])
 
 
 METRICS = {

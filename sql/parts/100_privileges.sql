@@ -14,8 +14,8 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON TYPE evq.event_state, evq.acquired, evq.pending_event, evq.finding, evq.mcp_tool FROM PUBLIC;
-GRANT USAGE ON TYPE evq.event_state, evq.acquired, evq.pending_event, evq.mcp_tool TO evq_publisher, evq_worker, evq_operator, evq_monitor;
+REVOKE ALL ON TYPE evq.event_state, evq.acquired, evq.acquired_batch, evq.pending_event, evq.finding, evq.mcp_tool FROM PUBLIC;
+GRANT USAGE ON TYPE evq.event_state, evq.acquired, evq.acquired_batch, evq.pending_event, evq.mcp_tool TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 GRANT USAGE ON SCHEMA evq TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 
 GRANT EXECUTE ON FUNCTION
@@ -38,6 +38,13 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_snooze(uuid, bigint, timestamptz),
 	@extschema@.evq_release(uuid, bigint),
 	@extschema@.evq_suspend(uuid, bigint, interval),
+	@extschema@.evq_acquire_batch(text, bigint, text[], text, interval),
+	@extschema@.evq_succeed_batch(text, anycompatiblearray),
+	@extschema@.evq_succeed_batch_and_acquire(text, text, bigint, text[], text, interval, anycompatiblearray),
+	@extschema@.evq_fail_batch(text, text, anycompatiblearray, boolean),
+	@extschema@.evq_heartbeat_batch(text, interval),
+	@extschema@.evq_release_batch(text),
+	@extschema@.evq_batch_permits(text),
 	evq.are_held(uuid[], bigint[])
 TO evq_worker, evq_operator;
 

@@ -87,6 +87,12 @@ COMMENT ON COLUMN evq.event_history.answer IS 'What the last activation brought,
 ALTER TYPE evq.acquired ADD ATTRIBUTE answer jsonb;
 COMMENT ON TYPE evq.acquired IS
 	'An event handed to a worker: permit is the fencing token for its report, attempt_due_at the time it holds until, answer what evq_activate() brought since it was suspended last';
+CREATE TYPE evq.acquired_batch AS (
+	token text, flow_type text, event_ids uuid[], event_types text[], flow_ids text[],
+	attempts int[], attempts_left int[], payloads jsonb[], headers jsonb[],
+	attempt_due_at timestamptz, due_at timestamptz, answers jsonb[]);
+COMMENT ON TYPE evq.acquired_batch IS
+	'Events handed to a worker as one batch: token reports all of them, from any session; the arrays have an element for each event, as evq.acquired has columns, and headers and answers are NULL where no event has any; attempt_due_at, due_at: the earliest of them';
 DROP FUNCTION @extschema@.evq_activate(uuid, jsonb);
 
 -- Events of one instant are read in the order of their ids. The index keeps its name, by which scripts of operators know it.

@@ -18,8 +18,7 @@
 
 #include "base/clock.h"
 #include "base/errors.h"
-#include "session/arguments.h"
-#include "session/search.h"
+#include "functions/work.h"
 #include "session/wake.h"
 
 PG_FUNCTION_INFO_V1(evq_sql_acquire);
@@ -54,8 +53,8 @@ put_row(FunctionCallInfo fcinfo, const Datum *values, const bool *nulls)
  * What one event of many needs may be several times its payload: it is in a
  * context of its own, which is emptied before the next.
  */
-static MemoryContext
-make_row_context(void)
+MemoryContext
+evq_work_make_row_context(void)
 {
 	return AllocSetContextCreate(CurrentMemoryContext, "evq row", ALLOCSET_SMALL_SIZES);
 }
@@ -70,9 +69,10 @@ end_row(MemoryContext row_context, MemoryContext previous)
 /* ---------- acquire ---------- */
 
 /* The columns of evq.acquired. */
-static void
-put_acquired(FunctionCallInfo fcinfo, const EvqEvent *event, Datum payload, Datum headers, Datum answer)
+static bool
+put_acquired(void *context, const EvqEvent *event, Datum payload, Datum headers, Datum answer)
 {
+	FunctionCallInfo fcinfo = context;
 	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 	const EvqFlow *flow = evq_config_flow(event->flow_no);
 	Datum values[12] = {0};
@@ -93,35 +93,24 @@ put_acquired(FunctionCallInfo fcinfo, const EvqEvent *event, Datum payload, Datu
 	values[11] = answer;
 	nulls[11] = answer == (Datum) 0;
 	put_row(fcinfo, values, nulls);
+	return false;
 }
 
-/* What evq_acquire_next() was asked for, and what it has by now. */
-typedef struct Wanted
-{
-	EvqSearch search;
-	int max_events;
-	const char *worker;
-	int64 permit_for;
-	FunctionCallInfo fcinfo;
-	EvqStore *store;
-	int acquired;
-} Wanted;
-
-/* Tries to acquire one event and returns it as a row. */
+/* Tries to acquire one event; is_enough: what is told of it says so. */
 static EvqGrant
-acquire(FunctionCallInfo fcinfo, EvqStore *store, TimestampTz now, const pg_uuid_t *event_id,
-		const char *worker, int64 permit_for)
+acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, const char *worker, int64 permit_for,
+		EvqWorkAcquired take, void *context, bool *is_enough)
 {
 	EvqEvent event;
 	Datum payload;
 	Datum headers;
-	MemoryContext row_context = make_row_context();
+	MemoryContext row_context = evq_work_make_row_context();
 	MemoryContext previous = MemoryContextSwitchTo(row_context);
 	EvqGrant grant = evq_lifecycle_acquire(store, now, event_id, worker, permit_for, &event, &payload,
 										   &headers);
 
-	if (grant == EVQ_GRANTED)
-		put_acquired(fcinfo, &event, payload, headers, evq_store_fetch_answer(store, &event));
+	*is_enough = grant == EVQ_GRANTED &&
+				 take(context, &event, payload, headers, evq_store_fetch_answer(store, &event));
 	MemoryContextSwitchTo(previous);
 	MemoryContextDelete(row_context);
 	return grant;
@@ -129,12 +118,15 @@ acquire(FunctionCallInfo fcinfo, EvqStore *store, TimestampTz now, const pg_uuid
 
 /* Tries to acquire one event more. */
 static EvqGrant
-acquire_one_of(Wanted *wanted, const pg_uuid_t *event_id)
+acquire_one_of(EvqWanted *wanted, const pg_uuid_t *event_id)
 {
-	EvqGrant grant = acquire(wanted->fcinfo, wanted->store, evq_clock_now(), event_id, wanted->worker,
-							 wanted->permit_for);
+	bool is_enough;
+	EvqGrant grant = acquire(wanted->store, evq_clock_now(), event_id, wanted->worker, wanted->permit_for,
+							 wanted->take, wanted->context, &is_enough);
 
 	wanted->acquired += grant == EVQ_GRANTED;
+	if (is_enough)
+		wanted->max_events = wanted->acquired;
 	return grant;
 }
 
@@ -145,7 +137,7 @@ acquire_one_of(Wanted *wanted, const pg_uuid_t *event_id)
  * flows yet, or too many offers cannot be seen by this transaction.
  */
 static bool
-acquire_offered(Wanted *wanted, EvqPlace *place)
+acquire_offered(EvqWanted *wanted, EvqPlace *place)
 {
 	EvqReadyTaken *taken = palloc(wanted->max_events * sizeof(EvqReadyTaken));
 	int32 flow_no = wanted->search.flow->flow_no;
@@ -178,11 +170,14 @@ acquire_offered(Wanted *wanted, EvqPlace *place)
 		evq_store_refresh(wanted->store);
 		for (int i = 0; i < popped; i++)
 		{
-			EvqGrant grant;
+			EvqGrant grant = EVQ_GRANT_LATER;
 
 			CHECK_FOR_INTERRUPTS();
-			evq_store_hint(&taken[i].event_id, &taken[i].tid);
-			grant = acquire_one_of(wanted, &taken[i].event_id);
+			if (wanted->acquired < wanted->max_events)
+			{
+				evq_store_hint(&taken[i].event_id, &taken[i].tid);
+				grant = acquire_one_of(wanted, &taken[i].event_id);
+			}
 			if (grant == EVQ_GRANT_LATER || (grant == EVQ_GRANT_REFUSED && keeps_snapshot))
 				later = lappend(later,
 								memcpy(palloc(sizeof(EvqReadyTaken)), &taken[i], sizeof(EvqReadyTaken)));
@@ -196,14 +191,14 @@ acquire_offered(Wanted *wanted, EvqPlace *place)
 static bool
 acquire_found(void *context, const pg_uuid_t *event_id)
 {
-	Wanted *wanted = context;
+	EvqWanted *wanted = context;
 
 	acquire_one_of(wanted, event_id);
 	return wanted->acquired >= wanted->max_events;
 }
 
-static void
-acquire_next(Wanted *wanted, FunctionCallInfo fcinfo, EvqStore *store)
+void
+evq_work_acquire_next(EvqWanted *wanted, EvqStore *store)
 {
 	int change_count = evq_wake_changes(); /* what follows from this call is not for this call */
 
@@ -212,7 +207,6 @@ acquire_next(Wanted *wanted, FunctionCallInfo fcinfo, EvqStore *store)
 		evq_config_tell_paused();
 		return;
 	}
-	wanted->fcinfo = fcinfo;
 	wanted->store = store;
 	evq_store_pass_over_changed(store);
 	if (!acquire_offered(wanted, evq_shmem_mine()))
@@ -234,6 +228,7 @@ evq_sql_acquire(PG_FUNCTION_ARGS)
 	const char *worker = evq_argument_worker(fcinfo, 1);
 	int64 permit_for = permit_duration(fcinfo, 2);
 	EvqStore *store;
+	bool is_enough;
 
 	evq_config_use();
 	InitMaterializedSRF(fcinfo, 0);
@@ -243,37 +238,40 @@ evq_sql_acquire(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	}
 	store = evq_store_open("evq_acquire()");
-	acquire(fcinfo, store, evq_clock_now(), &event_id, worker, permit_for);
+	acquire(store, evq_clock_now(), &event_id, worker, permit_for, put_acquired, fcinfo, &is_enough);
 	evq_store_close(store);
 	return (Datum) 0;
 }
 
-/* Reads the arguments of evq_acquire_next() that follow flow_type, from argno on. */
-static void
-read_wanted(FunctionCallInfo fcinfo, int argno, uint64 configuration, Wanted *wanted)
+/* Reads flow_type and, from argno on, the arguments of evq_acquire_next() that follow it. */
+void
+evq_work_read_wanted(FunctionCallInfo fcinfo, int flow_argno, int argno, uint64 configuration,
+					 EvqWanted *wanted)
 {
 	EvqSearch *search = &wanted->search;
 
 	memset(wanted, 0, sizeof(*wanted));
 	search->configuration = configuration;
-	search->flow = evq_argument_flow(evq_argument_required_text(fcinfo, 0, "flow_type"));
+	search->flow = evq_argument_flow(evq_argument_required_text(fcinfo, flow_argno, "flow_type"));
 	evq_config_require(EVQ_RIGHT_WORK, search->flow->flow_no);
 	wanted->max_events = evq_argument_max_events(fcinfo, argno);
 	search->event_type_nos = evq_argument_event_type_nos(fcinfo, argno + 1, &search->event_type_count);
 	wanted->worker = evq_argument_worker(fcinfo, argno + 2);
 	wanted->permit_for = permit_duration(fcinfo, argno + 3);
+	wanted->take = put_acquired;
+	wanted->context = fcinfo;
 }
 
 Datum
 evq_sql_acquire_next(PG_FUNCTION_ARGS)
 {
 	EvqStore *store;
-	Wanted wanted;
+	EvqWanted wanted;
 
-	read_wanted(fcinfo, 1, evq_config_use(), &wanted);
+	evq_work_read_wanted(fcinfo, 0, 1, evq_config_use(), &wanted);
 	InitMaterializedSRF(fcinfo, 0);
 	store = evq_store_open("evq_acquire_next()");
-	acquire_next(&wanted, fcinfo, store);
+	evq_work_acquire_next(&wanted, store);
 	evq_store_close(store);
 	return (Datum) 0;
 }
@@ -333,33 +331,62 @@ evq_sql_succeed(PG_FUNCTION_ARGS)
 	PG_RETURN_ARRAYTYPE_P(construct_array(elements, id_count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 }
 
+/* Reports success of each. tell: NULL = nobody wants to know which. */
+int
+evq_work_succeed(EvqStore *store, const EvqReports *reports, EvqWorkReported tell, void *context)
+{
+	TimestampTz now = evq_clock_now();
+	MemoryContext row_context = evq_work_make_row_context();
+	int accepted = 0;
+
+	evq_store_begin_batch(store);
+	for (int i = 0; i < reports->count; i++)
+	{
+		MemoryContext previous = MemoryContextSwitchTo(row_context);
+		EvqEvent event;
+		bool is_so = is_accepted(
+			succeed_plainly(store, now, &reports->event_ids[i], reports->permits[i], &event));
+
+		CHECK_FOR_INTERRUPTS();
+		accepted += is_so;
+		if (tell != NULL)
+			tell(context, &reports->event_ids[i], is_so);
+		end_row(row_context, previous);
+	}
+	evq_store_end_batch(store);
+	return accepted;
+}
+
+void
+evq_work_warn_of_lost(int lost, int count)
+{
+	if (lost > 0)
+		ereport(WARNING, (errcode(EVQ_ERRCODE_PERMIT_LOST),
+						  errmsg("%d of %d permits were lost: their successes are not recorded", lost, count),
+						  errhint("Extend permits in time with evq_heartbeat().")));
+}
+
+/* The columns of evq_succeed_many(). */
+static void
+put_reported(void *context, const pg_uuid_t *event_id, bool accepted)
+{
+	Datum values[2] = {UUIDPGetDatum(event_id), BoolGetDatum(accepted)};
+	bool nulls[2] = {false, false};
+
+	put_row(context, values, nulls);
+}
+
 Datum
 evq_sql_succeed_many(PG_FUNCTION_ARGS)
 {
-	TimestampTz now = evq_clock_now();
 	EvqReports reports;
 	EvqStore *store;
-	MemoryContext row_context;
 
 	evq_argument_reports(fcinfo, 0, 1, &reports);
 	evq_config_use();
 	InitMaterializedSRF(fcinfo, 0);
 	store = evq_store_open("evq_succeed_many()");
-	evq_store_begin_batch(store);
-	row_context = make_row_context();
-	for (int i = 0; i < reports.count; i++)
-	{
-		MemoryContext previous = MemoryContextSwitchTo(row_context);
-		EvqEvent event;
-		EvqVerdict verdict = succeed_plainly(store, now, &reports.event_ids[i], reports.permits[i], &event);
-		Datum values[2] = {UUIDPGetDatum(&reports.event_ids[i]), BoolGetDatum(is_accepted(verdict))};
-		bool nulls[2] = {false, false};
-
-		CHECK_FOR_INTERRUPTS();
-		put_row(fcinfo, values, nulls);
-		end_row(row_context, previous);
-	}
-	evq_store_end_batch(store);
+	evq_work_succeed(store, &reports, put_reported, fcinfo);
 	evq_store_close(store);
 	return (Datum) 0;
 }
@@ -367,37 +394,17 @@ evq_sql_succeed_many(PG_FUNCTION_ARGS)
 Datum
 evq_sql_succeed_and_acquire(PG_FUNCTION_ARGS)
 {
-	TimestampTz now = evq_clock_now();
 	EvqReports reports;
 	EvqStore *store;
-	MemoryContext row_context;
-	Wanted wanted;
-	int lost = 0;
+	EvqWanted wanted;
 	uint64 configuration = evq_config_use();
 
 	evq_argument_reports(fcinfo, 1, 2, &reports);
-	read_wanted(fcinfo, 3, configuration, &wanted);
+	evq_work_read_wanted(fcinfo, 0, 3, configuration, &wanted);
 	InitMaterializedSRF(fcinfo, 0);
 	store = evq_store_open("evq_succeed_and_acquire()");
-	evq_store_begin_batch(store);
-	row_context = make_row_context();
-	for (int i = 0; i < reports.count; i++)
-	{
-		MemoryContext previous = MemoryContextSwitchTo(row_context);
-		EvqEvent event;
-
-		CHECK_FOR_INTERRUPTS();
-		if (!is_accepted(succeed_plainly(store, now, &reports.event_ids[i], reports.permits[i], &event)))
-			lost++;
-		end_row(row_context, previous);
-	}
-	evq_store_end_batch(store);
-	if (lost > 0)
-		ereport(WARNING,
-				(errcode(EVQ_ERRCODE_PERMIT_LOST),
-				 errmsg("%d of %d permits were lost: their successes are not recorded", lost, reports.count),
-				 errhint("Extend permits in time with evq_heartbeat().")));
-	acquire_next(&wanted, fcinfo, store);
+	evq_work_warn_of_lost(reports.count - evq_work_succeed(store, &reports, NULL, NULL), reports.count);
+	evq_work_acquire_next(&wanted, store);
 	evq_store_close(store);
 	return (Datum) 0;
 }
@@ -428,6 +435,37 @@ evq_sql_fail(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(evq_argument_state_datum(event.state, get_func_rettype(fcinfo->flinfo->fn_oid)));
 }
 
+/* Reports failure of each. The columns of evq_fail_many(). */
+int
+evq_work_fail(FunctionCallInfo fcinfo, const char *function, const EvqReports *reports,
+			  const EvqFailureReport *report)
+{
+	TimestampTz now = evq_clock_now();
+	EvqStore *store = evq_store_open(function);
+	MemoryContext row_context = evq_work_make_row_context();
+	Oid enum_type = TupleDescAttr(((ReturnSetInfo *) fcinfo->resultinfo)->setDesc, 2)->atttypid;
+	int accepted_count = 0;
+
+	for (int i = 0; i < reports->count; i++)
+	{
+		MemoryContext previous = MemoryContextSwitchTo(row_context);
+		EvqEvent event;
+		bool accepted = evq_lifecycle_fail(store, now, &reports->event_ids[i], reports->permits[i], report,
+										   &event) == EVQ_ACCEPTED;
+		Datum values[3] = {UUIDPGetDatum(&reports->event_ids[i]), BoolGetDatum(accepted), (Datum) 0};
+		bool nulls[3] = {false, false, !accepted};
+
+		CHECK_FOR_INTERRUPTS();
+		accepted_count += accepted;
+		if (accepted)
+			values[2] = evq_argument_state_datum(event.state, enum_type);
+		put_row(fcinfo, values, nulls);
+		end_row(row_context, previous);
+	}
+	evq_store_close(store);
+	return accepted_count;
+}
+
 Datum
 evq_sql_fail_many(PG_FUNCTION_ARGS)
 {
@@ -436,70 +474,57 @@ evq_sql_fail_many(PG_FUNCTION_ARGS)
 		.retryable = PG_ARGISNULL(3) || PG_GETARG_BOOL(3),
 		.retry_in = EVQ_DEFAULT_TIME,
 	};
-	TimestampTz now = evq_clock_now();
 	EvqReports reports;
-	EvqStore *store;
-	MemoryContext row_context;
-	Oid enum_type;
 
 	evq_argument_reports(fcinfo, 0, 1, &reports);
 	evq_config_use();
 	InitMaterializedSRF(fcinfo, 0);
-	enum_type = TupleDescAttr(((ReturnSetInfo *) fcinfo->resultinfo)->setDesc, 2)->atttypid;
-	store = evq_store_open("evq_fail_many()");
-	row_context = make_row_context();
-	for (int i = 0; i < reports.count; i++)
-	{
-		MemoryContext previous = MemoryContextSwitchTo(row_context);
-		EvqEvent event;
-		bool accepted = evq_lifecycle_fail(store, now, &reports.event_ids[i], reports.permits[i], &report,
-										   &event) == EVQ_ACCEPTED;
-		Datum values[3] = {UUIDPGetDatum(&reports.event_ids[i]), BoolGetDatum(accepted), (Datum) 0};
-		bool nulls[3] = {false, false, !accepted};
-
-		CHECK_FOR_INTERRUPTS();
-		if (accepted)
-			values[2] = evq_argument_state_datum(event.state, enum_type);
-		put_row(fcinfo, values, nulls);
-		end_row(row_context, previous);
-	}
-	evq_store_close(store);
+	evq_work_fail(fcinfo, "evq_fail_many()", &reports, &report);
 	return (Datum) 0;
 }
 
 /* ---------- other reports ---------- */
 
-Datum
-evq_sql_heartbeat(PG_FUNCTION_ARGS)
+/* Extends each permit. The columns of evq_heartbeat(). */
+int
+evq_work_extend(FunctionCallInfo fcinfo, const char *function, const EvqReports *reports, int64 extend_by)
 {
 	TimestampTz now = evq_clock_now();
-	int64 extend_by = evq_argument_duration(fcinfo, 2, "extend_by", false);
-	EvqReports reports;
-	EvqStore *store;
-	MemoryContext row_context;
+	EvqStore *store = evq_store_open(function);
+	MemoryContext row_context = evq_work_make_row_context();
+	int held_count = 0;
 
-	evq_argument_reports(fcinfo, 0, 1, &reports);
-	evq_config_use();
-	InitMaterializedSRF(fcinfo, 0);
-	store = evq_store_open("evq_heartbeat()");
-	row_context = make_row_context();
-	for (int i = 0; i < reports.count; i++)
+	for (int i = 0; i < reports->count; i++)
 	{
 		MemoryContext previous = MemoryContextSwitchTo(row_context);
 		EvqEvent event = {.state = EVQ_STATE_NONE};
-		EvqVerdict verdict = evq_lifecycle_extend(store, now, &reports.event_ids[i], reports.permits[i],
+		EvqVerdict verdict = evq_lifecycle_extend(store, now, &reports->event_ids[i], reports->permits[i],
 												  extend_by, &event);
 		bool held = verdict == EVQ_ACCEPTED;
 		bool canceled = verdict != EVQ_NO_SUCH_EVENT && event.state == EVQ_STATE_CANCELED;
-		Datum values[4] = {UUIDPGetDatum(&reports.event_ids[i]), BoolGetDatum(held), BoolGetDatum(canceled),
+		Datum values[4] = {UUIDPGetDatum(&reports->event_ids[i]), BoolGetDatum(held), BoolGetDatum(canceled),
 						   TimestampTzGetDatum(event.state_due_at)};
 		bool nulls[4] = {false, false, false, !held};
 
 		CHECK_FOR_INTERRUPTS();
+		held_count += held;
 		put_row(fcinfo, values, nulls);
 		end_row(row_context, previous);
 	}
 	evq_store_close(store);
+	return held_count;
+}
+
+Datum
+evq_sql_heartbeat(PG_FUNCTION_ARGS)
+{
+	int64 extend_by = evq_argument_duration(fcinfo, 2, "extend_by", false);
+	EvqReports reports;
+
+	evq_argument_reports(fcinfo, 0, 1, &reports);
+	evq_config_use();
+	InitMaterializedSRF(fcinfo, 0);
+	evq_work_extend(fcinfo, "evq_heartbeat()", &reports, extend_by);
 	return (Datum) 0;
 }
 

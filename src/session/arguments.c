@@ -375,8 +375,8 @@ evq_argument_flow_ids(FunctionCallInfo fcinfo, int argno, int *count)
 }
 
 /* The array may be of uuid or, as some drivers send it, of text. */
-static pg_uuid_t *
-read_event_ids(FunctionCallInfo fcinfo, int argno, int *count)
+pg_uuid_t *
+evq_argument_event_ids(FunctionCallInfo fcinfo, int argno, const char *name, int *count)
 {
 	Oid type = UUIDOID;
 	Datum *elements;
@@ -386,9 +386,9 @@ read_event_ids(FunctionCallInfo fcinfo, int argno, int *count)
 		type = ARR_ELEMTYPE(PG_GETARG_ARRAYTYPE_P(argno));
 	if (type != UUIDOID && type != TEXTOID && type != VARCHAROID)
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
-						errmsg("event_ids cannot be of type %s", format_type_be(type)),
+						errmsg("%s cannot be of type %s", name, format_type_be(type)),
 						errhint("Pass an array of uuid, or of their text.")));
-	elements = evq_argument_elements(fcinfo, argno, "event_ids", type, count);
+	elements = evq_argument_elements(fcinfo, argno, name, type, count);
 	ids = palloc(Max(*count, 1) * sizeof(pg_uuid_t));
 	for (int i = 0; i < *count; i++)
 	{
@@ -407,7 +407,7 @@ evq_argument_reports(FunctionCallInfo fcinfo, int ids_argno, int permits_argno, 
 	int permit_count;
 	Datum *permits;
 
-	reports->event_ids = read_event_ids(fcinfo, ids_argno, &reports->count);
+	reports->event_ids = evq_argument_event_ids(fcinfo, ids_argno, "event_ids", &reports->count);
 	permits = evq_argument_elements(fcinfo, permits_argno, "permits", INT8OID, &permit_count);
 	if (permit_count != reports->count)
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),

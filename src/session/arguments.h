@@ -30,6 +30,7 @@ extern Datum *evq_argument_json_elements(FunctionCallInfo fcinfo, int argno, con
 extern bool evq_argument_priority(FunctionCallInfo fcinfo, int argno, int16 *priority);
 extern const char *evq_argument_worker(FunctionCallInfo fcinfo, int argno);
 extern int evq_argument_max_events(FunctionCallInfo fcinfo, int argno);
+extern pg_uuid_t *evq_argument_event_ids(FunctionCallInfo fcinfo, int argno, const char *name, int *count);
 extern void
 evq_argument_reports(FunctionCallInfo fcinfo, int ids_argno, int permits_argno, EvqReports *reports);
 

@@ -22,9 +22,6 @@
 #else
 #define VERBS 1
 #endif
-#if defined(SAVEPOINTS) || defined(CRASH)
-#define FEW_VERBS		/* there are no cancels, or there would be too many states */
-#endif
 #ifdef CRASH
 #define CRASHES 1
 #else
@@ -387,7 +384,9 @@ proctype session(byte me)
 			if
 			:: first = 0; last = 1
 			:: first = 1; last = 2
+#ifndef SAVEPOINTS
 			:: first = 0; last = 2
+#endif
 			fi;
 			look_for_room() }
 			atomic { make_run(PROCESSED) }
@@ -405,7 +404,7 @@ proctype session(byte me)
 			:: run_first[at] < at -> set = set_of(run_first[at] + 1, at)
 			fi;
 			look_at_run() }
-#ifndef FEW_VERBS
+#ifndef SAVEPOINTS
 		:: atomic { set == 0 && verbs < VERBS && can_lock ->
 			verbs++;
 			is_cancel = true;
@@ -427,7 +426,7 @@ proctype session(byte me)
 			verbs = 0; sub = 0; at = 0; event = 0; set = 0; known = 0;
 			is_cancel = false; may_end = false; must_wait = false }
 #ifdef SAVEPOINTS
-		:: atomic { set == 0 && sub == 0 && verbs < VERBS -> sub = SUB }
+		:: atomic { me == 1 && set == 0 && sub == 0 && verbs < VERBS -> sub = SUB }
 		/* ROLLBACK TO SAVEPOINT */
 		:: atomic { set == 0 && sub != 0 && verbs > 0 ->
 			roll_back(SUB);
@@ -547,7 +546,9 @@ end:
 init
 {
 	atomic {
-		run session(1);
-		run session(2)
+#ifndef CRASH
+		run session(2);
+#endif
+		run session(1)
 	}
 }

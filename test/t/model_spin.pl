@@ -22,7 +22,7 @@ sub check
 	for my $command (
 		[ 'spin', @define, '-a', "$models/$model.pml" ],
 		[ 'gcc', '-O1', '-w', '-DSAFETY', '-DMEMLIM=1500', '-o', 'pan', 'pan.c' ],
-		[ 'timeout', 120, './pan', '-m1000000' ])
+		[ 'timeout', 600, './pan', '-m1000000' ])
 	{
 		my $pid = open my $out, '-|';
 		defined $pid or die "fork: $!";

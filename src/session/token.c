@@ -1,0 +1,152 @@
+/*
+ * token.c
+ *		The token of a batch: a value that names its events and permits.
+ *
+ * Who calls passes it back as it is, from whatever session. Its form is nobody
+ * else's business and may change: the first byte says which it is. It is as
+ * secret as the permits in it, and no more: what the engine believes are the
+ * events' rows. The checksum only tells a token that was cut or mixed up from
+ * one whose permits are lost.
+ *
+ * Form 1, in base64, numbers with the highest byte first:
+ *
+ *		1 byte		1, the form
+ *		4 bytes		where: a checksum of the system identifier and the database
+ *		4 bytes		the epoch of all permits
+ *		20 bytes	an event: its id, and what is left of its permit; up to 10,000 of them
+ *		4 bytes		checksum of all before
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "common/base64.h"
+#include "miscadmin.h"
+#include "port/pg_bswap.h"
+#include "port/pg_crc32c.h"
+#include "utils/builtins.h"
+
+#include "base/errors.h"
+#include "session/token.h"
+
+#define FORM 1
+#define HEAD_BYTES 9
+#define EVENT_BYTES 20
+#define CHECKSUM_BYTES 4
+
+static char *
+put_number(char *bytes, uint32 number)
+{
+	number = pg_hton32(number);
+	memcpy(bytes, &number, sizeof(number));
+	return bytes + sizeof(number);
+}
+
+static uint32
+read_number(const char *bytes)
+{
+	uint32 number;
+
+	memcpy(&number, bytes, sizeof(number));
+	return pg_ntoh32(number);
+}
+
+static uint32
+checksum(const char *bytes, int length)
+{
+	pg_crc32c crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, bytes, length);
+	FIN_CRC32C(crc);
+	return crc;
+}
+
+/* This database of this server. A standby that takes its place is the same. */
+static uint32
+number_of_here(void)
+{
+	uint64 server = pg_hton64(GetSystemIdentifier());
+	uint32 database = pg_hton32(MyDatabaseId);
+	char bytes[sizeof(server) + sizeof(database)];
+
+	memcpy(bytes, &server, sizeof(server));
+	memcpy(bytes + sizeof(server), &database, sizeof(database));
+	return checksum(bytes, sizeof(bytes));
+}
+
+/* A text. All permits are of one epoch. */
+Datum
+evq_token_make(const pg_uuid_t *event_ids, const int64 *permits, int count)
+{
+	int length = HEAD_BYTES + count * EVENT_BYTES + CHECKSUM_BYTES;
+	int room = pg_b64_enc_len(length);
+	char *bytes = palloc(length);
+	char *next = bytes;
+	text *token = palloc(VARHDRSZ + room);
+	int written;
+
+	Assert(count > 0);
+	*next++ = FORM;
+	next = put_number(next, number_of_here());
+	next = put_number(next, (uint32) EVQ_PERMIT_EPOCH(permits[0]));
+	for (int i = 0; i < count; i++)
+	{
+		if (EVQ_PERMIT_EPOCH(permits[i]) != EVQ_PERMIT_EPOCH(permits[0]))
+			elog(ERROR, "permits of two epochs in a batch");
+		memcpy(next, &event_ids[i], UUID_LEN);
+		next = put_number(next + UUID_LEN, (uint32) permits[i]);
+	}
+	put_number(next, checksum(bytes, next - bytes));
+	written = pg_b64_encode((void *) bytes, length, VARDATA(token), room);
+	if (written < 0)
+		elog(ERROR, "could not encode a token");
+	SET_VARSIZE(token, VARHDRSZ + written);
+	pfree(bytes);
+	return PointerGetDatum(token);
+}
+
+static void
+refuse(const char *what)
+{
+	ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("token is %s", what),
+					errhint("Pass the token as evq_acquire_batch() has returned it, whole.")));
+}
+
+/* Reads a token and tells its events and permits. Raises EQ006 where it is none, or a part of one. */
+void
+evq_token_read(FunctionCallInfo fcinfo, int argno, EvqToken *token)
+{
+	EvqReports *reports = &token->reports;
+	text *argument;
+	char *bytes;
+	const char *next;
+	int length;
+	uint32 epoch;
+
+	if (PG_ARGISNULL(argno))
+		refuse("NULL");
+	argument = PG_GETARG_TEXT_PP(argno);
+	length = pg_b64_dec_len(VARSIZE_ANY_EXHDR(argument));
+	bytes = palloc(length + 1);
+	length = pg_b64_decode(VARDATA_ANY(argument), VARSIZE_ANY_EXHDR(argument), (void *) bytes, length);
+	if (length < HEAD_BYTES + EVENT_BYTES + CHECKSUM_BYTES)
+		refuse("not one of a batch");
+	if (read_number(bytes + length - CHECKSUM_BYTES) != checksum(bytes, length - CHECKSUM_BYTES))
+		refuse("cut or changed");
+	if (bytes[0] != FORM || (length - HEAD_BYTES - CHECKSUM_BYTES) % EVENT_BYTES != 0)
+		refuse("of another version of evq");
+
+	token->is_of_here = read_number(bytes + 1) == number_of_here();
+	epoch = read_number(bytes + 5);
+	reports->count = (length - HEAD_BYTES - CHECKSUM_BYTES) / EVENT_BYTES;
+	reports->event_ids = palloc(reports->count * sizeof(pg_uuid_t));
+	reports->permits = palloc(reports->count * sizeof(EvqPermit));
+	next = bytes + HEAD_BYTES;
+	for (int i = 0; i < reports->count; i++, next += EVENT_BYTES)
+	{
+		memcpy(&reports->event_ids[i], next, UUID_LEN);
+		reports->permits[i].given = true;
+		reports->permits[i].value = EVQ_PERMIT_MAKE((int32) epoch, read_number(next + UUID_LEN));
+	}
+	pfree(bytes);
+}
