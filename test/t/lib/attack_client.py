@@ -287,7 +287,9 @@ class Session(threading.Thread):
             if lost:
                 raise
             self.put_back()
-            self.check_error(error)
+            # Not where it gave turns to events of its own.
+            if error.pgcode != "0A000":
+                self.check_error(error)
             return
         journal.write(txn=self.txn, outcome="prepared" if not self.forget_answer() else "prepare unknown")
         pools.prepared.add((self.txn, "COMMIT" if self.chance.random() < 0.7 else "ROLLBACK"))
