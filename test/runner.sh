@@ -3,7 +3,7 @@
 # and that of the private installation's programs as $bin.
 #
 #   enter_run          makes the folder run/ of the work folder, with copies of what tests need, and goes there
-#   make_cluster       makes the throwaway server's cluster, data/
+#   make_cluster       makes the throwaway server's cluster, data/; make_socket, which that calls, the folder of its socket
 #   start_server       starts it; stop_server stops it
 #                      where $has_databases is set, those of the tests are there
 #   run_sql NAME...    run_specs NAME...  run_pgtap FILE...  run_tap_tests FILE...
@@ -47,10 +47,12 @@ enter_run()
 	export HOME=$run PATH=$bin:$PATH:/usr/sbin:/sbin
 }
 
-# Its socket has a short path, as it must, and a folder that nobody else can enter.
+# The folder of the server's socket has a short path, as it must, and nobody else can enter it.
+make_socket() { socket=$(as_user mktemp --directory /tmp/evq-socket.XXXXXX); }
+
 make_cluster()
 {
-	socket=$(as_user mktemp --directory /tmp/evq-socket.XXXXXX)
+	make_socket
 	as_user initdb --pgdata=data --username=postgres --auth=trust --no-sync --locale=C --encoding=UTF8 \
 		>initdb.log 2>&1 || { cat initdb.log; return 1; }
 	cat >>data/postgresql.conf ${TEMP_CONFIG:+"$TEMP_CONFIG"} - <<-END

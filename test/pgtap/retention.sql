@@ -111,10 +111,31 @@ SELECT set_eq($$SELECT p.to_at <= clock_timestamp(), EXISTS (SELECT FROM pg_inde
 		WHERE i.indrelid = p.relation AND a.attname = 'flow_id') FROM evq.history_partitions() p WHERE p.to_at IS NOT NULL$$,
 	$$VALUES (true, true), (false, false)$$, 'partitions that get no more events have an index on flow_id, and no others');
 
+-- A partition of many pages is gone through to its end, and what is left over by many events too.
+DELETE FROM evq.housekeeping;
+SELECT p.relation AS past, p.from_at AS past_at FROM evq.history_partitions() p WHERE p.to_at <= clock_timestamp() ORDER BY p.to_at DESC LIMIT 1 \gset
+INSERT INTO evq.event_history (event_id, published_at, attempt_scheduled_at, due_at, event_type_no, flow_no, priority, chain_depth, ordered, state,
+	attempts_used, attempt_started_at, finished_at, permit, flow_id)
+SELECT gen_random_uuid(), at, at, at, t.event_type_no, t.flow_no, 0, 0, false, 'f', 1, 'infinity', at, 1, 'many'
+FROM evq.event_type t, generate_series(1, 25000), (SELECT :'past_at'::timestamptz + interval '1 hour' AS at) a WHERE t.event_type = 'brief';
+SELECT is(pg_relation_size(:'past'::regclass) / current_setting('block_size')::int > 256, true, 'a partition has more pages than a step of housekeeping goes through');
+INSERT INTO evq.event_error
+SELECT (left(evq.first_id(:'past_at')::text, 14) || '7' || substr(gen_random_uuid()::text, 16))::uuid, :'past_at', 1, 'failed', 'left over' FROM generate_series(1, 2500);
+SELECT pg_temp.keep_house() \g /dev/null
+SELECT is((SELECT count(*)::int FROM evq.event_history WHERE flow_id = 'many'), 0, 'all that is past its retention goes from it');
+SELECT is((SELECT count(*)::int FROM evq.event_error WHERE error_message = 'left over'), 0, '... and the errors of thousands of events that are gone');
+
 -- A partition is made ahead only where the default one has nothing of its time.
 INSERT INTO events SELECT 'tomorrow', pg_temp.finish('tomorrow', 'long', clock_timestamp(), date_trunc('day', clock_timestamp() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' + interval '3 days');
 SELECT is(evq.prepare_history(4), 1, 'none is made for a time of which the default partition has an event, but those around it are');
 SELECT is((SELECT tableoid::regclass::text FROM evq.event_history WHERE flow_id = 'tomorrow'), 'evq.event_history_default', '... which stays there');
+
+-- A time without a partition is the default one's, although there are earlier ones.
+SELECT format('DROP TABLE %s', relation) FROM evq.history_partitions() WHERE to_at > clock_timestamp() \gexec
+SELECT evq_publish('long', NULL, 'now') AS now_id \gset
+SELECT evq_cancel(:'now_id') \g /dev/null
+SELECT is((SELECT tableoid::regclass::text FROM evq.event_history WHERE event_id = :'now_id'), 'evq.event_history_default', 'an event that finishes when there is no partition for it goes into the default one');
+SELECT cmp_ok((SELECT count(*)::int FROM evq.history_partitions() WHERE to_at <= clock_timestamp()), '>', 0, '... and not into an earlier one');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -83,6 +83,23 @@ SELECT is((SELECT skipped FROM evq.schedules WHERE name = 'm_all'), 400 * 24 * 3
 SELECT is(evq.run_due_schedule('m_once'), 1, 'once: one event for a year');
 SELECT evq_unschedule(name) FROM evq.schedules WHERE name ~ '^(m|later?)_';
 
+-- What comes while the last event is live, of which misfire lets but one be missed, or each be made up for.
+SELECT evq_schedule(format('o_%s_%s', overlap, misfire), '* * * * *', 'TICK', NULL, 'overlap', misfire => misfire, overlap => overlap, make_job => false)
+FROM unnest('{allow, skip, queue}'::text[]) overlap, unnest('{once, all}'::text[]) misfire;
+SELECT pg_temp.minutes_later(1);
+SELECT is(evq.run_due_schedule(name), 1, name || ': the first time') FROM evq.schedules WHERE name ~ '^o_' ORDER BY name;
+SELECT pg_temp.minutes_later(3);
+SELECT is(evq.run_due_schedule(name), CASE WHEN overlap <> 'allow' THEN 0 WHEN misfire = 'all' THEN 3 ELSE 1 END, name || ': three times more, while the last event is live')
+FROM evq.schedules WHERE name ~ '^o_' ORDER BY name;
+SELECT evq_cancel(last_event_id) FROM evq.schedules WHERE name ~ '^o_';
+SELECT is(evq.run_due_schedule(name), (overlap = 'queue')::int, name || ': when it is finished') FROM evq.schedules WHERE name ~ '^o_' ORDER BY name;
+SELECT results_eq($$SELECT name, published, skipped FROM evq.schedules WHERE name ~ '^o_' ORDER BY name$$,
+	$$VALUES ('o_allow_all', 4::bigint, 0::bigint), ('o_allow_once', 2, 2), ('o_queue_all', 2, 0), ('o_queue_once', 2, 2), ('o_skip_all', 1, 3), ('o_skip_once', 1, 3)$$,
+	'... and what became of each time is counted');
+SELECT evq_cancel(last_event_id) FROM evq.schedules WHERE name = 'o_queue_all';
+SELECT is(evq.run_due_schedule('o_queue_all'), 1, 'queue, all: the next of those that were missed');
+SELECT evq_unschedule(name) FROM evq.schedules WHERE name ~ '^o_';
+
 -- Pause.
 SELECT evq_pause_schedule('every');
 SELECT pg_temp.minutes_later(3);
@@ -114,6 +131,9 @@ SELECT pg_temp.minutes_later(1);
 SELECT evq_schedule('every', '*/1 * * * *', 'OTHER', NULL, 'else', make_job => false);
 SELECT is(evq.run_due_schedule('every'), 0, 'with other times: nothing of before is due');
 
+-- A time is named by the second where that is not the first of its minute.
+SELECT is(evq.slot_name(at), name, name) FROM (VALUES (timestamptz '2030-01-02 03:04:00Z', '2030-01-02T03:04Z'), ('2030-01-02 03:04:05Z', '2030-01-02T03:04:05Z')) t(at, name);
+
 -- Errors are kept, others go on, and what failed is due again.
 SELECT evq_schedule('broken', '* * * * *', 'TICK', NULL, 'broken', misfire => 'all', make_job => false);
 SELECT pg_temp.minutes_later(2);
@@ -121,6 +141,7 @@ UPDATE evq.schedule SET event_type = 'GONE' WHERE name = 'broken';
 SELECT is(evq.catch_up_schedules(), 1, 'one errs, the other is published');
 SELECT results_eq($$SELECT last_outcome, last_error, last_error_at - evq.clock_now() BETWEEN '-1 min' AND '0 s', failed, published FROM evq.schedules WHERE name = 'broken'$$,
 	$$VALUES ('failed', 'EQ001: unknown event type "GONE"', true, 1::bigint, 0::bigint)$$, 'the error is shown');
+SELECT is((SELECT evq.ring_at(s) - s.last_error_at FROM evq.schedule s WHERE s.name = 'broken'), '10 s', '... and the dispatcher waits before it tries again');
 SELECT is(evq.run_due_schedule('broken'), 0, 'it errs again, without an error');
 SELECT matches(pg_temp.error($$SELECT evq_run_schedule('broken')$$), '^EQ001 ', 'by hand there is one');
 UPDATE evq.schedule SET event_type = 'TICK' WHERE name = 'broken';

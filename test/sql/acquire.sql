@@ -74,3 +74,13 @@ CALL refused($$SELECT evq_acquire(ev('later'), permit_for => '3651 days')$$);
 CALL refused($$SELECT evq_acquire(ev('later'), repeat('w', 256))$$);
 SELECT evq_publish('A', NULL, 'long name') \gset
 SELECT flow_id FROM evq_acquire(ev('long name'), repeat('w', 255));
+
+-- More attempts were made than there may be by now.
+SELECT evq_configure('fewer', 'F', 3, '1 day', '{0}') \gset
+SELECT evq_publish('fewer', NULL, 'fewer') \gset
+SELECT attempt, attempts_left FROM evq_acquire(ev('fewer'));
+SELECT evq_fail(ev('fewer'), 'once');
+SELECT attempt, attempts_left FROM evq_acquire(ev('fewer'));
+SELECT evq_fail(ev('fewer'), 'twice');
+SELECT evq_configure('fewer', max_attempts => 1) \gset
+SELECT attempt, attempts_left FROM evq_acquire(ev('fewer'));

@@ -76,3 +76,6 @@ CALL refused($$SELECT evq.cron_count('* * * * *', '-infinity', now())$$);
 CALL refused($$SELECT evq.cron_next('0 0 1 1 *', '294276-12-31 12:00+00')$$);
 CALL refused($$SELECT evq.cron_previous('0 0 1 1 *', '4714-11-24 00:00+00 BC')$$);
 SELECT evq.cron_next(NULL, now()) IS NULL AS nothing_of_nothing;
+-- Before the year 2000, where PostgreSQL's times are below zero.
+SELECT evq.cron_next('30 2 * * *', '1999-12-30 12:00+00') AT TIME ZONE 'UTC' AS next, evq.cron_previous('30 2 * * *', '1999-12-30 12:00+00') AT TIME ZONE 'UTC' AS previous,
+	evq.cron_count('30 2 * * *', '1999-12-29 12:00+00', '2000-01-02 02:30+00') AS between;

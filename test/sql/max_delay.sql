@@ -27,3 +27,10 @@ SELECT evq_configure('JITTER', 'F', 1000, attempt_delays => '{0 s, 100 s}', max_
 SELECT min(d) BETWEEN 50 AND 99 AS shorter, max(d) = 100 AS bounded FROM unnest(string_to_array(lab.delays('JITTER', 200), ' ')::int[]) WITH ORDINALITY AS x (d, n) WHERE n > 1;
 -- What is counted beforehand is the same.
 SELECT evq.attempts_that_fit(10, '430 s', '{0 s, 30 s, 100 s}', 3, '50 s'), evq.attempts_that_fit(10, '431 s', '{0 s, 30 s, 100 s}', 3, '50 s');
+
+-- What the list says is not moved by jitter, and no delay stays none, however many attempts were made.
+SELECT evq_configure('jitter', 'F', 5, '1 day', '{0, 10 s}', jitter => 1) \gset
+SELECT evq_publish('jitter', NULL, 'jitter') \gset
+SELECT evq_fail(ev('jitter'), 'no') FROM evq_acquire(ev('jitter'));
+SELECT attempt_scheduled_at - state_since AS delay FROM evq.events WHERE flow_id = 'jitter';
+SELECT evq.attempts_that_fit(1000, '1 day', '{0 s}', 100, '1 day');
