@@ -7,38 +7,51 @@ CREATE FUNCTION @extschema@.evq_publish(event_type text, flow_type text, flow_id
 	idempotency_key text DEFAULT NULL, headers anycompatible DEFAULT NULL)
 RETURNS uuid AS 'MODULE_PATHNAME', 'evq_sql_publish' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.evq_publish(text, text, text, anycompatible, text, timestamptz, bigint, text, anycompatible) IS
-$$Publishes one event and returns its id (UUIDv7). It exists if and only if the transaction commits.
-flow_type: NULL = the event type's own. flow_id: what the events of one case have in common, 1 to 255 bytes.
-payload, headers: jsonb, json or their text, both of one type; NULL = {} and none.
-run_at: not before this time; NULL or past = now. priority: higher first, -32768 to 32767; NULL = the event type's.
-idempotency_key: per event type, 1 to 255 bytes; the same key again returns the first event's id, as long as that event
-is kept: until the type's retention after its end.
-Errors: EQ001 unknown event type or flow, EQ005 payload too large, EQ006 bad argument, EQ008 key reused with another payload or flow_id.$$;
+$$Publishes one event. It exists if and only if the transaction commits.
+event_type: a configured type.
+flow_type: NULL = the event type's own; another flow is refused.
+flow_id: what the events of one case have in common, such as an order's number; 1 to 255 bytes.
+payload: an object or any other JSON, as jsonb, json or their text; NULL = {}.
+on_fail_event_type: of the same flow, published when this event fails for good or expires; NULL = the event type's.
+run_at: not before this time; NULL or past = now.
+priority: higher first, -32768 to 32767; NULL = the event type's.
+idempotency_key: per event type, 1 to 255 bytes. The same key again publishes nothing and returns the first event's id, as
+long as that event is kept: until the retention of its type after its end.
+headers: JSON beside the payload, for traces and the like, of the same SQL type as payload; NULL = none.
+Returns: the event's id, a UUID of version 7, in which the time of the publish is.
+Errors: EQ001 unknown event type or flow, EQ005 payload or headers too large, EQ006 bad argument, EQ008 key reused with
+another payload or flow_id.$$;
 
 CREATE FUNCTION @extschema@.evq_publish(event_type text, flow_type text, flow_id anynonarray, payload anycompatible DEFAULT NULL,
 	on_fail_event_type text DEFAULT NULL, run_at timestamptz DEFAULT NULL, priority bigint DEFAULT NULL,
 	idempotency_key text DEFAULT NULL, headers anycompatible DEFAULT NULL)
 RETURNS uuid AS 'MODULE_PATHNAME', 'evq_sql_publish' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.evq_publish(text, text, anynonarray, anycompatible, text, timestamptz, bigint, text, anycompatible) IS
-	'The same for a flow_id that is a whole number (smallint, integer, bigint) or a uuid: its text is the flow_id. Errors: as there';
+$$The same for a flow_id that is a whole number (smallint, integer, bigint) or a uuid: its text is the flow_id. Errors: as
+there, EQ006 for another type$$;
 
 CREATE FUNCTION @extschema@.evq_publish_many(events anycompatible)
 RETURNS SETOF uuid AS 'MODULE_PATHNAME', 'evq_sql_publish_many_json' LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION @extschema@.evq_publish_many(anycompatible) IS
-$$Publishes an array of objects, any mix of types; the keys are the argument names of evq_publish. events: jsonb, json or its text.
-A flow_id may be a whole number; null is the same as no key.
-Returns the ids in the order of the array. All or nothing. Errors: as evq_publish, with the position in CONTEXT.$$;
+$$Publishes many events, of any mix of types: all or nothing.
+events: an array of objects, as jsonb, json or its text; the keys are the names of the arguments of evq_publish. A flow_id
+may be a whole number; null is the same as no key.
+Returns: the ids in the order of the array.
+Errors: as evq_publish; CONTEXT names the position.$$;
 
 CREATE FUNCTION @extschema@.evq_publish_many(event_type text, flow_type text, flow_ids anyarray, payloads anycompatiblearray,
 	run_at timestamptz DEFAULT NULL, priority bigint DEFAULT NULL)
 RETURNS SETOF uuid AS 'MODULE_PATHNAME', 'evq_sql_publish_many' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION @extschema@.evq_publish_many(text, text, anyarray, anycompatiblearray, timestamptz, bigint) IS
-$$The fast path: publishes events of one type, one for each flow_id, with the payload at the same place of payloads, an array of
-jsonb, json or their text; NULL there = {}. flow_ids: an array of text, whole numbers or uuid. Returns the ids in order.
-All or nothing. Errors: as evq_publish.$$;
+$$Publishes many events of one type, one for each flow_id: the fastest way, all or nothing.
+event_type, flow_type, run_at, priority: as in evq_publish, for all of them.
+flow_ids: an array of text, whole numbers or uuid, without NULLs.
+payloads: an array of jsonb, json or their text, as long as flow_ids, each at the place of its flow_id; NULL there = {}.
+Returns: the ids in the same order.
+Errors: as evq_publish.$$;
 
 CREATE FUNCTION @extschema@.evq_publish_many(event_type text, flow_type text, flow_ids text, payloads anycompatiblearray,
 	run_at timestamptz DEFAULT NULL, priority bigint DEFAULT NULL)
 RETURNS SETOF uuid AS 'MODULE_PATHNAME', 'evq_sql_publish_many' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100;
 COMMENT ON FUNCTION @extschema@.evq_publish_many(text, text, text, anycompatiblearray, timestamptz, bigint) IS
-	'The same for flow_ids that have no type in the call, as a literal or a parameter of many drivers: {a,b}. Errors: as there';
+$$The same for flow_ids that have no type in the call, as a literal or a parameter of many drivers: {a,b}. Errors: as there$$;

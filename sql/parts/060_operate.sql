@@ -4,24 +4,32 @@ CREATE FUNCTION @extschema@.evq_activate(event_id uuid, payload_patch anycompati
 	answer anycompatible DEFAULT NULL, permit bigint DEFAULT NULL)
 RETURNS evq.event_state AS 'MODULE_PATHNAME', 'evq_sql_activate' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.evq_activate(uuid, anycompatible, anycompatible, bigint) IS
-$$Wakes a suspended event: awaiting_processing, due now. Of an event in processing the activation is kept, and wakes it when the attempt
-now running suspends it. Returns the state that the event is in then.
-payload_patch, answer: jsonb, json or their text, both of one type. answer: handed to its worker as evq.acquired.answer, until the event
-is suspended again. payload_patch: an object whose keys are merged into the payload, for good. permit: of the attempt that asked; an activation that comes when that is over is refused, and one that is
-told again with the same answer changes nothing. NULL = whichever attempt there is.
+$$Wakes a suspended event: awaiting_processing, due now. Of an event in processing the activation is kept, and wakes it when
+the attempt now running suspends it.
+event_id: the event.
+payload_patch: an object whose keys are merged into the payload, for good, as jsonb, json or their text; NULL = none.
+answer: handed to the event's worker as column answer until the event is suspended again, of the same SQL type as
+payload_patch; NULL = none.
+permit: of the attempt that asked; an activation that comes when that is over is refused, and one that is told again with the
+same answer changes nothing. NULL = whichever attempt there is.
+Returns: the state in which the event is then: awaiting_processing, or being_processed where it is not suspended yet.
 Errors: EQ002 no such event, EQ003 neither suspended nor in processing, or activated already, EQ004 its attempt is over,
 EQ005 payload or answer too large, EQ006 bad argument.$$;
 
 CREATE FUNCTION @extschema@.evq_cancel(event_id uuid, reason text DEFAULT NULL)
 RETURNS void AS 'MODULE_PATHNAME', 'evq_sql_cancel' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.evq_cancel(uuid, text) IS
-$$Cancels a live event. A worker that holds it learns so from evq_heartbeat or from its refused report; an event canceled
-already stays as it is. Errors: EQ002 no such event, EQ003 finished already.$$;
+$$Cancels a live event, for good; only evq_retry brings it back. A worker that holds it learns so from evq_heartbeat or from
+its refused report. An event canceled already stays as it is.
+event_id: the event.
+reason: to be read in evq.events and evq.audit; NULL = none.
+Errors: EQ002 no such event, EQ003 finished already.$$;
 
 CREATE FUNCTION @extschema@.evq_retry(event_id uuid)
 RETURNS void AS 'MODULE_PATHNAME', 'evq_sql_retry' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.evq_retry(uuid) IS
-$$Brings a failed, expired or canceled event back: awaiting_processing, due now, with fresh attempts and lifespan.
+$$Brings a failed, expired or canceled event back: awaiting_processing, due now, with fresh attempts and a fresh lifespan.
+event_id: the event.
 Errors: EQ001 its type was dropped, EQ002 no such event, EQ003 live or succeeded.$$;
 
 CREATE FUNCTION @extschema@.evq_redrive(event_type text, since timestamptz, max_events bigint DEFAULT 1000)
@@ -57,5 +65,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_redrive(text, timestamptz, bigint) IS
-$$Retries the failed and expired events of a type that finished since a time, oldest first, at most max_events; returns how many.
+$$Retries the failed and expired events of a type, oldest first.
+event_type: a configured type.
+since: only those that finished then or later.
+max_events: how many at most, 1 or more; call again for the rest.
+Returns: how many it was.
 Errors: EQ001 unknown event type, EQ006 bad argument.$$;

@@ -284,6 +284,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_purge() IS
-$$Deletes finished events past the retention of their type, in this transaction, and makes partitions ahead: what the engine does by
-itself every evq.housekeeping_interval. Without preloading, call it from pg_cron. Returns how many partitions of the history it
-dropped, how many events it deleted from others, and how many payloads, errors and idempotency keys of events that are gone.$$;
+$$Deletes finished events past the retention of their type, in this transaction, and makes partitions ahead: what the engine
+does by itself every evq.housekeeping_interval. Without preloading, call it from pg_cron.
+Returns: how many partitions of the history it dropped, how many events it deleted from others, and how many payloads, errors
+and idempotency keys of events that are gone.$$;

@@ -7,8 +7,10 @@ AS $$
 	SELECT evq.record('pause', NULL, current_database(), jsonb_build_object('reason', p.reason)) FROM paused p
 $$;
 COMMENT ON FUNCTION @extschema@.evq_pause(text) IS
-$$Pauses this database at commit: nothing is dispatched, acquired, timed out or expired until evq_resume(). Events can be published,
-and what is in processing can be reported. A database that is paused already stays so, with its first reason. Errors: none of its own.$$;
+$$Pauses this database at commit: nothing is dispatched, acquired, timed out or expired until evq_resume. Events can be
+published, and what is in processing can be reported. A database that is paused already stays so, with its first reason.
+reason: to be read in evq_check(); NULL = none.
+Errors: none of its own.$$;
 
 CREATE FUNCTION evq.settle_home() RETURNS void
 AS 'MODULE_PATHNAME', 'evq_sql_settle_home' LANGUAGE c VOLATILE PARALLEL UNSAFE;
@@ -30,4 +32,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_resume() IS
-	'Lets a paused database go on at commit, after evq_pause() or after a restore; false = it was not paused';
+$$Lets a paused database go on at commit, after evq_pause or after a restore.
+Returns: false = it was not paused.$$;

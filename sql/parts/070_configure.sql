@@ -62,8 +62,17 @@ EXCEPTION WHEN check_violation THEN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_configure_flow(text, text, int, int, interval, text, boolean, boolean) IS
-$$Makes or changes a flow; NULL leaves a value as it is, or sets the default for a new flow. channel: by default evq_ and the
-flow type in lower case. max_processing: 0 = no limit. Takes effect at commit. Errors: EQ006 bad name, taken channel, value out of range.$$;
+$$Makes or changes a flow. NULL leaves a value as it is, or sets the default for a new flow. Takes effect at commit.
+flow_type: 1 to 59 bytes: a letter, then letters, digits and underscores.
+channel: of its notifications; by default evq_ and the flow type in lower case.
+max_dispatched: at most so many events offered and not yet acquired; by default 1000.
+max_processing: at most so many events offered or in processing at once; 0 = no limit, which is the default.
+dispatch_timeout: an event that nobody acquired for so long is offered again; by default 30 seconds.
+delivery: push = each event is notified; pull = one wake-up when work comes; by default push.
+ordered: one event of a flow_id at a time, in the order of their publication, of those published from then on; by default
+false.
+notify_payload: whether notifications carry the payload, which any role that listens can read; by default false.
+Errors: EQ006 bad name, taken channel, value out of range.$$;
 
 CREATE FUNCTION evq.attempts_that_fit(max_attempts int, lifespan interval, attempt_delays interval[], backoff_factor float8, max_delay interval)
 RETURNS int AS 'MODULE_PATHNAME', 'evq_sql_attempts_that_fit' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
@@ -224,9 +233,26 @@ WHEN numeric_value_out_of_range THEN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_configure(text, text, int, interval, anycompatiblearray, float8, interval, float8, interval, text, text, int, int, interval) IS
-$$Makes or changes an event type, and its flow where that is new; NULL leaves a value as it is, or sets the default for a new type.
-The columns of evq.event_type say what each argument means; attempt_delays: an array of interval, or of its text; on_fail_event_type: '' = none. Takes effect at commit, for
-events already published too. A WARNING says where delays do not fit into the lifespan, and where keys are forgotten early. Errors: EQ001 unknown on-fail type, EQ003 live events hinder a change of flow, EQ006 bad name or value.$$;
+$$Makes or changes an event type, and its flow where that is new. NULL leaves a value as it is, or sets the default for a new
+type. Takes effect at commit, for events already published too. A WARNING says where delays do not fit into the lifespan, and
+where keys are forgotten early.
+event_type: 1 to 63 bytes: letters, digits, and any of _ . : - after the first.
+flow_type: the flow of its events; required for a new type.
+max_attempts: attempts in all, 1 to 10000; by default 3.
+lifespan: time for all attempts together, from the publish or from run_at; by default 14 days.
+attempt_delays: delay before attempt 1, 2, ...; the last one repeats. An array of interval, or of its text; by default {0 s,
+10 s}.
+backoff_factor: beyond that list each delay is the one before times this, 1 or more; by default 1.
+max_delay: no delay grows beyond this; by default 1 day.
+jitter: delays beyond the list move at random by up to this share of themselves, 0 to 1; by default 0.
+attempt_timeout: how long a permit holds without heartbeat; by default 5 minutes.
+on_suspend_timeout: expire or retry: what becomes of a suspended event that nobody activates; by default expire.
+on_fail_event_type: published when an event fails for good or expires, of the same flow; '' = none again.
+priority: higher is offered earlier, -32768 to 32767; by default 0.
+max_payload_bytes: largest payload in bytes of jsonb; by default the setting evq.max_payload.
+retention: how long a finished event and its idempotency key are kept, at least; by default 7 days. With 0 what succeeds
+leaves nothing.
+Errors: EQ001 unknown on-fail type, EQ003 live events or another type hinder a change of flow, EQ006 bad name or value.$$;
 
 CREATE FUNCTION evq.require_event_type(event_type text) RETURNS int
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -256,7 +282,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_suspend_event_type(text) IS
-	'Stops dispatch and acquire of a type at commit; events published meanwhile wait. Errors: EQ001 unknown event type';
+$$Stops dispatch and acquire of a type at commit; events published meanwhile wait, and their lifespan goes on.
+event_type: a configured type.
+Errors: EQ001 unknown event type.$$;
 
 CREATE FUNCTION @extschema@.evq_unsuspend_event_type(event_type text)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -269,7 +297,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_unsuspend_event_type(text) IS
-	'Lets a suspended type go on at commit. Errors: EQ001 unknown event type';
+$$Lets a suspended type go on at commit.
+event_type: a configured type.
+Errors: EQ001 unknown event type.$$;
 
 CREATE FUNCTION @extschema@.evq_drop_event_type(event_type text)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -291,4 +321,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_drop_event_type(text) IS
-	'Removes an event type; its finished events stay readable. Errors: EQ001 unknown event type, EQ003 live events or another type needs it';
+$$Removes an event type; its finished events stay readable.
+event_type: a configured type.
+Errors: EQ001 unknown event type, EQ003 it has live events, or is the on-fail event of another type.$$;

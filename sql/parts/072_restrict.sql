@@ -70,30 +70,40 @@ CREATE FUNCTION @extschema@.evq_grant_worker(role_name name, flow_type text) RET
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT evq.change_restriction(role_name, 'work', flow_type, true) $$;
 COMMENT ON FUNCTION @extschema@.evq_grant_worker(name, text) IS
-$$Lets a role work on the events of a flow ('*' = of every flow of this database): makes it a member of evq_restricted_worker,
-which works on the flows that it was granted in the same database, and on none elsewhere, and with it all roles that have its
-privileges, but operators and superusers. Ends a membership of evq_worker. Takes effect at commit. For superusers.
+$$Lets a role work on the events of a flow: makes it a member of evq_restricted_worker, which works on the flows that it was
+granted in the same database, and on none elsewhere, and with it all roles that have its privileges, but operators and
+superusers. Ends a membership of evq_worker. Takes effect at commit. For superusers.
+role_name: the role.
+flow_type: the flow; '*' = every flow of this database.
 Errors: 42704 no such role, EQ001 unknown flow, 0LP01 a role that cannot be restricted.$$;
 
 CREATE FUNCTION @extschema@.evq_revoke_worker(role_name name, flow_type text DEFAULT NULL) RETURNS void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT evq.change_restriction(role_name, 'work', flow_type, false) $$;
 COMMENT ON FUNCTION @extschema@.evq_revoke_worker(name, text) IS
-$$Takes a flow from a role; after the last one it is restricted to none. flow_type NULL: ends the restriction and the
-membership of evq_restricted_worker and evq_worker, which is that of the whole server. Takes effect at commit. For superusers.
+$$Takes a flow from a role; after the last one it is restricted to none. Takes effect at commit. For superusers.
+role_name: the role.
+flow_type: the flow; NULL = ends the restriction and the membership of evq_restricted_worker and evq_worker, which is that of
+the whole server.
 Errors: 42704 role_name is NULL, EQ001 unknown flow, 0LP01 a member of one of them through another role.$$;
 
 CREATE FUNCTION @extschema@.evq_grant_publisher(role_name name, flow_type text) RETURNS void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT evq.change_restriction(role_name, 'publish', flow_type, true) $$;
 COMMENT ON FUNCTION @extschema@.evq_grant_publisher(name, text) IS
-'As evq_grant_worker, for publishing: a member of evq_restricted_publisher. Errors: those of evq_grant_worker';
+$$Lets a role publish into a flow, as evq_grant_worker lets it work: makes it a member of evq_restricted_publisher.
+role_name: the role.
+flow_type: the flow; '*' = every flow of this database.
+Errors: those of evq_grant_worker.$$;
 
 CREATE FUNCTION @extschema@.evq_revoke_publisher(role_name name, flow_type text DEFAULT NULL) RETURNS void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT evq.change_restriction(role_name, 'publish', flow_type, false) $$;
 COMMENT ON FUNCTION @extschema@.evq_revoke_publisher(name, text) IS
-'As evq_revoke_worker, for publishing. Errors: those of evq_revoke_worker';
+$$Takes a flow from a role that may publish into it, as evq_revoke_worker does from one that works.
+role_name: the role.
+flow_type: the flow; NULL = ends the restriction and the memberships.
+Errors: those of evq_revoke_worker.$$;
 
 CREATE FUNCTION evq.caller_may_work(flow_type text) RETURNS boolean
 AS 'MODULE_PATHNAME', 'evq_sql_caller_may_work' LANGUAGE c STABLE PARALLEL RESTRICTED;

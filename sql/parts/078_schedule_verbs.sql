@@ -73,12 +73,18 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_schedule(text, text, text, text, text, anycompatible, text, bigint, text, boolean, text, text) IS
-$$Makes a schedule, or replaces the one of that name: an event at each time of the cron expression, on the clocks of time_zone. The other arguments are
-those of evq_publish(). A replaced schedule stays paused if it was; times already missed stay due unless cron or time_zone changes.
-misfire: what becomes of times that were missed. skip: nothing, after 5 minutes; once: one event for all of them; all: one for
-each, of the latest 1,000. overlap: what becomes of a time that comes while the last event is live. allow: one more event; skip: none;
-queue: its event when that one is finished. make_job: where pg_cron can be reached and knows such times, it gets a job too; false = it
-does not. Errors: EQ001 unknown event type or flow, EQ005 payload too large, EQ006 bad argument, EQ007 neither an engine nor pg_cron.$$;
+$$Makes a schedule, or replaces the one of that name: an event at each time of a cron expression. A replaced schedule stays
+paused if it was; times already missed stay due unless cron or time_zone changes.
+name: 1 to 63 bytes: letters, digits, and any of _ . : - after the first.
+cron: five fields, six of which the first is the second, or a word such as @daily.
+event_type, flow_type, flow_id, payload, priority, on_fail_event_type: of its events, as in evq_publish.
+misfire: what becomes of times that were missed. skip = nothing, after 5 minutes; once = one event for all of them; all = one
+for each, of the latest 1,000.
+make_job: false = no job of pg_cron; otherwise it gets one where pg_cron can be reached and knows such times.
+time_zone: on whose clocks the expression is read, by name.
+overlap: what becomes of a time that comes while the last event is live. allow = one more event; skip = none; queue = its
+event when that one is finished.
+Errors: EQ001 unknown event type or flow, EQ005 payload too large, EQ006 bad argument, EQ007 neither an engine nor pg_cron.$$;
 
 CREATE FUNCTION @extschema@.evq_schedule(name text, cron text, event_type text, flow_type text, flow_id anynonarray, payload anycompatible DEFAULT NULL,
 	misfire text DEFAULT 'once', priority bigint DEFAULT NULL, on_fail_event_type text DEFAULT NULL, make_job boolean DEFAULT true,
@@ -94,7 +100,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_schedule(text, text, text, text, anynonarray, anycompatible, text, bigint, text, boolean, text, text) IS
-	'The same for a flow_id that is a whole number or a uuid: its text is the flow_id. Errors: as there, EQ006 for another type';
+$$The same for a flow_id that is a whole number or a uuid: its text is the flow_id. Errors: as there, EQ006 for another type$$;
 
 CREATE FUNCTION @extschema@.evq_unschedule(name text, remove_job boolean DEFAULT true)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -110,8 +116,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_unschedule(text, boolean) IS
-$$Removes a schedule and its job of pg_cron; its events stay. remove_job: false = leave the job alone, where it cannot be reached
-from here. Errors: EQ002 no such schedule, EQ007 pg_cron is out of reach.$$;
+$$Removes a schedule and its job of pg_cron; its events stay.
+name: the schedule.
+remove_job: false = leave the job alone, where it cannot be reached from here.
+Errors: EQ002 no such schedule, EQ007 pg_cron is out of reach.$$;
 
 CREATE FUNCTION @extschema@.evq_pause_schedule(name text)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -124,7 +132,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_pause_schedule(text) IS
-'Lets the times of a schedule pass without an event, until evq_resume_schedule(). Errors: EQ002 no such schedule';
+$$Lets the times of a schedule pass without an event, until evq_resume_schedule.
+name: the schedule.
+Errors: EQ002 no such schedule.$$;
 
 CREATE FUNCTION @extschema@.evq_resume_schedule(name text)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -142,7 +152,9 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_resume_schedule(text) IS
 $$Ends a pause: the next time counts, those that passed meanwhile do not. Makes the job of pg_cron if it is lost, as after the
-database was renamed or restored. Errors: EQ002 no such schedule, EQ007 pg_cron is not there or out of reach.$$;
+database was renamed or restored.
+name: the schedule.
+Errors: EQ002 no such schedule, EQ007 pg_cron is not there or out of reach.$$;
 
 CREATE FUNCTION @extschema@.evq_run_schedule(name text)
 RETURNS uuid LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -158,5 +170,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_run_schedule(text) IS
-$$Publishes the event of a schedule now, paused or not, besides its times; returns the event's id.
-Errors: EQ002 no such schedule, and those of evq_publish().$$;
+$$Publishes the event of a schedule now, paused or not, besides its times.
+name: the schedule.
+Returns: the event's id.
+Errors: EQ002 no such schedule, and those of evq_publish.$$;

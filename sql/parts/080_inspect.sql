@@ -161,17 +161,23 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_pending(text, bigint) IS
-$$Events of a flow that are due and not acquired, oldest first, at most max_events. It looks at 10,000 due events, or max_events if that is
-more, and says so in a WARNING where there are others. Errors: EQ001 unknown flow, EQ006 bad argument, 42501 restricted to other flows.$$;
+$$Events of a flow that are due and not acquired, oldest first: a look at what a worker would get. It looks at 10,000 due
+events, or max_events if that is more, and says so in a WARNING where there are others.
+flow_type: the flow.
+max_events: how many at most, 1 or more.
+Returns: a row for each event, without its payload.
+Errors: EQ001 unknown flow, EQ006 bad argument, 42501 restricted to other flows.$$;
 
 CREATE FUNCTION @extschema@.evq_counts(flow_type text DEFAULT NULL,
 	OUT flow_type text, OUT event_type text, OUT state evq.event_state, OUT events bigint)
 RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 50
 AS $$ SELECT c.flow_type, c.event_type, c.state, c.events FROM evq.counts($1, true) c $$;
 COMMENT ON FUNCTION @extschema@.evq_counts(text) IS
-$$How many live events each event type has in each state, as committed by now and changed in this transaction; NULL = of all flows, or of
-those that the caller is restricted to. From the counters of the engine; where it does not count, of the first 10,000 events of a
-flow, and a WARNING says so.$$;
+$$How many live events each event type has in each state, as committed by now and changed in this transaction. From the
+counters of the engine; where it does not count, of the first 10,000 events of a flow, and a WARNING says so.
+flow_type: the flow; NULL = all of them, or those that the caller is restricted to.
+Returns: a row for each flow, type and state of which there are events.
+Errors: none of its own.$$;
 
 CREATE FUNCTION evq.timeline(event_id uuid) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -234,6 +240,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_event(uuid) IS
-$$All that is known of one event: its row of evq.events, payload, headers, errors of its attempts, parent_id,
-its children (spinoffs, on-fail event), the audit of who canceled or retried it, and the timeline of all that: an array of {"at", "what", "detail"}, in order.
+$$All that is known of one event, live or finished.
+event_id: the event.
+Returns: an object: its row of evq.events, payload, headers, errors of its attempts, parent_id, its children (spinoffs,
+on-fail event), the audit of who canceled or retried it, and the timeline of all that: an array of {"at", "what", "detail"},
+in order.
 Errors: EQ002 no such event.$$;

@@ -27,6 +27,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_check(interval) IS
-$$The doctor: what is wrong with evq in this database and what to do about it. A row for each finding, errors first, then warnings,
-and a row "ok" for each subject without one. patience: how long a transaction, a due event or a stalled dispatcher may last
-before it is a finding. It reads counters, settings and catalogs, no large table: cheap enough for every minute. Errors: EQ006 bad patience.$$;
+$$The doctor: what is wrong with evq in this database and what to do about it. It reads counters, settings and catalogs, no
+large table: cheap enough for every minute.
+patience: how long a transaction, a due event or a stalled dispatcher may last before it is a finding, 0 or more.
+Returns: a row for each finding with its severity (error, warning), errors first, and a row ok for each subject without one.
+Errors: EQ006 bad patience.$$;

@@ -158,4 +158,5 @@ JOIN (
 	FROM evq.samples() s GROUP BY s.family) s USING (family)
 $$;
 COMMENT ON FUNCTION @extschema@.evq_metrics() IS
-'Metrics of the engine in the text format of Prometheus (0.0.4), from counters: no table of events is read. See doc/metrics.md';
+$$Metrics of the engine for Prometheus, from counters: no table of events is read. doc/metrics.md names them.
+Returns: its text format, 0.0.4.$$;

@@ -25,7 +25,7 @@ SELECT is_empty(
 SELECT is_empty(
 	$$SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 	  JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'evq'
-	  WHERE p.proname ~ '^evq_' AND p.pronargs > 0 AND p.proname <> 'evq_counts' AND obj_description(p.oid, 'pg_proc') !~ 'Errors?:'$$,
+	  WHERE p.proname ~ '^evq_' AND p.pronargs > 0 AND obj_description(p.oid, 'pg_proc') !~ 'Errors?:'$$,
 	'comments of functions with arguments name their errors');
 SELECT is_empty(
 	$$SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
@@ -33,6 +33,20 @@ SELECT is_empty(
 	  WHERE p.proname ~ '^evq_' AND 'event_id' = (p.proargnames)[1] AND p.proname <> 'evq_acquire' AND obj_description(p.oid, 'pg_proc') !~ 'EQ002'
 	  AND p.proargmodes IS NULL$$,
 	'... EQ002 where they take one event''s id');
+
+-- ... and explains each argument, and what comes back: doc/functions.md is made of these lines.
+SELECT is_empty(
+	$$SELECT p.oid::regprocedure, argument FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+	  JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'evq', unnest(p.proargnames[1:p.pronargs]) AS argument
+	  WHERE p.proname ~ '^evq_' AND p.proname !~ '^evq_(http_|mcp)' AND obj_description(p.oid, 'pg_proc') !~ '^The same '
+	  AND obj_description(p.oid, 'pg_proc') !~ ('(^|\n)([a-z_]+,\s)*' || argument || '(,\s[a-z_]+)*: ')$$,
+	'comments of functions explain each argument in a line of its own, or together with its like');
+SELECT is_empty(
+	$$SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+	  JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'evq'
+	  WHERE p.proname ~ '^evq_' AND p.proname !~ '^evq_(http_|mcp)' AND p.prorettype <> 'void'::regtype AND p.proname <> 'evq_version'
+	  AND obj_description(p.oid, 'pg_proc') !~ '^The same ' AND obj_description(p.oid, 'pg_proc') !~ '\nReturns: '$$,
+	'... and what they return');
 
 SELECT * FROM finish();
 ROLLBACK;
