@@ -39,7 +39,7 @@ PG_CONFIG ?= pg_config
 export PG_CONFIG
 
 PROJECT_TARGETS = help check check-slow check-versions check-cassert check-dates check-mutants check-package dist demo bench lint format \
-	dependencies server psql server-stop
+	dependencies server psql server-stop docs
 
 ifneq (,$(filter $(PROJECT_TARGETS),$(MAKECMDGOALS)))
 
@@ -68,6 +68,7 @@ help:
 	@echo 'make server         build and start a throwaway server to try things on; again, after a change'
 	@echo 'make psql           a session on it, with macros to look into evq'
 	@echo 'make server-stop    stop and remove it'
+	@echo 'make docs           write doc/functions.md anew from the comments in sql/parts'
 	@echo 'make bench          install what is needed and measure evq beside its peers on a throwaway server;'
 	@echo '                    METRIC=NAME measures one thing; bench/README.md has the rest'
 	@echo 'make lint           format, layers, lists, versions, static analysis'
@@ -114,6 +115,10 @@ server psql:
 
 server-stop:
 	@scripts/server stop
+
+docs:
+	@scripts/install-dependencies --for=build
+	@scripts/docs
 
 bench: dependencies
 	+@bench/run

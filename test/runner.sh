@@ -41,7 +41,7 @@ enter_run()
 	trap 'exit 1' INT TERM HUP
 
 	rm -rf "$run" && mkdir "$run" || return
-	(cd "$top" && cp -R test expected demo README.md doc contrib "$run") || return
+	(cd "$top" && cp -R test expected demo examples scripts README.md doc contrib "$run") || return
 	chown -R "$("$top/scripts/as-user" id -un)" "$run" || return
 	cd "$run" || return
 	export HOME=$run PATH=$bin:$PATH:/usr/sbin:/sbin
@@ -151,7 +151,7 @@ run_tap_tests()
 		"$top/test/node-packages" mcp "$work/mcp-clients" || give_up 'MCP clients'
 		export MCP_CLIENTS=$work/mcp-clients
 	fi
-	if [[ " $* " == *_drivers.pl* || " $* " == */doc_blocks.pl* ]] && command -v npm >/dev/null; then
+	if [[ " $* " == *_drivers.pl* || " $* " == */doc_examples.pl* ]] && command -v npm >/dev/null; then
 		"$top/test/node-packages" drivers "$work/drivers" || give_up 'Node drivers'
 		export NODE_DRIVERS=$work/drivers
 	fi

@@ -3,9 +3,9 @@
 #
 # The ```sql blocks of a page run in order in one psql session, in a database
 # of their own.  A ```text block right after one is its output; ids, times and
-# the width of columns do not count.  The README's ```python and ```js blocks
-# are workers, the ```sh blocks of doc/workers.md a handler and how to run it,
-# and the README's tables name what there is.
+# the width of columns do not count.  The ```sh blocks of doc/workers.md are a
+# handler and how to run it, the tables of doc/configuration.md and doc/errors.md
+# name what there is.
 use strict;
 use warnings;
 
@@ -116,38 +116,6 @@ sub check_sql
 	}
 }
 
-# The worker does the work that succeeds and reports what fails.
-sub check_worker
-{
-	my ($name, $program, $interpreter, $suffix) = @_;
-	my $file = PostgreSQL::Test::Utils::tempdir() . "/worker.$suffix";
-	my $log = "$PostgreSQL::Test::Utils::log_path/worker_$name.log";
-
-	append_to_file($file, $program);
-	local %ENV = (
-		%ENV,
-		PGHOST => $node->host,
-		PGPORT => $node->port,
-		PGDATABASE => 'README.md');
-	my $worker = IPC::Run::start([ $interpreter, $file ], '<', '/dev/null', '>&', $log);
-
-	$node->safe_psql('README.md', "SELECT evq_publish('PARCEL_SENT', NULL, '$name-' || n) FROM generate_series(1, 5) AS n");
-	ok( $node->poll_query_until('README.md', <<~SQL),
-		SELECT count(*) = 5 AND (SELECT count(*) = 5 FROM shipment WHERE flow_id LIKE '$name-_')
-		FROM evq.events WHERE flow_id LIKE '$name-_' AND state = 'succeeded' AND worker = '$name'
-		SQL
-		"the $name worker works");
-	$node->safe_psql('README.md', "SELECT evq_publish('PARCEL_SENT', NULL, 'no shipment')");
-	ok( $node->poll_query_until('README.md', <<~SQL),
-		SELECT count(*) > 0 FROM evq.errors WHERE flow_id = 'no shipment' AND worker = '$name' AND outcome = 'retry'
-		SQL
-		"the $name worker reports a failure");
-	$worker->kill_kill;
-	$node->safe_psql('README.md', <<~SQL);
-		SELECT count(evq_cancel(event_id)) FROM evq.events WHERE flow_id = 'no shipment' AND finished_at IS NULL
-		SQL
-}
-
 # evq-worker, called as the page says, runs the page's handler.
 sub check_handler
 {
@@ -190,20 +158,6 @@ for my $file (sort keys %pages)
 }
 check_sql($_) for map { start_sql($_, $pages{$_}) } sort keys %pages;
 
-my $readme = $pages{'README.md'};
-my ($python) = blocks($readme, 'python');
-my ($js) = blocks($readme, 'js');
-
-$node->safe_psql('README.md', "ALTER TABLE shipment ADD CHECK (flow_id <> 'no shipment')");
-check_worker('python', $python, '/usr/bin/python3', 'py');
-SKIP:
-{
-	# Its module is not in the project; test/run installs it, where there is npm.
-	my $folder = $ENV{NODE_DRIVERS} or skip 'NODE_DRIVERS names no folder with node-postgres', 2;
-	local $ENV{NODE_PATH} = "$folder/node_modules";
-	check_worker('node', $js, 'node', 'js');
-}
-
 check_handler('doc/workers.md', $pages{'doc/workers.md'});
 
 my @settings = split /\n/, $node->safe_psql('README.md', <<~'SQL');
@@ -211,21 +165,21 @@ my @settings = split /\n/, $node->safe_psql('README.md', <<~'SQL');
 	WHERE name LIKE 'evq.%' AND name NOT LIKE 'evq.debug%' ORDER BY 1
 	SQL
 is_deeply(
-	[ map { s/` \|/ |/r } sort $readme =~ /^\| `(evq\.[a-z_]+` \| \w+) \|/mg ],
-	\@settings, 'the README has every setting with its default');
+	[ map { s/` \|/ |/r } sort $pages{'doc/configuration.md'} =~ /^\| `(evq\.[a-z_]+` \| \w+) \|/mg ],
+	\@settings, 'doc/configuration.md has every setting with its default');
 
 my @columns = split /\n/, $node->safe_psql('README.md', <<~'SQL');
 	SELECT DISTINCT attname FROM pg_attribute
 	WHERE attrelid IN ('evq.event_types'::regclass, 'evq.flows'::regclass) AND attnum > 0 AND attname <> 'event_type'
 	ORDER BY 1
 	SQL
-my ($configuration) = $readme =~ /^## Configuration\n(.*?)^## /ms;
-is_deeply([ first_cells($configuration, '[a-z_]+') ], \@columns, 'the README has every column of configuration');
+my ($configuration) = $pages{'doc/configuration.md'} =~ /^## Event types and flows\n(.*?)^## /ms;
+is_deeply([ first_cells($configuration, '[a-z_]+') ], \@columns, '... and every column of configuration');
 
 my @errors = split /\n/, $node->safe_psql('README.md', <<~'SQL');
 	SELECT DISTINCT (regexp_matches(description, 'EQ\d\d\d', 'g'))[1] FROM pg_description ORDER BY 1
 	SQL
-is_deeply([ first_cells($readme, 'EQ\d{3}') ], \@errors, 'the README has every SQLSTATE');
+is_deeply([ first_cells($pages{'doc/errors.md'}, 'EQ\d{3}') ], \@errors, 'doc/errors.md has every SQLSTATE');
 
 $node->stop;
 done_testing();
