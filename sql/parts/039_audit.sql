@@ -78,6 +78,9 @@ COMMENT ON FUNCTION evq.record_change(text, text, jsonb, jsonb) IS
 CREATE VIEW evq.audit AS
 SELECT a.entry_id, a.done_at, a.session_role, a.role, a.application_name, a.verb, a.event_id, a.object, a.detail FROM evq.audit_entry a;
 COMMENT ON VIEW evq.audit IS 'Who did what and when: cancel, retry, redrive, pause, configuration, schedules, grants';
+COMMENT ON COLUMN evq.audit.entry_id IS 'In the order in which they were written';
+COMMENT ON COLUMN evq.audit.done_at IS 'When';
+COMMENT ON COLUMN evq.audit.verb IS 'What was done: cancel, retry, configure, ...';
 
 CREATE FUNCTION evq.thin_audit() RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

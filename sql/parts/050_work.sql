@@ -11,6 +11,13 @@ permit_for: how long the permit holds without heartbeat, above 0 and up to 3650 
 Returns: its row, or none where it is not granted: another worker has it, it is not due, its type is suspended, it is
 finished or unknown, or the database is paused.
 Errors: EQ006 bad argument.$$;
+COMMENT ON COLUMN evq.acquired.permit IS 'What the report, and heartbeats, have to bring';
+COMMENT ON COLUMN evq.acquired.attempt IS 'Which attempt this is: 1, 2, ...';
+COMMENT ON COLUMN evq.acquired.attempts_left IS 'How many are left after it';
+COMMENT ON COLUMN evq.acquired.payload IS 'What the publisher wrote';
+COMMENT ON COLUMN evq.acquired.headers IS 'Beside the payload; NULL = none';
+COMMENT ON COLUMN evq.acquired.attempt_due_at IS 'Until when the permit holds';
+COMMENT ON COLUMN evq.acquired.answer IS 'What evq_activate brought since it was suspended last; NULL = nothing';
 
 CREATE FUNCTION @extschema@.evq_acquire_next(flow_type text, max_events bigint DEFAULT 1, event_types text[] DEFAULT NULL,
 	worker text DEFAULT NULL, permit_for interval DEFAULT NULL)

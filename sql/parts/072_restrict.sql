@@ -119,3 +119,6 @@ SELECT r.role_name, r.may, CASE WHEN 0 = ANY (r.flow_nos) THEN ARRAY['*'] ELSE
 	ARRAY(SELECT f.flow_type FROM evq.flow f WHERE f.flow_no = ANY (r.flow_nos) ORDER BY 1) END AS flow_types
 FROM evq.restriction r;
 COMMENT ON VIEW evq.restrictions IS 'Roles that may publish into, or work on, some flows only';
+COMMENT ON COLUMN evq.restrictions.role_name IS 'The role';
+COMMENT ON COLUMN evq.restrictions.may IS 'work or publish';
+COMMENT ON COLUMN evq.restrictions.flow_types IS 'In these flows; * = in every one of this database, empty = in none';

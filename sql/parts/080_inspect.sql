@@ -6,6 +6,10 @@ COMMENT ON FUNCTION evq.transitions() IS 'The table in the code that every chang
 
 CREATE VIEW evq.transition AS SELECT * FROM evq.transitions();
 COMMENT ON VIEW evq.transition IS 'The state machine: from_state NULL = not published yet';
+COMMENT ON COLUMN evq.transition.from_state IS 'The state before; NULL = not published yet';
+COMMENT ON COLUMN evq.transition.verb IS 'What changes it';
+COMMENT ON COLUMN evq.transition.to_state IS 'The state after';
+COMMENT ON COLUMN evq.transition.note IS 'When it is this one, of several';
 
 CREATE VIEW evq.flows AS
 SELECT f.flow_type, f.channel, f.delivery, f.ordered, f.max_dispatched, f.max_processing, f.dispatch_timeout, f.notify_payload
@@ -44,6 +48,30 @@ LEFT JOIN evq.event_type o ON o.event_type_no = h.on_fail_event_type_no;
 COMMENT ON VIEW evq.events IS
 $$All events, live and finished, one row each; the payload is in evq_event(event_id). By id ask evq.events_by_id(ids): a query of the
 view by id opens, and locks, every partition of the history.$$;
+COMMENT ON COLUMN evq.events.event_id IS 'Its id, a UUID of version 7: ids are in the order of the publishes';
+COMMENT ON COLUMN evq.events.event_type IS 'What kind of event';
+COMMENT ON COLUMN evq.events.flow_type IS 'The flow of its type';
+COMMENT ON COLUMN evq.events.flow_id IS 'What the events of one case have in common';
+COMMENT ON COLUMN evq.events.state IS 'Where it is in its life: evq.transition has the states and the ways between them';
+COMMENT ON COLUMN evq.events.published_at IS 'When it was published';
+COMMENT ON COLUMN evq.events.attempt_scheduled_at IS 'When the next attempt may start';
+COMMENT ON COLUMN evq.events.due_at IS 'End of its lifespan';
+COMMENT ON COLUMN evq.events.attempts_used IS 'Attempts that ended in failure or timeout; of a finished event, all';
+COMMENT ON COLUMN evq.events.max_attempts IS 'Attempts in all, as its type has it now';
+COMMENT ON COLUMN evq.events.priority IS 'Higher is offered earlier';
+COMMENT ON COLUMN evq.events.state_since IS 'Since when it is in this state';
+COMMENT ON COLUMN evq.events.state_due_at IS 'When this state times out: dispatch, permit or suspension; NULL = it does not';
+COMMENT ON COLUMN evq.events.attempt_started_at IS 'When the attempt now running, or the one that ended it, began; NULL = none';
+COMMENT ON COLUMN evq.events.finished_at IS 'When it succeeded, failed, expired or was canceled; NULL = it lives';
+COMMENT ON COLUMN evq.events.permit IS 'The last permit that was granted; 0 = none was';
+COMMENT ON COLUMN evq.events.worker IS 'Who was granted it, by the name that it gave itself';
+COMMENT ON COLUMN evq.events.parent_id IS 'The event of which this is a spinoff or the on-fail event';
+COMMENT ON COLUMN evq.events.chain_depth IS 'How many events are before it in its chain';
+COMMENT ON COLUMN evq.events.on_fail_event_type IS 'Published when it fails for good or expires, in place of that of its type';
+COMMENT ON COLUMN evq.events.reason IS 'Why it failed, expired or was canceled';
+COMMENT ON COLUMN evq.events.result IS 'What its worker reported with the success';
+COMMENT ON COLUMN evq.events.spinoff_ids IS 'The events that were published with its success';
+COMMENT ON COLUMN evq.events.answer IS 'What the last activation brought; gone when the event is suspended again';
 
 -- By id: the id tells when an event was published, so the partitions of the history are looked at one by one from there
 -- on, each locked by itself. A query of the whole view would look at, and lock, all of them.
@@ -78,6 +106,10 @@ $do$;
 CREATE VIEW evq.queue AS
 SELECT q.flow_type, q.event_type, q.state, q.events, q.due, q.longest_in_state, q.oldest, q.is_exact, q.looked_at FROM evq.queues() q;
 COMMENT ON VIEW evq.queue IS 'Live events by flow, type and state: how many, how many due, how long in this state, how old';
+COMMENT ON COLUMN evq.queue.events IS 'How many';
+COMMENT ON COLUMN evq.queue.due IS 'How many of those that wait are due, and could be dispatched';
+COMMENT ON COLUMN evq.queue.longest_in_state IS 'How long the first of them has been in this state';
+COMMENT ON COLUMN evq.queue.oldest IS 'How long ago the first of them was published';
 COMMENT ON COLUMN evq.queue.is_exact IS 'events and due are exact; otherwise there are at least so many';
 COMMENT ON COLUMN evq.queue.looked_at IS 'longest_in_state and oldest are of so many events of the flow, those that are to go first; NULL = of all';
 
@@ -92,17 +124,34 @@ CROSS JOIN LATERAL (
 JOIN evq.event_type t USING (event_type_no)
 JOIN evq.flow f ON f.flow_no = b.flow_no;
 COMMENT ON VIEW evq.errors IS 'Failed and expired attempts, one row each, with the event they belong to';
+COMMENT ON COLUMN evq.errors.state IS 'That of the event now';
+COMMENT ON COLUMN evq.errors.attempt IS 'Which attempt; 0 = none was running';
+COMMENT ON COLUMN evq.errors.failed_at IS 'When';
+COMMENT ON COLUMN evq.errors.outcome IS 'What came of it: retry, failed, expired, or the engine''s note';
+COMMENT ON COLUMN evq.errors.error_message IS 'What the worker reported, or the engine found';
+COMMENT ON COLUMN evq.errors.stack_trace IS 'More of it, where the worker gave it';
+COMMENT ON COLUMN evq.errors.worker IS 'Who made the attempt';
 
 CREATE VIEW evq.workers AS
 SELECT h.worker, h.flow_type, h.events, h.oldest_acquired_at, h.next_permit_due_at FROM evq.holders() h;
 COMMENT ON VIEW evq.workers IS
 $$Who holds permits: events in processing by worker and flow. A row without times: so many more of the flow, which are not among the first
 10,000 of its line; events NULL = it is not known how many.$$;
+COMMENT ON COLUMN evq.workers.worker IS 'The name that it gave itself; NULL = none';
+COMMENT ON COLUMN evq.workers.events IS 'How many it holds';
+COMMENT ON COLUMN evq.workers.oldest_acquired_at IS 'Since when it has held the first of them';
+COMMENT ON COLUMN evq.workers.next_permit_due_at IS 'When the first of their permits runs out';
 
 CREATE VIEW evq.blocked_flows AS
 SELECT b.flow_type, b.flow_id, b.blocked_by, b.state, b.since, b.waiting, b.why, b.looked_at FROM evq.blocks() b;
 COMMENT ON VIEW evq.blocked_flows IS
 	'What holds events up: in ordered flows the event that the others of a flow_id wait for; full flows and suspended types, with flow_id NULL';
+COMMENT ON COLUMN evq.blocked_flows.flow_id IS 'Whose events wait; NULL = those of the whole flow, or of a type';
+COMMENT ON COLUMN evq.blocked_flows.blocked_by IS 'The event for which they wait; NULL = no event';
+COMMENT ON COLUMN evq.blocked_flows.state IS 'That of this event';
+COMMENT ON COLUMN evq.blocked_flows.since IS 'Since when';
+COMMENT ON COLUMN evq.blocked_flows.waiting IS 'How many events wait';
+COMMENT ON COLUMN evq.blocked_flows.why IS 'In words: what this event does, which limit is reached, which type is suspended';
 COMMENT ON COLUMN evq.blocked_flows.looked_at IS 'Of so many events of the flow, those that are to go first; NULL = of all';
 
 CREATE FUNCTION evq.is_due_line_longer(flow_type text, most bigint) RETURNS boolean

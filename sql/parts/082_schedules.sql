@@ -39,6 +39,12 @@ FROM evq.schedule s
 LEFT JOIN evq.event_types t ON t.event_type = s.event_type
 LEFT JOIN evq.cron_failures() f ON f.name = s.name;
 COMMENT ON VIEW evq.schedules IS 'Schedules: their times, the next and the last one, what became of it; evq_schedule() makes them';
+COMMENT ON COLUMN evq.schedules.name IS 'Its name';
+COMMENT ON COLUMN evq.schedules.cron IS 'Its times';
+COMMENT ON COLUMN evq.schedules.is_paused IS 'Its times pass without an event';
+COMMENT ON COLUMN evq.schedules.last_event_id IS 'The event that it published last';
+COMMENT ON COLUMN evq.schedules.last_error_at IS 'When that was';
+COMMENT ON COLUMN evq.schedules.cron_failed_at IS 'When that was';
 COMMENT ON COLUMN evq.schedules.next_run_at IS 'The earliest time without an event; if it has passed, the schedule is overdue, or waits for its last event (overlap queue)';
 COMMENT ON COLUMN evq.schedules.last_run_at IS 'The time of the schedule that the last event is for, or when it was run by hand';
 COMMENT ON COLUMN evq.schedules.last_state IS 'State of the last event; NULL when that is gone';
