@@ -160,6 +160,9 @@ check_sql($_) for map { start_sql($_, $pages{$_}) } sort keys %pages;
 
 check_handler('doc/workers.md', $pages{'doc/workers.md'});
 
+# Who pastes a block knows as whom.
+unlike($pages{$_}, qr/\A(?!.*(?:superuser|a member of)).*^```sql/ms, "$_ says as which role its blocks run") for grep { $pages{$_} =~ /^```sql/m } sort keys %pages;
+
 my @settings = split /\n/, $node->safe_psql('README.md', <<~'SQL');
 	SELECT format('%s | %s', name, boot_val) FROM pg_settings
 	WHERE name LIKE 'evq.%' AND name NOT LIKE 'evq.debug%' ORDER BY 1
