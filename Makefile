@@ -38,7 +38,7 @@ override TESTS := $(subst ",,$(subst ',,$(TESTS)))
 PG_CONFIG ?= pg_config
 export PG_CONFIG
 
-PROJECT_TARGETS = help check check-slow check-versions check-cassert check-dates check-mutants check-package dist demo bench lint format \
+PROJECT_TARGETS = help check check-slow check-versions check-cassert check-dates check-mutants check-package check-newcomer dist demo bench lint format \
 	dependencies server psql server-stop docs
 
 ifneq (,$(filter $(PROJECT_TARGETS),$(MAKECMDGOALS)))
@@ -63,6 +63,7 @@ help:
 	@echo '                    JOBS=N does so many at a time, FRESH=1 those too that were noticed before'
 	@echo 'make dist           pack the newest commit: evq-VERSION.tar.gz and .zip'
 	@echo 'make check-package  build the Debian packages from that and test what is in them'
+	@echo 'make check-newcomer as root: go the way from a clone to a tested change in a bare Debian, and say how long it took'
 	@echo 'make demo           install what is needed and show evq at work on a throwaway server;'
 	@echo '                    DEMO_OPTS=--help lists its options'
 	@echo 'make server         build and start a throwaway server to try things on; again, after a change'
@@ -105,6 +106,10 @@ dist:
 check-package:
 	@scripts/install-dependencies debhelper postgresql-server-dev-all lintian build-essential debootstrap
 	+@scripts/check-package
+
+check-newcomer:
+	@scripts/install-dependencies --for=build debootstrap
+	@scripts/check-newcomer
 
 demo:
 	+@demo/run
