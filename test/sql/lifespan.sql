@@ -3,9 +3,9 @@
 \set lab :srcdir /lab.psql
 \i :lab
 
--- How long each live event has from its publish on, and how long its state lasts, in seconds.
+-- How long each live event has from its publish on, and how long its state lasts, in seconds, the second to the nearest ten.
 CREATE VIEW lab.lives AS
-SELECT flow_id, state, seconds(due_at - published_at) AS lifespan, seconds(state_due_at - state_since) AS state_lasts FROM evq.events;
+SELECT flow_id, state, seconds(due_at - published_at) AS lifespan, (seconds(state_due_at - state_since) + 5) / 10 * 10 AS state_lasts FROM evq.events;
 
 SELECT evq_configure('A', 'F') \gset
 SELECT evq_publish('A', NULL, 'default') \gset

@@ -9,7 +9,7 @@ CREATE ROLE "evq_test Blue";
 CREATE ROLE evq_test_anybody IN ROLE evq_worker;
 CREATE ROLE evq_test_boss IN ROLE evq_operator, evq_test_red;
 GRANT USAGE ON SCHEMA lab TO PUBLIC;
-SELECT evq_configure('R', 'RED', on_fail_event_type => NULL) \gset
+SELECT evq_configure('R', 'RED', attempt_delays => '{0 s, 1 hour}') \gset
 SELECT evq_configure('B', 'BLUE') \gset
 SELECT evq_publish('R', NULL, 'r' || n, to_jsonb('red secret ' || n), idempotency_key => 'r' || n) FROM generate_series(1, 9) n \g /dev/null
 SELECT evq_publish('B', NULL, 'b' || n, to_jsonb('blue secret ' || n), idempotency_key => 'b' || n) FROM generate_series(1, 9) n \g /dev/null

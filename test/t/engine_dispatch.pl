@@ -90,10 +90,9 @@ run(q{
 	SELECT evq_configure('dying', 'TIME', lifespan => '0.6 s', attempt_delays => '{0 s}', on_fail_event_type => 'rescue')});
 
 $event = run(q{SELECT evq_publish('later', NULL, 'run_at', run_at => now() + '1 s')});
-is(state_of($node, 'db', $event), 'awaiting_processing', 'run_at: not yet');
 wait_for_notifications($listener, 1);
-is(run("SELECT state, state_since BETWEEN attempt_scheduled_at AND attempt_scheduled_at + interval '3 s' FROM evq.events WHERE event_id = '$event'"),
-	'dispatched|t', 'an event due later is dispatched when it is due');
+is(run("SELECT state, attempt_scheduled_at > published_at, state_since >= attempt_scheduled_at FROM evq.events WHERE event_id = '$event'"),
+	'dispatched|t|t', 'an event due later is dispatched when it is due, not before');
 
 $event = run(q{SELECT evq_publish('later', NULL, 'retry')});
 wait_for_notifications($listener, 2);
