@@ -12,7 +12,7 @@
 #include "session/config.h"
 #include "session/hooks.h"
 #include "session/order.h"
-#include "session/wake.h"
+#include "session/pending.h"
 #include "shared/shmem.h"
 #include "tables/epoch.h"
 #include "tables/home.h"
@@ -33,7 +33,7 @@ _PG_init(void)
 	evq_epoch_init();
 	evq_home_init();
 	evq_config_init();
-	evq_wake_init();
+	evq_pending_init();
 	evq_order_init();
 	evq_engine_init();
 	evq_hooks_init();

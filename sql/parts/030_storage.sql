@@ -1,4 +1,4 @@
--- Events. src/tables/store.h knows the column numbers of these tables: change both together.
+-- Events. src/tables/tables.h knows the columns of these tables by number: change both together.
 -- Nothing that a dispatch or an acquire changes is indexed, so those updates stay
 -- on the row's page (HOT); the fill factor leaves room there for every version of it.
 

@@ -15,6 +15,7 @@
 
 #include "access/tableam.h"
 #include "utils/jsonb.h"
+#include "utils/wait_event.h"
 
 #if PG_VERSION_NUM >= 160000
 typedef TU_UpdateIndexes EvqUpdateIndexes;
@@ -91,5 +92,18 @@ typedef struct EvqJsonbBuilder
 #define EVQ_JSONB_PUSH(builder, token, value) \
 	((void) ((builder)->result = pushJsonbValue(&(builder)->state, token, value)))
 #endif
+
+/* A wait event with a name of its own, which pg_stat_activity shows from PostgreSQL 17 on. known: 0 at first. */
+static inline uint32
+evq_wait_event(uint32 *known, const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	if (*known == 0)
+		*known = WaitEventExtensionNew(name);
+	return *known;
+#else
+	return PG_WAIT_EXTENSION;
+#endif
+}
 
 #endif /* EVQ_COMPAT_H */

@@ -20,6 +20,7 @@ int evq_poll_interval = 5000;
 int evq_dispatch_batch = 1000;
 int evq_max_tracked = 100000;
 int evq_housekeeping_interval = 3600 * 1000;
+bool evq_trace = false;
 
 int evq_max_pending_per_transaction = 10000;
 int evq_max_payload = 1024 * 1024;
@@ -92,6 +93,10 @@ evq_guc_init(void)
 	DefineCustomIntVariable("evq.audit_retention", "How long it is kept who did what.",
 							"0 = for ever. Housekeeping deletes what is older.", &audit_retention,
 							365 * 24 * 60, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MIN, NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("evq.trace", "Logs each turn of the dispatcher, each sweep and each event.",
+							 "The same lines have the levels DEBUG1 and, of events, DEBUG2 when it is off.",
+							 &evq_trace, false, PGC_SUSET, 0, NULL, NULL, NULL);
 
 	DefineCustomIntVariable(
 		"evq.max_pending_per_transaction",

@@ -16,6 +16,7 @@ extern int evq_poll_interval; /* milliseconds */
 extern int evq_dispatch_batch;
 extern int evq_max_tracked;
 extern int evq_housekeeping_interval; /* milliseconds */
+extern bool evq_trace;                /* see trace.h */
 
 /* changed in a session */
 extern int evq_max_pending_per_transaction;

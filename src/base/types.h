@@ -25,33 +25,33 @@ typedef enum EvqState
 #define EVQ_STATE_COUNT (EVQ_STATE_CANCELED + 1)
 
 /*
- * A place in the line of a flow's events: by the time of the next attempt, and
+ * A position in the line of a flow's events: by the time of the next attempt, and
  * within one instant, which a million may share, by the event's id.
  */
-typedef struct EvqLinePlace
+typedef struct EvqDuePosition
 {
 	TimestampTz at;
 	pg_uuid_t event_id; /* zero = before all of that instant */
-} EvqLinePlace;
+} EvqDuePosition;
 
-static inline EvqLinePlace
-evq_line_place(TimestampTz at)
+static inline EvqDuePosition
+evq_due_position(TimestampTz at)
 {
-	EvqLinePlace place = {.at = at};
+	EvqDuePosition position = {.at = at};
 
-	return place;
+	return position;
 }
 
 static inline bool
-evq_line_is_before(const EvqLinePlace *a, const EvqLinePlace *b)
+evq_due_is_before(const EvqDuePosition *a, const EvqDuePosition *b)
 {
 	return a->at != b->at ? a->at < b->at : memcmp(&a->event_id, &b->event_id, sizeof(pg_uuid_t)) < 0;
 }
 
-static inline EvqLinePlace
-evq_line_first(EvqLinePlace a, EvqLinePlace b)
+static inline EvqDuePosition
+evq_due_first(EvqDuePosition a, EvqDuePosition b)
 {
-	return evq_line_is_before(&b, &a) ? b : a;
+	return evq_due_is_before(&b, &a) ? b : a;
 }
 
 /* Who published an event. */
@@ -92,7 +92,7 @@ typedef struct EvqEvent
 	const char *worker;          /* NULL = none */
 	int64 answered_permit; /* of the attempt that was activated since the last suspension began, 0 = none */
 
-	/* not in the row: where it is, or was; see evq_store_hint() */
+	/* not in the row: where it is, or was; see evq_events_hint() */
 	ItemPointerData tid;
 
 	/* nor these: for the counters */

@@ -34,17 +34,17 @@ evq_background_describe(BackgroundWorker *worker, const char *role)
 typedef struct Assignment
 {
 	Oid database;
-	int place_index;
+	int slot_index;
 	char name[NAMEDATALEN]; /* of the database, for the worker's log */
 } Assignment;
 
 StaticAssertDecl(sizeof(Assignment) <= BGW_EXTRALEN, "a worker is told no more");
 
-/* The worker will serve this database, whose place has this index. */
+/* The worker will serve this database, whose slot has this index. */
 void
-evq_background_assign(BackgroundWorker *worker, Oid database, int place_index, const char *name)
+evq_background_assign(BackgroundWorker *worker, Oid database, int slot_index, const char *name)
 {
-	Assignment assignment = {.database = database, .place_index = place_index};
+	Assignment assignment = {.database = database, .slot_index = slot_index};
 
 	strlcpy(assignment.name, name, NAMEDATALEN);
 	snprintf(worker->bgw_name, BGW_MAXLEN, "%s for database %u", worker->bgw_type, database);
@@ -68,9 +68,9 @@ evq_background_database(void)
 }
 
 int
-evq_background_place(void)
+evq_background_slot(void)
 {
-	return my_assignment().place_index;
+	return my_assignment().slot_index;
 }
 
 char *

@@ -8,9 +8,9 @@
 #include "postmaster/bgworker.h"
 
 extern void evq_background_describe(BackgroundWorker *worker, const char *role);
-extern void evq_background_assign(BackgroundWorker *worker, Oid database, int place_index, const char *name);
+extern void evq_background_assign(BackgroundWorker *worker, Oid database, int slot_index, const char *name);
 extern Oid evq_background_database(void);
-extern int evq_background_place(void);
+extern int evq_background_slot(void);
 extern char *evq_background_database_name(void);
 
 extern void evq_background_pin_settings(const char *application_name);

@@ -28,15 +28,17 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "base/clock.h"
 #include "base/guc.h"
+#include "base/trace.h"
 #include "dispatcher/background.h"
 #include "dispatcher/dispatcher.h"
 #include "dispatcher/engine.h"
 #include "dispatcher/housekeeper.h"
-#include "dispatcher/pass.h"
 #include "dispatcher/recount.h"
-#include "tables/definitions.h"
+#include "dispatcher/sweep.h"
+#include "tables/config_rows.h"
 #include "tables/home.h"
 #include "tables/tables.h"
 
@@ -59,7 +61,7 @@
 /* The housekeeper is not started more often than this to count the live events. */
 #define HOUSE_RETRY USECS_PER_SEC
 
-static EvqPlace *place;
+static EvqSlot *slot;
 static int64 house_due_at; /* by the clock that nobody turns back, as the next */
 static int64 house_started_at;
 static bool database_changed;                  /* the row of some database did */
@@ -68,51 +70,51 @@ static volatile sig_atomic_t is_interruptible; /* what runs can be canceled: its
 
 /* Describes the worker for the launcher to register. */
 void
-evq_dispatcher_describe(BackgroundWorker *worker, Oid database, int place_index, const char *name)
+evq_dispatcher_describe(BackgroundWorker *worker, Oid database, int slot_index, const char *name)
 {
 	evq_background_describe(worker, "dispatcher");
-	evq_background_assign(worker, database, place_index, name);
+	evq_background_assign(worker, database, slot_index, name);
 	worker->bgw_notify_pid = MyProcPid;
 }
 
 /* ---------- coming and going ---------- */
 
 static void
-leave_place(int code, Datum arg)
+leave_slot(int code, Datum arg)
 {
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-	if (place->pid == MyProcPid)
+	if (slot->pid == MyProcPid)
 	{
-		pg_atomic_write_u32(&place->is_offering, 0);
-		place->pid = 0;
-		place->latch = NULL;
-		if (place->state != EVQ_PLACE_ABSENT)
-			place->state = EVQ_PLACE_STOPPED;
+		pg_atomic_write_u32(&slot->is_offering, 0);
+		slot->pid = 0;
+		slot->latch = NULL;
+		if (slot->state != EVQ_SLOT_ABSENT)
+			slot->state = EVQ_SLOT_STOPPED;
 	}
 	LWLockRelease(evq_shared->lock);
 	evq_shmem_wake_launcher();
 }
 
-/* Takes the place that the launcher had in mind; ends the process if that is somebody else's by now. */
+/* Takes the slot that the launcher had in mind; ends the process if that is somebody else's by now. */
 static void
-take_place(int index, Oid database)
+take_slot(int index, Oid database)
 {
 	bool taken;
 
-	place = &evq_shared->places[index];
+	slot = &evq_shared->slots[index];
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-	taken = place->pid != 0 || place->state != EVQ_PLACE_STARTING || place->database != database;
+	taken = slot->pid != 0 || slot->state != EVQ_SLOT_STARTING || slot->database != database;
 	if (!taken)
 	{
-		place->pid = MyProcPid;
-		place->latch = MyLatch;
-		place->check_extension = place->lacks_worker = false;
-		place->started_at = GetCurrentTimestamp();
+		slot->pid = MyProcPid;
+		slot->latch = MyLatch;
+		slot->check_extension = slot->lacks_worker = false;
+		slot->started_at = GetCurrentTimestamp();
 	}
 	LWLockRelease(evq_shared->lock);
 	if (taken)
 		proc_exit(0);
-	before_shmem_exit(leave_place, (Datum) 0);
+	before_shmem_exit(leave_slot, (Datum) 0);
 }
 
 /* SIGTERM: the work at hand is canceled, and the next look at requests ends the process. */
@@ -168,9 +170,9 @@ recover(bool in_turn)
 	{
 		log_error(error);
 		LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-		place->errors++;
-		place->is_failing |= in_turn;
-		strlcpy(place->last_error, error->message ? error->message : "", EVQ_LAST_ERROR_SIZE);
+		slot->errors++;
+		slot->is_failing |= in_turn;
+		strlcpy(slot->last_error, error->message ? error->message : "", EVQ_LAST_ERROR_SIZE);
 		LWLockRelease(evq_shared->lock);
 	}
 	evq_background_abort();
@@ -215,7 +217,7 @@ is_wanted(bool is_working)
 		if (!evq_tables_exist())
 		{
 			/* They count what was dropped, perhaps by a prepared transaction, which cannot tell. */
-			evq_counters_clear(place->counters);
+			evq_counters_clear(slot->counters);
 			wanted = false;
 		}
 		else if (!is_for_work())
@@ -225,13 +227,13 @@ is_wanted(bool is_working)
 			bool by_restore;
 
 			evq_home_settle();
-			wanted = !evq_definitions_is_paused(&by_restore);
+			wanted = !evq_config_rows_is_paused(&by_restore);
 		}
 		if (!wanted)
 		{
-			pg_atomic_exchange_u32(&place->prepared, 0);
-			if (evq_pass_any_prepared())
-				pg_atomic_write_u32(&place->prepared, 1);
+			pg_atomic_exchange_u32(&slot->prepared, 0);
+			if (evq_sweep_any_prepared())
+				pg_atomic_write_u32(&slot->prepared, 1);
 		}
 		evq_background_end();
 	}
@@ -256,10 +258,10 @@ require_extension(bool is_working)
 
 		/* Whoever made it otherwise meanwhile took us for the one who looks. */
 		LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-		again = place->check_extension;
-		place->check_extension = false;
+		again = slot->check_extension;
+		slot->check_extension = false;
 		if (!again)
-			place->state = EVQ_PLACE_ABSENT;
+			slot->state = EVQ_SLOT_ABSENT;
 		LWLockRelease(evq_shared->lock);
 		if (!again)
 			proc_exit(0);
@@ -274,7 +276,7 @@ end_as_told(void)
 	{
 		evq_background_begin("evq end");
 		if (evq_tables_exist())
-			evq_recount_put_away(place);
+			evq_recount_put_away(slot);
 		evq_background_end();
 	}
 	PG_CATCH();
@@ -305,9 +307,9 @@ heed_requests(void)
 	}
 
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-	leave = place->holds > 0;
-	check_extension = place->check_extension;
-	place->check_extension = false;
+	leave = slot->holds > 0;
+	check_extension = slot->check_extension;
+	slot->check_extension = false;
 	LWLockRelease(evq_shared->lock);
 
 	if (leave || !evq_enabled)
@@ -327,10 +329,10 @@ static void
 count_turn(const EvqTurn *turn)
 {
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-	place->last_turn_at = GetCurrentTimestamp();
-	place->is_failing = false;
-	place->turns++;
-	place->dispatched += turn->dispatched;
+	slot->last_turn_at = GetCurrentTimestamp();
+	slot->is_failing = false;
+	slot->turns++;
+	slot->dispatched += turn->dispatched;
 	LWLockRelease(evq_shared->lock);
 }
 
@@ -346,11 +348,16 @@ run_turn(EvqEngine *engine, EvqTurn *turn)
 	return done;
 }
 
-static void
+/* true = the latch was set, by a session or a signal. */
+static bool
 wait_ms(long timeout)
 {
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout, PG_WAIT_EXTENSION);
+	static uint32 sleep_wait;
+	int events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout,
+						   evq_wait_event(&sleep_wait, "EvqDispatcherSleep"));
+
 	ResetLatch(MyLatch);
+	return (events & WL_LATCH_SET) != 0;
 }
 
 /* How long to let the time pass after so many errors in a row. */
@@ -369,13 +376,13 @@ back_off(long timeout)
 	int64 until = evq_clock_monotonic() + timeout * 1000;
 	int64 left;
 
-	pg_atomic_write_u64(&place->sleeping_until, (uint64) DT_NOBEGIN);
+	pg_atomic_write_u64(&slot->sleeping_until, (uint64) DT_NOBEGIN);
 	while ((left = (until - evq_clock_monotonic()) / 1000) > 0)
 	{
-		wait_ms(Min(left, LONGEST_WAIT_MS));
+		(void) wait_ms(Min(left, LONGEST_WAIT_MS));
 		heed_requests();
 	}
-	pg_atomic_write_u64(&place->sleeping_until, (uint64) DT_NOEND);
+	pg_atomic_write_u64(&slot->sleeping_until, (uint64) DT_NOEND);
 }
 
 /* Remembers since when another session's evq_tick() has kept the turn. */
@@ -384,9 +391,9 @@ note_refused_turn(bool refused)
 {
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
 	if (!refused)
-		place->refused_since = 0;
-	else if (place->refused_since == 0)
-		place->refused_since = GetCurrentTimestamp();
+		slot->refused_since = 0;
+	else if (slot->refused_since == 0)
+		slot->refused_since = GetCurrentTimestamp();
 	LWLockRelease(evq_shared->lock);
 }
 
@@ -394,17 +401,20 @@ note_refused_turn(bool refused)
 static void
 coalesce(TimestampTz last_turn_at)
 {
+	static uint32 coalesce_wait;
+
 	if (GetCurrentTimestamp() - last_turn_at < COALESCE_WITHIN)
-		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, COALESCE_MS, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, COALESCE_MS,
+						 evq_wait_event(&coalesce_wait, "EvqDispatcherCoalesce"));
 }
 
 /* Tells sessions what they need to wake us for, and what they can do without us. */
 static void
 guide_sessions(EvqEngine *engine)
 {
-	pg_atomic_write_u32(&place->wants_changes, evq_engine_is_blocked(engine));
-	pg_atomic_write_u64(&place->full_flows, evq_engine_full_flows(engine));
-	pg_atomic_write_u64(&place->direct_flows, evq_engine_direct_flows(engine));
+	pg_atomic_write_u32(&slot->wants_changes, evq_engine_is_blocked(engine));
+	pg_atomic_write_u64(&slot->full_flows, evq_engine_full_flows(engine));
+	pg_atomic_write_u64(&slot->direct_flows, evq_engine_direct_flows(engine));
 }
 
 /*
@@ -419,20 +429,28 @@ sleep_until_due(EvqEngine *engine)
 	TimestampTz next_at = Min(evq_engine_next_at(engine, now), schedules_at);
 	long timeout = evq_clock_ms_until(now, next_at);
 
-	pg_atomic_write_u64(&place->sleeping_until, (uint64) next_at);
+	pg_atomic_write_u64(&slot->sleeping_until, (uint64) next_at);
 	timeout = Min(timeout, evq_poll_interval);
-	if (evq_recount_is_wanted(place))
+	if (evq_recount_is_wanted(slot))
 		timeout = Min(timeout, HOUSE_RETRY / 1000);
-	if (evq_ring_is_empty(place->ring))
-		wait_ms(timeout);
-	pg_atomic_write_u64(&place->sleeping_until, (uint64) DT_NOEND);
+	if (evq_ring_is_empty(slot->ring))
+	{
+		bool was_woken;
+
+		if (EVQ_TRACES(DEBUG1))
+			EVQ_TRACE(DEBUG1, "evq: sleeps for up to %ld ms; nothing is due before %s", timeout,
+					  timestamptz_to_str(next_at));
+		was_woken = wait_ms(timeout);
+		EVQ_TRACE(DEBUG1, "evq: woken by %s", was_woken ? "its latch" : "the time");
+	}
+	pg_atomic_write_u64(&slot->sleeping_until, (uint64) DT_NOEND);
 }
 
 /* Takes the counters back, where that is to be done. */
 static void
 take_counters_back(void)
 {
-	if (!evq_recount_is_take_back_due(place))
+	if (!evq_recount_is_take_back_due(slot))
 		return;
 	PG_TRY();
 	{
@@ -440,12 +458,12 @@ take_counters_back(void)
 		evq_background_begin("evq counters");
 		evq_recount_take_back();
 		evq_background_end();
-		evq_recount_taken_back(place);
+		evq_recount_taken_back(slot);
 	}
 	PG_CATCH();
 	{
 		recover(false);
-		evq_recount_put_off(place);
+		evq_recount_put_off(slot);
 	}
 	PG_END_TRY();
 	set_interruptible(false);
@@ -458,11 +476,11 @@ look_after_house(void)
 	int64 now = evq_clock_monotonic();
 
 	house_due_at = Min(house_due_at, now + (int64) evq_housekeeping_interval * 1000);
-	if (now < house_due_at && (!evq_recount_is_due(place) || now < house_started_at + HOUSE_RETRY))
+	if (now < house_due_at && (!evq_recount_is_due(slot) || now < house_started_at + HOUSE_RETRY))
 		return;
 	house_started_at = now;
 	house_due_at = now + (int64) evq_housekeeping_interval * 1000;
-	evq_housekeeper_start(MyDatabaseId, place - evq_shared->places);
+	evq_housekeeper_start(MyDatabaseId, slot - evq_shared->slots);
 }
 
 /* Hears what sessions have to tell; is a turn due? */
@@ -482,11 +500,11 @@ hear_sessions(EvqEngine *engine, TimestampTz last_turn_at)
 static void
 ring_schedules(void)
 {
-	bool changed = pg_atomic_read_u32(&place->schedules_changed) != 0;
+	bool changed = pg_atomic_read_u32(&slot->schedules_changed) != 0;
 
 	if (!changed && evq_clock_now() < schedules_at)
 		return;
-	pg_atomic_write_u32(&place->schedules_changed, 0);
+	pg_atomic_write_u32(&slot->schedules_changed, 0);
 	pg_memory_barrier();
 	PG_TRY();
 	{
@@ -541,7 +559,7 @@ hear_and_run(EvqEngine *engine, TimestampTz last_turn_at, EvqTurn *turn)
 static void
 run(void)
 {
-	EvqEngine *engine = evq_engine_create(place);
+	EvqEngine *engine = evq_engine_create(slot);
 	TimestampTz last_turn_at = 0;
 	int errors = 0;
 
@@ -567,10 +585,13 @@ run(void)
 			case DONE:
 				errors = 0;
 				count_turn(&turn);
+				EVQ_TRACE(DEBUG1, "evq: turn: %d dispatched or offered, %d timed out, %d expired%s",
+						  turn.dispatched, turn.timed_out, turn.expired,
+						  turn.is_paused ? "; the database is paused" : "");
 				if (turn.is_paused)
 					require_extension(true);
 				else if (evq_engine_has_read(engine))
-					pg_atomic_write_u32(&place->is_offering, 1);
+					pg_atomic_write_u32(&slot->is_offering, 1);
 				take_counters_back();
 				look_after_house();
 				note_refused_turn(false);
@@ -578,6 +599,7 @@ run(void)
 
 			case REFUSED:
 				errors = 0;
+				EVQ_TRACE(DEBUG1, "evq: no turn: another session has it");
 				require_extension(true);
 				back_off(FIRST_BACKOFF_MS);
 				note_refused_turn(true);
@@ -586,9 +608,9 @@ run(void)
 			case FAILED:
 				recover(true);
 				heed_requests();
-				pg_atomic_write_u32(&place->is_offering, 0);
+				pg_atomic_write_u32(&slot->is_offering, 0);
 				evq_engine_destroy(engine);
-				engine = evq_engine_create(place);
+				engine = evq_engine_create(slot);
 				evq_engine_be_careful(engine);
 				require_extension(true);
 				back_off(backoff_ms(errors));
@@ -607,13 +629,13 @@ evq_dispatcher_main(Datum main_arg)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
 
-	take_place(evq_background_place(), database);
+	take_slot(evq_background_slot(), database);
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	evq_background_pin_settings("evq dispatcher");
 	CacheRegisterSyscacheCallback(DATABASEOID, note_database_change, (Datum) 0);
 	require_extension(false);
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-	place->state = EVQ_PLACE_RUNNING;
+	slot->state = EVQ_SLOT_RUNNING;
 	LWLockRelease(evq_shared->lock);
 	pqsignal(SIGTERM, request_end);
 	ereport(LOG, (errmsg("evq dispatcher of database \"%s\" started", evq_background_database_name())));

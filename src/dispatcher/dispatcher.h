@@ -9,8 +9,7 @@
 
 #include "shared/shmem.h"
 
-extern void
-evq_dispatcher_describe(BackgroundWorker *worker, Oid database, int place_index, const char *name);
+extern void evq_dispatcher_describe(BackgroundWorker *worker, Oid database, int slot_index, const char *name);
 extern PGDLLEXPORT void evq_dispatcher_main(Datum main_arg);
 
 #endif /* EVQ_DISPATCHER_H */

@@ -22,14 +22,16 @@
 
 #include "base/clock.h"
 #include "base/guc.h"
+#include "base/trace.h"
 #include "dispatcher/engine.h"
 #include "dispatcher/message.h"
-#include "dispatcher/pass.h"
+#include "dispatcher/sweep.h"
 #include "dispatcher/watch.h"
 #include "rules/uuid.h"
 #include "session/lifecycle.h"
 #include "session/order.h"
-#include "session/wake.h"
+#include "session/pending.h"
+#include "tables/events.h"
 
 /* How long to put off an event that cannot be processed, doubling from the one to the other, and to be careful after that. */
 #define FIRST_PUT_OFF USECS_PER_SEC
@@ -70,7 +72,7 @@ struct EvqEngine
 	MemoryContext turn_context;
 	MemoryContext event_context; /* what one event needs, which may be several times its payload */
 	EvqLive *live;
-	EvqPass *pass;
+	EvqSweeper *sweeper;
 	EvqWatch *watch;
 	int64 careful_until; /* by the monotonic clock; see act_on() */
 	uint32 first_flow;   /* where the last turn began to dispatch */
@@ -78,8 +80,25 @@ struct EvqEngine
 	uint64 locked_first; /* see lock_orders_before_reading() */
 };
 
+/* What the engine knows of a flow to dispatch its events. */
+typedef struct EvqFlowDispatch
+{
+	uint64 taken;           /* by workers, out of what is on offer */
+	TimestampTz taken_at;   /* when that was last seen to grow */
+	TimestampTz held_until; /* a session decides whose turn it is, until then at least; 0 = none */
+	bool is_order_locked;   /* ... and in this turn we do; see order.h */
+} EvqFlowDispatch;
+
+/* Makes it, when there is something to dispatch for the first time. */
+static void
+use_flow_dispatch(EvqEngine *engine, EvqTrackedFlow *flow)
+{
+	if (flow->dispatch == NULL)
+		flow->dispatch = MemoryContextAllocZero(engine->context, sizeof(EvqFlowDispatch));
+}
+
 EvqEngine *
-evq_engine_create(EvqPlace *place)
+evq_engine_create(EvqSlot *slot)
 {
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "evq engine", ALLOCSET_DEFAULT_SIZES);
 	EvqEngine *engine = MemoryContextAllocZero(context, sizeof(EvqEngine));
@@ -87,8 +106,8 @@ evq_engine_create(EvqPlace *place)
 	engine->context = context;
 	engine->turn_context = AllocSetContextCreate(context, "evq turn", ALLOCSET_DEFAULT_SIZES);
 	engine->event_context = AllocSetContextCreate(context, "evq event", ALLOCSET_DEFAULT_SIZES);
-	engine->live = evq_live_create(context, place);
-	engine->pass = evq_pass_create(engine->live);
+	engine->live = evq_live_create(context, slot);
+	engine->sweeper = evq_sweep_create(engine->live);
 	engine->watch = evq_watch_create(context);
 	return engine;
 }
@@ -101,9 +120,9 @@ evq_engine_destroy(EvqEngine *engine)
 
 /* Nothing that was told can be relied on: all live events are looked at. */
 void
-evq_engine_want_pass(EvqEngine *engine)
+evq_engine_want_sweep(EvqEngine *engine)
 {
-	evq_live_want_pass(engine->live);
+	evq_live_want_sweep(engine->live);
 }
 
 /* The last turn failed: the next ones are to keep the events apart. */
@@ -113,31 +132,31 @@ evq_engine_be_careful(EvqEngine *engine)
 	engine->careful_until = evq_clock_monotonic() + CAREFUL_TIME;
 }
 
-/* Has a pass begun that needs further turns? */
+/* Has a sweep begun that needs further turns? */
 bool
-evq_engine_is_passing(const EvqEngine *engine)
+evq_engine_is_sweeping(const EvqEngine *engine)
 {
-	return evq_pass_is_under_way(engine->pass);
+	return evq_sweep_is_under_way(engine->sweeper);
 }
 
 /* Has it read what comes first in each flow? */
 bool
 evq_engine_has_read(const EvqEngine *engine)
 {
-	return evq_pass_has_read(engine->pass);
+	return evq_sweep_has_read(engine->sweeper);
 }
 
 static void
-absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampTz now)
+absorb(EvqEngine *engine, const EvqChange *changes, int count, TimestampTz now)
 {
 	EvqLive *live = engine->live;
 
 	for (int i = 0; i < count; i++)
 	{
-		if (!wakes[i].given_back && evq_live_keeps_offer(live) && evq_shmem_is_watched(live->place))
-			evq_watch_note(engine->watch, &wakes[i]);
-		if (!wakes[i].is_own)
-			evq_live_absorb(live, &wakes[i], now);
+		if (!changes[i].is_returned && evq_live_keeps_offer(live) && evq_shmem_is_watched(live->slot))
+			evq_watch_note(engine->watch, &changes[i]);
+		if (!changes[i].is_own)
+			evq_live_absorb(live, &changes[i], now);
 	}
 }
 
@@ -145,28 +164,43 @@ absorb(EvqEngine *engine, const EvqWake *wakes, int count, TimestampTz now)
 bool
 evq_engine_hear(EvqEngine *engine, TimestampTz now)
 {
-	EvqPlace *place = engine->live->place;
-	EvqWake wakes[HEARD_AT_ONCE];
+	EvqSlot *slot = engine->live->slot;
+	EvqChange changes[HEARD_AT_ONCE];
 	bool heard_all = true;
 	bool overflowed;
+	int heard = 0;
 	int count;
 
 	do
 	{
-		count = evq_ring_pop(place->ring, wakes, HEARD_AT_ONCE, &overflowed);
+		count = evq_ring_pop(slot->ring, changes, HEARD_AT_ONCE, &overflowed);
+		heard += count;
 		if (overflowed)
 		{
 			heard_all = false;
-			evq_engine_want_pass(engine);
-			if (evq_shmem_is_watched(place))
+			evq_engine_want_sweep(engine);
+			if (evq_shmem_is_watched(slot))
 				evq_watch_note_lost(engine->watch);
 		}
-		absorb(engine, wakes, count, now);
+		absorb(engine, changes, count, now);
 	} while (count == HEARD_AT_ONCE);
+	if (heard > 0 || !heard_all)
+		EVQ_TRACE(DEBUG1, "evq: heard of %d changes%s", heard,
+				  heard_all ? "" : "; others were lost for want of room, so the tables are read");
 	return heard_all;
 }
 
 /* ---------- one event ---------- */
+
+/* Says what became of an event. */
+static void
+trace_event(const pg_uuid_t *event_id, const char *what)
+{
+	char id[EVQ_UUID_TEXT_SIZE];
+
+	if (EVQ_TRACES(DEBUG2))
+		EVQ_TRACE(DEBUG2, "evq: event %s: %s", evq_uuid_text(event_id, id), what);
+}
 
 typedef struct Message
 {
@@ -197,7 +231,7 @@ typedef struct Work
 
 /* Is it an error that comes of the server's state, a lock or a full disk say, and not of the event? It may be gone any moment. */
 static bool
-is_passing(int sqlstate)
+is_transient_error(int sqlstate)
 {
 	switch (ERRCODE_TO_CATEGORY(sqlstate))
 	{
@@ -212,12 +246,12 @@ is_passing(int sqlstate)
 	}
 }
 
-/* What passes keeps an event waiting no longer than a wake-up that was lost. */
+/* What is transient keeps an event waiting no longer than a wake-up that was lost. */
 static void
-put_off(Work *work, EvqTracked *tracked, bool passes)
+put_off(Work *work, EvqTracked *tracked, bool is_transient)
 {
-	int64 longest = passes ? Max(SHORTEST_LONGEST_PUT_OFF, (int64) evq_poll_interval * 1000)
-						   : LONGEST_PUT_OFF;
+	int64 longest = is_transient ? Max(SHORTEST_LONGEST_PUT_OFF, (int64) evq_poll_interval * 1000)
+								 : LONGEST_PUT_OFF;
 	int64 pause = Min(FIRST_PUT_OFF << Min(tracked->put_offs, 10), Min(longest, LONGEST_PUT_OFF));
 
 	tracked->put_offs++;
@@ -283,11 +317,11 @@ act_carefully(Work *work, EvqTracked *tracked, void (*act)(Work *, EvqTracked *)
 	PG_CATCH();
 	{
 		ErrorData *error;
-		bool passes;
+		bool is_transient;
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		passes = is_passing(error->sqlerrcode);
+		is_transient = is_transient_error(error->sqlerrcode);
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
@@ -297,7 +331,7 @@ act_carefully(Work *work, EvqTracked *tracked, void (*act)(Work *, EvqTracked *)
 		engine->careful_until = evq_clock_monotonic() + CAREFUL_TIME;
 		tracked = evq_track_find(engine->live->track, &event_id);
 		if (tracked != NULL)
-			put_off(work, tracked, passes);
+			put_off(work, tracked, is_transient);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
@@ -329,7 +363,7 @@ fire(Work *work, EvqTracked *tracked)
 	EvqEngine *engine = work->engine;
 	TimestampTz now = work->now;
 	EvqEvent event;
-	EvqWake facts;
+	EvqChange facts;
 
 	if (tracked->state == EVQ_TRACK_WAITING && tracked->facts.at <= now && tracked->facts.due_at > now)
 	{
@@ -349,9 +383,11 @@ fire(Work *work, EvqTracked *tracked)
 			return;
 		case EVQ_SETTLED_TIMED_OUT:
 			work->turn->timed_out++;
+			trace_event(&event.event_id, "timed out");
 			break;
 		case EVQ_SETTLED_EXPIRED:
 			work->turn->expired++;
+			trace_event(&event.event_id, "expired");
 			break;
 		case EVQ_SETTLED_NOTHING:
 			break;
@@ -362,7 +398,7 @@ fire(Work *work, EvqTracked *tracked)
 		evq_track_remove(engine->live->track, tracked);
 		return;
 	}
-	evq_wake_from_event(&facts, &event);
+	evq_change_from_event(&facts, &event);
 	tracked = evq_live_remember(engine->live, &facts, now);
 	if (tracked != NULL && tracked->timer_at <= now)
 		evq_track_set(engine->live->track, tracked, tracked->state, now + BUSY_DELAY);
@@ -388,13 +424,14 @@ fire_timers(Work *work)
 static void
 park(Work *work, EvqTracked *tracked)
 {
+	trace_event(&tracked->event_id, "cannot go yet, and stays in the table");
 	evq_live_park(work->engine->live, evq_live_is_type_suspended(tracked->facts.event_type_no));
 	evq_track_remove(work->engine->live->track, tracked);
 	work->parked++;
 }
 
 static uint64
-blocked_key(const EvqWake *facts)
+blocked_key(const EvqChange *facts)
 {
 	return hash_combine64(facts->flow_id_hash, (uint64) facts->flow_no);
 }
@@ -423,7 +460,7 @@ block(Work *work, const EvqTracked *tracked, const EvqEvent *front)
 static bool
 is_held_back(const Work *work, const EvqTracked *tracked)
 {
-	const EvqWake *facts = &tracked->facts;
+	const EvqChange *facts = &tracked->facts;
 	uint64 key = blocked_key(facts);
 	const Blocked *blocked;
 
@@ -521,11 +558,11 @@ is_drained(Work *work, EvqTrackedFlow *tracked_flow, const EvqFlow *flow)
 	if (flow->pull || evq_flow_is_regulated(flow) || !evq_live_keeps_offer(work->engine->live) ||
 		tracked_flow->count[EVQ_TRACK_READY] < DRAIN_BACKLOG)
 		return false;
-	taken = evq_ready_taken(work->engine->live->place->ready, flow->flow_no);
-	if (taken != tracked_flow->taken)
-		tracked_flow->taken_at = work->now;
-	tracked_flow->taken = taken;
-	return work->now - tracked_flow->taken_at < DRAIN_FRESH;
+	taken = evq_offers_taken(work->engine->live->slot->offers, flow->flow_no);
+	if (taken != tracked_flow->dispatch->taken)
+		tracked_flow->dispatch->taken_at = work->now;
+	tracked_flow->dispatch->taken = taken;
+	return work->now - tracked_flow->dispatch->taken_at < DRAIN_FRESH;
 }
 
 /* Offers an event without a dispatch; false = its flow can have no offer. */
@@ -540,6 +577,7 @@ offer_ready(Work *work, EvqTracked *tracked, const EvqFlow *flow)
 	/* One wake-up when work comes, and again when nobody came for it. */
 	if (flow->pull && (was_empty || tracked->offered_before))
 		tracked->flow->tell_ready = true;
+	trace_event(&tracked->event_id, "offered");
 	tracked->offered_before = true;
 	evq_track_set(engine->live->track, tracked, EVQ_TRACK_OFFERED,
 				  Min(evq_retry_add(work->now, flow->pull ? flow->dispatch_timeout : DRAIN_TIMEOUT),
@@ -555,7 +593,7 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 	EvqEngine *engine = work->engine;
 	const EvqFlow *flow = evq_config_flow(tracked->facts.flow_no);
 	EvqEvent event;
-	EvqWake facts;
+	EvqChange facts;
 
 	if (evq_live_is_type_suspended(tracked->facts.event_type_no) ||
 		(tracked->facts.ordered && is_held_back(work, tracked)))
@@ -567,8 +605,8 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 		(flow->pull || (work->drained && !tracked->offered_before)) && offer_ready(work, tracked, flow))
 		return;
 
-	evq_store_hint(&tracked->event_id, &tracked->facts.tid);
-	if (!evq_store_fetch(work->store, &tracked->event_id, &event))
+	evq_events_hint(&tracked->event_id, &tracked->facts.tid);
+	if (!evq_events_fetch(work->store, &tracked->event_id, &event))
 	{
 		evq_live_forget(engine->live, tracked);
 		return;
@@ -581,7 +619,7 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 	if (event.state != EVQ_STATE_AWAITING_PROCESSING || event.attempt_scheduled_at > work->now ||
 		event.due_at <= work->now)
 	{
-		evq_wake_from_event(&facts, &event);
+		evq_change_from_event(&facts, &event);
 		tracked = evq_live_remember(engine->live, &facts, work->now);
 		if (tracked != NULL && event.due_at <= work->now)
 			evq_track_set(engine->live->track, tracked, EVQ_TRACK_WAITING, work->now);
@@ -599,6 +637,7 @@ dispatch_ready(Work *work, EvqTracked *tracked)
 		evq_track_set(engine->live->track, tracked, EVQ_TRACK_WAITING, work->now + BUSY_DELAY);
 		return;
 	}
+	trace_event(&event.event_id, "dispatched");
 	evq_track_set(engine->live->track, tracked, EVQ_TRACK_DISPATCHED, event.state_due_at);
 	if (flow->pull && evq_live_keeps_offer(engine->live))
 		tracked->flow->tell_ready = true;
@@ -639,7 +678,7 @@ notify(EvqEngine *engine, List *messages)
 
 /*
  * May order and limit of the flow be kept in this turn? Not before the first
- * complete pass, and not while a session gives turns to its own events, which
+ * complete sweep, and not while a session gives turns to its own events, which
  * it does as long as its transaction lasts. Nor where evq_tick() could not take
  * the lock before it read the tables.
  */
@@ -648,12 +687,12 @@ lock_order(Work *work, EvqTrackedFlow *flow)
 {
 	EvqLive *live = work->engine->live;
 
-	if (!live->all_seen || flow->held_until != 0)
+	if (!evq_sweep_has_seen_all(work->engine->sweeper) || flow->dispatch->held_until != 0)
 		return false;
 	if ((evq_live_keeps_offer(live) || (work->engine->locked_first & EVQ_FLOW_CLASS(flow->flow_no)) != 0) &&
 		evq_order_try_lock(flow->flow_no))
 		return true;
-	flow->held_until = work->now + BUSY_DELAY;
+	flow->dispatch->held_until = work->now + BUSY_DELAY;
 	return false;
 }
 
@@ -672,10 +711,11 @@ lock_orders(Work *work)
 		EvqTrackedFlow *tracked_flow = lfirst(cell);
 		const EvqFlow *flow = evq_config_flow(tracked_flow->flow_no);
 
-		tracked_flow->is_order_locked = flow != NULL && evq_flow_is_regulated(flow) &&
-										tracked_flow->count[EVQ_TRACK_READY] > 0 &&
-										lock_order(work, tracked_flow);
-		any |= tracked_flow->is_order_locked;
+		use_flow_dispatch(work->engine, tracked_flow);
+		tracked_flow->dispatch->is_order_locked = flow != NULL && evq_flow_is_regulated(flow) &&
+												  tracked_flow->count[EVQ_TRACK_READY] > 0 &&
+												  lock_order(work, tracked_flow);
+		any |= tracked_flow->dispatch->is_order_locked;
 	}
 	if (!any)
 		return;
@@ -683,7 +723,12 @@ lock_orders(Work *work)
 	{
 		/* What they decided may be among what was lost, which the next turn reads first. */
 		foreach(cell, evq_track_flows(work->engine->live->track))
-			((EvqTrackedFlow *) lfirst(cell))->is_order_locked = false;
+		{
+			EvqTrackedFlow *tracked_flow = lfirst(cell);
+
+			use_flow_dispatch(work->engine, tracked_flow);
+			tracked_flow->dispatch->is_order_locked = false;
+		}
 	}
 	evq_store_refresh(work->store);
 }
@@ -740,7 +785,9 @@ dispatch_flows(Work *work)
 		const EvqFlow *flow = evq_config_flow(tracked_flow->flow_no);
 		EvqTracked *tracked;
 
-		if (flow == NULL || (evq_flow_is_regulated(flow) && !tracked_flow->is_order_locked))
+		/* What was heard of while the locks were taken may be of a flow that is new here. */
+		use_flow_dispatch(engine, tracked_flow);
+		if (flow == NULL || (evq_flow_is_regulated(flow) && !tracked_flow->dispatch->is_order_locked))
 			continue;
 		tracked_flow->max_dispatched = flow->max_dispatched;
 		tracked_flow->max_processing = flow->max_processing;
@@ -822,7 +869,8 @@ lock_turn(void)
 static bool
 has_ready(const EvqTrackedFlow *flow)
 {
-	return flow->count[EVQ_TRACK_READY] > 0 && flow->held_until == 0 && evq_track_has_room(flow);
+	return flow->count[EVQ_TRACK_READY] > 0 && (flow->dispatch == NULL || flow->dispatch->held_until == 0) &&
+		   evq_track_has_room(flow);
 }
 
 /* Forgets who held flows when it is time to try again; returns when that will be, of the others. */
@@ -836,11 +884,13 @@ try_held_flows(const EvqLive *live, TimestampTz now)
 	{
 		EvqTrackedFlow *flow = lfirst(cell);
 
+		if (flow->dispatch == NULL)
+			continue;
 		/* The clock may have been set back. */
-		if (flow->held_until <= now || flow->held_until > now + BUSY_DELAY)
-			flow->held_until = 0;
-		if (flow->held_until != 0)
-			next_at = Min(next_at, flow->held_until);
+		if (flow->dispatch->held_until <= now || flow->dispatch->held_until > now + BUSY_DELAY)
+			flow->dispatch->held_until = 0;
+		if (flow->dispatch->held_until != 0)
+			next_at = Min(next_at, flow->dispatch->held_until);
 	}
 	return next_at;
 }
@@ -906,7 +956,7 @@ has_none_ready(const EvqTrackedFlow *flow)
 uint64
 evq_engine_direct_flows(const EvqEngine *engine)
 {
-	if (!engine->live->all_seen)
+	if (!evq_sweep_has_seen_all(engine->sweeper))
 		return 0;
 	return classes_of_flows(engine, true, has_none_ready);
 }
@@ -919,9 +969,10 @@ evq_engine_is_due(EvqEngine *engine, TimestampTz now)
 	EvqTracked *first = evq_track_first_timer(live->track);
 
 	try_held_flows(live, now);
-	return evq_pass_is_due(engine->pass, now) || evq_live_is_offer_missing(live) || live->successors != NIL ||
-		   (first != NULL && first->timer_at <= now) || evq_live_any_flow(live, has_ready) ||
-		   evq_live_any_flow(live, must_tell_ready) || evq_watch_due_at(engine->watch) <= now;
+	return evq_sweep_is_due(engine->sweeper, now) || evq_live_is_offer_missing(live) ||
+		   live->successors != NIL || (first != NULL && first->timer_at <= now) ||
+		   evq_live_any_flow(live, has_ready) || evq_live_any_flow(live, must_tell_ready) ||
+		   evq_watch_due_at(engine->watch) <= now;
 }
 
 /* The time until which nothing is due, if nobody tells of anything. */
@@ -929,7 +980,7 @@ TimestampTz
 evq_engine_next_at(const EvqEngine *engine, TimestampTz now)
 {
 	EvqTracked *first = evq_track_first_timer(engine->live->track);
-	TimestampTz next_at = Min(evq_pass_next_at(engine->pass, now), evq_watch_due_at(engine->watch));
+	TimestampTz next_at = Min(evq_sweep_next_at(engine->sweeper, now), evq_watch_due_at(engine->watch));
 
 	next_at = Min(next_at, try_held_flows(engine->live, now));
 	return first == NULL ? next_at : Min(next_at, first->timer_at);
@@ -937,7 +988,7 @@ evq_engine_next_at(const EvqEngine *engine, TimestampTz now)
 
 /*
  * One turn, in the current transaction; false = another one is under way. A
- * pass that is too long for one turn goes on in the next.
+ * sweep that is too long for one turn goes on in the next.
  */
 bool
 evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn)
@@ -964,15 +1015,15 @@ evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn)
 	{
 		engine->configuration_seen = configuration;
 		if (engine->live->suspended_met)
-			evq_pass_begin_anew(engine->pass);
+			evq_sweep_begin_anew(engine->sweeper);
 		else
-			evq_engine_want_pass(engine);
+			evq_engine_want_sweep(engine);
 		engine->live->suspended_met = false;
 	}
 
-	evq_shmem_note_clock(engine->live->place, now);
+	evq_shmem_note_clock(engine->live->slot, now);
 	work.store = open_store();
-	evq_pass_run(engine->pass, work.store, now);
+	evq_sweep_run(engine->sweeper, work.store, now);
 	evq_live_offer_missing(engine->live);
 	fire_timers(&work);
 	follow_successors(engine, work.store, now);

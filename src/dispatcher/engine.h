@@ -18,14 +18,14 @@ typedef struct EvqTurn
 } EvqTurn;
 
 extern void evq_engine_init(void);
-extern EvqEngine *evq_engine_create(EvqPlace *place);
+extern EvqEngine *evq_engine_create(EvqSlot *slot);
 extern void evq_engine_destroy(EvqEngine *engine);
 
 /* Outside of a transaction. */
 extern bool evq_engine_hear(EvqEngine *engine, TimestampTz now);
-extern void evq_engine_want_pass(EvqEngine *engine);
+extern void evq_engine_want_sweep(EvqEngine *engine);
 extern void evq_engine_be_careful(EvqEngine *engine);
-extern bool evq_engine_is_passing(const EvqEngine *engine);
+extern bool evq_engine_is_sweeping(const EvqEngine *engine);
 extern bool evq_engine_has_read(const EvqEngine *engine);
 extern bool evq_engine_is_blocked(const EvqEngine *engine);
 extern uint64 evq_engine_full_flows(const EvqEngine *engine);

@@ -17,6 +17,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/memutils.h"
 
+#include "base/compat.h"
 #include "base/clock.h"
 #include "dispatcher/background.h"
 #include "dispatcher/housekeeper.h"
@@ -27,46 +28,46 @@
 #define PATIENCE (10 * USECS_PER_SEC)
 #define QUIET_LOOK_MS 10
 
-static EvqPlace *place;
+static EvqSlot *slot;
 
 /* Called by the dispatcher; does nothing while one is at work or no worker is free: there will be another time. */
 void
-evq_housekeeper_start(Oid database, int place_index)
+evq_housekeeper_start(Oid database, int slot_index)
 {
 	static int64 logged_at;
 	BackgroundWorker worker;
 
 	evq_background_describe(&worker, "housekeeper");
-	evq_background_assign(&worker, database, place_index, "");
+	evq_background_assign(&worker, database, slot_index, "");
 	if (!RegisterDynamicBackgroundWorker(&worker, NULL) && evq_clock_once_a_minute(&logged_at))
 		ereport(LOG, (errmsg("evq: no background worker is free for housekeeping"),
 					  errhint("Raise max_worker_processes.")));
 }
 
 static void
-leave_place(int code, Datum arg)
+leave_slot(int code, Datum arg)
 {
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-	if (place->housekeeper_pid == MyProcPid)
-		place->housekeeper_pid = 0;
+	if (slot->housekeeper_pid == MyProcPid)
+		slot->housekeeper_pid = 0;
 	LWLockRelease(evq_shared->lock);
 }
 
 /* Ends the process if it is not wanted any more. */
 static void
-take_place(int index, Oid database)
+take_slot(int index, Oid database)
 {
 	bool taken;
 
-	place = &evq_shared->places[index];
+	slot = &evq_shared->slots[index];
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-	taken = place->housekeeper_pid != 0 || place->holds > 0 || place->database != database;
+	taken = slot->housekeeper_pid != 0 || slot->holds > 0 || slot->database != database;
 	if (!taken)
-		place->housekeeper_pid = MyProcPid;
+		slot->housekeeper_pid = MyProcPid;
 	LWLockRelease(evq_shared->lock);
 	if (taken)
 		proc_exit(0);
-	before_shmem_exit(leave_place, (Datum) 0);
+	before_shmem_exit(leave_slot, (Datum) 0);
 }
 
 /* Does something in a transaction of its own; what it answers, or false after an error, which is reported. */
@@ -97,7 +98,7 @@ run_step(const char *activity, bool (*act)(const char *))
 static bool
 recount(const char *activity)
 {
-	evq_recount_run(place);
+	evq_recount_run(slot);
 	return true;
 }
 
@@ -105,19 +106,20 @@ recount(const char *activity)
 static void
 look_after_counters(int64 patience)
 {
+	static uint32 quiet_wait;
 	int64 until = evq_clock_monotonic() + patience;
 
-	if (!evq_recount_is_due(place) || (patience == 0 && !evq_recount_is_quiet(place)))
+	if (!evq_recount_is_due(slot) || (patience == 0 && !evq_recount_is_quiet(slot)))
 		return;
-	while (!evq_recount_is_quiet(place) && evq_clock_monotonic() < until)
+	while (!evq_recount_is_quiet(slot) && evq_clock_monotonic() < until)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, QUIET_LOOK_MS,
-						 PG_WAIT_EXTENSION);
+						 evq_wait_event(&quiet_wait, "EvqHousekeeperQuiet"));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
 	if (!run_step("evq recount", recount))
-		evq_recount_put_off(place);
+		evq_recount_put_off(slot);
 }
 
 void
@@ -133,7 +135,7 @@ evq_housekeeper_main(Datum main_arg)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 
-	take_place(evq_background_place(), database);
+	take_slot(evq_background_slot(), database);
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	evq_background_pin_settings("evq housekeeper");
 	look_after_counters(PATIENCE);

@@ -5,7 +5,7 @@
 #ifndef EVQ_HOUSEKEEPER_H
 #define EVQ_HOUSEKEEPER_H
 
-extern void evq_housekeeper_start(Oid database, int place_index);
+extern void evq_housekeeper_start(Oid database, int slot_index);
 extern PGDLLEXPORT void evq_housekeeper_main(Datum main_arg);
 
 #endif /* EVQ_HOUSEKEEPER_H */

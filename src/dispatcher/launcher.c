@@ -27,6 +27,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "base/clock.h"
 #include "base/guc.h"
 #include "dispatcher/background.h"
@@ -37,7 +38,7 @@
 #define LONGEST_PAUSE (60 * USECS_PER_SEC)
 #define SHORTEST_LONGEST_PAUSE USECS_PER_SEC
 
-/* Databases without a place are not tried more often than this. */
+/* Databases without a slot are not tried more often than this. */
 #define ROUND_PAUSE USECS_PER_SEC
 
 /* A dispatcher that ran for so long did not fail to start. */
@@ -53,7 +54,7 @@ typedef struct Database
 typedef struct Survey
 {
 	List *databases; /* those that can have a dispatcher: they take connections and are no templates */
-	List *placed;    /* OIDs of those that had a place before: one that got it later may be younger */
+	List *had_slots; /* OIDs of those that had one before: one that got it later may be younger */
 } Survey;
 
 /* Registers the launcher, unless this is no place for one. */
@@ -108,15 +109,15 @@ read_databases(MemoryContext context)
 }
 
 static List *
-read_places(MemoryContext context)
+read_slots(MemoryContext context)
 {
 	MemoryContext previous = MemoryContextSwitchTo(context);
-	List *placed = NIL;
+	List *had_slots = NIL;
 
-	for (int i = 0; i < evq_shared->place_count; i++)
-		placed = lappend_oid(placed, evq_shared->places[i].database);
+	for (int i = 0; i < evq_shared->slot_count; i++)
+		had_slots = lappend_oid(had_slots, evq_shared->slots[i].database);
 	MemoryContextSwitchTo(previous);
-	return placed;
+	return had_slots;
 }
 
 /* What this returns is in the context, which is emptied before. */
@@ -126,7 +127,7 @@ take_survey(MemoryContext context)
 	Survey survey;
 
 	MemoryContextReset(context);
-	survey.placed = read_places(context);
+	survey.had_slots = read_slots(context);
 	survey.databases = read_databases(context);
 	return survey;
 }
@@ -155,20 +156,20 @@ longest_pause(void)
 
 /* Starts a dispatcher and waits until it has found out whether it has anything to do there. */
 static void
-start_dispatcher(EvqPlace *place, const Database *database)
+start_dispatcher(EvqSlot *slot, const Database *database)
 {
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
 	bool is_registered;
 	pid_t pid;
 
-	evq_dispatcher_describe(&worker, database->oid, place - evq_shared->places, NameStr(database->name));
-	place->started_at = GetCurrentTimestamp();
+	evq_dispatcher_describe(&worker, database->oid, slot - evq_shared->slots, NameStr(database->name));
+	slot->started_at = GetCurrentTimestamp();
 	is_registered = RegisterDynamicBackgroundWorker(&worker, &handle);
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-	place->lacks_worker = !is_registered;
-	if (!is_registered && place->state == EVQ_PLACE_STARTING)
-		place->state = EVQ_PLACE_STOPPED;
+	slot->lacks_worker = !is_registered;
+	if (!is_registered && slot->state == EVQ_SLOT_STARTING)
+		slot->state = EVQ_SLOT_STOPPED;
 	LWLockRelease(evq_shared->lock);
 	if (!is_registered)
 	{
@@ -187,29 +188,29 @@ start_dispatcher(EvqPlace *place, const Database *database)
 
 /* When may a stopped dispatcher be started again? */
 static TimestampTz
-restart_time(EvqPlace *place, TimestampTz now)
+restart_time(EvqSlot *slot, TimestampTz now)
 {
-	if (place->restart_at == 0)
+	if (slot->restart_at == 0)
 	{
-		int64 pause = FIRST_PAUSE << Min(place->failures, 10);
+		int64 pause = FIRST_PAUSE << Min(slot->failures, 10);
 
-		place->failures = now - place->started_at > LASTED ? 0 : place->failures + 1;
-		if (place->failures == 0)
+		slot->failures = now - slot->started_at > LASTED ? 0 : slot->failures + 1;
+		if (slot->failures == 0)
 			pause = FIRST_PAUSE;
-		place->restart_at = now + Min(pause, longest_pause());
+		slot->restart_at = now + Min(pause, longest_pause());
 	}
 	/* The clock may have been set back. */
-	place->restart_at = Min(place->restart_at, now + longest_pause());
-	return place->restart_at;
+	slot->restart_at = Min(slot->restart_at, now + longest_pause());
+	return slot->restart_at;
 }
 
 /* When may one be tried that found nothing to do, but for what a prepared transaction may bring? */
 static TimestampTz
-retry_time(EvqPlace *place, TimestampTz now)
+retry_time(EvqSlot *slot, TimestampTz now)
 {
-	if (place->restart_at == 0 || place->restart_at > now + longest_pause())
-		place->restart_at = now + longest_pause();
-	return place->restart_at;
+	if (slot->restart_at == 0 || slot->restart_at > now + longest_pause())
+		slot->restart_at = now + longest_pause();
+	return slot->restart_at;
 }
 
 /* Starts what is to be started now; returns when to look again. */
@@ -218,54 +219,54 @@ start_dispatchers(const Survey *survey)
 {
 	TimestampTz next_at = DT_NOEND;
 
-	for (int i = 0; i < evq_shared->place_count && evq_enabled; i++)
+	for (int i = 0; i < evq_shared->slot_count && evq_enabled; i++)
 	{
-		EvqPlace *place = &evq_shared->places[i];
+		EvqSlot *slot = &evq_shared->slots[i];
 		TimestampTz now = GetCurrentTimestamp();
 		const Database *database;
 		bool start = false;
 
 		LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-		database = OidIsValid(place->database) ? find_database(survey->databases, place->database) : NULL;
-		if (OidIsValid(place->database) && place->holds == 0 && place->pid == 0)
+		database = OidIsValid(slot->database) ? find_database(survey->databases, slot->database) : NULL;
+		if (OidIsValid(slot->database) && slot->holds == 0 && slot->pid == 0)
 		{
-			if (database == NULL && !list_member_oid(survey->placed, place->database))
+			if (database == NULL && !list_member_oid(survey->had_slots, slot->database))
 				next_at = DT_NOBEGIN; /* perhaps created just now */
 			else if (database == NULL)
 			{
 				/* dropped, or turned into a template */
-				evq_shmem_free(place);
+				evq_shmem_free(slot);
 			}
-			else if (place->state == EVQ_PLACE_WANTED)
+			else if (slot->state == EVQ_SLOT_WANTED)
 				start = true;
-			else if (place->state == EVQ_PLACE_STOPPED)
+			else if (slot->state == EVQ_SLOT_STOPPED)
 			{
-				start = restart_time(place, now) <= now;
+				start = restart_time(slot, now) <= now;
 				if (!start)
-					next_at = Min(next_at, place->restart_at);
+					next_at = Min(next_at, slot->restart_at);
 			}
-			else if (place->state == EVQ_PLACE_ABSENT && pg_atomic_read_u32(&place->prepared) != 0)
+			else if (slot->state == EVQ_SLOT_ABSENT && pg_atomic_read_u32(&slot->prepared) != 0)
 			{
-				start = retry_time(place, now) <= now;
+				start = retry_time(slot, now) <= now;
 				if (!start)
-					next_at = Min(next_at, place->restart_at);
+					next_at = Min(next_at, slot->restart_at);
 			}
-			else if (place->state == EVQ_PLACE_STARTING &&
-					 (now - place->started_at > LASTED || now < place->started_at))
-				place->state = EVQ_PLACE_STOPPED; /* it died before it took its place */
-			else if (place->state == EVQ_PLACE_STARTING)
-				next_at = Min(next_at, place->started_at + LASTED);
+			else if (slot->state == EVQ_SLOT_STARTING &&
+					 (now - slot->started_at > LASTED || now < slot->started_at))
+				slot->state = EVQ_SLOT_STOPPED; /* it died before it took its slot */
+			else if (slot->state == EVQ_SLOT_STARTING)
+				next_at = Min(next_at, slot->started_at + LASTED);
 			if (start)
 			{
-				place->state = EVQ_PLACE_STARTING;
-				place->restart_at = 0;
+				slot->state = EVQ_SLOT_STARTING;
+				slot->restart_at = 0;
 			}
 		}
 		LWLockRelease(evq_shared->lock);
 		if (start)
 		{
-			start_dispatcher(place, database);
-			/* That waited on our latch, and may have taken a wake-up for another place. */
+			start_dispatcher(slot, database);
+			/* That waited on our latch, and may have taken a wake-up for another slot. */
 			next_at = DT_NOBEGIN;
 		}
 	}
@@ -274,11 +275,12 @@ start_dispatchers(const Survey *survey)
 
 /*
  * Wants a dispatcher in every database that might have the extension, or, to
- * use a place that can be had, in those that have none.
+ * use a slot that can be had, in those that have none.
  */
 static void
 want_dispatchers(const Survey *survey, bool in_all)
 {
+	static uint32 start_wait;
 	ListCell *cell;
 
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
@@ -288,7 +290,7 @@ want_dispatchers(const Survey *survey, bool in_all)
 	foreach(cell, survey->databases)
 	{
 		const Database *database = lfirst(cell);
-		EvqPlace *place;
+		EvqSlot *slot;
 
 		LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
 		if (!in_all && evq_shmem_find(database->oid) != NULL)
@@ -296,32 +298,32 @@ want_dispatchers(const Survey *survey, bool in_all)
 			LWLockRelease(evq_shared->lock);
 			continue;
 		}
-		place = evq_shmem_find_or_make(database->oid);
-		evq_shared->is_short |= place == NULL;
-		if (place != NULL && place->pid == 0 && place->state != EVQ_PLACE_STARTING)
-			place->state = EVQ_PLACE_WANTED;
+		slot = evq_shmem_find_or_make(database->oid);
+		evq_shared->is_short |= slot == NULL;
+		if (slot != NULL && slot->pid == 0 && slot->state != EVQ_SLOT_STARTING)
+			slot->state = EVQ_SLOT_WANTED;
 		LWLockRelease(evq_shared->lock);
 
-		/* One after the other: a place without the extension serves the next database. */
-		if (place != NULL)
+		/* One after the other: a slot without the extension serves the next database. */
+		if (slot != NULL)
 		{
 			(void) start_dispatchers(survey);
-			for (int i = 0; i < 100 && place->state == EVQ_PLACE_STARTING; i++)
+			for (int i = 0; i < 100 && slot->state == EVQ_SLOT_STARTING; i++)
 			{
 				CHECK_FOR_INTERRUPTS();
 				(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100,
-								 PG_WAIT_EXTENSION);
+								 evq_wait_event(&start_wait, "EvqLauncherStart"));
 				ResetLatch(MyLatch);
 			}
 		}
 		else if (in_all)
 			ereport(WARNING,
-					(errmsg("evq: no place for a dispatcher of database \"%s\"", NameStr(database->name)),
+					(errmsg("evq: no slot for a dispatcher of database \"%s\"", NameStr(database->name)),
 					 errhint("Raise evq.max_databases and restart the server.")));
 	}
 }
 
-/* Is there a place to be had, and perhaps a database that waits for it? */
+/* Is there a slot to be had, and perhaps a database that waits for it? */
 static bool
 can_serve_more(void)
 {
@@ -344,6 +346,7 @@ forget_launcher(int code, Datum arg)
 void
 evq_launcher_main(Datum main_arg)
 {
+	static uint32 sleep_wait;
 	MemoryContext context;
 	bool try_all = true;
 	int64 next_round_at = 0; /* by the clock that nobody turns back */
@@ -398,7 +401,7 @@ evq_launcher_main(Datum main_arg)
 		if (!TIMESTAMP_IS_NOEND(next_at))
 			timeout = Max(evq_clock_ms_until(GetCurrentTimestamp(), next_at), 1);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout >= 0 ? WL_TIMEOUT : 0),
-						 timeout, PG_WAIT_EXTENSION);
+						 timeout, evq_wait_event(&sleep_wait, "EvqLauncherSleep"));
 		ResetLatch(MyLatch);
 	}
 }

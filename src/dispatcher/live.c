@@ -16,31 +16,31 @@
 #include "rules/transition.h"
 #include "rules/uuid.h"
 #include "session/config.h"
-#include "session/wake.h"
+#include "session/pending.h"
 
-/* Suspended events that are to time out within this time are remembered: several times what a pass takes. */
+/* Suspended events that are to time out within this time are remembered: several times what a sweep takes. */
 #define SUSPENDED_HORIZON (10 * USECS_PER_MINUTE)
 
 EvqLive *
-evq_live_create(MemoryContext context, EvqPlace *place)
+evq_live_create(MemoryContext context, EvqSlot *slot)
 {
 	EvqLive *live = MemoryContextAllocZero(context, sizeof(EvqLive));
 
 	live->context = context;
-	live->place = place;
+	live->slot = slot;
 	live->track = evq_track_create(context);
 	live->future_at = DT_NOEND;
-	evq_live_want_pass(live);
+	evq_live_want_sweep(live);
 	if (evq_live_keeps_offer(live))
-		evq_ready_clear(place->ready);
+		evq_offers_clear(slot->offers);
 	return live;
 }
 
 /* Nothing that was told can be relied on: all live events are looked at. */
 void
-evq_live_want_pass(EvqLive *live)
+evq_live_want_sweep(EvqLive *live)
 {
-	live->pass_wanted = live->complete_wanted = true;
+	live->sweep_wanted = live->complete_wanted = true;
 }
 
 bool
@@ -70,17 +70,17 @@ evq_live_is_type_suspended(int32 event_type_no)
 bool
 evq_live_keeps_offer(const EvqLive *live)
 {
-	return live->place != NULL && live->place->pid == MyProcPid;
+	return live->slot != NULL && live->slot->pid == MyProcPid;
 }
 
 /* Puts an event on offer; false = its flow can have none. */
 bool
-evq_live_offer(EvqLive *live, const EvqWake *facts, bool *was_empty)
+evq_live_offer(EvqLive *live, const EvqChange *facts, bool *was_empty)
 {
 	*was_empty = false;
 	return evq_live_keeps_offer(live) &&
-		   evq_ready_push(live->place->ready, facts->flow_no, facts->event_type_no, &facts->event_id,
-						  &facts->tid, EVQ_READY_NO_LIMIT, was_empty);
+		   evq_offers_push(live->slot->offers, facts->flow_no, facts->event_type_no, &facts->event_id,
+						   &facts->tid, EVQ_OFFERS_NO_LIMIT, was_empty);
 }
 
 static bool
@@ -94,20 +94,20 @@ static void
 withdraw(EvqLive *live, const EvqTracked *tracked)
 {
 	if (evq_live_keeps_offer(live) && is_on_offer(tracked))
-		evq_ready_remove(live->place->ready, &tracked->event_id);
+		evq_offers_remove(live->slot->offers, &tracked->event_id);
 }
 
 static int
 compare_order(const void *a, const void *b)
 {
-	return evq_ring_compare(&(*(EvqTracked *const *) a)->facts, &(*(EvqTracked *const *) b)->facts);
+	return evq_change_compare(&(*(EvqTracked *const *) a)->facts, &(*(EvqTracked *const *) b)->facts);
 }
 
 /* Does a worker ask for offers that were pushed out? */
 bool
 evq_live_is_offer_missing(const EvqLive *live)
 {
-	return evq_live_keeps_offer(live) && evq_ready_is_asked(live->place->ready);
+	return evq_live_keeps_offer(live) && evq_offers_is_asked(live->slot->offers);
 }
 
 /* If so, offers all that is to be on offer, in its order. What is there is left there. */
@@ -118,7 +118,7 @@ evq_live_offer_missing(EvqLive *live)
 	bool was_empty;
 	int count;
 
-	if (!evq_live_keeps_offer(live) || !evq_ready_answer(live->place->ready))
+	if (!evq_live_keeps_offer(live) || !evq_offers_answer(live->slot->offers))
 		return;
 	offered = evq_track_collect(live->track, is_on_offer, &count);
 	qsort(offered, count, sizeof(EvqTracked *), compare_order);
@@ -149,12 +149,12 @@ evq_live_note_future(EvqLive *live, TimestampTz at)
 
 /* Leaves an event to the table; reading on will meet it. */
 static void
-leave_to_table(EvqTrackedFlow *flow, const EvqWake *facts)
+leave_to_table(EvqTrackedFlow *flow, const EvqChange *facts)
 {
-	EvqLinePlace place = evq_track_place(facts);
+	EvqDuePosition position = evq_change_position(facts);
 
-	evq_track_leave_unread(&flow->unread, &place, facts->priority);
-	evq_track_leave_unread(&flow->unread_anew, &place, facts->priority);
+	evq_track_leave_unread(&flow->unread, &position, facts->priority);
+	evq_track_leave_unread(&flow->unread_anew, &position, facts->priority);
 }
 
 /*
@@ -164,7 +164,7 @@ leave_to_table(EvqTrackedFlow *flow, const EvqWake *facts)
  * whose lifespan is over does not stand in that line.
  */
 static bool
-leave_unread(EvqLive *live, const EvqWake *facts, TimestampTz now)
+leave_unread(EvqLive *live, const EvqChange *facts, TimestampTz now)
 {
 	EvqTrackedFlow *flow = evq_track_use_flow(live->track, facts->flow_no);
 	EvqTracked *last;
@@ -180,7 +180,7 @@ leave_unread(EvqLive *live, const EvqWake *facts, TimestampTz now)
 		return false;
 
 	last = evq_track_last_waiting(flow);
-	if (last == NULL || evq_ring_compare(facts, &last->facts) > 0)
+	if (last == NULL || evq_change_compare(facts, &last->facts) > 0)
 	{
 		leave_to_table(flow, facts);
 		return true;
@@ -209,7 +209,7 @@ evq_live_forget(EvqLive *live, EvqTracked *tracked)
 			MemoryContextSwitchTo(previous);
 		}
 		else
-			evq_live_want_pass(live);
+			evq_live_want_sweep(live);
 	}
 	withdraw(live, tracked);
 	evq_track_remove(live->track, tracked);
@@ -217,7 +217,7 @@ evq_live_forget(EvqLive *live, EvqTracked *tracked)
 
 /* Remembers the facts of an event that is live or was just finished; NULL = it is not remembered. */
 EvqTracked *
-evq_live_remember(EvqLive *live, const EvqWake *facts, TimestampTz now)
+evq_live_remember(EvqLive *live, const EvqChange *facts, TimestampTz now)
 {
 	EvqTracked *tracked = evq_track_find(live->track, &facts->event_id);
 
@@ -226,7 +226,7 @@ evq_live_remember(EvqLive *live, const EvqWake *facts, TimestampTz now)
 		if (tracked != NULL)
 			evq_live_forget(live, tracked);
 		else if (facts->ordered)
-			evq_live_want_pass(live);
+			evq_live_want_sweep(live);
 		return NULL;
 	}
 	if (facts->state == EVQ_STATE_SUSPENDED && !facts->ordered &&
@@ -269,11 +269,11 @@ take_back(EvqLive *live, EvqTracked *tracked)
 
 /*
  * A session has published an event, and perhaps put it on offer. What is known
- * of it already is as young or younger: a pass met it, or a worker took it,
+ * of it already is as young or younger: a sweep met it, or a worker took it,
  * before we heard that it is new.
  */
 static void
-absorb_published(EvqLive *live, const EvqWake *facts, TimestampTz now)
+absorb_published(EvqLive *live, const EvqChange *facts, TimestampTz now)
 {
 	const EvqFlow *flow = evq_config_flow(facts->flow_no);
 	EvqTracked *tracked = evq_track_find(live->track, &facts->event_id);
@@ -292,23 +292,23 @@ absorb_published(EvqLive *live, const EvqWake *facts, TimestampTz now)
 
 /* Takes in what a session has told. */
 void
-evq_live_absorb(EvqLive *live, const EvqWake *wake, TimestampTz now)
+evq_live_absorb(EvqLive *live, const EvqChange *change, TimestampTz now)
 {
 	EvqTracked *tracked;
 
-	if (wake->is_new)
-		absorb_published(live, wake, now);
-	else if (!wake->given_back)
-		evq_live_remember(live, wake, now);
-	else if ((tracked = evq_track_find(live->track, &wake->event_id)) != NULL)
+	if (change->is_new)
+		absorb_published(live, change, now);
+	else if (!change->is_returned)
+		evq_live_remember(live, change, now);
+	else if ((tracked = evq_track_find(live->track, &change->event_id)) != NULL)
 		take_back(live, tracked);
 }
 
-/* ---------- what passes meet ---------- */
+/* ---------- what sweeps meet ---------- */
 
 /* Is the event put off, so that its timer brings it back, and has nothing become of it since? */
 static bool
-is_put_off(const EvqTracked *tracked, const EvqWake *facts)
+is_put_off(const EvqTracked *tracked, const EvqChange *facts)
 {
 	return tracked != NULL && tracked->put_offs > 0 && tracked->facts.state == facts->state &&
 		   tracked->facts.at == facts->at;
@@ -326,14 +326,14 @@ warn_unknown_state(const EvqEvent *event)
 					  errhint("Correct or delete its row in evq.event; there may be others.")));
 }
 
-/* Looks at a live event that a pass came by. */
+/* Looks at a live event that a sweep came by. */
 void
 evq_live_see(EvqLive *live, const EvqEvent *event, TimestampTz now)
 {
 	EvqTracked *tracked = evq_track_find(live->track, &event->event_id);
 	bool was_empty;
 	bool type_suspended;
-	EvqWake facts;
+	EvqChange facts;
 
 	if (tracked != NULL)
 		evq_track_mark_seen(live->track, tracked);
@@ -343,7 +343,7 @@ evq_live_see(EvqLive *live, const EvqEvent *event, TimestampTz now)
 		return;
 	}
 
-	evq_wake_from_event(&facts, event);
+	evq_change_from_event(&facts, event);
 	if (is_put_off(tracked, &facts))
 		return;
 	if (event->state == EVQ_STATE_AWAITING_PROCESSING)

@@ -17,6 +17,7 @@
 #include "rules/retry.h"
 #include "rules/transition.h"
 #include "rules/uuid.h"
+#include "tables/events.h"
 
 /* NOTIFY takes less than this. */
 #define MAX_MESSAGE 8000
@@ -65,7 +66,7 @@ evq_message_dispatched(EvqStore *store, const EvqEvent *event, TimestampTz now)
 	append_time(&message, "expires_at", event->due_at);
 	appendStringInfo(&message, ",\"ttl\":" INT64_FORMAT, evq_retry_ttl(event->due_at - now));
 	if (flow != NULL && flow->notify_payload &&
-		evq_store_fetch_small_payload(store, event, MAX_STORED, &payload) &&
+		evq_events_fetch_small_payload(store, event, MAX_STORED, &payload) &&
 		!evq_json_text_exceeds(DatumGetJsonbP(payload), MAX_STORED))
 	{
 		char *text = JsonbToCString(NULL, &DatumGetJsonbP(payload)->root,

@@ -137,69 +137,69 @@ count_live(EvqLiveCount **counts)
 /* ---------- when, and how ---------- */
 
 static void
-put_off(EvqPlace *place, int64 pause)
+put_off(EvqSlot *slot, int64 pause)
 {
-	pg_atomic_write_u64(&place->recount_at, evq_clock_monotonic() + pause);
+	pg_atomic_write_u64(&slot->recount_at, evq_clock_monotonic() + pause);
 }
 
 static bool
-is_put_off(EvqPlace *place)
+is_put_off(EvqSlot *slot)
 {
-	return evq_clock_monotonic() < (int64) pg_atomic_read_u64(&place->recount_at);
+	return evq_clock_monotonic() < (int64) pg_atomic_read_u64(&slot->recount_at);
 }
 
 /* Is there anything left to do about the counters? */
 bool
-evq_recount_is_wanted(EvqPlace *place)
+evq_recount_is_wanted(EvqSlot *slot)
 {
-	return evq_counters_phase(place->counters) != EVQ_COUNTERS_OPEN ||
-		   evq_counters_is_recount_wanted(place->counters);
+	return evq_counters_phase(slot->counters) != EVQ_COUNTERS_OPEN ||
+		   evq_counters_is_recount_wanted(slot->counters);
 }
 
 /* Are those that were put away to be taken back now? */
 bool
-evq_recount_is_take_back_due(EvqPlace *place)
+evq_recount_is_take_back_due(EvqSlot *slot)
 {
-	EvqCountersPhase phase = evq_counters_phase(place->counters);
+	EvqCountersPhase phase = evq_counters_phase(slot->counters);
 
-	return (phase == EVQ_COUNTERS_NEW || phase == EVQ_COUNTERS_PUT_AWAY) && !is_put_off(place);
+	return (phase == EVQ_COUNTERS_NEW || phase == EVQ_COUNTERS_PUT_AWAY) && !is_put_off(slot);
 }
 
 /* Are the live events to be counted now? */
 bool
-evq_recount_is_due(EvqPlace *place)
+evq_recount_is_due(EvqSlot *slot)
 {
-	EvqCountersPhase phase = evq_counters_phase(place->counters);
+	EvqCountersPhase phase = evq_counters_phase(slot->counters);
 
-	return evq_recount_is_wanted(place) && (phase == EVQ_COUNTERS_OPEN || phase == EVQ_COUNTERS_UNCHECKED) &&
-		   !is_put_off(place);
+	return evq_recount_is_wanted(slot) && (phase == EVQ_COUNTERS_OPEN || phase == EVQ_COUNTERS_UNCHECKED) &&
+		   !is_put_off(slot);
 }
 
 /* Something failed, or could not be done: not again at once. */
 void
-evq_recount_put_off(EvqPlace *place)
+evq_recount_put_off(EvqSlot *slot)
 {
-	put_off(place, PUT_OFF);
+	put_off(slot, PUT_OFF);
 }
 
 /* Is there no transaction that has changed events and may yet be counted? announcing: as it was then. */
 static bool
-is_quiet(EvqPlace *place, uint64 *announcing)
+is_quiet(EvqSlot *slot, uint64 *announcing)
 {
-	uint64 announced = pg_atomic_read_u64(&place->announced);
+	uint64 announced = pg_atomic_read_u64(&slot->announced);
 
 	pg_memory_barrier();
-	*announcing = pg_atomic_read_u64(&place->announcing);
+	*announcing = pg_atomic_read_u64(&slot->announcing);
 	return *announcing == announced;
 }
 
 /* Is it a good moment to count the live events? */
 bool
-evq_recount_is_quiet(EvqPlace *place)
+evq_recount_is_quiet(EvqSlot *slot)
 {
 	uint64 announcing;
 
-	return is_quiet(place, &announcing);
+	return is_quiet(slot, &announcing);
 }
 
 /* Takes out of the table what was put away. */
@@ -214,18 +214,18 @@ evq_recount_take_back(void)
 
 /* ... and counts on from there, now that this has committed. */
 void
-evq_recount_taken_back(EvqPlace *place)
+evq_recount_taken_back(EvqSlot *slot)
 {
 	/* What the same server put away is still here. */
-	bool was_away = evq_counters_phase(place->counters) == EVQ_COUNTERS_PUT_AWAY;
+	bool was_away = evq_counters_phase(slot->counters) == EVQ_COUNTERS_PUT_AWAY;
 
 	for (int i = 0; i < taken_count && !was_away; i++)
-		evq_counters_restore(place->counters, &taken[i]);
+		evq_counters_restore(slot->counters, &taken[i]);
 	pfree(taken);
 	taken_count = 0;
-	evq_counters_set_phase(place->counters, EVQ_COUNTERS_UNCHECKED);
-	place->counted_roughly = false;
-	put_off(place, 0);
+	evq_counters_set_phase(slot->counters, EVQ_COUNTERS_UNCHECKED);
+	slot->counted_roughly = false;
+	put_off(slot, 0);
 }
 
 /*
@@ -237,7 +237,7 @@ evq_recount_taken_back(EvqPlace *place)
  * the count is a rough one, made once, and to be made again.
  */
 void
-evq_recount_run(EvqPlace *place)
+evq_recount_run(EvqSlot *slot)
 {
 	int64 began_at = evq_clock_monotonic();
 	EvqLiveCopy copy;
@@ -250,25 +250,25 @@ evq_recount_run(EvqPlace *place)
 	LockRelationOid(evq_tables_relid(EVQ_TABLE_EVENT, false), AccessShareLock);
 
 	/* What is wanted from now on is wanted again. */
-	evq_counters_want_recount(place->counters, false);
-	quiet = is_quiet(place, &announcing);
-	evq_counters_copy_live(place->counters, copy);
+	evq_counters_want_recount(slot->counters, false);
+	quiet = is_quiet(slot, &announcing);
+	evq_counters_copy_live(slot->counters, copy);
 	PushActiveSnapshot(GetLatestSnapshot());
 	pg_memory_barrier();
-	quiet = quiet && pg_atomic_read_u64(&place->announcing) == announcing;
+	quiet = quiet && pg_atomic_read_u64(&slot->announcing) == announcing;
 
-	if (quiet || !place->counted_roughly)
+	if (quiet || !slot->counted_roughly)
 	{
 		count = count_live(&found);
-		evq_counters_correct_live(place->counters, copy, found, count);
-		evq_counters_open(place->counters);
-		place->counted_roughly = !quiet;
-		put_off(place, TIME_SHARE * (evq_clock_monotonic() - began_at));
+		evq_counters_correct_live(slot->counters, copy, found, count);
+		evq_counters_open(slot->counters);
+		slot->counted_roughly = !quiet;
+		put_off(slot, TIME_SHARE * (evq_clock_monotonic() - began_at));
 	}
 	else
-		put_off(place, PUT_OFF);
+		put_off(slot, PUT_OFF);
 	if (!quiet)
-		evq_counters_want_recount(place->counters, true);
+		evq_counters_want_recount(slot->counters, true);
 	PopActiveSnapshot();
 }
 
@@ -304,16 +304,16 @@ put_away_reading(const EvqReading *reading, void *arg)
 
 /* Writes the counters into the table; from now on they are not to be read here. */
 void
-evq_recount_put_away(EvqPlace *place)
+evq_recount_put_away(EvqSlot *slot)
 {
-	EvqCountersPhase phase = evq_counters_phase(place->counters);
+	EvqCountersPhase phase = evq_counters_phase(slot->counters);
 	PutAway kept = {.room = 256};
 
 	if (phase != EVQ_COUNTERS_OPEN && phase != EVQ_COUNTERS_UNCHECKED)
 		return;
-	evq_counters_set_phase(place->counters, EVQ_COUNTERS_PUT_AWAY);
+	evq_counters_set_phase(slot->counters, EVQ_COUNTERS_PUT_AWAY);
 	evq_config_use();
 	kept.readings = palloc(kept.room * sizeof(EvqReading));
-	evq_counters_read(place->counters, put_away_reading, &kept);
+	evq_counters_read(slot->counters, put_away_reading, &kept);
 	put_counters(kept.readings, kept.count);
 }

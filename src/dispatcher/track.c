@@ -31,8 +31,8 @@ struct EvqTrack
 	HTAB *busy;
 	List *flow_list;
 	pairingheap *timers;
-	uint32 pass; /* number of the last one begun */
-	int waiting; /* events waiting or ready */
+	uint32 sweep; /* number of the last one begun */
+	int waiting;  /* events waiting or ready */
 };
 
 /* Pairing heaps give their largest first: later times compare as smaller. */
@@ -48,15 +48,15 @@ compare_timers(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 static int
 compare_ready(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 {
-	return evq_ring_compare(&pairingheap_const_container(EvqTracked, ready_node, b)->facts,
-							&pairingheap_const_container(EvqTracked, ready_node, a)->facts);
+	return evq_change_compare(&pairingheap_const_container(EvqTracked, ready_node, b)->facts,
+							  &pairingheap_const_container(EvqTracked, ready_node, a)->facts);
 }
 
 static int
 compare_last(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 {
-	return evq_ring_compare(&pairingheap_const_container(EvqTracked, last_node, a)->facts,
-							&pairingheap_const_container(EvqTracked, last_node, b)->facts);
+	return evq_change_compare(&pairingheap_const_container(EvqTracked, last_node, a)->facts,
+							  &pairingheap_const_container(EvqTracked, last_node, b)->facts);
 }
 
 static HTAB *
@@ -97,37 +97,28 @@ evq_track_is_full(const EvqTrack *track, const EvqTrackedFlow *flow, int64 max_w
 												max_waiting / Max(list_length(track->flow_list), 1);
 }
 
-/* The place of an event that waits. */
-EvqLinePlace
-evq_track_place(const EvqWake *facts)
-{
-	EvqLinePlace place = {.at = facts->at, .event_id = facts->event_id};
-
-	return place;
-}
-
 /* Is the event's turn surely before that of all unread ones? */
 bool
-evq_track_comes_before(const EvqUnread *unread, const EvqWake *facts)
+evq_track_comes_before(const EvqUnread *unread, const EvqChange *facts)
 {
-	EvqLinePlace place = evq_track_place(facts);
+	EvqDuePosition position = evq_change_position(facts);
 
 	return unread->from.at == DT_NOEND || facts->priority > unread->priority ||
-		   (facts->priority == unread->priority && !evq_line_is_before(&unread->from, &place));
+		   (facts->priority == unread->priority && !evq_due_is_before(&unread->from, &position));
 }
 
-/* From a place on, events of up to a priority may not be remembered. */
+/* From a position on, events of up to a priority may not be remembered. */
 void
-evq_track_leave_unread(EvqUnread *unread, const EvqLinePlace *from, int16 priority)
+evq_track_leave_unread(EvqUnread *unread, const EvqDuePosition *from, int16 priority)
 {
-	unread->from = evq_line_first(unread->from, *from);
+	unread->from = evq_due_first(unread->from, *from);
 	unread->priority = Max(unread->priority, priority);
 }
 
 void
 evq_track_leave_none_unread(EvqUnread *unread)
 {
-	unread->from = evq_line_place(DT_NOEND);
+	unread->from = evq_due_position(DT_NOEND);
 	unread->priority = PG_INT16_MIN;
 }
 
@@ -158,11 +149,9 @@ evq_track_use_flow(EvqTrack *track, int32 flow_no)
 
 		memset((char *) flow + sizeof(flow->flow_no), 0, sizeof(*flow) - sizeof(flow->flow_no));
 		flow->ready = pairingheap_allocate(compare_ready, NULL);
-		flow->first_live_at = DT_NOBEGIN;
 		flow->last = pairingheap_allocate(compare_last, NULL);
 		evq_track_leave_none_unread(&flow->unread);
 		evq_track_leave_none_unread(&flow->unread_anew);
-		flow->left_out_from = flow->far_from = evq_line_place(DT_NOEND);
 		track->flow_list = lappend(track->flow_list, flow);
 		MemoryContextSwitchTo(previous);
 	}
@@ -273,7 +262,7 @@ attach(EvqTrack *track, EvqTracked *tracked, EvqTrackState state, TimestampTz ti
 
 /* What is to be remembered of an event with these facts. */
 static EvqTrackState
-state_from_facts(const EvqWake *facts, TimestampTz now)
+state_from_facts(const EvqChange *facts, TimestampTz now)
 {
 	switch ((EvqState) facts->state)
 	{
@@ -290,7 +279,7 @@ state_from_facts(const EvqWake *facts, TimestampTz now)
 
 /* Remembers a live event as the facts say, whatever was remembered of it before. */
 EvqTracked *
-evq_track_put(EvqTrack *track, const EvqWake *facts, TimestampTz now)
+evq_track_put(EvqTrack *track, const EvqChange *facts, TimestampTz now)
 {
 	bool found;
 	EvqTracked *tracked = hash_search(track->events, &facts->event_id, HASH_ENTER, &found);
@@ -306,7 +295,7 @@ evq_track_put(EvqTrack *track, const EvqWake *facts, TimestampTz now)
 	if (!found || tracked->flow->flow_no != facts->flow_no)
 		tracked->flow = evq_track_use_flow(track, facts->flow_no);
 	tracked->put_offs = 0;
-	tracked->seen_in_pass = track->pass;
+	tracked->seen_in_sweep = track->sweep;
 	tracked->facts = *facts;
 	attach(track, tracked, state, state == EVQ_TRACK_READY ? facts->due_at : Min(facts->at, facts->due_at));
 	return tracked;
@@ -377,23 +366,23 @@ evq_track_collect(const EvqTrack *track, bool (*is_so)(const EvqTracked *), int 
 	return found;
 }
 
-/* ---------- passes over the table ---------- */
+/* ---------- sweeps over the table ---------- */
 
-/* Returns the number of the pass that begins. */
+/* Returns the number of the sweep that begins. */
 uint32
-evq_track_begin_pass(EvqTrack *track)
+evq_track_begin_sweep(EvqTrack *track)
 {
-	return ++track->pass;
+	return ++track->sweep;
 }
 
 void
 evq_track_mark_seen(const EvqTrack *track, EvqTracked *tracked)
 {
-	tracked->seen_in_pass = track->pass;
+	tracked->seen_in_sweep = track->sweep;
 }
 
 /*
- * After a pass: an event on its way that none came by since a certain one, and
+ * After a sweep: an event on its way that none came by since a certain one, and
  * nobody told of, may have been finished without a word. Its timer is set to
  * now, so that its row is looked at; until then it would count as on its way,
  * and hold up others. suspended: of such events, else of all others.
@@ -408,7 +397,7 @@ evq_track_look_at_unseen(EvqTrack *track, uint32 since, bool suspended, Timestam
 	while ((tracked = hash_seq_search(&all)) != NULL)
 	{
 		if (tracked->state >= EVQ_TRACK_OFFERED && (tracked->state == EVQ_TRACK_SUSPENDED) == suspended &&
-			(int32) (tracked->seen_in_pass - since) < 0 && tracked->timer_at > now)
+			(int32) (tracked->seen_in_sweep - since) < 0 && tracked->timer_at > now)
 			evq_track_set(track, tracked, tracked->state, now);
 	}
 }

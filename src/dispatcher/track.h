@@ -28,32 +28,23 @@ typedef struct EvqTracked
 {
 	pg_uuid_t event_id; /* hash key */
 	EvqTrackState state;
-	EvqWake facts;
+	EvqChange facts;
 	struct EvqTrackedFlow *flow;
 	TimestampTz timer_at; /* when to look at it again */
 	pairingheap_node timer_node;
 	pairingheap_node ready_node;
 	pairingheap_node last_node;
-	bool offered_before; /* without a dispatch, and nobody took it */
-	int put_offs;        /* how often it could not be processed, since it was told of */
-	uint32 seen_in_pass; /* the last pass that came by, or that was under way when it was told of */
-	char *flow_id;       /* of an ordered event that was dispatched from here; NULL = unknown */
+	bool offered_before;  /* without a dispatch, and nobody took it */
+	int put_offs;         /* how often it could not be processed, since it was told of */
+	uint32 seen_in_sweep; /* the last sweep that came by, or that was under way when it was told of */
+	char *flow_id;        /* of an ordered event that was dispatched from here; NULL = unknown */
 } EvqTracked;
-
-/* Where a tour over the flows stands in one of them; see pass.c. */
-typedef struct EvqTrackedTour
-{
-	uint32 entered;    /* number of the last tour that came here */
-	uint32 done;       /* ... and had all of it */
-	EvqLinePlace from; /* where that goes on */
-	int64 rows;        /* that it has read here */
-} EvqTrackedTour;
 
 /* Events that ought to be remembered and may be in the table alone, for want of memory. */
 typedef struct EvqUnread
 {
-	EvqLinePlace from; /* none of them comes before this; infinity = there is none */
-	int16 priority;    /* ... and none has a higher one */
+	EvqDuePosition from; /* none of them comes before this; infinity = there is none */
+	int16 priority;      /* ... and none has a higher one */
 } EvqUnread;
 
 typedef struct EvqTrackedFlow
@@ -62,27 +53,17 @@ typedef struct EvqTrackedFlow
 	pairingheap *ready;
 	pairingheap *last; /* waiting or ready; the one to do without first */
 	int count[EVQ_TRACK_STATES];
-	int max_dispatched;     /* the limits as last seen; 0 = not seen yet */
-	int max_processing;     /* 0 = none */
-	uint64 taken;           /* by workers, out of what is on offer */
-	TimestampTz taken_at;   /* when that was last seen to grow */
-	TimestampTz held_until; /* a session decides whose turn it is, until then at least; 0 = none */
-	bool is_order_locked;   /* ... and in this turn we do; see order.h */
-	bool tell_ready;        /* events were put on offer: listeners are to be told */
+	int max_dispatched; /* the limits as last seen; 0 = not seen yet */
+	int max_processing; /* 0 = none */
+	bool tell_ready;    /* events were put on offer: listeners are to be told */
 
 	EvqUnread unread;
-	EvqUnread unread_anew;        /* the same, since reading on began */
-	bool is_reading_on;           /* they are being read, now that there is memory */
-	EvqLinePlace reading_on_from; /* ... and so far it has come */
+	EvqUnread unread_anew; /* the same, since reading on began */
+	bool is_reading_on;    /* they are being read, now that there is memory */
 
-	/* reading it */
-	EvqTrackedTour near;
-	EvqTrackedTour far;
-	EvqLinePlace left_out_from; /* where the near tour left rows out; infinity = nowhere */
-	EvqLinePlace far_from;      /* ... the last one that had all else */
-	TimestampTz first_live_at;  /* the earliest scheduled event that the last pass met, less a margin */
-	TimestampTz due_since; /* of the longest waiting event that this pass met; infinity = none, as the next */
-	TimestampTz permit_since; /* ... of the oldest permit */
+	/* What others know of the flow; made and read by them alone, gone with the memory. */
+	struct EvqFlowSweep *sweep;       /* sweep.c; NULL = no sweep came here yet */
+	struct EvqFlowDispatch *dispatch; /* engine.c; NULL = nothing was dispatched yet */
 } EvqTrackedFlow;
 
 typedef struct EvqTrack EvqTrack;
@@ -92,14 +73,13 @@ extern long evq_track_count(const EvqTrack *track);
 extern bool evq_track_is_full(const EvqTrack *track, const EvqTrackedFlow *flow, int64 max_waiting);
 extern List *evq_track_flows(const EvqTrack *track);
 extern EvqTrackedFlow *evq_track_use_flow(EvqTrack *track, int32 flow_no);
-extern bool evq_track_comes_before(const EvqUnread *unread, const EvqWake *facts);
-extern void evq_track_leave_unread(EvqUnread *unread, const EvqLinePlace *from, int16 priority);
+extern bool evq_track_comes_before(const EvqUnread *unread, const EvqChange *facts);
+extern void evq_track_leave_unread(EvqUnread *unread, const EvqDuePosition *from, int16 priority);
 extern void evq_track_leave_none_unread(EvqUnread *unread);
 extern bool evq_track_is_unread(const EvqTrackedFlow *flow);
-extern EvqLinePlace evq_track_place(const EvqWake *facts);
 
 extern EvqTracked *evq_track_find(EvqTrack *track, const pg_uuid_t *event_id);
-extern EvqTracked *evq_track_put(EvqTrack *track, const EvqWake *facts, TimestampTz now);
+extern EvqTracked *evq_track_put(EvqTrack *track, const EvqChange *facts, TimestampTz now);
 extern void evq_track_set(EvqTrack *track, EvqTracked *tracked, EvqTrackState state, TimestampTz timer_at);
 extern void evq_track_set_flow_id(EvqTrack *track, EvqTracked *tracked, const char *flow_id);
 extern void evq_track_remove(EvqTrack *track, EvqTracked *tracked);
@@ -107,7 +87,7 @@ extern void evq_track_remove(EvqTrack *track, EvqTracked *tracked);
 extern void evq_track_forget_waiting(EvqTrack *track);
 extern EvqTracked **evq_track_collect(const EvqTrack *track, bool (*is_so)(const EvqTracked *), int *count);
 
-extern uint32 evq_track_begin_pass(EvqTrack *track);
+extern uint32 evq_track_begin_sweep(EvqTrack *track);
 extern void evq_track_mark_seen(const EvqTrack *track, EvqTracked *tracked);
 extern void evq_track_look_at_unseen(EvqTrack *track, uint32 since, bool suspended, TimestampTz now);
 

@@ -2,7 +2,7 @@
  * watch.c
  *		State changes on their way from the dispatcher to those who watch.
  *
- * While somebody watches, every change wakes the dispatcher, which tells it on
+ * While somebody watches, every change changes the dispatcher, which tells it on
  * a channel: the first at once, later ones together, a while after that. What
  * is more than a person could follow is only counted.
  *
@@ -17,6 +17,8 @@
 
 #include "dispatcher/message.h"
 #include "dispatcher/watch.h"
+#include "tables/events.h"
+#include "tables/history.h"
 
 /* Between two rounds of messages, and how many there are in one. */
 #define ROUND_TIME (20 * USECS_PER_SEC / 1000)
@@ -24,7 +26,7 @@
 
 struct EvqWatch
 {
-	EvqWake changes[ROUND_SIZE]; /* to tell */
+	EvqChange changes[ROUND_SIZE]; /* to tell */
 	int count;
 	int skipped;
 	TimestampTz told_at;
@@ -45,7 +47,7 @@ evq_watch_create(MemoryContext context)
 }
 
 void
-evq_watch_note(EvqWatch *watch, const EvqWake *change)
+evq_watch_note(EvqWatch *watch, const EvqChange *change)
 {
 	if (watch->count < ROUND_SIZE)
 		watch->changes[watch->count++] = *change;
@@ -75,13 +77,13 @@ next_sequence(void)
 
 /* The message of a change. */
 static char *
-tell_change(EvqStore *store, const EvqWake *change)
+tell_change(EvqStore *store, const EvqChange *change)
 {
 	EvqOutcome outcome;
 	EvqEvent event;
 
-	if (!evq_store_fetch(store, &change->event_id, &event) &&
-		!evq_store_fetch_finished_since(store, &change->event_id, change->state_since, &event, &outcome))
+	if (!evq_events_fetch(store, &change->event_id, &event) &&
+		!evq_history_fetch_since(store, &change->event_id, change->state_since, &event, &outcome))
 	{
 		/* It succeeded and left nothing, or the clock was set back since. */
 		memset(&event, 0, sizeof(event));

@@ -14,7 +14,7 @@
 typedef struct EvqWatch EvqWatch;
 
 extern EvqWatch *evq_watch_create(MemoryContext context);
-extern void evq_watch_note(EvqWatch *watch, const EvqWake *change);
+extern void evq_watch_note(EvqWatch *watch, const EvqChange *change);
 extern void evq_watch_note_lost(EvqWatch *watch);
 extern TimestampTz evq_watch_due_at(const EvqWatch *watch);
 extern List *evq_watch_tell(EvqWatch *watch, EvqStore *store, TimestampTz now);

@@ -21,6 +21,7 @@
 #include "functions/work.h"
 #include "session/token.h"
 #include "tables/epoch.h"
+#include "tables/events.h"
 
 PG_FUNCTION_INFO_V1(evq_sql_acquire_batch);
 PG_FUNCTION_INFO_V1(evq_sql_succeed_batch);
@@ -127,9 +128,11 @@ add_json(Batch *batch, Elements *elements, Datum value)
 }
 
 static bool
-add_event(void *context, const EvqEvent *event, Datum payload, Datum headers, Datum answer)
+add_event(void *context, EvqStore *store, const EvqAcquired *acquired)
 {
 	Batch *batch = context;
+	const EvqEvent *event = &acquired->event;
+	Datum answer = evq_events_fetch_answer(store, event);
 	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 	MemoryContext previous = MemoryContextSwitchTo(batch->context);
 
@@ -147,8 +150,8 @@ add_event(void *context, const EvqEvent *event, Datum payload, Datum headers, Da
 	add(batch, &batch->attempts, Int32GetDatum(event->attempts_used + 1));
 	add(batch, &batch->attempts_left,
 		Int32GetDatum(Max(event_type->max_attempts - event->attempts_used - 1, 0)));
-	add_json(batch, &batch->payloads, payload);
-	add_json(batch, &batch->headers, headers);
+	add_json(batch, &batch->payloads, acquired->payload);
+	add_json(batch, &batch->headers, acquired->headers);
 	add_json(batch, &batch->answers, answer);
 	batch->attempt_due_at = batch->count == 0 ? event->state_due_at
 											  : Min(batch->attempt_due_at, event->state_due_at);
@@ -204,13 +207,13 @@ put_batch(FunctionCallInfo fcinfo, Batch *batch, const EvqFlow *flow)
 }
 
 static void
-acquire_batch(FunctionCallInfo fcinfo, EvqWanted *wanted, EvqStore *store)
+acquire_batch(FunctionCallInfo fcinfo, EvqAcquireNext *wanted, EvqStore *store)
 {
 	Batch batch = {.context = CurrentMemoryContext};
 
-	wanted->take = add_event;
+	wanted->acquired = add_event;
 	wanted->context = &batch;
-	evq_work_acquire_next(wanted, store);
+	evq_acquire_next(store, wanted);
 	put_batch(fcinfo, &batch, wanted->search.flow);
 }
 
@@ -218,7 +221,7 @@ Datum
 evq_sql_acquire_batch(PG_FUNCTION_ARGS)
 {
 	EvqStore *store;
-	EvqWanted wanted;
+	EvqAcquireNext wanted;
 
 	evq_work_read_wanted(fcinfo, 0, 1, evq_config_use(), &wanted);
 	InitMaterializedSRF(fcinfo, 0);
@@ -242,7 +245,8 @@ require_chosen(const EvqReports *reports, const pg_uuid_t *chosen, int count, co
 {
 	pg_uuid_t *ids = palloc(reports->count * sizeof(pg_uuid_t));
 
-	memcpy(ids, reports->event_ids, reports->count * sizeof(pg_uuid_t));
+	for (int i = 0; i < reports->count; i++)
+		ids[i] = reports->attempts[i].event_id;
 	qsort(ids, reports->count, sizeof(pg_uuid_t), compare_ids);
 	for (int i = 0; i < count; i++)
 	{
@@ -271,14 +275,11 @@ choose(FunctionCallInfo fcinfo, int argno, const char *name, bool keep, EvqRepor
 	require_chosen(reports, chosen, chosen_count, name);
 	for (int i = 0; i < reports->count; i++)
 	{
-		bool is_chosen = bsearch(&reports->event_ids[i], chosen, chosen_count, sizeof(pg_uuid_t),
+		bool is_chosen = bsearch(&reports->attempts[i].event_id, chosen, chosen_count, sizeof(pg_uuid_t),
 								 compare_ids) != NULL;
 
 		if (is_chosen == keep)
-		{
-			reports->event_ids[count] = reports->event_ids[i];
-			reports->permits[count++] = reports->permits[i];
-		}
+			reports->attempts[count++] = reports->attempts[i];
 	}
 	reports->count = count;
 	pfree(chosen);
@@ -303,7 +304,7 @@ require_ours(const EvqToken *token, int accepted)
 				(errcode(EVQ_ERRCODE_PERMIT_LOST), errmsg("token is of another database"),
 				 errhint("Report where the batch was acquired. What was restored or copied from there has "
 						 "other permits: acquire again.")));
-	if (EVQ_PERMIT_EPOCH(token->reports.permits[0].value) != evq_epoch(&begun))
+	if (EVQ_PERMIT_EPOCH(token->reports.attempts[0].permit.value) != evq_epoch(&begun))
 		ereport(ERROR,
 				(errcode(EVQ_ERRCODE_PERMIT_LOST), errmsg("token is of an earlier epoch"),
 				 errdetail("The server was promoted, or its data restored, after the batch was acquired."),
@@ -341,7 +342,7 @@ evq_sql_succeed_batch_and_acquire(PG_FUNCTION_ARGS)
 {
 	EvqToken token = {0};
 	EvqStore *store;
-	EvqWanted wanted;
+	EvqAcquireNext wanted;
 	uint64 configuration = evq_config_use();
 
 	if (!PG_ARGISNULL(0))
@@ -400,6 +401,7 @@ evq_sql_heartbeat_batch(PG_FUNCTION_ARGS)
 Datum
 evq_sql_release_batch(PG_FUNCTION_ARGS)
 {
+	static const EvqRelease how = {.snooze = false};
 	TimestampTz now = evq_clock_now();
 	EvqToken token;
 	EvqStore *store;
@@ -414,14 +416,13 @@ evq_sql_release_batch(PG_FUNCTION_ARGS)
 	for (int i = 0; i < token.reports.count; i++)
 	{
 		MemoryContext previous = MemoryContextSwitchTo(row_context);
-		const pg_uuid_t *event_id = &token.reports.event_ids[i];
+		const EvqAttempt *attempt = &token.reports.attempts[i];
 		EvqEvent event;
-		bool accepted = evq_lifecycle_give_back(store, now, event_id, token.reports.permits[i], false, 0,
-												&event) == EVQ_ACCEPTED;
+		bool accepted = evq_lifecycle_release(store, now, attempt, &how, &event) == EVQ_ACCEPTED;
 
 		CHECK_FOR_INTERRUPTS();
 		accepted_count += accepted;
-		put_lost(fcinfo, event_id, accepted);
+		put_lost(fcinfo, &attempt->event_id, accepted);
 		MemoryContextSwitchTo(previous);
 		MemoryContextReset(row_context);
 	}
@@ -439,8 +440,8 @@ evq_sql_batch_permits(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < token.reports.count; i++)
 	{
-		Datum values[2] = {UUIDPGetDatum(&token.reports.event_ids[i]),
-						   Int64GetDatum(token.reports.permits[i].value)};
+		Datum values[2] = {UUIDPGetDatum(&token.reports.attempts[i].event_id),
+						   Int64GetDatum(token.reports.attempts[i].permit.value)};
 		bool nulls[2] = {false, false};
 
 		CHECK_FOR_INTERRUPTS();

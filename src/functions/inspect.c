@@ -1,6 +1,6 @@
 /*
  * inspect.c
- *		SQL functions that look inside, and evq_tick().
+ *		SQL functions that look inside.
  */
 #include "postgres.h"
 
@@ -20,17 +20,16 @@
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/guc.h"
-#include "dispatcher/engine.h"
 #include "rules/transition.h"
 #include "session/arguments.h"
-#include "session/wake.h"
+#include "session/pending.h"
 #include "shared/counters.h"
+#include "tables/history.h"
 #include "tables/partitions.h"
 #include "tables/store.h"
 #include "tables/tables.h"
 
 PG_FUNCTION_INFO_V1(evq_sql_transitions);
-PG_FUNCTION_INFO_V1(evq_sql_tick);
 PG_FUNCTION_INFO_V1(evq_sql_status);
 PG_FUNCTION_INFO_V1(evq_sql_counters);
 PG_FUNCTION_INFO_V1(evq_sql_live_counts);
@@ -77,48 +76,9 @@ return_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(row_type), values, nulls));
 }
 
-/*
- * One whole turn in this session: the tables are read to the end, then what is
- * due is done, one batch of it.
- */
-Datum
-evq_sql_tick(PG_FUNCTION_ARGS)
-{
-	EvqEngine *engine = evq_engine_create(evq_shmem_mine());
-	EvqTurn sum = {0};
-	Datum values[3];
-	bool nulls[3] = {false};
-
-	PG_TRY();
-	{
-		TimestampTz now = evq_clock_now();
-		EvqTurn turn;
-
-		do
-		{
-			CHECK_FOR_INTERRUPTS();
-			if (!evq_engine_turn(engine, now, &turn) || turn.is_paused)
-				break;
-			sum.dispatched += turn.dispatched;
-			sum.timed_out += turn.timed_out;
-			sum.expired += turn.expired;
-		} while (evq_engine_is_passing(engine));
-	}
-	PG_FINALLY();
-	{
-		evq_engine_destroy(engine);
-	}
-	PG_END_TRY();
-
-	values[0] = Int32GetDatum(sum.dispatched);
-	values[1] = Int32GetDatum(sum.timed_out);
-	values[2] = Int32GetDatum(sum.expired);
-	return return_row(fcinfo, values, nulls);
-}
-
 /* What keeps this database's events from being dispatched, and what to do; false = nothing. */
 static bool
-find_problem(const EvqPlace *place, const char **problem, const char **hint)
+find_problem(const EvqSlot *slot, const char **problem, const char **hint)
 {
 	if (evq_shared == NULL)
 	{
@@ -140,41 +100,41 @@ find_problem(const EvqPlace *place, const char **problem, const char **hint)
 		*problem = "this server is a standby: events are dispatched on the primary";
 		*hint = "Connect to the primary; after a promotion the dispatcher starts by itself.";
 	}
-	else if ((place == NULL || place->pid == 0) && evq_shared->launcher_latch == NULL)
+	else if ((slot == NULL || slot->pid == 0) && evq_shared->launcher_latch == NULL)
 	{
 		*problem = "the launcher is not running, which starts dispatchers";
 		*hint =
 			"If it does not come within seconds, the server's log says why: most often max_worker_processes is too small. Raise it and restart.";
 	}
-	else if (place == NULL)
+	else if (slot == NULL)
 	{
 		*problem = "no dispatcher is assigned to this database";
 		*hint =
 			"Raise evq.max_databases and restart, or let another database go without; template databases get no dispatcher.";
 	}
-	else if (place->holds > 0)
+	else if (slot->holds > 0)
 	{
 		*problem = "a session holds the dispatcher off to change the database";
 		*hint = "It starts again when DROP, ALTER or CREATE DATABASE has ended.";
 	}
-	else if (place->pid == 0 && place->lacks_worker)
+	else if (slot->pid == 0 && slot->lacks_worker)
 	{
 		*problem = "no background worker is free for the dispatcher";
 		*hint =
 			"Raise max_worker_processes and restart; the dispatcher starts by itself when one becomes free.";
 	}
-	else if (place->pid == 0)
+	else if (slot->pid == 0)
 	{
 		*problem = "the dispatcher is not running";
 		*hint = "It starts again by itself; see last_error and the server's log for why it ended.";
 	}
-	else if (place->refused_since != 0 &&
-			 GetCurrentTimestamp() - place->refused_since > (int64) evq_poll_interval * 1000)
+	else if (slot->refused_since != 0 &&
+			 GetCurrentTimestamp() - slot->refused_since > (int64) evq_poll_interval * 1000)
 	{
 		*problem = "a session that called evq_tick() has not ended its transaction: no other turn can run";
 		*hint = "End that transaction; pg_locks shows it with an advisory lock of objsubid 229.";
 	}
-	else if (place->is_failing)
+	else if (slot->is_failing)
 	{
 		*problem = "the dispatcher fails";
 		*hint = "last_error says why; it tries again, after pauses of up to evq.poll_interval.";
@@ -184,52 +144,71 @@ find_problem(const EvqPlace *place, const char **problem, const char **hint)
 	return true;
 }
 
+/* The columns of evq_status(). */
+enum
+{
+	STATUS_PRELOADED,
+	STATUS_ENABLED,
+	STATUS_RUNNING,
+	STATUS_PID,
+	STATUS_STARTED_AT,
+	STATUS_LAST_TURN_AT,
+	STATUS_TURNS,
+	STATUS_DISPATCHED,
+	STATUS_LOST,
+	STATUS_ERRORS,
+	STATUS_LAST_ERROR,
+	STATUS_PROBLEM,
+	STATUS_HINT,
+	STATUS_COLUMNS
+};
+
 Datum
 evq_sql_status(PG_FUNCTION_ARGS)
 {
-	EvqPlace *place = NULL;
-	EvqPlace copy = {0};
+	EvqSlot *slot = NULL;
+	EvqSlot copy = {0};
 	const char *problem;
 	const char *hint;
-	Datum values[13] = {0};
-	bool nulls[13];
+	Datum values[STATUS_COLUMNS] = {0};
+	bool nulls[STATUS_COLUMNS];
 
 	evq_config_use();
 	memset(nulls, true, sizeof(nulls));
 	if (evq_shared != NULL)
 	{
 		LWLockAcquire(evq_shared->lock, LW_SHARED);
-		place = evq_shmem_find(MyDatabaseId);
-		if (place != NULL)
-			memcpy(&copy, place, sizeof(copy));
+		slot = evq_shmem_find(MyDatabaseId);
+		if (slot != NULL)
+			memcpy(&copy, slot, sizeof(copy));
 		LWLockRelease(evq_shared->lock);
 	}
 
-	values[0] = BoolGetDatum(evq_shared != NULL);
-	values[1] = BoolGetDatum(evq_enabled);
-	values[2] = BoolGetDatum(copy.pid != 0);
-	nulls[0] = nulls[1] = nulls[2] = false;
-	if (place != NULL)
+	values[STATUS_PRELOADED] = BoolGetDatum(evq_shared != NULL);
+	values[STATUS_ENABLED] = BoolGetDatum(evq_enabled);
+	values[STATUS_RUNNING] = BoolGetDatum(copy.pid != 0);
+	nulls[STATUS_PRELOADED] = nulls[STATUS_ENABLED] = nulls[STATUS_RUNNING] = false;
+	if (slot != NULL)
 	{
-		values[3] = Int32GetDatum(copy.pid);
-		nulls[3] = copy.pid == 0;
-		values[4] = TimestampTzGetDatum(copy.started_at);
-		nulls[4] = copy.started_at == 0;
-		values[5] = TimestampTzGetDatum(copy.last_turn_at);
-		nulls[5] = copy.last_turn_at == 0;
-		values[6] = Int64GetDatum((int64) copy.turns);
-		values[7] = Int64GetDatum((int64) copy.dispatched);
-		values[8] = Int64GetDatum((int64) copy.ring->overflow_count);
-		values[9] = Int64GetDatum((int64) copy.errors);
-		nulls[6] = nulls[7] = nulls[8] = nulls[9] = false;
-		values[10] = CStringGetTextDatum(copy.last_error);
-		nulls[10] = copy.last_error[0] == '\0';
+		values[STATUS_PID] = Int32GetDatum(copy.pid);
+		nulls[STATUS_PID] = copy.pid == 0;
+		values[STATUS_STARTED_AT] = TimestampTzGetDatum(copy.started_at);
+		nulls[STATUS_STARTED_AT] = copy.started_at == 0;
+		values[STATUS_LAST_TURN_AT] = TimestampTzGetDatum(copy.last_turn_at);
+		nulls[STATUS_LAST_TURN_AT] = copy.last_turn_at == 0;
+		values[STATUS_TURNS] = Int64GetDatum((int64) copy.turns);
+		values[STATUS_DISPATCHED] = Int64GetDatum((int64) copy.dispatched);
+		values[STATUS_LOST] = Int64GetDatum((int64) copy.ring->overflow_count);
+		values[STATUS_ERRORS] = Int64GetDatum((int64) copy.errors);
+		nulls[STATUS_TURNS] = nulls[STATUS_DISPATCHED] = nulls[STATUS_LOST] = nulls[STATUS_ERRORS] = false;
+		values[STATUS_LAST_ERROR] = CStringGetTextDatum(copy.last_error);
+		nulls[STATUS_LAST_ERROR] = copy.last_error[STATUS_PRELOADED] == '\0';
 	}
-	if (find_problem(place == NULL ? NULL : &copy, &problem, &hint))
+	if (find_problem(slot == NULL ? NULL : &copy, &problem, &hint))
 	{
-		values[11] = CStringGetTextDatum(problem);
-		values[12] = CStringGetTextDatum(hint);
-		nulls[11] = nulls[12] = false;
+		values[STATUS_PROBLEM] = CStringGetTextDatum(problem);
+		values[STATUS_HINT] = CStringGetTextDatum(hint);
+		nulls[STATUS_PROBLEM] = nulls[STATUS_HINT] = false;
 	}
 	return return_row(fcinfo, values, nulls);
 }
@@ -249,11 +228,11 @@ put_reading(const EvqReading *reading, void *arg)
 Datum
 evq_sql_counters(PG_FUNCTION_ARGS)
 {
-	EvqPlace *place = evq_shmem_mine();
+	EvqSlot *slot = evq_shmem_mine();
 
 	InitMaterializedSRF(fcinfo, 0);
-	if (place != NULL && evq_counters_phase(place->counters) == EVQ_COUNTERS_OPEN)
-		evq_counters_read(place->counters, put_reading, fcinfo->resultinfo);
+	if (slot != NULL && evq_counters_phase(slot->counters) == EVQ_COUNTERS_OPEN)
+		evq_counters_read(slot->counters, put_reading, fcinfo->resultinfo);
 	return (Datum) 0;
 }
 
@@ -266,7 +245,7 @@ Datum
 evq_sql_live_counts(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	EvqPlace *place = evq_shmem_mine();
+	EvqSlot *place = evq_shmem_mine();
 	const EvqEventType *event_types;
 	int32 *event_type_nos;
 	EvqLiveCount *counts;
@@ -285,7 +264,7 @@ evq_sql_live_counts(PG_FUNCTION_ARGS)
 		event_type_nos[i] = event_types[i].event_type_no;
 	counts = palloc(type_count * EVQ_LIVE_STATES * sizeof(EvqLiveCount));
 	count = evq_counters_live(place->counters, event_type_nos, type_count, counts);
-	evq_wake_add_own(counts, count);
+	evq_pending_add_own(counts, count);
 	for (int i = 0; i < count; i++)
 	{
 		/* Two changes may be told in the wrong order. */
@@ -372,7 +351,7 @@ evq_sql_finished_events(PG_FUNCTION_ARGS)
 		TupleTableSlot *row = NULL;
 
 		if (i == 0 || compare_ids(&ids[i - 1], &ids[i]) != 0)
-			row = evq_store_fetch_finished_row(store, DatumGetUUIDP(ids[i]));
+			row = evq_history_fetch_row(store, DatumGetUUIDP(ids[i]));
 		if (row != NULL)
 			put_row(result, row);
 	}
@@ -385,7 +364,7 @@ Datum
 evq_sql_watch(PG_FUNCTION_ARGS)
 {
 	int64 duration = evq_argument_duration(fcinfo, 0, "duration", false);
-	EvqPlace *place = evq_shmem_mine();
+	EvqSlot *slot = evq_shmem_mine();
 	TimestampTz wanted;
 	uint64 until;
 
@@ -397,15 +376,15 @@ evq_sql_watch(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to watch"),
 						errhint("Watching tells of all flows, and role \"%s\" is restricted to some.",
 								GetUserNameFromId(GetUserId(), false))));
-	if (place == NULL)
+	if (slot == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("no dispatcher serves this database"), errhint("evq_status() says why.")));
 	wanted = GetCurrentTimestamp() + duration;
-	until = pg_atomic_read_u64(&place->watched_until);
+	until = pg_atomic_read_u64(&slot->watched_until);
 	while ((TimestampTz) until < wanted &&
-		   !pg_atomic_compare_exchange_u64(&place->watched_until, &until, (uint64) wanted))
+		   !pg_atomic_compare_exchange_u64(&slot->watched_until, &until, (uint64) wanted))
 		;
-	PG_RETURN_TIMESTAMPTZ((TimestampTz) pg_atomic_read_u64(&place->watched_until));
+	PG_RETURN_TIMESTAMPTZ((TimestampTz) pg_atomic_read_u64(&slot->watched_until));
 }
 
 static bool
@@ -465,9 +444,9 @@ evq_sql_known_columns(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* Has this database a place, or is there one for it? */
+/* Has this database a slot, or is there one for it? */
 static bool
-has_place(void)
+has_slot(void)
 {
 	bool answer;
 
@@ -487,12 +466,12 @@ evq_sql_announce_extension(PG_FUNCTION_ARGS)
 			(errmsg("evq is not preloaded: no dispatcher will run"),
 			 errhint(
 				 "Add evq to shared_preload_libraries and restart the server; until then evq_tick() dispatches.")));
-	else if (!has_place())
+	else if (!has_slot())
 		ereport(WARNING,
-				(errmsg("no dispatcher will run in this database: all places are taken"),
+				(errmsg("no dispatcher will run in this database: all slots are taken"),
 				 errhint("Raise evq.max_databases, now %d, and restart the server; one starts by itself when "
 						 "another database goes without.",
-						 evq_shared->place_count)));
-	evq_wake_extension_created();
+						 evq_shared->slot_count)));
+	evq_pending_extension_created();
 	PG_RETURN_VOID();
 }

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/errors.h"
 #include "session/arguments.h"
-#include "session/wake.h"
+#include "session/pending.h"
 #include "tables/audit.h"
 #include "tables/home.h"
 
@@ -87,17 +87,17 @@ Datum
 evq_sql_attempts_that_fit(PG_FUNCTION_ARGS)
 {
 	int max_attempts = PG_GETARG_INT32(0);
-	int64 left = evq_definitions_interval(PG_GETARG_DATUM(1));
+	int64 left = evq_config_rows_interval(PG_GETARG_DATUM(1));
 	EvqRetryRule rule = {
 		.backoff_factor = PG_GETARG_FLOAT8(3),
-		.max_delay = evq_definitions_interval(PG_GETARG_DATUM(4)),
+		.max_delay = evq_config_rows_interval(PG_GETARG_DATUM(4)),
 	};
 	Datum *elements = evq_argument_elements(fcinfo, 2, "attempt_delays", INTERVALOID, &rule.delay_count);
 	int64 *delays = palloc(Max(rule.delay_count, 1) * sizeof(int64));
 	int attempts = 0;
 
 	for (int i = 0; i < rule.delay_count; i++)
-		delays[i] = evq_definitions_interval(elements[i]);
+		delays[i] = evq_config_rows_interval(elements[i]);
 	rule.delays = delays;
 	while (rule.delay_count > 0 && attempts < max_attempts)
 	{
@@ -114,7 +114,7 @@ Datum
 evq_sql_configuration_changed(PG_FUNCTION_ARGS)
 {
 	evq_config_invalidate();
-	evq_wake_look();
+	evq_pending_look();
 	PG_RETURN_POINTER(NULL);
 }
 
@@ -123,7 +123,7 @@ Datum
 evq_sql_pause_changed(PG_FUNCTION_ARGS)
 {
 	evq_config_invalidate();
-	evq_wake_pause_changed();
+	evq_pending_pause_changed();
 	PG_RETURN_POINTER(NULL);
 }
 

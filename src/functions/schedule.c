@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/errors.h"
 #include "rules/zone.h"
-#include "session/wake.h"
+#include "session/pending.h"
 
 PG_FUNCTION_INFO_V1(evq_sql_clock_now);
 PG_FUNCTION_INFO_V1(evq_sql_cron_fields);
@@ -178,6 +178,6 @@ evq_sql_cron_count(PG_FUNCTION_ARGS)
 Datum
 evq_sql_schedules_changed(PG_FUNCTION_ARGS)
 {
-	evq_wake_schedules_changed();
+	evq_pending_schedules_changed();
 	PG_RETURN_POINTER(NULL);
 }

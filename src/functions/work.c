@@ -19,7 +19,8 @@
 #include "base/clock.h"
 #include "base/errors.h"
 #include "functions/work.h"
-#include "session/wake.h"
+#include "tables/events.h"
+#include "tables/history.h"
 
 PG_FUNCTION_INFO_V1(evq_sql_acquire);
 PG_FUNCTION_INFO_V1(evq_sql_acquire_next);
@@ -32,13 +33,6 @@ PG_FUNCTION_INFO_V1(evq_sql_fail_many);
 PG_FUNCTION_INFO_V1(evq_sql_snooze);
 PG_FUNCTION_INFO_V1(evq_sql_release);
 PG_FUNCTION_INFO_V1(evq_sql_suspend);
-
-/*
- * A transaction that keeps its snapshot may not see what is on offer. After so
- * many for each one wanted, and at least, it searches the table for what it sees.
- */
-#define UNSEEN_FACTOR 4
-#define UNSEEN_LEAST 100
 
 static void
 put_row(FunctionCallInfo fcinfo, const Datum *values, const bool *nulls)
@@ -69,150 +63,56 @@ end_row(MemoryContext row_context, MemoryContext previous)
 /* ---------- acquire ---------- */
 
 /* The columns of evq.acquired. */
-static bool
-put_acquired(void *context, const EvqEvent *event, Datum payload, Datum headers, Datum answer)
+enum
 {
-	FunctionCallInfo fcinfo = context;
+	ACQUIRED_EVENT_ID,
+	ACQUIRED_PERMIT,
+	ACQUIRED_EVENT_TYPE,
+	ACQUIRED_FLOW_TYPE,
+	ACQUIRED_FLOW_ID,
+	ACQUIRED_ATTEMPT,
+	ACQUIRED_ATTEMPTS_LEFT,
+	ACQUIRED_PAYLOAD,
+	ACQUIRED_HEADERS,
+	ACQUIRED_PERMIT_UNTIL,
+	ACQUIRED_DUE_AT,
+	ACQUIRED_ANSWER,
+	ACQUIRED_COLUMNS
+};
+
+static void
+put_acquired(FunctionCallInfo fcinfo, const EvqAcquired *acquired, Datum answer)
+{
+	const EvqEvent *event = &acquired->event;
 	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 	const EvqFlow *flow = evq_config_flow(event->flow_no);
-	Datum values[12] = {0};
-	bool nulls[12] = {false};
+	Datum values[ACQUIRED_COLUMNS] = {0};
+	bool nulls[ACQUIRED_COLUMNS] = {false};
 
-	values[0] = UUIDPGetDatum(&event->event_id);
-	values[1] = Int64GetDatum(event->permit);
-	values[2] = CStringGetTextDatum(event_type->event_type);
-	values[3] = CStringGetTextDatum(flow->flow_type);
-	values[4] = CStringGetTextDatum(event->flow_id);
-	values[5] = Int32GetDatum(event->attempts_used + 1);
-	values[6] = Int32GetDatum(Max(event_type->max_attempts - event->attempts_used - 1, 0));
-	values[7] = payload;
-	values[8] = headers;
-	nulls[8] = headers == (Datum) 0;
-	values[9] = TimestampTzGetDatum(event->state_due_at);
-	values[10] = TimestampTzGetDatum(event->due_at);
-	values[11] = answer;
-	nulls[11] = answer == (Datum) 0;
+	values[ACQUIRED_EVENT_ID] = UUIDPGetDatum(&event->event_id);
+	values[ACQUIRED_PERMIT] = Int64GetDatum(event->permit);
+	values[ACQUIRED_EVENT_TYPE] = CStringGetTextDatum(event_type->event_type);
+	values[ACQUIRED_FLOW_TYPE] = CStringGetTextDatum(flow->flow_type);
+	values[ACQUIRED_FLOW_ID] = CStringGetTextDatum(event->flow_id);
+	values[ACQUIRED_ATTEMPT] = Int32GetDatum(event->attempts_used + 1);
+	values[ACQUIRED_ATTEMPTS_LEFT] = Int32GetDatum(
+		Max(event_type->max_attempts - event->attempts_used - 1, 0));
+	values[ACQUIRED_PAYLOAD] = acquired->payload;
+	values[ACQUIRED_HEADERS] = acquired->headers;
+	nulls[ACQUIRED_HEADERS] = acquired->headers == (Datum) 0;
+	values[ACQUIRED_PERMIT_UNTIL] = TimestampTzGetDatum(event->state_due_at);
+	values[ACQUIRED_DUE_AT] = TimestampTzGetDatum(event->due_at);
+	values[ACQUIRED_ANSWER] = answer;
+	nulls[ACQUIRED_ANSWER] = answer == (Datum) 0;
 	put_row(fcinfo, values, nulls);
+}
+
+/* Returns an event that was acquired as a row. */
+static bool
+put_one(void *fcinfo, EvqStore *store, const EvqAcquired *acquired)
+{
+	put_acquired(fcinfo, acquired, evq_events_fetch_answer(store, &acquired->event));
 	return false;
-}
-
-/* Tries to acquire one event; is_enough: what is told of it says so. */
-static EvqGrant
-acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, const char *worker, int64 permit_for,
-		EvqWorkAcquired take, void *context, bool *is_enough)
-{
-	EvqEvent event;
-	Datum payload;
-	Datum headers;
-	MemoryContext row_context = evq_work_make_row_context();
-	MemoryContext previous = MemoryContextSwitchTo(row_context);
-	EvqGrant grant = evq_lifecycle_acquire(store, now, event_id, worker, permit_for, &event, &payload,
-										   &headers);
-
-	*is_enough = grant == EVQ_GRANTED &&
-				 take(context, &event, payload, headers, evq_store_fetch_answer(store, &event));
-	MemoryContextSwitchTo(previous);
-	MemoryContextDelete(row_context);
-	return grant;
-}
-
-/* Tries to acquire one event more. */
-static EvqGrant
-acquire_one_of(EvqWanted *wanted, const pg_uuid_t *event_id)
-{
-	bool is_enough;
-	EvqGrant grant = acquire(wanted->store, evq_clock_now(), event_id, wanted->worker, wanted->permit_for,
-							 wanted->take, wanted->context, &is_enough);
-
-	wanted->acquired += grant == EVQ_GRANTED;
-	if (is_enough)
-		wanted->max_events = wanted->acquired;
-	return grant;
-}
-
-/*
- * Takes from what the dispatcher put on offer. What cannot be had just now is
- * given back at the end, so that it is not met again in the same call. false =
- * that does not tell what there is: no dispatcher runs, or it has not read all
- * flows yet, or too many offers cannot be seen by this transaction.
- */
-static bool
-acquire_offered(EvqWanted *wanted, EvqPlace *place)
-{
-	EvqReadyTaken *taken = palloc(wanted->max_events * sizeof(EvqReadyTaken));
-	int32 flow_no = wanted->search.flow->flow_no;
-	bool keeps_snapshot = IsolationUsesXactSnapshot();
-	int unseen = keeps_snapshot ? Max(wanted->max_events * UNSEEN_FACTOR, UNSEEN_LEAST) : PG_INT32_MAX;
-	bool is_offering;
-	List *later = NIL;
-	ListCell *cell;
-
-	if (place == NULL || place->pid == 0)
-		return false;
-	is_offering = pg_atomic_read_u32(&place->is_offering) != 0; /* before we look at the offers */
-	while (wanted->acquired < wanted->max_events && list_length(later) < unseen)
-	{
-		int popped = evq_ready_pop(place->ready, flow_no, wanted->search.event_type_nos,
-								   wanted->search.event_type_count, taken,
-								   wanted->max_events - wanted->acquired);
-
-		if (popped == 0)
-		{
-			/* There may be room again for what had none. */
-			if (evq_ready_ask_for_missing(place->ready))
-				evq_shmem_wake_dispatcher(place);
-			break;
-		}
-		for (int i = 0; i < popped; i++)
-			evq_wake_taken(flow_no, &taken[i]);
-
-		/* What we took may be younger than our snapshot. */
-		evq_store_refresh(wanted->store);
-		for (int i = 0; i < popped; i++)
-		{
-			EvqGrant grant = EVQ_GRANT_LATER;
-
-			CHECK_FOR_INTERRUPTS();
-			if (wanted->acquired < wanted->max_events)
-			{
-				evq_store_hint(&taken[i].event_id, &taken[i].tid);
-				grant = acquire_one_of(wanted, &taken[i].event_id);
-			}
-			if (grant == EVQ_GRANT_LATER || (grant == EVQ_GRANT_REFUSED && keeps_snapshot))
-				later = lappend(later,
-								memcpy(palloc(sizeof(EvqReadyTaken)), &taken[i], sizeof(EvqReadyTaken)));
-		}
-	}
-	foreach(cell, later)
-		evq_wake_give_back(place, flow_no, lfirst(cell));
-	return list_length(later) < unseen && (is_offering || wanted->acquired > 0);
-}
-
-static bool
-acquire_found(void *context, const pg_uuid_t *event_id)
-{
-	EvqWanted *wanted = context;
-
-	acquire_one_of(wanted, event_id);
-	return wanted->acquired >= wanted->max_events;
-}
-
-void
-evq_work_acquire_next(EvqWanted *wanted, EvqStore *store)
-{
-	int change_count = evq_wake_changes(); /* what follows from this call is not for this call */
-
-	if (evq_config_is_paused())
-	{
-		evq_config_tell_paused();
-		return;
-	}
-	wanted->store = store;
-	evq_store_pass_over_changed(store);
-	if (!acquire_offered(wanted, evq_shmem_mine()))
-		evq_search_table(store, &wanted->search, acquire_found, wanted);
-	if (wanted->acquired < wanted->max_events)
-		evq_search_own(store, &wanted->search, change_count, acquire_found, wanted);
 }
 
 static int64
@@ -225,10 +125,12 @@ Datum
 evq_sql_acquire(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t event_id = evq_argument_event_id(fcinfo, 0);
-	const char *worker = evq_argument_worker(fcinfo, 1);
-	int64 permit_for = permit_duration(fcinfo, 2);
+	EvqAcquisition wanted = {
+		.event_id = &event_id,
+		.worker = evq_argument_worker(fcinfo, 1),
+		.permit_for = permit_duration(fcinfo, 2),
+	};
 	EvqStore *store;
-	bool is_enough;
 
 	evq_config_use();
 	InitMaterializedSRF(fcinfo, 0);
@@ -238,7 +140,7 @@ evq_sql_acquire(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	}
 	store = evq_store_open("evq_acquire()");
-	acquire(store, evq_clock_now(), &event_id, worker, permit_for, put_acquired, fcinfo, &is_enough);
+	(void) evq_acquire_one(store, evq_clock_now(), &wanted, put_one, fcinfo);
 	evq_store_close(store);
 	return (Datum) 0;
 }
@@ -246,7 +148,7 @@ evq_sql_acquire(PG_FUNCTION_ARGS)
 /* Reads flow_type and, from argno on, the arguments of evq_acquire_next() that follow it. */
 void
 evq_work_read_wanted(FunctionCallInfo fcinfo, int flow_argno, int argno, uint64 configuration,
-					 EvqWanted *wanted)
+					 EvqAcquireNext *wanted)
 {
 	EvqSearch *search = &wanted->search;
 
@@ -258,7 +160,7 @@ evq_work_read_wanted(FunctionCallInfo fcinfo, int flow_argno, int argno, uint64 
 	search->event_type_nos = evq_argument_event_type_nos(fcinfo, argno + 1, &search->event_type_count);
 	wanted->worker = evq_argument_worker(fcinfo, argno + 2);
 	wanted->permit_for = permit_duration(fcinfo, argno + 3);
-	wanted->take = put_acquired;
+	wanted->acquired = put_one;
 	wanted->context = fcinfo;
 }
 
@@ -266,27 +168,34 @@ Datum
 evq_sql_acquire_next(PG_FUNCTION_ARGS)
 {
 	EvqStore *store;
-	EvqWanted wanted;
+	EvqAcquireNext wanted;
 
 	evq_work_read_wanted(fcinfo, 0, 1, evq_config_use(), &wanted);
 	InitMaterializedSRF(fcinfo, 0);
 	store = evq_store_open("evq_acquire_next()");
-	evq_work_acquire_next(&wanted, store);
+	evq_acquire_next(store, &wanted);
 	evq_store_close(store);
 	return (Datum) 0;
 }
 
 /* ---------- success ---------- */
 
-static EvqVerdict
-succeed_plainly(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
-				EvqEvent *event)
+/* The attempt that a call for one event reports on. */
+static EvqAttempt
+read_attempt(FunctionCallInfo fcinfo, int permit_argno, bool permit_required)
 {
-	const pg_uuid_t *spinoff_ids;
-	int spinoff_count;
+	EvqAttempt attempt = {.event_id = evq_argument_event_id(fcinfo, 0)};
 
-	return evq_lifecycle_succeed(store, now, event_id, permit, NULL, NULL, 0, event, &spinoff_ids,
-								 &spinoff_count);
+	attempt.permit = evq_argument_permit(fcinfo, permit_argno, permit_required);
+	return attempt;
+}
+
+static EvqVerdict
+succeed_plainly(EvqStore *store, TimestampTz now, const EvqAttempt *attempt, EvqEvent *event)
+{
+	EvqSuccess success = {.outcome = NULL};
+
+	return evq_lifecycle_succeed(store, now, attempt, &success, event);
 }
 
 static bool
@@ -298,14 +207,10 @@ is_accepted(EvqVerdict verdict)
 Datum
 evq_sql_succeed(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t event_id = evq_argument_event_id(fcinfo, 0);
-	EvqPermit permit = evq_argument_permit(fcinfo, 1, false);
+	EvqAttempt attempt = read_attempt(fcinfo, 1, false);
 	EvqOutcome outcome = {0};
-	EvqPublish *spinoffs = NULL;
+	EvqSuccess success = {.outcome = &outcome};
 	Datum spinoff_list;
-	int spinoff_count = 0;
-	const pg_uuid_t *ids;
-	int id_count;
 	Datum *elements;
 	EvqStore *store;
 	EvqEvent event;
@@ -316,19 +221,19 @@ evq_sql_succeed(PG_FUNCTION_ARGS)
 	outcome.has_result = outcome.result != (Datum) 0;
 	spinoff_list = evq_argument_json(fcinfo, 3, "spinoffs");
 	if (spinoff_list != (Datum) 0)
-		spinoffs = evq_argument_events(spinoff_list, "spinoff", true, &spinoff_count);
+		success.spinoffs = evq_argument_events(spinoff_list, "spinoff", true, &success.spinoff_count);
 
 	store = evq_store_open("evq_succeed()");
-	verdict = evq_lifecycle_succeed(store, evq_clock_now(), &event_id, permit, &outcome, spinoffs,
-									spinoff_count, &event, &ids, &id_count);
+	verdict = evq_lifecycle_succeed(store, evq_clock_now(), &attempt, &success, &event);
 	if (!is_accepted(verdict))
-		evq_lifecycle_refuse(verdict, &event_id, &event);
+		evq_lifecycle_refuse(verdict, &attempt.event_id, &event);
 	evq_store_close(store);
 
-	elements = palloc(Max(id_count, 1) * sizeof(Datum));
-	for (int i = 0; i < id_count; i++)
-		elements[i] = UUIDPGetDatum(&ids[i]);
-	PG_RETURN_ARRAYTYPE_P(construct_array(elements, id_count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	elements = palloc(Max(success.spinoff_id_count, 1) * sizeof(Datum));
+	for (int i = 0; i < success.spinoff_id_count; i++)
+		elements[i] = UUIDPGetDatum(&success.spinoff_ids[i]);
+	PG_RETURN_ARRAYTYPE_P(
+		construct_array(elements, success.spinoff_id_count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 }
 
 /* Reports success of each. tell: NULL = nobody wants to know which. */
@@ -339,21 +244,20 @@ evq_work_succeed(EvqStore *store, const EvqReports *reports, EvqWorkReported tel
 	MemoryContext row_context = evq_work_make_row_context();
 	int accepted = 0;
 
-	evq_store_begin_batch(store);
+	evq_history_begin_batch(store);
 	for (int i = 0; i < reports->count; i++)
 	{
 		MemoryContext previous = MemoryContextSwitchTo(row_context);
 		EvqEvent event;
-		bool is_so = is_accepted(
-			succeed_plainly(store, now, &reports->event_ids[i], reports->permits[i], &event));
+		bool is_so = is_accepted(succeed_plainly(store, now, &reports->attempts[i], &event));
 
 		CHECK_FOR_INTERRUPTS();
 		accepted += is_so;
 		if (tell != NULL)
-			tell(context, &reports->event_ids[i], is_so);
+			tell(context, &reports->attempts[i].event_id, is_so);
 		end_row(row_context, previous);
 	}
-	evq_store_end_batch(store);
+	evq_history_end_batch(store);
 	return accepted;
 }
 
@@ -396,7 +300,7 @@ evq_sql_succeed_and_acquire(PG_FUNCTION_ARGS)
 {
 	EvqReports reports;
 	EvqStore *store;
-	EvqWanted wanted;
+	EvqAcquireNext wanted;
 	uint64 configuration = evq_config_use();
 
 	evq_argument_reports(fcinfo, 1, 2, &reports);
@@ -404,7 +308,7 @@ evq_sql_succeed_and_acquire(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	store = evq_store_open("evq_succeed_and_acquire()");
 	evq_work_warn_of_lost(reports.count - evq_work_succeed(store, &reports, NULL, NULL), reports.count);
-	evq_work_acquire_next(&wanted, store);
+	evq_acquire_next(store, &wanted);
 	evq_store_close(store);
 	return (Datum) 0;
 }
@@ -414,8 +318,7 @@ evq_sql_succeed_and_acquire(PG_FUNCTION_ARGS)
 Datum
 evq_sql_fail(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t event_id = evq_argument_event_id(fcinfo, 0);
-	EvqPermit permit = evq_argument_permit(fcinfo, 2, false);
+	EvqAttempt attempt = read_attempt(fcinfo, 2, false);
 	EvqFailureReport report = {
 		.error_message = evq_argument_required_text(fcinfo, 1, "error_message"),
 		.stack_trace = evq_argument_text(fcinfo, 3),
@@ -428,9 +331,9 @@ evq_sql_fail(PG_FUNCTION_ARGS)
 
 	evq_config_use();
 	store = evq_store_open("evq_fail()");
-	verdict = evq_lifecycle_fail(store, evq_clock_now(), &event_id, permit, &report, &event);
+	verdict = evq_lifecycle_fail(store, evq_clock_now(), &attempt, &report, &event);
 	if (verdict != EVQ_ACCEPTED)
-		evq_lifecycle_refuse(verdict, &event_id, &event);
+		evq_lifecycle_refuse(verdict, &attempt.event_id, &event);
 	evq_store_close(store);
 	PG_RETURN_DATUM(evq_argument_state_datum(event.state, get_func_rettype(fcinfo->flinfo->fn_oid)));
 }
@@ -450,9 +353,8 @@ evq_work_fail(FunctionCallInfo fcinfo, const char *function, const EvqReports *r
 	{
 		MemoryContext previous = MemoryContextSwitchTo(row_context);
 		EvqEvent event;
-		bool accepted = evq_lifecycle_fail(store, now, &reports->event_ids[i], reports->permits[i], report,
-										   &event) == EVQ_ACCEPTED;
-		Datum values[3] = {UUIDPGetDatum(&reports->event_ids[i]), BoolGetDatum(accepted), (Datum) 0};
+		bool accepted = evq_lifecycle_fail(store, now, &reports->attempts[i], report, &event) == EVQ_ACCEPTED;
+		Datum values[3] = {UUIDPGetDatum(&reports->attempts[i].event_id), BoolGetDatum(accepted), (Datum) 0};
 		bool nulls[3] = {false, false, !accepted};
 
 		CHECK_FOR_INTERRUPTS();
@@ -498,12 +400,11 @@ evq_work_extend(FunctionCallInfo fcinfo, const char *function, const EvqReports 
 	{
 		MemoryContext previous = MemoryContextSwitchTo(row_context);
 		EvqEvent event = {.state = EVQ_STATE_NONE};
-		EvqVerdict verdict = evq_lifecycle_extend(store, now, &reports->event_ids[i], reports->permits[i],
-												  extend_by, &event);
+		EvqVerdict verdict = evq_lifecycle_extend(store, now, &reports->attempts[i], extend_by, &event);
 		bool held = verdict == EVQ_ACCEPTED;
 		bool canceled = verdict != EVQ_NO_SUCH_EVENT && event.state == EVQ_STATE_CANCELED;
-		Datum values[4] = {UUIDPGetDatum(&reports->event_ids[i]), BoolGetDatum(held), BoolGetDatum(canceled),
-						   TimestampTzGetDatum(event.state_due_at)};
+		Datum values[4] = {UUIDPGetDatum(&reports->attempts[i].event_id), BoolGetDatum(held),
+						   BoolGetDatum(canceled), TimestampTzGetDatum(event.state_due_at)};
 		bool nulls[4] = {false, false, false, !held};
 
 		CHECK_FOR_INTERRUPTS();
@@ -529,7 +430,7 @@ evq_sql_heartbeat(PG_FUNCTION_ARGS)
 }
 
 static void
-give_back(const char *function, const pg_uuid_t *event_id, EvqPermit permit, bool snooze, TimestampTz run_at)
+release(const char *function, const EvqAttempt *attempt, const EvqRelease *how)
 {
 	EvqStore *store;
 	EvqEvent event;
@@ -537,17 +438,17 @@ give_back(const char *function, const pg_uuid_t *event_id, EvqPermit permit, boo
 
 	evq_config_use();
 	store = evq_store_open(function);
-	verdict = evq_lifecycle_give_back(store, evq_clock_now(), event_id, permit, snooze, run_at, &event);
+	verdict = evq_lifecycle_release(store, evq_clock_now(), attempt, how, &event);
 	if (verdict != EVQ_ACCEPTED)
-		evq_lifecycle_refuse(verdict, event_id, &event);
+		evq_lifecycle_refuse(verdict, &attempt->event_id, &event);
 	evq_store_close(store);
 }
 
 Datum
 evq_sql_snooze(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t event_id = evq_argument_event_id(fcinfo, 0);
-	EvqPermit permit = evq_argument_permit(fcinfo, 1, true);
+	EvqAttempt attempt = read_attempt(fcinfo, 1, true);
+	EvqRelease how = {.snooze = true};
 
 	if (PG_ARGISNULL(2) || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)) ||
 		PG_GETARG_TIMESTAMPTZ(2) >= EVQ_END_OF_TIME)
@@ -557,24 +458,25 @@ evq_sql_snooze(PG_FUNCTION_ARGS)
 	if (PG_GETARG_TIMESTAMPTZ(2) < Min(GetCurrentTransactionStartTimestamp(), evq_clock_now()))
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("run_at lies in the past"),
 						errhint("Pass a time to come, or give the event back at once with evq_release().")));
-	give_back("evq_snooze()", &event_id, permit, true, PG_GETARG_TIMESTAMPTZ(2));
+	how.run_at = PG_GETARG_TIMESTAMPTZ(2);
+	release("evq_snooze()", &attempt, &how);
 	PG_RETURN_VOID();
 }
 
 Datum
 evq_sql_release(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t event_id = evq_argument_event_id(fcinfo, 0);
+	EvqAttempt attempt = read_attempt(fcinfo, 1, true);
+	EvqRelease how = {.snooze = false};
 
-	give_back("evq_release()", &event_id, evq_argument_permit(fcinfo, 1, true), false, 0);
+	release("evq_release()", &attempt, &how);
 	PG_RETURN_VOID();
 }
 
 Datum
 evq_sql_suspend(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t event_id = evq_argument_event_id(fcinfo, 0);
-	EvqPermit permit = evq_argument_permit(fcinfo, 1, true);
+	EvqAttempt attempt = read_attempt(fcinfo, 1, true);
 	int64 timeout = evq_argument_duration(fcinfo, 2, "timeout", false);
 	EvqStore *store;
 	EvqEvent event;
@@ -582,9 +484,9 @@ evq_sql_suspend(PG_FUNCTION_ARGS)
 
 	evq_config_use();
 	store = evq_store_open("evq_suspend()");
-	verdict = evq_lifecycle_suspend(store, evq_clock_now(), &event_id, permit, timeout, &event);
+	verdict = evq_lifecycle_suspend(store, evq_clock_now(), &attempt, timeout, &event);
 	if (verdict != EVQ_ACCEPTED)
-		evq_lifecycle_refuse(verdict, &event_id, &event);
+		evq_lifecycle_refuse(verdict, &attempt.event_id, &event);
 	evq_store_close(store);
 	/* Activated before it was suspended. */
 	if (event.state != EVQ_STATE_SUSPENDED)

@@ -5,33 +5,15 @@
 #ifndef EVQ_WORK_H
 #define EVQ_WORK_H
 
+#include "session/acquire.h"
 #include "session/arguments.h"
-#include "session/search.h"
-
-/* Is told of an event just acquired, in a context that is emptied afterwards; true = that is enough. */
-typedef bool (*EvqWorkAcquired)(void *context, const EvqEvent *event, Datum payload, Datum headers,
-								Datum answer);
-
-/* What evq_acquire_next() was asked for, and what it has by now. */
-typedef struct EvqWanted
-{
-	EvqSearch search;
-	int max_events;
-	const char *worker;
-	int64 permit_for;
-	EvqWorkAcquired take;
-	void *context;
-	EvqStore *store;
-	int acquired;
-} EvqWanted;
 
 /* Is told of an event on which a report was made. */
 typedef void (*EvqWorkReported)(void *context, const pg_uuid_t *event_id, bool accepted);
 
 extern MemoryContext evq_work_make_row_context(void);
 extern void evq_work_read_wanted(FunctionCallInfo fcinfo, int flow_argno, int argno, uint64 configuration,
-								 EvqWanted *wanted);
-extern void evq_work_acquire_next(EvqWanted *wanted, EvqStore *store);
+								 EvqAcquireNext *wanted);
 
 /* These return how many were accepted. */
 extern int evq_work_succeed(EvqStore *store, const EvqReports *reports, EvqWorkReported tell, void *context);

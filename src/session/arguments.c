@@ -88,7 +88,7 @@ is_flow_id_type(Oid type)
 /*
  * A flow_id: text, or whatever the second of the overloaded functions takes
  * without a cast. Other types are refused, for they may well be an argument in
- * the wrong place.
+ * the wrong slot.
  */
 const char *
 evq_argument_flow_id(FunctionCallInfo fcinfo, int argno)
@@ -406,18 +406,19 @@ evq_argument_reports(FunctionCallInfo fcinfo, int ids_argno, int permits_argno, 
 {
 	int permit_count;
 	Datum *permits;
+	const pg_uuid_t *event_ids = evq_argument_event_ids(fcinfo, ids_argno, "event_ids", &reports->count);
 
-	reports->event_ids = evq_argument_event_ids(fcinfo, ids_argno, "event_ids", &reports->count);
 	permits = evq_argument_elements(fcinfo, permits_argno, "permits", INT8OID, &permit_count);
 	if (permit_count != reports->count)
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
 						errmsg("%d event ids but %d permits", reports->count, permit_count),
 						errhint("Pass one permit for each event, in the same order.")));
-	reports->permits = palloc(Max(reports->count, 1) * sizeof(EvqPermit));
+	reports->attempts = palloc(Max(reports->count, 1) * sizeof(EvqAttempt));
 	for (int i = 0; i < reports->count; i++)
 	{
-		reports->permits[i].given = true;
-		reports->permits[i].value = DatumGetInt64(permits[i]);
+		reports->attempts[i].event_id = event_ids[i];
+		reports->attempts[i].permit.given = true;
+		reports->attempts[i].permit.value = DatumGetInt64(permits[i]);
 	}
 }
 

@@ -9,12 +9,11 @@
 
 #include "session/lifecycle.h"
 
-/* Parallel arrays of event ids and permits. */
+/* The attempts that a call reports on. */
 typedef struct EvqReports
 {
 	int count;
-	pg_uuid_t *event_ids;
-	EvqPermit *permits;
+	EvqAttempt *attempts;
 } EvqReports;
 
 extern pg_uuid_t evq_argument_event_id(FunctionCallInfo fcinfo, int argno);

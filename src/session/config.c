@@ -20,8 +20,8 @@
 #include "utils/syscache.h"
 
 #include "session/config.h"
+#include "tables/events.h"
 #include "tables/home.h"
-#include "tables/store.h"
 
 typedef struct Lookup
 {
@@ -103,7 +103,7 @@ lifespan_shift(int32 event_type_no, TimestampTz published_at)
 void
 evq_config_init(void)
 {
-	evq_store_set_lifespan_shift(lifespan_shift);
+	evq_events_set_lifespan_shift(lifespan_shift);
 	CacheRegisterRelcacheCallback(mark_stale, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, forget_judgement, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, forget_judgement, (Datum) 0);
@@ -113,7 +113,7 @@ evq_config_init(void)
 void
 evq_config_invalidate(void)
 {
-	Oid relid = evq_definitions_signal_relid();
+	Oid relid = evq_config_rows_signal_relid();
 
 	if (OidIsValid(relid))
 		CacheInvalidateRelcacheByRelid(relid);
@@ -151,10 +151,10 @@ read_copy(void)
 	Copy *fresh = palloc0(sizeof(Copy));
 
 	fresh->context = CurrentMemoryContext;
-	fresh->type_count = evq_definitions_event_types(&fresh->types);
-	fresh->flow_count = evq_definitions_flows(&fresh->flows);
-	fresh->paused = evq_definitions_is_paused(&fresh->paused_by_restore);
-	fresh->restriction_count = evq_definitions_restrictions(&fresh->restrictions);
+	fresh->type_count = evq_config_rows_event_types(&fresh->types);
+	fresh->flow_count = evq_config_rows_flows(&fresh->flows);
+	fresh->paused = evq_config_rows_is_paused(&fresh->paused_by_restore);
+	fresh->restriction_count = evq_config_rows_restrictions(&fresh->restrictions);
 
 	make_lookup(&fresh->event_types, fresh->type_count, fresh->context);
 	for (int i = 0; i < fresh->type_count; i++)
@@ -216,8 +216,8 @@ evq_config_use(void)
 	{
 		CHECK_FOR_INTERRUPTS();
 		evq_home_settle();
-		copy_relid = evq_definitions_relid();
-		signal_relid = evq_definitions_signal_relid();
+		copy_relid = evq_config_rows_relid();
+		signal_relid = evq_config_rows_signal_relid();
 		copy_is_valid = true; /* an invalidation that comes while we read sets it back */
 		renew_copy();
 	}

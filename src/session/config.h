@@ -6,7 +6,7 @@
 #define EVQ_CONFIG_H
 
 #include "rules/retry.h"
-#include "tables/definitions.h"
+#include "tables/config_rows.h"
 
 extern void evq_config_init(void);
 extern uint64 evq_config_use(void);

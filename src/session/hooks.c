@@ -44,7 +44,7 @@
 
 #include "base/compat.h"
 #include "session/hooks.h"
-#include "session/wake.h"
+#include "session/pending.h"
 #include "shared/shmem.h"
 #include "tables/tables.h"
 
@@ -54,7 +54,7 @@
 static ProcessUtility_hook_type previous_utility_hook;
 static object_access_hook_type previous_access_hook;
 
-/* Places of databases that this transaction keeps empty. */
+/* Slots of databases that this transaction keeps empty. */
 static List *held;
 
 /* ---------- keeping dispatchers away ---------- */
@@ -146,31 +146,31 @@ changes_databases(Node *statement)
 }
 
 /* Keeps dispatchers out of the database until the end of this transaction. */
-static EvqPlace *
+static EvqSlot *
 hold_database(Oid database)
 {
-	EvqPlace *place;
+	EvqSlot *slot;
 
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-	place = evq_shmem_find_or_make(database);
-	if (place != NULL)
+	slot = evq_shmem_find_or_make(database);
+	if (slot != NULL)
 	{
-		if (place->state == EVQ_PLACE_FREE)
-			place->state = EVQ_PLACE_ABSENT;
-		evq_shmem_wake_dispatcher(place);
-		if (place->housekeeper_pid != 0)
-			kill(place->housekeeper_pid, SIGTERM);
-		place->holds++;
+		if (slot->state == EVQ_SLOT_FREE)
+			slot->state = EVQ_SLOT_ABSENT;
+		evq_shmem_wake_dispatcher(slot);
+		if (slot->housekeeper_pid != 0)
+			kill(slot->housekeeper_pid, SIGTERM);
+		slot->holds++;
 	}
 	LWLockRelease(evq_shared->lock);
-	if (place != NULL)
+	if (slot != NULL)
 	{
 		MemoryContext previous = MemoryContextSwitchTo(TopMemoryContext);
 
-		held = lappend(held, place);
+		held = lappend(held, slot);
 		MemoryContextSwitchTo(previous);
 	}
-	return place;
+	return slot;
 }
 
 /* Lets dispatchers back into the databases held last, down to the first "keep" ones. */
@@ -180,13 +180,13 @@ release_databases(int keep)
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
 	for (int i = keep; i < list_length(held); i++)
 	{
-		EvqPlace *place = list_nth(held, i);
+		EvqSlot *slot = list_nth(held, i);
 
-		place->holds--;
-		if (place->holds == 0 && place->state == EVQ_PLACE_STOPPED)
+		slot->holds--;
+		if (slot->holds == 0 && slot->state == EVQ_SLOT_STOPPED)
 		{
-			place->state = EVQ_PLACE_WANTED;
-			place->failures = 0;
+			slot->state = EVQ_SLOT_WANTED;
+			slot->failures = 0;
 		}
 	}
 	LWLockRelease(evq_shared->lock);
@@ -204,28 +204,30 @@ at_end_of_transaction(XactEvent event, void *arg)
 
 /* Is a dispatcher there, or on its way, or a housekeeper? One that did not come in time has died before. */
 static bool
-is_there(EvqPlace *place)
+is_there(EvqSlot *slot)
 {
 	bool there;
 
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-	if (place->state == EVQ_PLACE_STARTING && place->pid == 0 &&
-		GetCurrentTimestamp() - place->started_at > START_TIMEOUT)
-		place->state = EVQ_PLACE_STOPPED;
-	there = place->pid != 0 || place->state == EVQ_PLACE_STARTING || place->housekeeper_pid != 0;
+	if (slot->state == EVQ_SLOT_STARTING && slot->pid == 0 &&
+		GetCurrentTimestamp() - slot->started_at > START_TIMEOUT)
+		slot->state = EVQ_SLOT_STOPPED;
+	there = slot->pid != 0 || slot->state == EVQ_SLOT_STARTING || slot->housekeeper_pid != 0;
 	LWLockRelease(evq_shared->lock);
 	return there;
 }
 
 /* It leaves within one turn; a turn that hangs is interrupted by the user, as any wait. */
 static void
-wait_until_left(EvqPlace *place)
+wait_until_left(EvqSlot *slot)
 {
-	while (is_there(place))
+	static uint32 empty_wait;
+
+	while (is_there(slot))
 	{
 		CHECK_FOR_INTERRUPTS();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, WAIT_STEP_MS,
-						 PG_WAIT_EXTENSION);
+						 evq_wait_event(&empty_wait, "EvqDatabaseEmpty"));
 		ResetLatch(MyLatch);
 	}
 }
@@ -252,12 +254,12 @@ run_in_emptied(Oid database, PlannedStmt *planned, const char *query, bool read_
 			   DestReceiver *receiver, QueryCompletion *completion)
 {
 	int held_before = list_length(held);
-	EvqPlace *place = hold_database(database);
+	EvqSlot *slot = hold_database(database);
 
 	PG_TRY();
 	{
-		if (place != NULL)
-			wait_until_left(place);
+		if (slot != NULL)
+			wait_until_left(slot);
 		run_command(planned, query, read_only_tree, context, params, environment, receiver, completion);
 	}
 	PG_CATCH();
@@ -289,11 +291,11 @@ on_command(PlannedStmt *planned, const char *query, bool read_only_tree, Process
 		run_command(planned, query, read_only_tree, context, params, environment, receiver, completion);
 
 	if (created != NULL)
-		evq_wake_database_created(get_database_oid(created, true));
+		evq_pending_database_created(get_database_oid(created, true));
 	else if (is_commit_prepared)
-		evq_wake_prepared_committed();
+		evq_pending_prepared_committed();
 	else if (changes)
-		evq_wake_databases_changed();
+		evq_pending_databases_changed();
 }
 
 /* The table of a trigger or a rule that was made just now, which only this kind of snapshot sees. */
@@ -347,7 +349,7 @@ on_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void
 	if (access == OAT_POST_CREATE && (class_id == TriggerRelationId || class_id == RewriteRelationId))
 		refuse_on_tables(class_id, object_id);
 	if (access == OAT_DROP && class_id == ExtensionRelationId && object_id == get_extension_oid("evq", true))
-		evq_wake_extension_dropped();
+		evq_pending_extension_dropped();
 }
 
 void

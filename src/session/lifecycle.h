@@ -45,6 +45,48 @@ typedef struct EvqPermit
 	int64 value;
 } EvqPermit;
 
+/* An attempt, as a worker names it. */
+typedef struct EvqAttempt
+{
+	pg_uuid_t event_id;
+	EvqPermit permit;
+} EvqAttempt;
+
+/* What a worker asks for: an event, on these terms. */
+typedef struct EvqAcquisition
+{
+	const pg_uuid_t *event_id;
+	const char *worker; /* NULL = unknown */
+	int64 permit_for;   /* microseconds; EVQ_DEFAULT_TIME = the event type's */
+} EvqAcquisition;
+
+/* What it gets; all in the memory context of the call. */
+typedef struct EvqAcquired
+{
+	EvqEvent event;
+	Datum payload;
+	Datum headers; /* 0 = none */
+} EvqAcquired;
+
+/* A success. */
+typedef struct EvqSuccess
+{
+	const EvqOutcome *outcome; /* NULL = none, in a report of many */
+	EvqPublish *spinoffs;
+	int spinoff_count;
+
+	/* Set by the verb: what was published with it, or with the success that it repeats. */
+	const pg_uuid_t *spinoff_ids;
+	int spinoff_id_count;
+} EvqSuccess;
+
+/* An event that goes back to waiting. */
+typedef struct EvqRelease
+{
+	bool snooze; /* until run_at; else it is due now */
+	TimestampTz run_at;
+} EvqRelease;
+
 typedef struct EvqFailureReport
 {
 	const char *error_message;
@@ -88,20 +130,17 @@ extern void evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPub
 extern bool evq_lifecycle_may_dispatch(const EvqEvent *event, TimestampTz now);
 extern bool evq_lifecycle_may_acquire(const EvqEvent *event, TimestampTz now);
 extern EvqGrant
-evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, const char *worker,
-					  int64 permit_for, EvqEvent *event, Datum *payload, Datum *headers);
-extern EvqVerdict
-evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqPermit permit,
-					  const EvqOutcome *outcome, EvqPublish *spinoffs, int spinoff_count, EvqEvent *event,
-					  const pg_uuid_t **spinoff_ids, int *spinoff_id_count);
-extern EvqVerdict evq_lifecycle_fail(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id,
-									 EvqPermit permit, const EvqFailureReport *report, EvqEvent *event);
-extern EvqVerdict evq_lifecycle_extend(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id,
-									   EvqPermit permit, int64 extend_by, EvqEvent *event);
-extern EvqVerdict evq_lifecycle_give_back(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id,
-										  EvqPermit permit, bool snooze, TimestampTz run_at, EvqEvent *event);
-extern EvqVerdict evq_lifecycle_suspend(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id,
-										EvqPermit permit, int64 timeout, EvqEvent *event);
+evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const EvqAcquisition *wanted, EvqAcquired *acquired);
+extern EvqVerdict evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const EvqAttempt *attempt,
+										EvqSuccess *success, EvqEvent *event);
+extern EvqVerdict evq_lifecycle_fail(EvqStore *store, TimestampTz now, const EvqAttempt *attempt,
+									 const EvqFailureReport *report, EvqEvent *event);
+extern EvqVerdict evq_lifecycle_extend(EvqStore *store, TimestampTz now, const EvqAttempt *attempt,
+									   int64 extend_by, EvqEvent *event);
+extern EvqVerdict evq_lifecycle_release(EvqStore *store, TimestampTz now, const EvqAttempt *attempt,
+										const EvqRelease *release, EvqEvent *event);
+extern EvqVerdict evq_lifecycle_suspend(EvqStore *store, TimestampTz now, const EvqAttempt *attempt,
+										int64 timeout, EvqEvent *event);
 extern void evq_lifecycle_refuse(EvqVerdict verdict, const pg_uuid_t *event_id, const EvqEvent *event);
 
 /* operators and triggers */

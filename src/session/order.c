@@ -13,6 +13,7 @@
 #include "storage/lock.h"
 
 #include "session/order.h"
+#include "tables/walk.h"
 
 /* An advisory lock of a class that SQL cannot take, one for each EVQ_FLOW_CLASS(): a turn takes as many as there are, at most. */
 #define ORDER_LOCK_CLASS 0xE6
@@ -75,9 +76,9 @@ evq_order_front(EvqStore *store, int32 flow_no, const char *flow_id, EvqEvent *f
 {
 	bool found;
 
-	evq_store_walk_flow_id(store, flow_no, flow_id);
-	found = evq_store_walk_next(store, front);
-	evq_store_walk_end(store);
+	evq_walk_flow_id(store, flow_no, flow_id);
+	found = evq_walk_next(store, front);
+	evq_walk_end(store);
 	return found;
 }
 
@@ -95,8 +96,8 @@ is_its_turn(EvqStore *store, const EvqEvent *event)
 	bool is_first = true;
 	bool may_go = true;
 
-	evq_store_walk_flow_id(store, event->flow_no, event->flow_id);
-	while (may_go && evq_store_walk_next(store, &other))
+	evq_walk_flow_id(store, event->flow_no, event->flow_id);
+	while (may_go && evq_walk_next(store, &other))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (is_first)
@@ -105,7 +106,7 @@ is_its_turn(EvqStore *store, const EvqEvent *event)
 			may_go = !is_on_its_way(&other);
 		is_first = false;
 	}
-	evq_store_walk_end(store);
+	evq_walk_end(store);
 	return may_go;
 }
 
@@ -113,17 +114,17 @@ is_its_turn(EvqStore *store, const EvqEvent *event)
 static bool
 has_room(EvqStore *store, const EvqFlow *flow)
 {
-	EvqLinePlace from = evq_line_place(DT_NOBEGIN);
+	EvqDuePosition from = evq_due_position(DT_NOBEGIN);
 	int on_their_way = 0;
 	EvqEvent event;
 
-	evq_store_walk_due(store, flow->flow_no, &from);
-	while (on_their_way < flow->max_processing && evq_store_walk_next_briefly(store, &event))
+	evq_walk_due(store, flow->flow_no, &from);
+	while (on_their_way < flow->max_processing && evq_walk_next_briefly(store, &event))
 	{
 		CHECK_FOR_INTERRUPTS();
 		on_their_way += event.state == EVQ_STATE_DISPATCHED || event.state == EVQ_STATE_BEING_PROCESSED;
 	}
-	evq_store_walk_end(store);
+	evq_walk_end(store);
 	return on_their_way < flow->max_processing;
 }
 

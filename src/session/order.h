@@ -5,7 +5,7 @@
 #ifndef EVQ_ORDER_H
 #define EVQ_ORDER_H
 
-#include "tables/definitions.h"
+#include "tables/config_rows.h"
 #include "tables/store.h"
 
 extern void evq_order_init(void);

@@ -21,9 +21,11 @@
 #include "base/clock.h"
 #include "base/guc.h"
 #include "session/order.h"
+#include "session/pending.h"
 #include "session/search.h"
-#include "session/wake.h"
-#include "shared/ring.h"
+#include "shared/change.h"
+#include "tables/events.h"
+#include "tables/walk.h"
 
 /* Events that are kept in the list; while it is made, up to twice as many. */
 #define LIST_SIZE 4096
@@ -39,15 +41,15 @@
 #define READING_REST 10
 #define READING_MARGIN (10 * USECS_PER_SEC)
 
-/* What was found last, and of what search. Entries are wakes for the sake of their order: most of them is not set. */
+/* What was found last, and of what search. Entries are changes for the sake of their order: most of them is not set. */
 static struct
 {
-	EvqWake *found; /* in TopMemoryContext, NULL = no list was ever made, as the next */
+	EvqChange *found; /* in TopMemoryContext, NULL = no list was ever made, as the next */
 	int32 *event_type_nos;
 	int event_type_count;
 	int32 flow_no; /* 0 = it is of no use */
 	uint64 configuration;
-	uint64 upsets; /* see evq_wake_upsets() */
+	uint64 upsets; /* see evq_pending_upsets() */
 	int64 made_at; /* by the monotonic clock */
 	int64 took;
 	TimestampTz read_at; /* by the clock of events */
@@ -71,7 +73,7 @@ evq_search_is_wanted(const EvqSearch *search, int32 event_type_no)
 static int
 compare_found(const void *a, const void *b)
 {
-	return evq_ring_compare(a, b);
+	return evq_change_compare(a, b);
 }
 
 /* ---------- the list ---------- */
@@ -80,30 +82,30 @@ compare_found(const void *a, const void *b)
 static void
 sort_list(void)
 {
-	qsort(list.found, list.count, sizeof(EvqWake), compare_found);
+	qsort(list.found, list.count, sizeof(EvqChange), compare_found);
 	list.is_cut |= list.count > LIST_SIZE;
 	list.count = Min(list.count, LIST_SIZE);
 }
 
-/* Where it is, and what its place in the order is. */
-static EvqWake
-wake_of(const EvqEvent *event)
+/* Where it is, and what its slot in the order is. */
+static EvqChange
+change_of(const EvqEvent *event)
 {
-	EvqWake wake = {.event_id = event->event_id,
-					.tid = event->tid,
-					.at = event->attempt_scheduled_at,
-					.priority = event->priority};
+	EvqChange change = {.event_id = event->event_id,
+						.tid = event->tid,
+						.at = event->attempt_scheduled_at,
+						.priority = event->priority};
 
-	return wake;
+	return change;
 }
 
 /* Keeps an event, if it is among the first ones. */
 static void
-keep(const EvqWake *wake)
+keep(const EvqChange *change)
 {
-	if (list.is_cut && evq_ring_compare(wake, &list.found[LIST_SIZE - 1]) > 0)
+	if (list.is_cut && evq_change_compare(change, &list.found[LIST_SIZE - 1]) > 0)
 		return;
-	list.found[list.count++] = *wake;
+	list.found[list.count++] = *change;
 	if (list.count == 2 * LIST_SIZE)
 		sort_list();
 }
@@ -113,27 +115,28 @@ keep(const EvqWake *wake)
  * later, those that come after a certain one; NULL = all. Returns how many it read.
  */
 static int
-fill_list(EvqStore *store, const EvqSearch *search, TimestampTz since, const EvqWake *after, TimestampTz now)
+fill_list(EvqStore *store, const EvqSearch *search, TimestampTz since, const EvqChange *after,
+		  TimestampTz now)
 {
-	EvqLinePlace from = evq_line_place(since);
+	EvqDuePosition from = evq_due_position(since);
 	int read = 0;
 	EvqEvent event;
 
 	list.flow_no = 0; /* until it is complete */
 	list.count = list.next = 0;
 	list.is_cut = false;
-	evq_store_walk_due(store, search->flow->flow_no, &from);
-	while (evq_store_walk_next_briefly(store, &event) && event.attempt_scheduled_at <= now)
+	evq_walk_due(store, search->flow->flow_no, &from);
+	while (evq_walk_next_briefly(store, &event) && event.attempt_scheduled_at <= now)
 	{
-		EvqWake wake = wake_of(&event);
+		EvqChange change = change_of(&event);
 
 		CHECK_FOR_INTERRUPTS();
 		read++;
 		if (evq_lifecycle_may_acquire(&event, now) && evq_search_is_wanted(search, event.event_type_no) &&
-			(after == NULL || evq_ring_compare(after, &wake) < 0))
-			keep(&wake);
+			(after == NULL || evq_change_compare(after, &change) < 0))
+			keep(&change);
 	}
-	evq_store_walk_end(store);
+	evq_walk_end(store);
 	sort_list();
 	list.flow_no = search->flow->flow_no;
 	return read;
@@ -147,7 +150,7 @@ make_list(EvqStore *store, const EvqSearch *search, TimestampTz now)
 
 	list.flow_no = 0;
 	if (list.found == NULL)
-		list.found = MemoryContextAllocZero(TopMemoryContext, 2 * LIST_SIZE * sizeof(EvqWake));
+		list.found = MemoryContextAllocZero(TopMemoryContext, 2 * LIST_SIZE * sizeof(EvqChange));
 	if (list.event_type_nos != NULL)
 		pfree(list.event_type_nos);
 	list.event_type_nos = NULL;
@@ -156,7 +159,7 @@ make_list(EvqStore *store, const EvqSearch *search, TimestampTz now)
 		list.event_type_nos = memcpy(MemoryContextAlloc(TopMemoryContext, types_size), search->event_type_nos,
 									 types_size);
 	list.configuration = search->configuration;
-	list.upsets = evq_wake_upsets();
+	list.upsets = evq_pending_upsets();
 	list.read = fill_list(store, search, DT_NOBEGIN, NULL, now);
 	if (IsolationUsesXactSnapshot())
 		list.read = 0;
@@ -170,7 +173,7 @@ static bool
 is_list_for(const EvqSearch *search)
 {
 	return list.flow_no == search->flow->flow_no && list.configuration == search->configuration &&
-		   list.upsets == evq_wake_upsets() && list.event_type_count == search->event_type_count &&
+		   list.upsets == evq_pending_upsets() && list.event_type_count == search->event_type_count &&
 		   (search->event_type_count == 0 || memcmp(list.event_type_nos, search->event_type_nos,
 													search->event_type_count * sizeof(int32)) == 0);
 }
@@ -219,10 +222,10 @@ evq_search_table(EvqStore *store, const EvqSearch *search, EvqSearchFound found,
 	{
 		while (list.next < list.count)
 		{
-			const EvqWake *next = &list.found[list.next++];
+			const EvqChange *next = &list.found[list.next++];
 
 			CHECK_FOR_INTERRUPTS();
-			evq_store_hint(&next->event_id, &next->tid);
+			evq_events_hint(&next->event_id, &next->tid);
 			if (found(context, &next->event_id))
 				return;
 		}
@@ -231,7 +234,7 @@ evq_search_table(EvqStore *store, const EvqSearch *search, EvqSearchFound found,
 		else if (list.is_cut)
 		{
 			/* Others are at all that was in the list. */
-			EvqWake last = list.found[list.count - 1];
+			EvqChange last = list.found[list.count - 1];
 
 			(void) fill_list(store, search, DT_NOBEGIN, &last, now);
 		}
@@ -243,27 +246,27 @@ evq_search_table(EvqStore *store, const EvqSearch *search, EvqSearchFound found,
 
 /* ---------- the session's own transaction ---------- */
 
-/* The same as evq_wake_own_waiting(), by the table. */
-static EvqWake *
+/* The same as evq_pending_own_waiting(), by the table. */
+static EvqChange *
 read_own_waiting(EvqStore *store, int32 flow_no, TimestampTz until, int *count)
 {
-	EvqLinePlace from = evq_line_place(DT_NOBEGIN);
+	EvqDuePosition from = evq_due_position(DT_NOBEGIN);
 	int room = 1024;
-	EvqWake *own = palloc(room * sizeof(EvqWake));
+	EvqChange *own = palloc(room * sizeof(EvqChange));
 	EvqEvent event;
 
 	*count = 0;
-	evq_store_walk_due(store, flow_no, &from);
-	while (evq_store_walk_next_briefly(store, &event) && event.attempt_scheduled_at <= until)
+	evq_walk_due(store, flow_no, &from);
+	while (evq_walk_next_briefly(store, &event) && event.attempt_scheduled_at <= until)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (event.state != EVQ_STATE_AWAITING_PROCESSING || !evq_store_walk_is_own(store))
+		if (event.state != EVQ_STATE_AWAITING_PROCESSING || !evq_walk_is_own(store))
 			continue;
 		if (*count == room)
-			own = repalloc_huge(own, (room *= 2) * sizeof(EvqWake));
-		own[(*count)++] = wake_of(&event);
+			own = repalloc_huge(own, (room *= 2) * sizeof(EvqChange));
+		own[(*count)++] = change_of(&event);
 	}
-	evq_store_walk_end(store);
+	evq_walk_end(store);
 	return own;
 }
 
@@ -276,7 +279,7 @@ prepare_own(EvqStore *store, const EvqSearch *search, const pg_uuid_t *event_id)
 	EvqEvent event;
 	bool done;
 
-	if (!evq_store_fetch(store, event_id, &event) || event.flow_no != flow->flow_no ||
+	if (!evq_events_fetch(store, event_id, &event) || event.flow_no != flow->flow_no ||
 		!evq_search_is_wanted(search, event.event_type_no))
 		return false;
 	if (evq_lifecycle_may_acquire(&event, now))
@@ -289,8 +292,8 @@ prepare_own(EvqStore *store, const EvqSearch *search, const pg_uuid_t *event_id)
 	evq_store_see_present(store, true);
 	evq_store_refresh(store);
 	evq_shmem_note_clock(evq_shmem_mine(), now);
-	done = evq_store_fetch(store, event_id, &event) && evq_lifecycle_may_dispatch(&event, now) &&
-		   evq_order_may_go(store, flow, &event) && evq_store_fetch(store, event_id, &event) &&
+	done = evq_events_fetch(store, event_id, &event) && evq_lifecycle_may_dispatch(&event, now) &&
+		   evq_order_may_go(store, flow, &event) && evq_events_fetch(store, event_id, &event) &&
 		   evq_lifecycle_dispatch(store, now, &event, flow->dispatch_timeout);
 	evq_store_see_present(store, false);
 	return done;
@@ -306,14 +309,14 @@ evq_search_own(EvqStore *store, const EvqSearch *search, int change_count, EvqSe
 {
 	int32 flow_no = search->flow->flow_no;
 	TimestampTz now = evq_clock_now();
-	EvqWake *own;
+	EvqChange *own;
 	int count;
 
-	if (!evq_wake_own_waiting(flow_no, now, change_count, &own, &count))
+	if (!evq_pending_own_waiting(flow_no, now, change_count, &own, &count))
 		own = read_own_waiting(store, flow_no, now, &count);
 	if (count == 0)
 		return;
-	qsort(own, count, sizeof(EvqWake), compare_found);
+	qsort(own, count, sizeof(EvqChange), compare_found);
 	for (int i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

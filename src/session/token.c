@@ -139,14 +139,13 @@ evq_token_read(FunctionCallInfo fcinfo, int argno, EvqToken *token)
 	token->is_of_here = read_number(bytes + 1) == number_of_here();
 	epoch = read_number(bytes + 5);
 	reports->count = (length - HEAD_BYTES - CHECKSUM_BYTES) / EVENT_BYTES;
-	reports->event_ids = palloc(reports->count * sizeof(pg_uuid_t));
-	reports->permits = palloc(reports->count * sizeof(EvqPermit));
+	reports->attempts = palloc(reports->count * sizeof(EvqAttempt));
 	next = bytes + HEAD_BYTES;
 	for (int i = 0; i < reports->count; i++, next += EVENT_BYTES)
 	{
-		memcpy(&reports->event_ids[i], next, UUID_LEN);
-		reports->permits[i].given = true;
-		reports->permits[i].value = EVQ_PERMIT_MAKE((int32) epoch, read_number(next + UUID_LEN));
+		memcpy(&reports->attempts[i].event_id, next, UUID_LEN);
+		reports->attempts[i].permit.given = true;
+		reports->attempts[i].permit.value = EVQ_PERMIT_MAKE((int32) epoch, read_number(next + UUID_LEN));
 	}
 	pfree(bytes);
 }

@@ -59,7 +59,7 @@ typedef struct FlowEntry
 {
 	pg_atomic_uint32 no; /* 0 = free */
 	Histogram histograms[HISTOGRAMS];
-	pg_atomic_uint64 due_since; /* TimestampTz, 0 = none; as the last pass saw it, as the next */
+	pg_atomic_uint64 due_since; /* TimestampTz, 0 = none; as the last sweep saw it, as the next */
 	pg_atomic_uint64 permit_since;
 } FlowEntry;
 
@@ -262,7 +262,7 @@ evq_counters_add_tally(EvqCounters *counters, const EvqTally *tally)
 	}
 }
 
-/* Time, in microseconds, that a pass over the tables took. */
+/* Time, in microseconds, that a sweep of the tables took. */
 void
 evq_counters_add_sweep(EvqCounters *counters, int64 time)
 {
@@ -441,7 +441,7 @@ evq_counters_read(EvqCounters *counters, EvqTakeReading take, void *arg)
 			read_flow(&counters->flows[i], &reading, take, arg);
 	}
 
-	reading.of = EVQ_COUNTED_PLACE;
+	reading.of = EVQ_COUNTED_SLOT;
 	reading.no = 0;
 	reading.is_kept = true;
 	strlcpy(reading.name, SWEEP_NAME, NAMEDATALEN);

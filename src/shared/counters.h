@@ -43,14 +43,14 @@ typedef enum EvqCounted
 {
 	EVQ_COUNTED_EVENT_TYPE,
 	EVQ_COUNTED_FLOW,
-	EVQ_COUNTED_PLACE
+	EVQ_COUNTED_SLOT
 } EvqCounted;
 
 /* One number as it can be read. */
 typedef struct EvqReading
 {
 	EvqCounted of;
-	int32 no; /* of the event type or flow; 0 = the place */
+	int32 no; /* of the event type or flow; 0 = the slot */
 	char name[NAMEDATALEN];
 	int64 value;
 	bool is_kept; /* it goes on after a restart */

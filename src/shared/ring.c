@@ -13,7 +13,7 @@
 Size
 evq_ring_bytes(int size)
 {
-	return offsetof(EvqRing, entries) + (Size) size * sizeof(EvqWake);
+	return offsetof(EvqRing, entries) + (Size) size * sizeof(EvqChange);
 }
 
 void
@@ -31,7 +31,7 @@ evq_ring_init(EvqRing *ring, int size, LWLock *lock)
  * was lost, or the ring is half full, so that it should be read now.
  */
 bool
-evq_ring_push(EvqRing *ring, const EvqWake *wakes, int count, bool overflowed)
+evq_ring_push(EvqRing *ring, const EvqChange *changes, int count, bool overflowed)
 {
 	uint32 filled;
 
@@ -45,7 +45,7 @@ evq_ring_push(EvqRing *ring, const EvqWake *wakes, int count, bool overflowed)
 			overflowed = true;
 			break;
 		}
-		ring->entries[ring->head] = wakes[i];
+		ring->entries[ring->head] = changes[i];
 		ring->head = next;
 	}
 	if (overflowed)
@@ -61,14 +61,14 @@ evq_ring_push(EvqRing *ring, const EvqWake *wakes, int count, bool overflowed)
 
 /* Takes up to max entries; tells, once, whether any were lost. */
 int
-evq_ring_pop(EvqRing *ring, EvqWake *wakes, int max, bool *overflowed)
+evq_ring_pop(EvqRing *ring, EvqChange *changes, int max, bool *overflowed)
 {
 	int count = 0;
 
 	LWLockAcquire(ring->lock, LW_EXCLUSIVE);
 	while (count < max && ring->tail != ring->head)
 	{
-		wakes[count++] = ring->entries[ring->tail];
+		changes[count++] = ring->entries[ring->tail];
 		ring->tail = (ring->tail + 1) % ring->size;
 	}
 	*overflowed = ring->overflowed;

@@ -1,6 +1,6 @@
 /*
  * shmem.h
- *		The shared memory of the engine: one place a database.
+ *		The shared memory of the engine: one slot a database.
  */
 #ifndef EVQ_SHMEM_H
 #define EVQ_SHMEM_H
@@ -10,7 +10,7 @@
 #include "storage/lwlock.h"
 
 #include "shared/counters.h"
-#include "shared/ready.h"
+#include "shared/offers.h"
 #include "shared/ring.h"
 
 #define EVQ_LAST_ERROR_SIZE 256
@@ -18,22 +18,22 @@
 /* Flows are told apart by 64 bits; a bit of full_flows or direct_flows is set where it holds for all flows that share it. */
 #define EVQ_FLOW_CLASS(flow_no) (UINT64CONST(1) << ((uint32) (flow_no) % 64))
 
-typedef enum EvqPlaceState
+typedef enum EvqSlotState
 {
-	EVQ_PLACE_FREE,     /* of no database */
-	EVQ_PLACE_WANTED,   /* the launcher shall start a dispatcher */
-	EVQ_PLACE_STARTING, /* the launcher did; it is not known yet whether the extension is there */
-	EVQ_PLACE_RUNNING,  /* the dispatcher is at work */
-	EVQ_PLACE_STOPPED,  /* it ended; the launcher starts it again after a pause */
-	EVQ_PLACE_ABSENT    /* the database has no evq */
-} EvqPlaceState;
+	EVQ_SLOT_FREE,     /* of no database */
+	EVQ_SLOT_WANTED,   /* the launcher shall start a dispatcher */
+	EVQ_SLOT_STARTING, /* the launcher did; it is not known yet whether the extension is there */
+	EVQ_SLOT_RUNNING,  /* the dispatcher is at work */
+	EVQ_SLOT_STOPPED,  /* it ended; the launcher starts it again after a pause */
+	EVQ_SLOT_ABSENT    /* the database has no evq */
+} EvqSlotState;
 
 /* What the engine shares about one database. "lock" is EvqShared.lock. */
-typedef struct EvqPlace
+typedef struct EvqSlot
 {
 	Oid database;           /* lock; InvalidOid = free */
 	pg_atomic_uint64 owner; /* the database (low half), and a number that is another each time it changes */
-	EvqPlaceState state;    /* lock */
+	EvqSlotState state;     /* lock */
 	int holds; /* lock; sessions that want the database empty: its dispatcher leaves, none may start */
 	bool check_extension;   /* lock; the extension may have been dropped, or made, or the database changed */
 	bool lacks_worker;      /* lock; no background worker was free for its dispatcher */
@@ -58,7 +58,7 @@ typedef struct EvqPlace
 	 * to their end, and those that have announced it or never will. While the
 	 * first and the last differ, or the first has moved since the last look, an
 	 * announcement may be lost: the dispatcher keeps reading the tables. While
-	 * the last two differ, the place goes to no other database.
+	 * the last two differ, the slot goes to no other database.
 	 */
 	pg_atomic_uint64 announcing;
 	pg_atomic_uint64 settling;
@@ -80,36 +80,36 @@ typedef struct EvqPlace
 	pg_atomic_uint64 clock_reached; /* TimestampTz; the latest by which a turn was given, 0 = not known */
 
 	EvqRing *ring;
-	EvqReady *ready;
+	EvqOffers *offers;
 	EvqCounters *counters;
-} EvqPlace;
+} EvqSlot;
 
 typedef struct EvqShared
 {
 	LWLock *lock;
 	Latch *launcher_latch; /* lock; NULL = no launcher */
-	bool is_short;         /* lock; a database got no place: the launcher looks for it when one can be had */
-	int place_count;
-	EvqPlace places[FLEXIBLE_ARRAY_MEMBER];
+	bool is_short;         /* lock; a database got no slot: the launcher looks for it when one can be had */
+	int slot_count;
+	EvqSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } EvqShared;
 
 /* NULL when evq is not preloaded. */
 extern EvqShared *evq_shared;
 
 extern void evq_shmem_init(void);
-extern EvqPlace *evq_shmem_find(Oid database);
-extern EvqPlace *evq_shmem_find_or_make(Oid database);
+extern EvqSlot *evq_shmem_find(Oid database);
+extern EvqSlot *evq_shmem_find_or_make(Oid database);
 extern bool evq_shmem_has_room(void);
-extern void evq_shmem_free(EvqPlace *place);
-extern EvqPlace *evq_shmem_mine(void);
-extern bool evq_shmem_begin_announcing(EvqPlace *place, uint64 *owner);
-extern bool evq_shmem_begin_settling(EvqPlace *place, uint64 owner);
-extern void evq_shmem_end_settling(EvqPlace *place);
-extern bool evq_shmem_is_watched(EvqPlace *place);
-extern bool evq_shmem_clock_was_ahead(EvqPlace *place, TimestampTz now);
-extern void evq_shmem_note_clock(EvqPlace *place, TimestampTz now);
-extern void evq_shmem_begin_noting_clock(EvqPlace *place, TimestampTz now);
-extern void evq_shmem_wake_dispatcher(EvqPlace *place);
+extern void evq_shmem_free(EvqSlot *slot);
+extern EvqSlot *evq_shmem_mine(void);
+extern bool evq_shmem_begin_announcing(EvqSlot *slot, uint64 *owner);
+extern bool evq_shmem_begin_settling(EvqSlot *slot, uint64 owner);
+extern void evq_shmem_end_settling(EvqSlot *slot);
+extern bool evq_shmem_is_watched(EvqSlot *slot);
+extern bool evq_shmem_clock_was_ahead(EvqSlot *slot, TimestampTz now);
+extern void evq_shmem_note_clock(EvqSlot *slot, TimestampTz now);
+extern void evq_shmem_begin_noting_clock(EvqSlot *slot, TimestampTz now);
+extern void evq_shmem_wake_dispatcher(EvqSlot *slot);
 extern void evq_shmem_look_now(void);
 extern void evq_shmem_schedules_changed(void);
 extern void evq_shmem_recount(void);

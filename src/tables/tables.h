@@ -2,7 +2,7 @@
  * tables.h
  *		The tables and their columns, and what to do with a table as a whole; sql/parts/020 and 030 say the same.
  *
- * The columns are for the rooms that read and write rows: store, definitions,
+ * The columns are for the rooms that read and write rows: store, config_rows,
  * epoch, home. Their numbers are those of evq's own columns, which a table of a
  * user may have elsewhere: see columns.h.
  */

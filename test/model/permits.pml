@@ -51,7 +51,7 @@ inline copy(from, to)
 /* a commit that waits until it is on disk, and all before it */
 #define sync_commit copy(now_, durable)
 
-/* evq_store_update(): writes only if the row is still as it was read, and says so. */
+/* evq_events_update(): writes only if the row is still as it was read, and says so. */
 #define unchanged (now_.state == read_state && now_.version == read_version && now_.permit_epoch == read_epoch)
 
 /* fetch_held(): is the permit that of the row, as read, and of the present epoch? */

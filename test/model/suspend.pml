@@ -28,7 +28,7 @@ bool asked[ROUNDS + 1];
 bool accepted[ROUNDS + 1];	/* the trigger was told that its answer counts */
 byte successes;
 
-/* evq_store_update(): writes only if the row is still as it was read. */
+/* evq_events_update(): writes only if the row is still as it was read. */
 #define unchanged (state == read_state && permit == read_permit && answered_permit == read_answered)
 #define read_row \
 	read_state = state; \

@@ -1,10 +1,10 @@
 /*
  * wake_up.pml
- *		A due event is offered although the dispatcher sleeps: src/session/wake.c and src/shared/ring.c against src/dispatcher/dispatcher.c.
+ *		A due event is offered although the dispatcher sleeps: src/session/pending.c and src/shared/ring.c against src/dispatcher/dispatcher.c.
  *
  * Publishers commit events of one flow with room for one at a time; a worker finishes what is dispatched. The ring is
  * so small that it overflows. Nothing happens by the passing of time: the dispatcher sleeps until its latch is set, or,
- * with LOSE, until a poll finds a reason for a pass. When all stand still, everything must have been done.
+ * with LOSE, until a poll finds a reason for a sweep. When all stand still, everything must have been done.
  *
  * LOSE: sessions may lose what they would tell, as with evq.debug_lose_wakeups; the dispatcher polls.
  * The mutations MUTANT_... each break one rule; a check of each must find the error.
@@ -33,7 +33,7 @@ byte row[EVENTS];
 chan ring = [RING_SIZE] of { byte };
 bool overflowed;
 
-/* EvqPlace */
+/* EvqSlot */
 bool latch;
 byte sleeping_until = NOEND;
 bool wants_changes;
@@ -51,7 +51,7 @@ byte announced;
 /* the engine's memory */
 bool ready[EVENTS];
 bool under_way[EVENTS];
-bool pass_wanted = true;
+bool sweep_wanted = true;
 #ifdef LOSE
 byte announcing_seen;
 #endif
@@ -75,7 +75,7 @@ inline push(entry, woken)
 	}
 }
 
-/* must_wake() in wake.c, for an event that is due now: it reads one word after the other. */
+/* must_wake() in pending.c, for an event that is due now: it reads one word after the other. */
 inline must_wake(is_new, until, woken)
 {
 	if
@@ -88,7 +88,7 @@ inline must_wake(is_new, until, woken)
 	fi
 }
 
-/* announce() in wake.c */
+/* announce() in pending.c */
 inline announce(entry, is_new, until, woken)
 {
 	if
@@ -141,7 +141,7 @@ active proctype worker()
 	od
 }
 
-/* drain_ring(): the lock is held for a batch; here for all that is there. */
+/* evq_engine_hear(): the lock is held for a batch; here for all that is there. */
 inline drain(entry)
 {
 	d_step {
@@ -155,15 +155,15 @@ inline drain(entry)
 		:: empty(ring) -> break
 		od;
 		if
-		:: overflowed -> pass_wanted = true; overflowed = false
+		:: overflowed -> sweep_wanted = true; overflowed = false
 		:: else
 		fi;
 		entry = 0
 	}
 }
 
-/* continue_pass(): what the tables show in one snapshot. */
-inline pass(event)
+/* go_on(): what the tables show in one snapshot. */
+inline sweep(event)
 {
 	d_step {
 		event = 0;
@@ -178,7 +178,7 @@ inline pass(event)
 	}
 }
 
-/* begin_pass(): the two are not read at the same moment */
+/* begin_near(): the two are not read at the same moment */
 inline count_announcements(seen)
 {
 #ifdef LOSE
@@ -225,7 +225,7 @@ end_asleep:
 	:: latch
 #ifdef LOSE
 	/* must_poll(): something lives, or something was or will be announced */
-	:: announcing != announcing_seen || has_ready || !has_room -> pass_wanted = true
+	:: announcing != announcing_seen || has_ready || !has_room -> sweep_wanted = true
 #endif
 	fi;
 	latch = false
@@ -241,13 +241,13 @@ active proctype dispatcher()
 		wants_changes = has_ready && !has_room;
 		full_flow = has_ready && !has_room;
 		if
-		:: pass_wanted || (has_ready && has_room) ->
+		:: sweep_wanted || (has_ready && has_room) ->
 			drain(scratch);
 			if
-			:: pass_wanted ->
-				pass_wanted = false;
+			:: sweep_wanted ->
+				sweep_wanted = false;
 				count_announcements(scratch);
-				pass(scratch)
+				sweep(scratch)
 			:: else
 			fi;
 			dispatch(scratch)

@@ -1,9 +1,9 @@
 /*
- * definitions.h
+ * config_rows.h
  *		What users configure, as it is in the tables. Sessions keep a copy of it: config.h.
  */
-#ifndef EVQ_DEFINITIONS_H
-#define EVQ_DEFINITIONS_H
+#ifndef EVQ_CONFIG_ROWS_H
+#define EVQ_CONFIG_ROWS_H
 
 /* By how much a change moved the end of the lifespan of events published before it, in microseconds. */
 typedef struct EvqLifespanChange
@@ -81,12 +81,12 @@ typedef struct EvqRestriction
 	bool applies; /* to the role judged last; see config.c */
 } EvqRestriction;
 
-extern int64 evq_definitions_interval(Datum value);
-extern int evq_definitions_event_types(EvqEventType **event_types);
-extern int evq_definitions_flows(EvqFlow **flows);
-extern bool evq_definitions_is_paused(bool *by_restore);
-extern int evq_definitions_restrictions(EvqRestriction **restrictions);
-extern Oid evq_definitions_relid(void);
-extern Oid evq_definitions_signal_relid(void);
+extern int64 evq_config_rows_interval(Datum value);
+extern int evq_config_rows_event_types(EvqEventType **event_types);
+extern int evq_config_rows_flows(EvqFlow **flows);
+extern bool evq_config_rows_is_paused(bool *by_restore);
+extern int evq_config_rows_restrictions(EvqRestriction **restrictions);
+extern Oid evq_config_rows_relid(void);
+extern Oid evq_config_rows_signal_relid(void);
 
-#endif /* EVQ_DEFINITIONS_H */
+#endif /* EVQ_CONFIG_ROWS_H */

@@ -69,34 +69,34 @@ is(metric('first', 'evq_events_published_total'), $published + 1, '... with CREA
 ok(is_dispatching($node, 'first'), 'and the dispatcher goes on');
 end_session($publisher);
 
-# ---------- places that become free, and whose they are ----------
+# ---------- slots that become free, and whose they are ----------
 
 make_database($node, 'second');
 $node->safe_psql('postgres', "CREATE DATABASE $_") for qw(third fourth);
-like(create('third'), qr/WARNING:  no dispatcher will run in this database: all places are taken/, 'a database without a place: CREATE EXTENSION says so');
+like(create('third'), qr/WARNING:  no dispatcher will run in this database: all slots are taken/, 'a database without a slot: CREATE EXTENSION says so');
 is(problem('third'), 'no dispatcher is assigned to this database', '... and evq_status()');
 create('fourth');
 publish($node, $_) for qw(third fourth);
 
 $node->safe_psql('first', 'DROP EXTENSION evq CASCADE');
-comes('DROP EXTENSION elsewhere: one of them has its place', sub { dispatcher_pid($node, 'third') ne '' || dispatcher_pid($node, 'fourth') ne '' }, 60);
+comes('DROP EXTENSION elsewhere: one of them has its slot', sub { dispatcher_pid($node, 'third') ne '' || dispatcher_pid($node, 'fourth') ne '' }, 60);
 $node->safe_psql('postgres', 'DROP DATABASE second');
 comes('DROP DATABASE: the other, too', sub { dispatcher_pid($node, 'third') ne '' && dispatcher_pid($node, 'fourth') ne '' }, 60);
 ok(is_dispatching($node, $_), "$_: events are dispatched") for qw(third fourth);
 
-# A transaction of a database that loses its place.
+# A transaction of a database that loses its slot.
 $held = session($node, 'third');
 $held->query_safe(q{BEGIN; SELECT count(evq_publish('job', NULL, 'old')) FROM generate_series(1, 50)});
 $node->safe_psql('third', 'SELECT evq_pause()');
 wait_for_no_dispatcher($node, 'third');
 create('first');
-comes('a paused database gives its place to another', sub { dispatcher_pid($node, 'first') ne '' }, 60);
+comes('a paused database gives its slot to another', sub { dispatcher_pid($node, 'first') ne '' }, 60);
 publish($node, 'first');
 $held->query_safe('COMMIT');
 is(metric('first', 'evq_events_published_total'), 1, 'what a transaction does that is still open is not counted there');
 is(metric('first', 'evq_events'), 1, '... nor as live');
 $node->safe_psql('third', 'SELECT evq_resume()');
-is(problem('third'), 'no dispatcher is assigned to this database', 'it waits for a place itself, when it goes on');
+is(problem('third'), 'no dispatcher is assigned to this database', 'it waits for a slot itself, when it goes on');
 $node->safe_psql('fourth', 'SELECT evq_pause()');
 comes('and gets it', sub { dispatcher_pid($node, 'third') ne '' }, 60);
 comes('with all that was published', sub { $node->safe_psql('third', q{SELECT count(*) FROM evq.events WHERE flow_id = 'old' AND state = 'dispatched'}) == 50 }, 60);

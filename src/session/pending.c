@@ -1,5 +1,5 @@
 /*
- * wake.c
+ * pending.c
  *		From a transaction's changes to the dispatcher.
  *
  * Each change of an event is remembered in this backend with the depth of the
@@ -13,13 +13,12 @@
  * session: the dispatcher is told to read the tables until no prepared
  * transaction is left, and the launcher to look whether there is to be one.
  *
- * A place may have become another database's by the end of the transaction:
+ * A slot may have become another database's by the end of the transaction:
  * then nothing is told, for there is nobody to tell it to.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -28,19 +27,19 @@
 
 #include "base/guc.h"
 #include "rules/transition.h"
-#include "session/wake.h"
+#include "session/pending.h"
 #include "tables/tables.h"
 
 /* Equal changes are tallied together if so few others came in between. */
 #define MERGE_REACH 16
 
-typedef struct Remembered
+typedef struct PendingList
 {
-	EvqWake *wakes;
+	EvqChange *changes;
 	int *levels; /* of the subtransaction that made the change */
 	int count;
 	int room;
-} Remembered;
+} PendingList;
 
 typedef struct Tallies
 {
@@ -49,12 +48,12 @@ typedef struct Tallies
 	int room;
 } Tallies;
 
-static Remembered changes; /* to announce at commit */
-static Remembered taken;   /* events popped from a ready queue: to give back at abort */
+static PendingList pending; /* to announce at commit */
+static PendingList taken;   /* events popped from an offer queue: to give back at abort */
 static bool overflowed;
-static uint64 upsets;           /* see evq_wake_upsets() */
+static uint64 upsets;           /* see evq_pending_upsets() */
 static Tallies tallies;         /* to count at commit: of all changes, overflowed or not */
-static EvqPlace *announcing_in; /* where we have said that an announcement may come, */
+static EvqSlot *announcing_in;  /* where we have said that an announcement may come, */
 static uint64 announcing_owner; /* and whose it was */
 
 /* settled at commit, dropped at abort, and not undone by a savepoint: looking once too often is harmless */
@@ -73,30 +72,30 @@ static int extension_dropped;
 
 /* Would the dispatcher sleep longer than one of these changes allows? */
 static bool
-must_wake(EvqPlace *place, const EvqWake *wakes, int count)
+must_wake(EvqSlot *slot, const EvqChange *changes, int count)
 {
-	TimestampTz sleeping_until = (TimestampTz) pg_atomic_read_u64(&place->sleeping_until);
-	bool wants_changes = pg_atomic_read_u32(&place->wants_changes) != 0;
-	uint64 full_flows = pg_atomic_read_u64(&place->full_flows);
+	TimestampTz sleeping_until = (TimestampTz) pg_atomic_read_u64(&slot->sleeping_until);
+	bool wants_changes = pg_atomic_read_u32(&slot->wants_changes) != 0;
+	uint64 full_flows = pg_atomic_read_u64(&slot->full_flows);
 
-	if (evq_shmem_is_watched(place))
+	if (evq_shmem_is_watched(slot))
 		return true;
 	for (int i = 0; i < count; i++)
 	{
-		if (wakes[i].given_back || wakes[i].was_empty)
+		if (changes[i].is_returned || changes[i].was_empty)
 			return true;
 		/* Workers find it; the dispatcher has time to learn of it. */
-		if (wakes[i].is_offered && wakes[i].due_at >= sleeping_until)
+		if (changes[i].is_offered && changes[i].due_at >= sleeping_until)
 			continue;
 		/* It would be left where it is, in the ring or in memory. */
-		if (wakes[i].is_new && (full_flows & EVQ_FLOW_CLASS(wakes[i].flow_no)) != 0 &&
-			wakes[i].due_at >= sleeping_until)
+		if (changes[i].is_new && (full_flows & EVQ_FLOW_CLASS(changes[i].flow_no)) != 0 &&
+			changes[i].due_at >= sleeping_until)
 			continue;
-		if (evq_transition_is_final((EvqState) wakes[i].state) ? wakes[i].ordered
-															   : wakes[i].at < sleeping_until)
+		if (evq_transition_is_final((EvqState) changes[i].state) ? changes[i].ordered
+																 : changes[i].at < sleeping_until)
 			return true;
 		/* It may have made room; a new one needs room. */
-		if (wants_changes && !wakes[i].is_new)
+		if (wants_changes && !changes[i].is_new)
 			return true;
 	}
 	return false;
@@ -104,33 +103,33 @@ must_wake(EvqPlace *place, const EvqWake *wakes, int count)
 
 /* The dispatcher knows what it does itself, but for the events that it publishes; those who watch do not. */
 static int
-keep_news(EvqPlace *place, EvqWake *wakes, int count)
+keep_news(EvqSlot *slot, EvqChange *changes, int count)
 {
-	bool watched = evq_shmem_is_watched(place);
+	bool watched = evq_shmem_is_watched(slot);
 	int kept = 0;
 
 	for (int i = 0; i < count; i++)
 	{
-		wakes[i].is_own = !wakes[i].is_new;
-		if (wakes[i].is_new || watched)
-			wakes[kept++] = wakes[i];
+		changes[i].is_own = !changes[i].is_new;
+		if (changes[i].is_new || watched)
+			changes[kept++] = changes[i];
 	}
 	return kept;
 }
 
 static void
-announce(EvqPlace *place, const EvqWake *wakes, int count, bool more)
+announce(EvqSlot *slot, const EvqChange *changes, int count, bool more)
 {
 	if (count == 0 && !more)
 		return;
-	if (evq_ring_push(place->ring, wakes, count, more) || must_wake(place, wakes, count))
-		evq_shmem_wake_dispatcher(place);
+	if (evq_ring_push(slot->ring, changes, count, more) || must_wake(slot, changes, count))
+		evq_shmem_wake_dispatcher(slot);
 }
 
 /* ---------- remembering ---------- */
 
 static void
-remember(Remembered *list, const EvqWake *wake)
+remember(PendingList *list, const EvqChange *change)
 {
 	Assert(list->count <= list->room);
 	if (list->count == list->room)
@@ -139,17 +138,17 @@ remember(Remembered *list, const EvqWake *wake)
 
 		if (list->room == 0)
 		{
-			list->wakes = MemoryContextAlloc(TopMemoryContext, room * sizeof(EvqWake));
+			list->changes = MemoryContextAlloc(TopMemoryContext, room * sizeof(EvqChange));
 			list->levels = MemoryContextAlloc(TopMemoryContext, room * sizeof(int));
 		}
 		else
 		{
-			list->wakes = repalloc_huge(list->wakes, room * sizeof(EvqWake));
+			list->changes = repalloc_huge(list->changes, room * sizeof(EvqChange));
 			list->levels = repalloc_huge(list->levels, room * sizeof(int));
 		}
 		list->room = room;
 	}
-	list->wakes[list->count] = *wake;
+	list->changes[list->count] = *change;
 	list->levels[list->count] = GetCurrentTransactionNestLevel();
 	list->count++;
 }
@@ -176,72 +175,49 @@ tally(const EvqTally *new)
 	tallies.tallies[tallies.count++] = *new;
 }
 
-static EvqPlace *
+static EvqSlot *
 begin_announcing(void)
 {
-	EvqPlace *place = evq_shmem_mine();
+	EvqSlot *slot = evq_shmem_mine();
 
-	if (place != NULL && announcing_in == NULL)
+	if (slot != NULL && announcing_in == NULL)
 	{
-		if (!evq_shmem_begin_announcing(place, &announcing_owner))
+		if (!evq_shmem_begin_announcing(slot, &announcing_owner))
 			return NULL;
-		announcing_in = place;
+		announcing_in = slot;
 	}
-	return place;
-}
-
-void
-evq_wake_from_event(EvqWake *wake, const EvqEvent *event)
-{
-	memset(wake, 0, sizeof(*wake));
-	wake->event_id = event->event_id;
-	wake->at = event->state == EVQ_STATE_AWAITING_PROCESSING ? event->attempt_scheduled_at
-															 : event->state_due_at;
-	wake->due_at = event->due_at;
-	wake->state_since = event->state_since;
-	wake->tid = event->tid;
-	wake->flow_id_hash = event->ordered ? hash_bytes_extended((const unsigned char *) event->flow_id,
-															  strlen(event->flow_id), 0)
-										: 0;
-	wake->flow_no = event->flow_no;
-	wake->event_type_no = event->event_type_no;
-	wake->priority = event->priority;
-	wake->attempts_used = event->attempts_used;
-	wake->ordered = event->ordered;
-	wake->state = (uint8) event->state;
-	Assert(!event->ordered || event->flow_id != NULL);
-	wake->is_new = event->state == EVQ_STATE_AWAITING_PROCESSING && event->state_since == event->published_at;
+	return slot;
 }
 
 static void
 remember_change(const EvqEvent *event, int32 offer_limit)
 {
-	EvqPlace *place = begin_announcing();
-	EvqWake wake;
+	EvqSlot *slot = begin_announcing();
+	EvqChange change;
 
 	if (event->state == EVQ_STATE_DISPATCHED ||
 		(event->state == EVQ_STATE_AWAITING_PROCESSING && event->attempt_scheduled_at <= event->state_since))
 		upsets++;
-	if (place != NULL && event->transition != EVQ_NO_TRANSITION)
+	if (slot != NULL && event->transition != EVQ_NO_TRANSITION)
 	{
 		EvqTally new;
 
 		evq_counters_make_tally(&new, event, GetCurrentTransactionNestLevel());
 		tally(&new);
 	}
-	if (changes.count >= evq_max_pending_per_transaction)
+	if (pending.count >= evq_max_pending_per_transaction)
 	{
 		overflowed = true;
 		return;
 	}
-	evq_wake_from_event(&wake, event);
-	wake.offer_limit = offer_limit;
-	remember(&changes, &wake);
+	evq_change_from_event(&change, event);
+	change.offer_limit = offer_limit;
+	remember(&pending, &change);
 }
 
 /* This transaction brought an event into the state it is in. */
 void
-evq_wake_changed(const EvqEvent *event)
+evq_pending_changed(const EvqEvent *event)
 {
 	remember_change(event, 0);
 }
@@ -251,69 +227,70 @@ evq_wake_changed(const EvqEvent *event)
  * it, so it may be offered at once in a queue shorter than this; 0 = not so.
  */
 void
-evq_wake_published(const EvqEvent *event, int32 offer_limit)
+evq_pending_published(const EvqEvent *event, int32 offer_limit)
 {
 	remember_change(event, offer_limit);
 }
 
 static void
-fill_given_back(EvqWake *wake, int32 flow_no, const EvqReadyTaken *event)
+fill_returned(EvqChange *change, int32 flow_no, const EvqTakenOffer *event)
 {
-	memset(wake, 0, sizeof(*wake));
-	wake->event_id = event->event_id;
-	wake->tid = event->tid;
-	wake->event_type_no = event->event_type_no;
-	wake->flow_no = flow_no;
-	wake->given_back = true;
+	memset(change, 0, sizeof(*change));
+	change->event_id = event->event_id;
+	change->tid = event->tid;
+	change->event_type_no = event->event_type_no;
+	change->flow_no = flow_no;
+	change->is_returned = true;
 }
 
 /* This transaction took an event off the offer: if it aborts, the event is on offer again. */
 void
-evq_wake_taken(int32 flow_no, const EvqReadyTaken *event)
+evq_pending_taken(int32 flow_no, const EvqTakenOffer *event)
 {
-	EvqWake wake;
+	EvqChange change;
 
-	fill_given_back(&wake, flow_no, event);
-	remember(&taken, &wake);
+	fill_returned(&change, flow_no, event);
+	remember(&taken, &change);
 }
 
 /* An event taken off the offer could not be had just now: it is on offer again at once. */
 void
-evq_wake_give_back(EvqPlace *place, int32 flow_no, const EvqReadyTaken *event)
+evq_pending_return_offer(EvqSlot *slot, int32 flow_no, const EvqTakenOffer *event)
 {
-	EvqWake wake;
+	EvqChange change;
 
-	fill_given_back(&wake, flow_no, event);
-	announce(place, &wake, 1, false);
+	fill_returned(&change, flow_no, event);
+	announce(slot, &change, 1, false);
 }
 
 /* How many changes of this transaction are remembered. */
 int
-evq_wake_changes(void)
+evq_pending_changes(void)
 {
-	return changes.count;
+	return pending.count;
 }
 
 /*
  * The events of a flow that this transaction has made wait, until a time, with
- * its first so many changes; in no order, in the current context. What has
+ * its first so many pending; in no order, in the current context. What has
  * become of them since is for the caller to see. false = it has changed more
  * events than are remembered.
  */
 bool
-evq_wake_own_waiting(int32 flow_no, TimestampTz until, int change_count, EvqWake **own, int *count)
+evq_pending_own_waiting(int32 flow_no, TimestampTz until, int change_count, EvqChange **own, int *count)
 {
 	*own = NULL;
 	*count = 0;
 	for (int i = 0; i < change_count; i++)
 	{
-		const EvqWake *wake = &changes.wakes[i];
+		const EvqChange *change = &pending.changes[i];
 
-		if (wake->flow_no != flow_no || wake->state != EVQ_STATE_AWAITING_PROCESSING || wake->at > until)
+		if (change->flow_no != flow_no || change->state != EVQ_STATE_AWAITING_PROCESSING ||
+			change->at > until)
 			continue;
 		if (*own == NULL)
-			*own = palloc((change_count - i) * sizeof(EvqWake));
-		(*own)[(*count)++] = *wake;
+			*own = palloc((change_count - i) * sizeof(EvqChange));
+		(*own)[(*count)++] = *change;
 	}
 	return !overflowed;
 }
@@ -324,14 +301,14 @@ evq_wake_own_waiting(int32 flow_no, TimestampTz until, int change_count, EvqWake
  * events do not count.
  */
 uint64
-evq_wake_upsets(void)
+evq_pending_upsets(void)
 {
 	return upsets;
 }
 
 /* Adds to numbers of live events what this transaction has changed and not told yet. */
 void
-evq_wake_add_own(EvqLiveCount *counts, int count)
+evq_pending_add_own(EvqLiveCount *counts, int count)
 {
 	for (int i = 0; i < tallies.count; i++)
 		evq_counters_add_to_live(&tallies.tallies[i], counts, count);
@@ -339,7 +316,7 @@ evq_wake_add_own(EvqLiveCount *counts, int count)
 
 /* This transaction changed something that decides about many events. */
 void
-evq_wake_look(void)
+evq_pending_look(void)
 {
 	begin_announcing();
 	look_at_commit = true;
@@ -347,7 +324,7 @@ evq_wake_look(void)
 
 /* This transaction changed when a schedule is due. */
 void
-evq_wake_schedules_changed(void)
+evq_pending_schedules_changed(void)
 {
 	schedules_changed = true;
 }
@@ -361,34 +338,34 @@ note_level(int *outermost)
 }
 
 void
-evq_wake_extension_created(void)
+evq_pending_extension_created(void)
 {
 	note_level(&extension_created);
 }
 
 void
-evq_wake_extension_dropped(void)
+evq_pending_extension_dropped(void)
 {
 	note_level(&extension_dropped);
 }
 
 /* This transaction paused the database or lets it go on. */
 void
-evq_wake_pause_changed(void)
+evq_pending_pause_changed(void)
 {
 	pause_changed = true;
 }
 
 /* This transaction changed what a database is: whether it is a template, or can be connected to. */
 void
-evq_wake_databases_changed(void)
+evq_pending_databases_changed(void)
 {
 	databases_changed = true;
 }
 
 /* This transaction made a database, which may have the extension by its template. */
 void
-evq_wake_database_created(Oid database)
+evq_pending_database_created(Oid database)
 {
 	created_database = database;
 }
@@ -397,15 +374,15 @@ evq_wake_database_created(Oid database)
 
 /* Dispatched events are on offer before anyone is notified of them: that comes later in the commit. */
 static void
-offer_dispatched(EvqPlace *place, const EvqWake *wakes, int count)
+offer_dispatched(EvqSlot *slot, const EvqChange *changes, int count)
 {
 	bool was_empty;
 
-	for (int i = 0; i < count && place->pid != 0; i++)
+	for (int i = 0; i < count && slot->pid != 0; i++)
 	{
-		if (wakes[i].state == EVQ_STATE_DISPATCHED)
-			(void) evq_ready_push(place->ready, wakes[i].flow_no, wakes[i].event_type_no, &wakes[i].event_id,
-								  &wakes[i].tid, EVQ_READY_NO_LIMIT, &was_empty);
+		if (changes[i].state == EVQ_STATE_DISPATCHED)
+			(void) evq_offers_push(slot->offers, changes[i].flow_no, changes[i].event_type_no,
+								   &changes[i].event_id, &changes[i].tid, EVQ_OFFERS_NO_LIMIT, &was_empty);
 	}
 }
 
@@ -415,18 +392,19 @@ offer_dispatched(EvqPlace *place, const EvqWake *wakes, int count)
  * new: see absorb_published() in engine.c.
  */
 static void
-offer_published(EvqPlace *place, EvqWake *wakes, int count)
+offer_published(EvqSlot *slot, EvqChange *changes, int count)
 {
-	uint64 direct_flows = pg_atomic_read_u64(&place->direct_flows);
+	uint64 direct_flows = pg_atomic_read_u64(&slot->direct_flows);
 
-	if (direct_flows == 0 || place->pid == 0)
+	if (direct_flows == 0 || slot->pid == 0)
 		return;
 	for (int i = 0; i < count; i++)
 	{
-		if (wakes[i].offer_limit > 0 && (direct_flows & EVQ_FLOW_CLASS(wakes[i].flow_no)) != 0)
-			wakes[i].is_offered = evq_ready_push(place->ready, wakes[i].flow_no, wakes[i].event_type_no,
-												 &wakes[i].event_id, &wakes[i].tid, wakes[i].offer_limit,
-												 &wakes[i].was_empty);
+		if (changes[i].offer_limit > 0 && (direct_flows & EVQ_FLOW_CLASS(changes[i].flow_no)) != 0)
+			changes[i].is_offered = evq_offers_push(slot->offers, changes[i].flow_no,
+													changes[i].event_type_no, &changes[i].event_id,
+													&changes[i].tid, changes[i].offer_limit,
+													&changes[i].was_empty);
 	}
 }
 
@@ -434,22 +412,22 @@ offer_published(EvqPlace *place, EvqWake *wakes, int count)
 static void
 look_for_extension(Oid database, bool may_be_new)
 {
-	EvqPlace *place;
+	EvqSlot *slot;
 
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-	place = may_be_new ? evq_shmem_find_or_make(database) : evq_shmem_find(database);
-	if (place != NULL && place->pid != 0)
+	slot = may_be_new ? evq_shmem_find_or_make(database) : evq_shmem_find(database);
+	if (slot != NULL && slot->pid != 0)
 	{
-		place->check_extension = true;
-		evq_shmem_wake_dispatcher(place);
+		slot->check_extension = true;
+		evq_shmem_wake_dispatcher(slot);
 	}
-	else if (place != NULL && may_be_new && place->state != EVQ_PLACE_STARTING)
+	else if (slot != NULL && may_be_new && slot->state != EVQ_SLOT_STARTING)
 	{
-		place->state = EVQ_PLACE_WANTED;
-		place->failures = 0;
-		place->restart_at = 0;
+		slot->state = EVQ_SLOT_WANTED;
+		slot->failures = 0;
+		slot->restart_at = 0;
 	}
-	else if (place == NULL && may_be_new)
+	else if (slot == NULL && may_be_new)
 		evq_shared->is_short = true;
 	LWLockRelease(evq_shared->lock);
 	evq_shmem_wake_launcher();
@@ -459,23 +437,23 @@ look_for_extension(Oid database, bool may_be_new)
 static void
 note_undone(void)
 {
-	if (changes.count > 0 || overflowed)
+	if (pending.count > 0 || overflowed)
 		upsets++;
 }
 
-/* Some database is something else now: all dispatchers look whether it is theirs, and the launcher whether one shall have a place. */
+/* Some database is something else now: all dispatchers look whether it is theirs, and the launcher whether one shall have a slot. */
 static void
 look_for_databases(void)
 {
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < evq_shared->place_count; i++)
+	for (int i = 0; i < evq_shared->slot_count; i++)
 	{
-		EvqPlace *place = &evq_shared->places[i];
+		EvqSlot *slot = &evq_shared->slots[i];
 
-		if (place->pid != 0)
+		if (slot->pid != 0)
 		{
-			place->check_extension = true;
-			evq_shmem_wake_dispatcher(place);
+			slot->check_extension = true;
+			evq_shmem_wake_dispatcher(slot);
 		}
 	}
 	evq_shared->is_short = true;
@@ -488,9 +466,9 @@ look_for_databases(void)
  * database has the extension now, or no longer, or is paused, or goes on.
  */
 void
-evq_wake_prepared_committed(void)
+evq_pending_prepared_committed(void)
 {
-	EvqPlace *place = evq_shmem_mine();
+	EvqSlot *slot = evq_shmem_mine();
 	bool may_be_new;
 
 	if (evq_shared == NULL)
@@ -500,14 +478,14 @@ evq_wake_prepared_committed(void)
 	/* Our own view is of before. */
 	AcceptInvalidationMessages();
 	InvalidateCatalogSnapshot();
-	may_be_new = place == NULL || (place->pid == 0 && pg_atomic_read_u32(&place->prepared) != 0);
+	may_be_new = slot == NULL || (slot->pid == 0 && pg_atomic_read_u32(&slot->prepared) != 0);
 	look_for_extension(MyDatabaseId, may_be_new && evq_tables_exist());
 }
 
 static void
 forget_changes(void)
 {
-	changes.count = taken.count = tallies.count = 0;
+	pending.count = taken.count = tallies.count = 0;
 	overflowed = false;
 	announcing_in = NULL;
 }
@@ -552,42 +530,42 @@ after_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, voi
 
 /* Counts what this transaction did, and tells of it. */
 static void
-settle_commit(EvqPlace *place)
+settle_commit(EvqSlot *slot)
 {
 	/* Before it is announced: see evq_recount_run(). */
 	for (int i = 0; i < tallies.count; i++)
-		evq_counters_add_tally(place->counters, &tallies.tallies[i]);
+		evq_counters_add_tally(slot->counters, &tallies.tallies[i]);
 	if (evq_debug_lose_wakeups)
 		return;
-	if (place->pid == MyProcPid)
+	if (slot->pid == MyProcPid)
 	{
-		offer_dispatched(place, changes.wakes, changes.count);
-		changes.count = keep_news(place, changes.wakes, changes.count);
-		announce(place, changes.wakes, changes.count, overflowed);
+		offer_dispatched(slot, pending.changes, pending.count);
+		pending.count = keep_news(slot, pending.changes, pending.count);
+		announce(slot, pending.changes, pending.count, overflowed);
 	}
 	else
 	{
-		offer_published(place, changes.wakes, changes.count);
+		offer_published(slot, pending.changes, pending.count);
 		/* In this order: whoever takes the offer tells the dispatcher later than we do. */
-		announce(place, changes.wakes, changes.count, overflowed);
-		offer_dispatched(place, changes.wakes, changes.count);
+		announce(slot, pending.changes, pending.count, overflowed);
+		offer_dispatched(slot, pending.changes, pending.count);
 	}
 }
 
 /* What a prepared transaction did becomes true without a word: until it is gone, the dispatcher or the launcher looks again and again. */
 static void
-settle_prepare(EvqPlace *place)
+settle_prepare(EvqSlot *slot)
 {
-	pg_atomic_write_u32(&place->prepared, 1);
-	evq_shmem_wake_dispatcher(place);
-	if (place->pid == 0)
+	pg_atomic_write_u32(&slot->prepared, 1);
+	evq_shmem_wake_dispatcher(slot);
+	if (slot->pid == 0)
 		evq_shmem_wake_launcher();
 }
 
 static void
 at_end_of_transaction(XactEvent event, void *arg)
 {
-	EvqPlace *place = announcing_in;
+	EvqSlot *slot = announcing_in;
 	bool is_ours;
 
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_PREPARE && event != XACT_EVENT_ABORT)
@@ -596,20 +574,20 @@ at_end_of_transaction(XactEvent event, void *arg)
 		note_undone();
 	if (event == XACT_EVENT_COMMIT && extension_dropped > 0 && evq_shmem_mine() != NULL)
 		evq_counters_clear(evq_shmem_mine()->counters);
-	if (place != NULL)
+	if (slot != NULL)
 	{
-		is_ours = evq_shmem_begin_settling(place, announcing_owner);
+		is_ours = evq_shmem_begin_settling(slot, announcing_owner);
 		if (is_ours && event == XACT_EVENT_COMMIT)
-			settle_commit(place);
+			settle_commit(slot);
 		else if (is_ours && event == XACT_EVENT_PREPARE)
-			settle_prepare(place);
-		evq_shmem_end_settling(place);
+			settle_prepare(slot);
+		evq_shmem_end_settling(slot);
 	}
 	else if (event == XACT_EVENT_PREPARE &&
 			 (pause_changed || extension_created > 0 || extension_dropped > 0) && evq_shmem_mine() != NULL)
 		settle_prepare(evq_shmem_mine());
 	if (event == XACT_EVENT_ABORT && taken.count > 0 && evq_shmem_mine() != NULL)
-		announce(evq_shmem_mine(), taken.wakes, taken.count, false);
+		announce(evq_shmem_mine(), taken.changes, taken.count, false);
 	if (event == XACT_EVENT_COMMIT)
 	{
 		committed = true;
@@ -621,7 +599,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 
 /* Changes of a released savepoint become its parent's. */
 static void
-release_level(Remembered *list, int level)
+release_level(PendingList *list, int level)
 {
 	for (int i = list->count - 1; i >= 0 && list->levels[i] >= level; i--)
 		list->levels[i] = level - 1;
@@ -646,7 +624,7 @@ release_tallies(int level)
 
 /* Forgets the changes of a rolled back savepoint; they are the last ones. Returns where they began. */
 static int
-abandon_level(Remembered *list, int level)
+abandon_level(PendingList *list, int level)
 {
 	int before = list->count;
 
@@ -677,7 +655,7 @@ at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransacti
 
 	if (event == SUBXACT_EVENT_COMMIT_SUB)
 	{
-		release_level(&changes, level);
+		release_level(&pending, level);
 		release_level(&taken, level);
 		release_tallies(level);
 		release_note(&extension_created, level);
@@ -685,22 +663,22 @@ at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransacti
 	}
 	else if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
-		int given_back;
+		int is_returned;
 
 		note_undone();
-		abandon_level(&changes, level);
+		abandon_level(&pending, level);
 		abandon_note(&extension_created, level);
 		abandon_note(&extension_dropped, level);
 		while (tallies.count > 0 && tallies.tallies[tallies.count - 1].level >= level)
 			tallies.count--;
-		given_back = abandon_level(&taken, level);
-		if (given_back > 0 && evq_shmem_mine() != NULL)
-			announce(evq_shmem_mine(), taken.wakes + taken.count, given_back, false);
+		is_returned = abandon_level(&taken, level);
+		if (is_returned > 0 && evq_shmem_mine() != NULL)
+			announce(evq_shmem_mine(), taken.changes + taken.count, is_returned, false);
 	}
 }
 
 void
-evq_wake_init(void)
+evq_pending_init(void)
 {
 	RegisterXactCallback(at_end_of_transaction, NULL);
 	RegisterSubXactCallback(at_end_of_subtransaction, NULL);

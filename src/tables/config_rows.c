@@ -1,5 +1,5 @@
 /*
- * definitions.c
+ * config_rows.c
  *		Reads what users configure: types of events, flows, the pause, restrictions.
  */
 #include "postgres.h"
@@ -10,14 +10,14 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
-#include "tables/definitions.h"
+#include "tables/config_rows.h"
 #include "tables/tables.h"
 
 #define SIGNAL_INDEX "event_type_pkey"
 
 /* An interval in microseconds, a month of 30 days. */
 int64
-evq_definitions_interval(Datum value)
+evq_config_rows_interval(Datum value)
 {
 	const Interval *interval = DatumGetIntervalP(value);
 
@@ -42,19 +42,19 @@ read_event_type(TupleTableSlot *slot, void *row)
 	copy_name(event_type->event_type, values[TYPE_EVENT_TYPE]);
 	event_type->flow_no = DatumGetInt32(values[TYPE_FLOW_NO]);
 	event_type->max_attempts = DatumGetInt16(values[TYPE_MAX_ATTEMPTS]);
-	event_type->lifespan = evq_definitions_interval(values[TYPE_LIFESPAN]);
+	event_type->lifespan = evq_config_rows_interval(values[TYPE_LIFESPAN]);
 	deconstruct_array(DatumGetArrayTypeP(values[TYPE_ATTEMPT_DELAYS]), INTERVALOID, sizeof(Interval), false,
 					  TYPALIGN_DOUBLE, &delays, NULL, &event_type->delay_count);
 	event_type->delays = palloc(event_type->delay_count * sizeof(int64));
 	for (int i = 0; i < event_type->delay_count; i++)
-		event_type->delays[i] = evq_definitions_interval(delays[i]);
+		event_type->delays[i] = evq_config_rows_interval(delays[i]);
 	event_type->backoff_factor = DatumGetFloat8(values[TYPE_BACKOFF_FACTOR]);
-	event_type->max_delay = evq_definitions_interval(values[TYPE_MAX_DELAY]);
+	event_type->max_delay = evq_config_rows_interval(values[TYPE_MAX_DELAY]);
 	event_type->jitter = DatumGetFloat8(values[TYPE_JITTER]);
 	event_type->attempt_timeout = nulls[TYPE_ATTEMPT_TIMEOUT]
 									  ? Max(event_type->lifespan / event_type->max_attempts,
 											USECS_PER_SEC / 1000)
-									  : evq_definitions_interval(values[TYPE_ATTEMPT_TIMEOUT]);
+									  : evq_config_rows_interval(values[TYPE_ATTEMPT_TIMEOUT]);
 	event_type->is_suspended = DatumGetBool(values[TYPE_IS_SUSPENDED]);
 	event_type->retry_on_suspend_timeout = strcmp(TextDatumGetCString(values[TYPE_ON_SUSPEND_TIMEOUT]),
 												  "retry") == 0;
@@ -64,7 +64,7 @@ read_event_type(TupleTableSlot *slot, void *row)
 	event_type->max_payload_bytes = nulls[TYPE_MAX_PAYLOAD_BYTES]
 										? 0
 										: DatumGetInt32(values[TYPE_MAX_PAYLOAD_BYTES]);
-	event_type->retention = evq_definitions_interval(values[TYPE_RETENTION]);
+	event_type->retention = evq_config_rows_interval(values[TYPE_RETENTION]);
 	event_type->dropped = DatumGetBool(values[TYPE_DROPPED]);
 }
 
@@ -80,7 +80,7 @@ read_flow(TupleTableSlot *slot, void *row)
 	copy_name(flow->channel, values[FLOW_CHANNEL]);
 	flow->max_dispatched = DatumGetInt32(values[FLOW_MAX_DISPATCHED]);
 	flow->max_processing = nulls[FLOW_MAX_PROCESSING] ? 0 : DatumGetInt32(values[FLOW_MAX_PROCESSING]);
-	flow->dispatch_timeout = evq_definitions_interval(values[FLOW_DISPATCH_TIMEOUT]);
+	flow->dispatch_timeout = evq_config_rows_interval(values[FLOW_DISPATCH_TIMEOUT]);
 	flow->pull = strcmp(TextDatumGetCString(values[FLOW_DELIVERY]), "pull") == 0;
 	flow->ordered = DatumGetBool(values[FLOW_ORDERED]);
 	flow->notify_payload = DatumGetBool(values[FLOW_NOTIFY_PAYLOAD]);
@@ -113,7 +113,7 @@ read_lifespan_change(TupleTableSlot *slot, void *row)
 
 	change->event_type_no = DatumGetInt32(values[LIFESPAN_CHANGE_TYPE_NO]);
 	change->changed_at = DatumGetTimestampTz(values[LIFESPAN_CHANGE_CHANGED_AT]);
-	change->shift = evq_definitions_interval(values[LIFESPAN_CHANGE_SHIFT]);
+	change->shift = evq_config_rows_interval(values[LIFESPAN_CHANGE_SHIFT]);
 }
 
 /* By type, the latest first. */
@@ -158,7 +158,7 @@ add_lifespan_changes(EvqEventType *event_types, int count)
 }
 
 int
-evq_definitions_event_types(EvqEventType **event_types)
+evq_config_rows_event_types(EvqEventType **event_types)
 {
 	int count = evq_tables_read_all(EVQ_TABLE_EVENT_TYPE, read_event_type, sizeof(EvqEventType),
 									(void **) event_types);
@@ -168,7 +168,7 @@ evq_definitions_event_types(EvqEventType **event_types)
 }
 
 int
-evq_definitions_flows(EvqFlow **flows)
+evq_config_rows_flows(EvqFlow **flows)
 {
 	return evq_tables_read_all(EVQ_TABLE_FLOW, read_flow, sizeof(EvqFlow), (void **) flows);
 }
@@ -184,7 +184,7 @@ read_pause(TupleTableSlot *slot, void *row)
 
 /* Is there a row in evq.pause? by_restore: CREATE EXTENSION wrote it, because the database was being restored. */
 bool
-evq_definitions_is_paused(bool *by_restore)
+evq_config_rows_is_paused(bool *by_restore)
 {
 	bool *rows;
 
@@ -198,7 +198,7 @@ evq_definitions_is_paused(bool *by_restore)
 }
 
 int
-evq_definitions_restrictions(EvqRestriction **restrictions)
+evq_config_rows_restrictions(EvqRestriction **restrictions)
 {
 	/* The tables may be of a version that knows no restrictions. */
 	if (!OidIsValid(evq_tables_relid(EVQ_TABLE_RESTRICTION, true)))
@@ -209,7 +209,7 @@ evq_definitions_restrictions(EvqRestriction **restrictions)
 
 /* A table whose invalidation has the configuration read anew. */
 Oid
-evq_definitions_relid(void)
+evq_config_rows_relid(void)
 {
 	return evq_tables_relid(EVQ_TABLE_EVENT_TYPE, true);
 }
@@ -219,9 +219,9 @@ evq_definitions_relid(void)
  * plans of statements that read the table stay as they are.
  */
 Oid
-evq_definitions_signal_relid(void)
+evq_config_rows_signal_relid(void)
 {
-	Oid table = evq_definitions_relid();
+	Oid table = evq_config_rows_relid();
 	Oid index = OidIsValid(table) ? get_relname_relid(SIGNAL_INDEX, get_rel_namespace(table)) : InvalidOid;
 
 	return OidIsValid(index) ? index : table;

@@ -1,0 +1,679 @@
+/*
+ * sweep.c
+ *		Reading the tables for what nobody told, and for what there was no memory for.
+ *
+ * A sweep goes over the due index of each flow, a bounded number of rows in a
+ * turn, the flows taking turns: so a long backlog in one does not hide what is
+ * in the others. There are two. The near one reads what ought to be
+ * remembered, and is repeated while there is work that nobody may tell of. The
+ * far one reads the rest, where something on its way, or urgent, may have gone
+ * unnoticed; once in a while is enough. While there is work to offer, both
+ * leave most of the time to it.
+ *
+ * Of a long backlog only what comes first is remembered: of the highest
+ * priority the beginning. As that is worked off, reading on brings the next
+ * part, from where the last one ended: so each row is read once, whatever its
+ * position in the line, unless events of different priorities were left unread.
+ */
+#include "postgres.h"
+
+#include "access/twophase.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/timestamp.h"
+
+#include "base/clock.h"
+#include "base/guc.h"
+#include "base/trace.h"
+#include "dispatcher/sweep.h"
+#include "session/config.h"
+#include "tables/walk.h"
+
+/*
+ * Rows that a sweep, or reading on, takes in one turn; more only where they are scheduled for
+ * the same instant and the index is still that of 0.2. Few while there is work to offer, once
+ * all was seen. To begin with a flow costs as much as some rows.
+ */
+#define SWEEP_BATCH 20000
+#define SWEEP_BATCH_BESIDE_WORK 500
+#define FLOW_COST 5
+
+/* Beside work, they rest so many times as long as they took. A far sweep finds little, in much. */
+#define NEAR_REST_BESIDE_WORK 9
+#define FAR_REST_BESIDE_WORK 19
+
+/*
+ * Of one flow, a near sweep reads so many times as many rows as can be
+ * remembered, and those of the last moments: it is not to be held up by millions
+ * that cannot go, say because their event type is suspended.
+ */
+#define NEAR_ROWS_SHARE 2
+
+/*
+ * A near sweep goes back at least so far before the last one: transactions that
+ * commit late bring earlier events. Once in a while one begins at the very
+ * beginning, and is followed by a far one.
+ */
+#define SWEEP_MARGIN (10 * USECS_PER_SEC)
+#define COMPLETE_AFTER USECS_PER_MINUTE
+
+typedef struct Sweep
+{
+	bool under_way;
+	uint32 number;
+	uint32 first_flow; /* where its next turn begins */
+	int64 rests_until; /* by the monotonic clock */
+} Sweep;
+
+struct EvqSweeper
+{
+	EvqLive *live;
+	Sweep near;
+	Sweep far;
+	bool is_complete; /* the near sweep began at the beginning, and a far one follows */
+	bool far_wanted;  /* ... when that is over, and the last far one too */
+	bool has_read;    /* a near sweep has ended */
+	bool all_seen;    /* a complete sweep was made: no event on its way is unknown */
+	bool is_hurried;  /* no consideration for work, until a near sweep is over: see evq_sweep_begin_anew() */
+	int64 last_near_at;     /* when one began, by the monotonic clock, as the next */
+	int64 last_near_took;   /* what it took, its rests included */
+	int64 last_complete_at; /* when a far one ended */
+	uint32 complete_sweep;  /* see evq_track_begin_sweep(): the last one that began at the beginning */
+	uint64 announcing_seen;
+	bool reads_ahead;       /* the first ones look for what is on its way beyond the horizon, too */
+	TimestampTz latest_met; /* ... the latest of that */
+};
+
+/* Where a sweep over the flows stands in one of them. */
+typedef struct Stand
+{
+	uint32 entered;      /* number of the last sweep that came here */
+	uint32 done;         /* ... and had all of it */
+	EvqDuePosition from; /* where that goes on */
+	int64 rows;          /* that it has read here */
+} Stand;
+
+/* What sweeps know of a flow. */
+typedef struct EvqFlowSweep
+{
+	Stand near;
+	Stand far;
+	EvqDuePosition left_out_from; /* where the near sweep left rows out; infinity = nowhere */
+	EvqDuePosition far_from;      /* ... the last one that had all else */
+	TimestampTz first_live_at;    /* the earliest scheduled event that the last sweep met, less a margin */
+	TimestampTz
+		due_since; /* of the longest waiting event that this sweep met; infinity = none, as the next */
+	TimestampTz permit_since;       /* ... of the oldest permit */
+	EvqDuePosition reading_on_from; /* reading on has come so far */
+} EvqFlowSweep;
+
+/* Makes it, at the first sweep of the flow. */
+static void
+use_flow_sweep(EvqSweeper *sweeper, EvqTrackedFlow *flow)
+{
+	if (flow->sweep == NULL)
+	{
+		flow->sweep = MemoryContextAllocZero(sweeper->live->context, sizeof(EvqFlowSweep));
+		flow->sweep->first_live_at = DT_NOBEGIN;
+		flow->sweep->left_out_from = flow->sweep->far_from = evq_due_position(DT_NOEND);
+	}
+}
+
+EvqSweeper *
+evq_sweep_create(EvqLive *live)
+{
+	EvqSweeper *sweeper = MemoryContextAllocZero(live->context, sizeof(EvqSweeper));
+
+	sweeper->live = live;
+	return sweeper;
+}
+
+static bool
+is_near_due(const EvqSweeper *sweeper)
+{
+	return sweeper->near.under_way || sweeper->live->sweep_wanted;
+}
+
+static bool
+is_far_due(const EvqSweeper *sweeper)
+{
+	return sweeper->far.under_way || sweeper->far_wanted;
+}
+
+/* Has a sweep begun that needs further turns? */
+bool
+evq_sweep_is_under_way(const EvqSweeper *sweeper)
+{
+	return sweeper->near.under_way || is_far_due(sweeper);
+}
+
+/* Has it read what comes first in each flow? */
+bool
+evq_sweep_has_read(const EvqSweeper *sweeper)
+{
+	return sweeper->has_read;
+}
+
+/* Was a complete sweep made, so that no event on its way is unknown? */
+bool
+evq_sweep_has_seen_all(const EvqSweeper *sweeper)
+{
+	return sweeper->all_seen;
+}
+
+/* ---------- reading a flow ---------- */
+
+/* Notes what has been waiting longest, for a worker and for a worker's report. */
+static void
+note_oldest(EvqTrackedFlow *flow, const EvqEvent *event, TimestampTz now)
+{
+	if (event->state == EVQ_STATE_BEING_PROCESSED)
+		flow->sweep->permit_since = Min(flow->sweep->permit_since, event->state_since);
+	else if ((event->state == EVQ_STATE_AWAITING_PROCESSING || event->state == EVQ_STATE_DISPATCHED) &&
+			 event->attempt_scheduled_at <= now && event->attempt_scheduled_at < flow->sweep->due_since &&
+			 !evq_live_is_type_suspended(event->event_type_no))
+		flow->sweep->due_since = event->attempt_scheduled_at;
+}
+
+typedef enum Extent
+{
+	UNTIL_UNREAD, /* what ought to be remembered */
+	UNTIL_FULL,   /* as much as there is memory for, and all that comes before any of that */
+	ALL
+} Extent;
+
+/* Is memory full of events whose turn is before that of all unread ones, which come later in line? */
+static bool
+is_full_of_first(const EvqLive *live, const EvqTrackedFlow *flow)
+{
+	const EvqTracked *last = evq_track_last_waiting(flow);
+
+	return evq_track_is_full(live->track, flow, evq_max_tracked) &&
+		   (last == NULL || last->facts.priority >= flow->unread.priority);
+}
+
+static bool
+is_enough(const EvqLive *live, const EvqTrackedFlow *flow, Extent extent, const EvqDuePosition *position)
+{
+	return (extent == UNTIL_UNREAD && evq_due_is_before(&flow->unread.from, position)) ||
+		   (extent == UNTIL_FULL && is_full_of_first(live, flow));
+}
+
+/*
+ * Must the flow be read beyond the horizon? What is on its way there was given
+ * its turn before the clock was set back, and counts in a flow that keeps order
+ * or limits.
+ */
+static bool
+must_read_ahead(const EvqSweeper *sweeper, const EvqTrackedFlow *flow)
+{
+	const EvqFlow *configured = sweeper->reads_ahead ? evq_config_flow(flow->flow_no) : NULL;
+
+	return configured != NULL && evq_flow_is_regulated(configured);
+}
+
+/*
+ * Reads the flow's events that are due soon, from a position on. false = it stopped
+ * before the end of the extent, since "rows" were read, which it counts down.
+ * Then, and where memory is full, "from" is the position to go on from.
+ */
+static bool
+read_flow(EvqSweeper *sweeper, EvqStore *store, EvqTrackedFlow *flow, EvqDuePosition *from, int *rows,
+		  Extent extent, TimestampTz now)
+{
+	EvqLive *live = sweeper->live;
+	bool reads_ahead = must_read_ahead(sweeper, flow);
+	bool finished = true;
+	bool splits_instants;
+	EvqEvent event;
+
+	evq_walk_due(store, flow->flow_no, from);
+	splits_instants = evq_walk_splits_instants(store);
+	*rows -= FLOW_COST;
+	while (evq_walk_next(store, &event))
+	{
+		TimestampTz at = event.attempt_scheduled_at;
+
+		CHECK_FOR_INTERRUPTS();
+		finished = *rows > 0 || (!splits_instants && at == from->at);
+		*from = evq_due_position(at);
+		if (splits_instants)
+			from->event_id = event.event_id;
+		if (at > now + EVQ_LIVE_HORIZON && !(reads_ahead && extent == ALL))
+		{
+			evq_live_note_future(live, at);
+			if (reads_ahead)
+				flow->sweep->left_out_from = evq_due_first(flow->sweep->left_out_from, *from);
+			break;
+		}
+		if (!finished || is_enough(live, flow, extent, from))
+			break;
+		(*rows)--;
+		if (event.state != EVQ_STATE_AWAITING_PROCESSING)
+			sweeper->latest_met = Max(sweeper->latest_met, at);
+		else if (at > now + EVQ_LIVE_HORIZON)
+		{
+			evq_live_note_future(live, at);
+			continue;
+		}
+		flow->sweep->first_live_at = Min(flow->sweep->first_live_at, at);
+		note_oldest(flow, &event, now);
+		evq_live_see(live, &event, now);
+	}
+	evq_walk_end(store);
+	return finished;
+}
+
+static bool
+has_work(const EvqTrackedFlow *flow)
+{
+	return flow->count[EVQ_TRACK_READY] > 0 || flow->count[EVQ_TRACK_OFFERED] > 0;
+}
+
+static bool
+is_beside_work(const EvqSweeper *sweeper)
+{
+	return !sweeper->is_hurried && sweeper->all_seen && evq_live_any_flow(sweeper->live, has_work);
+}
+
+/* ---------- reading on ---------- */
+
+/* Is it time to read on? It begins when half of the memory is free again, and ends when none is. */
+static bool
+wants_reading_on(const EvqSweeper *sweeper, const EvqTrackedFlow *flow)
+{
+	return flow->is_reading_on || (evq_track_is_unread(flow) && sweeper->all_seen &&
+								   !evq_track_is_full(sweeper->live->track, flow, evq_max_tracked / 2));
+}
+
+static int
+count_wanting_reading_on(const EvqSweeper *sweeper)
+{
+	int count = 0;
+	ListCell *cell;
+
+	foreach(cell, evq_track_flows(sweeper->live->track))
+		count += wants_reading_on(sweeper, lfirst(cell));
+	return count;
+}
+
+/* Reads some of the flow's unread events. What is left unread now is all that is, when it has come to its end. */
+static void
+read_on_in(EvqSweeper *sweeper, EvqStore *store, EvqTrackedFlow *flow, int rows, TimestampTz now)
+{
+	EvqLive *live = sweeper->live;
+	bool finished;
+
+	use_flow_sweep(sweeper, flow);
+	if (!flow->is_reading_on)
+	{
+		flow->is_reading_on = true;
+		flow->sweep->reading_on_from = flow->unread.from;
+		evq_track_leave_none_unread(&flow->unread_anew);
+	}
+	live->is_reading_on = true;
+	finished = read_flow(sweeper, store, flow, &flow->sweep->reading_on_from, &rows, UNTIL_FULL, now);
+	live->is_reading_on = false;
+	if (!finished)
+		return;
+	if (is_full_of_first(live, flow))
+		evq_track_leave_unread(&flow->unread_anew, &flow->sweep->reading_on_from, flow->unread.priority);
+	flow->unread = flow->unread_anew;
+	flow->is_reading_on = false;
+}
+
+/* Each flow has its share of what is read in a turn. */
+static void
+read_on(EvqSweeper *sweeper, EvqStore *store, TimestampTz now)
+{
+	int flow_count = count_wanting_reading_on(sweeper);
+	int batch = is_beside_work(sweeper) ? SWEEP_BATCH_BESIDE_WORK : SWEEP_BATCH;
+	ListCell *cell;
+
+	foreach(cell, evq_track_flows(sweeper->live->track))
+	{
+		EvqTrackedFlow *flow = lfirst(cell);
+
+		if (wants_reading_on(sweeper, flow))
+			read_on_in(sweeper, store, flow, FLOW_COST + Max(batch / Max(flow_count, 1), 1), now);
+	}
+}
+
+/* ---------- sweeps ---------- */
+
+/*
+ * A prepared transaction may commit without a word: while there is one, sweeps
+ * go on. It is asked before the sweep takes its snapshot, which so sees the work
+ * of all that are gone by then.
+ */
+static void
+watch_prepared_transactions(EvqSlot *slot)
+{
+	if (slot != NULL && pg_atomic_exchange_u32(&slot->prepared, 0) != 0 && evq_sweep_any_prepared())
+		pg_atomic_write_u32(&slot->prepared, 1);
+}
+
+/* Is there any prepared transaction in this database? In a transaction. */
+bool
+evq_sweep_any_prepared(void)
+{
+	bool found;
+
+	if (max_prepared_xacts == 0)
+		return false;
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute("SELECT FROM pg_catalog.pg_prepared_xact() p JOIN pg_catalog.pg_database d"
+					" ON p.dbid OPERATOR(pg_catalog.=) d.oid"
+					" WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() LIMIT 1",
+					false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for prepared transactions");
+	found = SPI_processed > 0;
+	SPI_finish();
+	return found;
+}
+
+static void
+begin_near(EvqSweeper *sweeper, TimestampTz wall)
+{
+	EvqLive *live = sweeper->live;
+	EvqSlot *slot = live->slot;
+	int64 now = evq_clock_monotonic();
+
+	sweeper->is_complete = live->complete_wanted ||
+						   (!is_far_due(sweeper) && now - sweeper->last_complete_at >= COMPLETE_AFTER);
+	sweeper->last_near_at = now;
+	live->sweep_wanted = live->complete_wanted = false;
+	live->parked_anew = false;
+	live->future_anew = DT_NOEND;
+	if (!sweeper->all_seen)
+		sweeper->reads_ahead = evq_shmem_clock_was_ahead(slot, wall);
+	if (slot != NULL)
+	{
+		/* While a transaction has yet to announce something, this sweep is not the last one. */
+		uint64 announced = pg_atomic_read_u64(&slot->announced);
+
+		sweeper->announcing_seen = pg_atomic_read_u64(&slot->announcing);
+		if (sweeper->announcing_seen != announced)
+			sweeper->announcing_seen = PG_UINT64_MAX;
+	}
+	watch_prepared_transactions(slot);
+	sweeper->near.number = evq_track_begin_sweep(live->track);
+	if (sweeper->is_complete && !is_far_due(sweeper))
+		sweeper->complete_sweep = sweeper->near.number;
+}
+
+/*
+ * Finished events leave dead index entries behind, all of them early ones; only
+ * a complete sweep goes over those again.
+ */
+static void
+enter_near(EvqSweeper *sweeper, EvqTrackedFlow *flow, TimestampTz now)
+{
+	flow->sweep->near.from = evq_due_position(DT_NOBEGIN);
+	if (!sweeper->is_complete)
+		flow->sweep->near.from = evq_due_first(evq_due_position(flow->sweep->first_live_at),
+											   flow->unread.from);
+	flow->sweep->left_out_from = evq_due_position(DT_NOEND);
+	flow->sweep->first_live_at = now - SWEEP_MARGIN;
+	flow->sweep->due_since = flow->sweep->permit_since = DT_NOEND;
+}
+
+static void
+leave_near(EvqSweeper *sweeper, EvqTrackedFlow *flow)
+{
+	EvqSlot *slot = sweeper->live->slot;
+
+	flow->sweep->far_from = flow->sweep->left_out_from;
+	if (slot != NULL)
+		evq_counters_set_oldest(slot->counters, flow->flow_no, flow->sweep->due_since,
+								flow->sweep->permit_since);
+}
+
+static void
+end_near(EvqSweeper *sweeper, TimestampTz now)
+{
+	EvqLive *live = sweeper->live;
+
+	sweeper->has_read = true;
+	sweeper->last_near_took = evq_clock_monotonic() - sweeper->last_near_at;
+	sweeper->far_wanted |= sweeper->is_complete;
+	live->parked = live->parked_anew;
+	live->future_at = live->future_anew;
+	evq_track_look_at_unseen(live->track, sweeper->near.number, false, now);
+	EVQ_TRACE(DEBUG1, "evq: %s sweep %u took %lld ms; %ld events are remembered",
+			  sweeper->is_complete ? "complete near" : "near", sweeper->near.number,
+			  (long long) (sweeper->last_near_took / 1000), evq_track_count(live->track));
+}
+
+static void
+end_far(EvqSweeper *sweeper, TimestampTz now)
+{
+	sweeper->last_complete_at = evq_clock_monotonic();
+	if (!sweeper->all_seen)
+		evq_shmem_begin_noting_clock(sweeper->live->slot, Max(now, sweeper->latest_met));
+	sweeper->all_seen = true;
+	sweeper->reads_ahead = false;
+	evq_track_look_at_unseen(sweeper->live->track, sweeper->complete_sweep, true, now);
+	EVQ_TRACE(DEBUG1, "evq: far sweep %u ended; %ld events are remembered", sweeper->far.number,
+			  evq_track_count(sweeper->live->track));
+}
+
+/* The near sweep has read much of the flow: it leaves out what comes before the last moments. */
+static void
+leave_out(EvqTrackedFlow *flow, TimestampTz now)
+{
+	if (flow->sweep->near.rows < NEAR_ROWS_SHARE * (int64) evq_max_tracked ||
+		flow->sweep->near.from.at >= now - SWEEP_MARGIN)
+		return;
+	flow->sweep->left_out_from = flow->sweep->near.from;
+	flow->sweep->near.from = evq_due_position(now - SWEEP_MARGIN);
+}
+
+/* Enters the flow, if this is the sweep's first turn there, and reads some of its rows; true = it has had all of it. */
+static bool
+visit(EvqSweeper *sweeper, Sweep *sweep, EvqTrackedFlow *flow, EvqStore *store, int *rows, TimestampTz now)
+{
+	bool is_near = sweep == &sweeper->near;
+	Stand *here = is_near ? &flow->sweep->near : &flow->sweep->far;
+	int before = *rows;
+
+	if (here->entered != sweep->number)
+	{
+		here->entered = sweep->number;
+		here->rows = 0;
+		if (is_near)
+			enter_near(sweeper, flow, now);
+		else
+			here->from = evq_due_first(flow->unread.from, flow->sweep->far_from);
+	}
+	if (read_flow(sweeper, store, flow, &here->from, rows, is_near ? UNTIL_UNREAD : ALL, now))
+	{
+		here->done = sweep->number;
+		if (is_near)
+			leave_near(sweeper, flow);
+		return true;
+	}
+	here->rows += before - *rows;
+	if (is_near)
+		leave_out(flow, now);
+	return false;
+}
+
+/* Goes on with a sweep, a bounded number of rows; true = it has been everywhere. */
+static bool
+go_on(EvqSweeper *sweeper, Sweep *sweep, EvqStore *store, TimestampTz now)
+{
+	int flow_count;
+	const EvqFlow *flows = evq_config_flows(&flow_count);
+	int rows = is_beside_work(sweeper) ? SWEEP_BATCH_BESIDE_WORK : SWEEP_BATCH;
+	bool is_over = true;
+
+	for (int i = 0; i < flow_count; i++)
+	{
+		int32 flow_no = flows[(sweep->first_flow + i) % flow_count].flow_no;
+		EvqTrackedFlow *flow = evq_track_use_flow(sweeper->live->track, flow_no);
+
+		CHECK_FOR_INTERRUPTS();
+		use_flow_sweep(sweeper, flow);
+		if ((sweep == &sweeper->near ? flow->sweep->near : flow->sweep->far).done == sweep->number)
+			continue;
+		is_over &= rows > 0 && visit(sweeper, sweep, flow, store, &rows, now);
+	}
+	sweep->first_flow++;
+	return is_over;
+}
+
+static bool
+is_resting(const EvqSweeper *sweeper, const Sweep *sweep)
+{
+	return is_beside_work(sweeper) && evq_clock_monotonic() < sweep->rests_until;
+}
+
+static bool
+may_run_near(const EvqSweeper *sweeper)
+{
+	return is_near_due(sweeper) && !is_resting(sweeper, &sweeper->near);
+}
+
+static bool
+may_run_far(const EvqSweeper *sweeper)
+{
+	return is_far_due(sweeper) && !is_resting(sweeper, &sweeper->far);
+}
+
+/* Notes how long a turn of a sweep took, and when the next one may be. */
+static void
+end_turn(EvqSweeper *sweeper, Sweep *sweep, int64 began_at, int rest)
+{
+	int64 took = evq_clock_monotonic() - began_at;
+
+	sweep->rests_until = began_at + (1 + rest) * took;
+	if (sweeper->live->slot != NULL)
+		evq_counters_add_sweep(sweeper->live->slot->counters, took);
+}
+
+static void
+run_near(EvqSweeper *sweeper, EvqStore *store, TimestampTz now)
+{
+	int64 began_at = evq_clock_monotonic();
+
+	if (!sweeper->near.under_way)
+		begin_near(sweeper, now);
+	sweeper->near.under_way = !go_on(sweeper, &sweeper->near, store, now);
+	if (!sweeper->near.under_way)
+		end_near(sweeper, now);
+	end_turn(sweeper, &sweeper->near, began_at, NEAR_REST_BESIDE_WORK);
+}
+
+static void
+run_far(EvqSweeper *sweeper, EvqStore *store, TimestampTz now)
+{
+	int64 began_at = evq_clock_monotonic();
+
+	if (!sweeper->far.under_way)
+	{
+		sweeper->far_wanted = false;
+		sweeper->far.number++;
+	}
+	sweeper->far.under_way = !go_on(sweeper, &sweeper->far, store, now);
+	if (!sweeper->far.under_way)
+		end_far(sweeper, now);
+	end_turn(sweeper, &sweeper->far, began_at, FAR_REST_BESIDE_WORK);
+}
+
+/*
+ * Events that sweeps went by may be available now. What comes first among them
+ * is to be offered first, so what waits is forgotten, to be met again in line,
+ * and sweeps under way are given up; until a near one is over, turns read as
+ * much as where there is no work.
+ */
+void
+evq_sweep_begin_anew(EvqSweeper *sweeper)
+{
+	evq_live_want_sweep(sweeper->live);
+	if (!sweeper->all_seen)
+		return;
+	sweeper->is_hurried = true;
+	sweeper->near.under_way = false;
+	sweeper->far_wanted |= sweeper->far.under_way;
+	sweeper->far.under_way = false;
+	evq_track_forget_waiting(sweeper->live->track);
+}
+
+/* Reads what is to be read in this turn. */
+void
+evq_sweep_run(EvqSweeper *sweeper, EvqStore *store, TimestampTz now)
+{
+	read_on(sweeper, store, now);
+	if (may_run_near(sweeper))
+		run_near(sweeper, store, now);
+	if (sweeper->is_hurried && sweeper->near.under_way)
+		return;
+	if (may_run_far(sweeper))
+		run_far(sweeper, store, now);
+	sweeper->is_hurried = false;
+}
+
+/* ---------- when ---------- */
+
+/* Is there work that must be looked for although nobody tells of it? */
+static bool
+must_poll(const EvqSweeper *sweeper)
+{
+	EvqSlot *slot = sweeper->live->slot;
+
+	if (sweeper->live->parked || evq_track_count(sweeper->live->track) > 0)
+		return true;
+	if (slot == NULL)
+		return false;
+	return pg_atomic_read_u32(&slot->prepared) != 0 ||
+		   pg_atomic_read_u64(&slot->announcing) != sweeper->announcing_seen;
+}
+
+/* Microseconds until a near sweep is made whatever was told. At most half of the time is spent on them. */
+static int64
+time_to_poll(const EvqSweeper *sweeper)
+{
+	int64 interval = Max((int64) evq_poll_interval * 1000, 2 * sweeper->last_near_took);
+
+	return Max(sweeper->last_near_at + interval - evq_clock_monotonic(), 0);
+}
+
+/* Microseconds until it may be gone on with. */
+static int64
+time_to_rest(const Sweep *sweep)
+{
+	return Max(sweep->rests_until - evq_clock_monotonic(), 0);
+}
+
+/* Is something to be read now? */
+bool
+evq_sweep_is_due(EvqSweeper *sweeper, TimestampTz now)
+{
+	EvqLive *live = sweeper->live;
+
+	if (live->slot != NULL && pg_atomic_exchange_u32(&live->slot->look_now, 0) != 0)
+		evq_live_want_sweep(live);
+	if (!sweeper->near.under_way &&
+		((must_poll(sweeper) && time_to_poll(sweeper) == 0) || live->future_at - EVQ_LIVE_HORIZON / 2 <= now))
+		live->sweep_wanted = true;
+	return count_wanting_reading_on(sweeper) > 0 || may_run_near(sweeper) || may_run_far(sweeper);
+}
+
+/* The time until which nothing is to be read, if nobody tells of anything. */
+TimestampTz
+evq_sweep_next_at(const EvqSweeper *sweeper, TimestampTz now)
+{
+	const EvqLive *live = sweeper->live;
+	TimestampTz next_at = now +
+						  (must_poll(sweeper) ? time_to_poll(sweeper) : (int64) evq_poll_interval * 1000);
+
+	if (is_near_due(sweeper))
+		next_at = now + time_to_rest(&sweeper->near);
+	if (is_far_due(sweeper))
+		next_at = Min(next_at, now + time_to_rest(&sweeper->far));
+	if (!TIMESTAMP_IS_NOEND(live->future_at))
+		next_at = Min(next_at, live->future_at - EVQ_LIVE_HORIZON / 2);
+	return next_at;
+}

@@ -1,0 +1,25 @@
+/*
+ * sweep.h
+ *		Reading the tables for what nobody told, and for what there was no memory for.
+ */
+#ifndef EVQ_SWEEP_H
+#define EVQ_SWEEP_H
+
+#include "dispatcher/live.h"
+#include "tables/store.h"
+
+typedef struct EvqSweeper EvqSweeper;
+
+extern EvqSweeper *evq_sweep_create(EvqLive *live);
+extern void evq_sweep_begin_anew(EvqSweeper *sweeper);
+extern bool evq_sweep_has_seen_all(const EvqSweeper *sweeper);
+extern bool evq_sweep_is_under_way(const EvqSweeper *sweeper);
+extern bool evq_sweep_has_read(const EvqSweeper *sweeper);
+extern bool evq_sweep_is_due(EvqSweeper *sweeper, TimestampTz now);
+extern TimestampTz evq_sweep_next_at(const EvqSweeper *sweeper, TimestampTz now);
+
+/* In a transaction. */
+extern bool evq_sweep_any_prepared(void);
+extern void evq_sweep_run(EvqSweeper *sweeper, EvqStore *store, TimestampTz now);
+
+#endif /* EVQ_SWEEP_H */

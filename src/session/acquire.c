@@ -1,0 +1,157 @@
+/*
+ * acquire.c
+ *		How workers come by events: from the offer, from the table, from their own transaction.
+ *
+ * What is on offer is a hint. It is popped, the row is read, and only then is it
+ * decided whether the event can be had. Whatever was popped in vain is returned
+ * to the dispatcher, at the latest when the transaction aborts.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "utils/memutils.h"
+
+#include "base/clock.h"
+#include "session/acquire.h"
+#include "session/pending.h"
+#include "tables/events.h"
+
+/*
+ * A transaction that keeps its snapshot may not see what is on offer. After so
+ * many for each one wanted, and at least, it searches the table for what it sees.
+ */
+#define UNSEEN_FACTOR 4
+#define UNSEEN_LEAST 100
+
+/* Tries to acquire one event, and tells of it; is_enough: what the callback said. It waits for nobody. */
+static EvqGrant
+acquire_and_tell(EvqStore *store, TimestampTz now, const EvqAcquisition *wanted, EvqAcquiredCallback acquired,
+				 void *context, bool *is_enough)
+{
+	EvqAcquired event;
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "evq row", ALLOCSET_SMALL_SIZES);
+	MemoryContext previous = MemoryContextSwitchTo(row_context);
+	EvqGrant grant = evq_lifecycle_acquire(store, now, wanted, &event);
+
+	*is_enough = grant == EVQ_GRANTED && acquired(context, store, &event);
+	MemoryContextSwitchTo(previous);
+	MemoryContextDelete(row_context);
+	return grant;
+}
+
+/* Tries to acquire one event, and tells of it. It waits for nobody. */
+EvqGrant
+evq_acquire_one(EvqStore *store, TimestampTz now, const EvqAcquisition *wanted, EvqAcquiredCallback acquired,
+				void *context)
+{
+	bool is_enough;
+
+	return acquire_and_tell(store, now, wanted, acquired, context, &is_enough);
+}
+
+/* Tries to acquire one event more. */
+static EvqGrant
+acquire_one_of(EvqAcquireNext *wanted, const pg_uuid_t *event_id)
+{
+	EvqAcquisition one = {.event_id = event_id, .worker = wanted->worker, .permit_for = wanted->permit_for};
+	bool is_enough;
+	EvqGrant grant = acquire_and_tell(wanted->store, evq_clock_now(), &one, wanted->acquired, wanted->context,
+									  &is_enough);
+
+	wanted->count += grant == EVQ_GRANTED;
+	if (is_enough)
+		wanted->max_events = wanted->count;
+	return grant;
+}
+
+/*
+ * Takes from what the dispatcher put on offer. What cannot be had just now is
+ * given back at the end, so that it is not met again in the same call. false =
+ * that does not tell what there is: no dispatcher runs, or it has not read all
+ * flows yet, or too many offers cannot be seen by this transaction.
+ */
+static bool
+acquire_offered(EvqAcquireNext *wanted, EvqSlot *slot)
+{
+	EvqTakenOffer *taken = palloc(wanted->max_events * sizeof(EvqTakenOffer));
+	int32 flow_no = wanted->search.flow->flow_no;
+	bool keeps_snapshot = IsolationUsesXactSnapshot();
+	int unseen = keeps_snapshot ? Max(wanted->max_events * UNSEEN_FACTOR, UNSEEN_LEAST) : PG_INT32_MAX;
+	bool is_offering;
+	List *later = NIL;
+	ListCell *cell;
+
+	if (slot == NULL || slot->pid == 0)
+		return false;
+	is_offering = pg_atomic_read_u32(&slot->is_offering) != 0; /* before we look at the offers */
+	while (wanted->count < wanted->max_events && list_length(later) < unseen)
+	{
+		int popped = evq_offers_pop(slot->offers, flow_no, wanted->search.event_type_nos,
+									wanted->search.event_type_count, taken,
+									wanted->max_events - wanted->count);
+
+		if (popped == 0)
+		{
+			/* There may be room again for what had none. */
+			if (evq_offers_ask_for_missing(slot->offers))
+				evq_shmem_wake_dispatcher(slot);
+			break;
+		}
+		for (int i = 0; i < popped; i++)
+			evq_pending_taken(flow_no, &taken[i]);
+
+		/* What we took may be younger than our snapshot. */
+		evq_store_refresh(wanted->store);
+		for (int i = 0; i < popped; i++)
+		{
+			EvqGrant grant = EVQ_GRANT_LATER;
+
+			CHECK_FOR_INTERRUPTS();
+			if (wanted->count < wanted->max_events)
+			{
+				evq_events_hint(&taken[i].event_id, &taken[i].tid);
+				grant = acquire_one_of(wanted, &taken[i].event_id);
+			}
+			if (grant == EVQ_GRANT_LATER || (grant == EVQ_GRANT_REFUSED && keeps_snapshot))
+				later = lappend(later,
+								memcpy(palloc(sizeof(EvqTakenOffer)), &taken[i], sizeof(EvqTakenOffer)));
+		}
+	}
+	foreach(cell, later)
+		evq_pending_return_offer(slot, flow_no, lfirst(cell));
+	return list_length(later) < unseen && (is_offering || wanted->count > 0);
+}
+
+static bool
+acquire_found(void *context, const pg_uuid_t *event_id)
+{
+	EvqAcquireNext *wanted = context;
+
+	(void) acquire_one_of(wanted, event_id);
+	return wanted->count >= wanted->max_events;
+}
+
+/*
+ * Acquires events of a flow: from the offer, then from the table, then those of
+ * this transaction itself. Calls wanted->acquired() for each, which may keep
+ * nothing that it does not copy.
+ */
+void
+evq_acquire_next(EvqStore *store, EvqAcquireNext *wanted)
+{
+	int change_count = evq_pending_changes(); /* what follows from this call is not for this call */
+
+	if (evq_config_is_paused())
+	{
+		evq_config_tell_paused();
+		return;
+	}
+	wanted->store = store;
+	evq_store_pass_over_changed(store);
+	if (!acquire_offered(wanted, evq_shmem_mine()))
+		evq_search_table(store, &wanted->search, acquire_found, wanted);
+	if (wanted->count < wanted->max_events)
+		evq_search_own(store, &wanted->search, change_count, acquire_found, wanted);
+}

@@ -1,0 +1,249 @@
+/*
+ * lifecycle_publish.c
+ *		The verbs that make new events.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "base/errors.h"
+#include "base/guc.h"
+#include "rules/uuid.h"
+#include "session/lifecycle_internal.h"
+#include "session/pending.h"
+#include "tables/events.h"
+#include "tables/keys.h"
+
+/* Bytes of payloads that are in memory at a time, beside the argument that they are a part of. */
+#define PAYLOADS_AT_A_TIME (1024 * 1024)
+
+/*
+ * The payload of a request. A large one that is a part of an argument is made
+ * each time it is needed, and freed at once: there is never one copy of all.
+ */
+static Datum
+payload_of(const EvqPublish *request)
+{
+	return request->payload_part == NULL
+			   ? request->payload
+			   : JsonbPGetDatum(JsonbValueToJsonb(unconstify(JsonbValue *, request->payload_part)));
+}
+
+static void
+free_payload(const EvqPublish *request, Datum payload)
+{
+	if (request->payload_part != NULL)
+		pfree(DatumGetPointer(payload));
+}
+
+static int64
+content_hash(const EvqPublish *request)
+{
+	Datum payload = payload_of(request);
+	uint64 payload_hash = DatumGetUInt64(DirectFunctionCall2(jsonb_hash_extended, payload, Int64GetDatum(0)));
+
+	free_payload(request, payload);
+	return (int64) hash_bytes_extended((const unsigned char *) request->flow_id, strlen(request->flow_id),
+									   payload_hash);
+}
+
+void
+evq_lifecycle_check_request(const EvqPublish *request)
+{
+	size_t length = strlen(request->flow_id);
+	Datum payload;
+
+	if (length == 0 || length > EVQ_MAX_FLOW_ID)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("flow_id has %zu bytes", length),
+						errhint("Pass 1 to %d bytes.", EVQ_MAX_FLOW_ID)));
+	if (request->has_run_at && (TIMESTAMP_NOT_FINITE(request->run_at) || request->run_at >= EVQ_END_OF_TIME))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("run_at is out of range"),
+						errhint("Pass a time before the year 10000, or NULL for now.")));
+	if (request->idempotency_key != NULL &&
+		(request->idempotency_key[0] == '\0' || strlen(request->idempotency_key) > EVQ_MAX_IDEMPOTENCY_KEY))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
+						errmsg("idempotency_key has %zu bytes", strlen(request->idempotency_key)),
+						errhint("Pass 1 to %d bytes.", EVQ_MAX_IDEMPOTENCY_KEY)));
+	payload = payload_of(request);
+	evq_lifecycle_check_payload_size(request->event_type, payload);
+	free_payload(request, payload);
+	if (request->headers != (Datum) 0)
+		evq_lifecycle_check_size("headers", request->headers);
+}
+
+/* Makes the row of a new event. parent: NULL = none. */
+void
+evq_lifecycle_make_event(EvqEvent *event, const EvqPublish *request, EvqOrigin origin, const EvqEvent *parent,
+						 TimestampTz now)
+{
+	const EvqEventType *event_type = request->event_type;
+	const EvqFlow *flow = evq_config_flow(event_type->flow_no);
+	TimestampTz from = request->has_run_at ? Max(request->run_at, now) : now;
+	EvqRetryRule rule = evq_config_retry_rule(event_type);
+
+	memset(event, 0, sizeof(*event));
+	event->transition = EVQ_NO_TRANSITION;
+	event->event_id = evq_uuid_make(now);
+	event->published_at = now;
+	event->due_at = evq_retry_add(from, event_type->lifespan);
+	/* A delay longer than the lifespan: it expires without an attempt. */
+	event->attempt_scheduled_at = Min(evq_retry_add(from, evq_retry_delay(&rule, 1, 0.5)), event->due_at);
+	event->event_type_no = event_type->event_type_no;
+	event->flow_no = event_type->flow_no;
+	event->priority = request->has_priority ? request->priority : event_type->priority;
+	event->ordered = flow != NULL && flow->ordered;
+	event->flow_id = request->flow_id;
+	event->on_fail_event_type_no = request->on_fail_event_type_no;
+	event->origin = origin;
+	if (parent != NULL)
+	{
+		event->has_parent = true;
+		event->parent_id = parent->event_id;
+		event->chain_depth = parent->chain_depth + 1;
+		event->flow_id = parent->flow_id;
+	}
+	evq_lifecycle_move(event, EVQ_VERB_PUBLISH, EVQ_STATE_AWAITING_PROCESSING, now);
+}
+
+/* The longest queue in which a new event may be offered without the dispatcher, 0 = in none: it keeps order and limits. */
+static int32
+offer_limit(const EvqEvent *event)
+{
+	const EvqFlow *flow = evq_config_flow(event->flow_no);
+	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
+
+	if (flow == NULL || event_type == NULL || !flow->pull || evq_flow_is_regulated(flow) ||
+		event_type->is_suspended || event->attempt_scheduled_at > event->published_at)
+		return 0;
+	return flow->max_dispatched;
+}
+
+void
+evq_lifecycle_insert_events(EvqStore *store, EvqEvent *events, const Datum *payloads, const Datum *headers,
+							int count)
+{
+	evq_events_insert(store, events, payloads, headers, count);
+	for (int i = 0; i < count; i++)
+		evq_pending_published(&events[i], offer_limit(&events[i]));
+}
+
+/* Inserts the events of requests; of payloads that are made for this there are so many bytes at a time, or one more. */
+void
+evq_lifecycle_insert_requested(EvqStore *store, EvqEvent *events, const EvqPublish *const *requests,
+							   int count)
+{
+	Datum *payloads = palloc(Max(count, 1) * sizeof(Datum));
+	Datum *headers = palloc(Max(count, 1) * sizeof(Datum));
+	Size made = 0;
+	int begin = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		payloads[i] = payload_of(requests[i]);
+		headers[i] = requests[i]->headers;
+		if (requests[i]->payload_part != NULL)
+			made += VARSIZE(DatumGetPointer(payloads[i]));
+		if (made < PAYLOADS_AT_A_TIME && i < count - 1)
+			continue;
+		evq_lifecycle_insert_events(store, &events[begin], &payloads[begin], &headers[begin], i + 1 - begin);
+		for (; begin <= i; begin++)
+			free_payload(requests[begin], payloads[begin]);
+		made = 0;
+	}
+}
+
+/* A request with an idempotency key. */
+typedef struct Claim
+{
+	int index;
+	const EvqPublish *request;
+} Claim;
+
+static int
+compare_claims(const void *a, const void *b)
+{
+	const Claim *claim_a = a;
+	const Claim *claim_b = b;
+	int32 type_a = claim_a->request->event_type->event_type_no;
+	int32 type_b = claim_b->request->event_type->event_type_no;
+	int order = strcmp(claim_a->request->idempotency_key, claim_b->request->idempotency_key);
+
+	if (type_a != type_b)
+		return type_a < type_b ? -1 : 1;
+	return order != 0 ? order : claim_a->index - claim_b->index;
+}
+
+/* Claims the key of a request for an event; false = it is another's, whose id is returned. */
+static bool
+claim_key(EvqStore *store, const EvqPublish *request, const pg_uuid_t *event_id, pg_uuid_t *first_id)
+{
+	int64 hash = content_hash(request);
+	int64 first_hash;
+
+	if (evq_keys_claim(store, request->event_type->event_type_no, request->idempotency_key, event_id, hash,
+					   first_id, &first_hash))
+		return true;
+	if (first_hash != hash)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_KEY_REUSED),
+						errmsg("idempotency key \"%s\" of event type \"%s\" was used with other content",
+							   request->idempotency_key, request->event_type->event_type),
+						errhint("Use a new key for a new event; the same key must come with the same flow_id"
+								" and payload.")));
+	return false;
+}
+
+/*
+ * Publishes events; ids: one a request. An event whose key was used before is
+ * not published again. what: what errors call one of them, NULL where there is
+ * but one.
+ *
+ * Keys are claimed in one order, whatever the order of the requests: who waits
+ * for another session's claim has no key that the other one has yet to claim.
+ */
+void
+evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *requests, int count,
+					  const char *what, pg_uuid_t *ids)
+{
+	EvqEvent *events = palloc(Max(count, 1) * sizeof(EvqEvent));
+	const EvqPublish **published = palloc(Max(count, 1) * sizeof(EvqPublish *));
+	Claim *claims = palloc(Max(count, 1) * sizeof(Claim));
+	bool *known = palloc0(Max(count, 1) * sizeof(bool));
+	EvqPosition position;
+	int claim_count = 0;
+	int fresh = 0;
+
+	evq_position_begin(&position, what);
+	for (int i = 0; i < count; i++)
+	{
+		const EvqPublish *request = &requests[i];
+
+		position.index = i;
+		evq_config_require(EVQ_RIGHT_PUBLISH, request->event_type->flow_no);
+		evq_lifecycle_check_request(request);
+		evq_lifecycle_make_event(&events[i], request, EVQ_ORIGIN_API, NULL, now);
+		ids[i] = events[i].event_id;
+		if (request->idempotency_key != NULL)
+			claims[claim_count++] = (Claim){i, request};
+	}
+	qsort(claims, claim_count, sizeof(Claim), compare_claims);
+	for (int i = 0; i < claim_count; i++)
+	{
+		int index = claims[i].index;
+
+		position.index = index;
+		known[index] = !claim_key(store, claims[i].request, &events[index].event_id, &ids[index]);
+	}
+	evq_position_end(&position);
+
+	for (int i = 0; i < count; i++)
+	{
+		if (known[i])
+			continue;
+		events[fresh] = events[i];
+		published[fresh++] = &requests[i];
+	}
+	evq_lifecycle_insert_requested(store, events, published, fresh);
+}

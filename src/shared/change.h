@@ -1,0 +1,54 @@
+/*
+ * change.h
+ *		What a session tells the dispatcher about an event it changed.
+ */
+#ifndef EVQ_CHANGE_H
+#define EVQ_CHANGE_H
+
+#include "base/types.h"
+
+typedef struct EvqChange
+{
+	pg_uuid_t event_id;
+	TimestampTz at; /* awaiting: when the next attempt is due; else: state_due_at */
+	TimestampTz due_at;
+	TimestampTz state_since;
+	uint64 flow_id_hash;
+	ItemPointerData tid; /* see evq_events_hint() */
+	int32 flow_no;
+	int32 event_type_no;
+	int16 priority;
+	int16 attempts_used;
+	bool ordered;
+	uint8 state;       /* an EvqState: the state it is in now */
+	bool is_new;       /* it was published, not given back or activated */
+	bool is_returned;  /* it was taken off the offer in vain: only its ids and numbers count here */
+	bool is_own;       /* the dispatcher did it itself: only watchers want to know */
+	bool is_offered;   /* the session that published it has put it on offer */
+	bool was_empty;    /* ... in a queue that was empty: listeners are to be told */
+	int32 offer_limit; /* how long the queue may be for that; 0 = it is the dispatcher's to offer */
+} EvqChange;
+
+/* Which is offered first: -1 = a. Highest priority first, then the longest due, then the oldest. */
+static inline int
+evq_change_compare(const EvqChange *a, const EvqChange *b)
+{
+	if (a->priority != b->priority)
+		return a->priority > b->priority ? -1 : 1;
+	if (a->at != b->at)
+		return a->at < b->at ? -1 : 1;
+	return memcmp(&a->event_id, &b->event_id, sizeof(pg_uuid_t));
+}
+
+/* The position of an event that waits. */
+static inline EvqDuePosition
+evq_change_position(const EvqChange *change)
+{
+	EvqDuePosition position = {.at = change->at, .event_id = change->event_id};
+
+	return position;
+}
+
+extern void evq_change_from_event(EvqChange *change, const EvqEvent *event);
+
+#endif /* EVQ_CHANGE_H */

@@ -1,0 +1,364 @@
+/*
+ * offers.c
+ *		Events on offer: one linked list a flow, in one pool of entries in shared memory,
+ *		which a hash finds by event id, and another hash the list by flow.
+ *
+ * Nothing here can fail: entries are pushed right after a commit. And nothing
+ * takes longer the more flows or offers there are.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "port/pg_bitutils.h"
+
+#include "shared/offers.h"
+
+Size
+evq_offers_bytes(int size)
+{
+	return MAXALIGN(sizeof(EvqOffers)) + MAXALIGN((Size) size * sizeof(EvqOffer)) +
+		   MAXALIGN((Size) size * sizeof(EvqOfferQueue)) + 2 * (Size) size * sizeof(int32);
+}
+
+static void
+empty_all(EvqOffers *offers)
+{
+	for (int i = 0; i < offers->size; i++)
+	{
+		offers->entries[i].next = i + 1 < offers->size ? i + 1 : EVQ_OFFERS_NONE;
+		offers->buckets[i] = offers->queue_buckets[i] = EVQ_OFFERS_NONE;
+	}
+	for (int i = 0; i < EVQ_OFFERS_LENGTHS; i++)
+		offers->by_length[i] = EVQ_OFFERS_NONE;
+	offers->free = 0;
+	offers->queues_used = 0;
+	offers->last_empty = EVQ_OFFERS_NONE;
+	offers->missing = offers->asked = false;
+}
+
+void
+evq_offers_init(EvqOffers *offers, int size, LWLock *lock)
+{
+	char *after = (char *) offers + MAXALIGN(sizeof(EvqOffers));
+
+	offers->lock = lock;
+	offers->size = size;
+	offers->entries = (EvqOffer *) after;
+	after += MAXALIGN((Size) size * sizeof(EvqOffer));
+	offers->queues = (EvqOfferQueue *) after;
+	after += MAXALIGN((Size) size * sizeof(EvqOfferQueue));
+	offers->buckets = (int32 *) after;
+	offers->queue_buckets = offers->buckets + size;
+	empty_all(offers);
+}
+
+void
+evq_offers_clear(EvqOffers *offers)
+{
+	LWLockAcquire(offers->lock, LW_EXCLUSIVE);
+	empty_all(offers);
+	LWLockRelease(offers->lock);
+}
+
+/* ---------- queues ---------- */
+
+/* The link that leads, or would lead, to the flow's queue. */
+static int32 *
+find_queue_link(EvqOffers *offers, int32 flow_no)
+{
+	int32 *link = &offers->queue_buckets[hash_bytes_uint32(flow_no) % offers->size];
+
+	Assert(LWLockHeldByMe(offers->lock));
+	while (*link != EVQ_OFFERS_NONE && offers->queues[*link].flow_no != flow_no)
+		link = &offers->queues[*link].next_in_bucket;
+	return link;
+}
+
+/* The list in which queues of this length are. */
+static int
+length_list(int32 count)
+{
+	return count == 0 ? 0 : 1 + pg_leftmost_one_pos32(count);
+}
+
+static void
+leave_length_list(EvqOffers *offers, EvqOfferQueue *queue)
+{
+	if (queue->previous == EVQ_OFFERS_NONE)
+		offers->by_length[length_list(queue->count)] = queue->next;
+	else
+		offers->queues[queue->previous].next = queue->next;
+	if (queue->next != EVQ_OFFERS_NONE)
+		offers->queues[queue->next].previous = queue->previous;
+	else if (queue->count == 0)
+		offers->last_empty = queue->previous;
+}
+
+static void
+enter_length_list(EvqOffers *offers, EvqOfferQueue *queue)
+{
+	int32 *first = &offers->by_length[length_list(queue->count)];
+	int32 index = queue - offers->queues;
+
+	queue->previous = EVQ_OFFERS_NONE;
+	queue->next = *first;
+	if (*first != EVQ_OFFERS_NONE)
+		offers->queues[*first].previous = index;
+	else if (queue->count == 0)
+		offers->last_empty = index;
+	*first = index;
+}
+
+static void
+set_count(EvqOffers *offers, EvqOfferQueue *queue, int32 count)
+{
+	Assert(count >= 0 && LWLockHeldByMeInMode(offers->lock, LW_EXCLUSIVE));
+	if (length_list(count) == length_list(queue->count))
+	{
+		queue->count = count;
+		return;
+	}
+	leave_length_list(offers, queue);
+	queue->count = count;
+	enter_length_list(offers, queue);
+}
+
+/*
+ * The queue of a flow, made if it has none: one never used, or the one that has
+ * been empty for longest. There is one while an entry is free: not all have one.
+ */
+static EvqOfferQueue *
+use_queue(EvqOffers *offers, int32 flow_no)
+{
+	int32 *link = find_queue_link(offers, flow_no);
+	EvqOfferQueue *queue;
+
+	if (*link != EVQ_OFFERS_NONE)
+		return &offers->queues[*link];
+	if (offers->queues_used < offers->size)
+		queue = &offers->queues[offers->queues_used++];
+	else
+	{
+		queue = &offers->queues[offers->last_empty];
+		leave_length_list(offers, queue);
+		*find_queue_link(offers, queue->flow_no) = queue->next_in_bucket;
+	}
+	memset(queue, 0, sizeof(*queue));
+	queue->flow_no = flow_no;
+	queue->first = queue->last = queue->next_in_bucket = EVQ_OFFERS_NONE;
+	link = find_queue_link(offers, flow_no);
+	*link = queue - offers->queues;
+	enter_length_list(offers, queue);
+	return queue;
+}
+
+/* ---------- entries ---------- */
+
+/* The link that leads, or would lead, to the event's entry. */
+static int32 *
+find_link(EvqOffers *offers, const pg_uuid_t *event_id)
+{
+	uint32 hash = hash_bytes(event_id->data, UUID_LEN);
+	int32 *link = &offers->buckets[hash % offers->size];
+
+	Assert(LWLockHeldByMe(offers->lock));
+	while (*link != EVQ_OFFERS_NONE && memcmp(&offers->entries[*link].event_id, event_id, UUID_LEN) != 0)
+		link = &offers->entries[*link].next_in_bucket;
+	return link;
+}
+
+static void
+remove_entry(EvqOffers *offers, int32 index)
+{
+	EvqOffer *entry = &offers->entries[index];
+	EvqOfferQueue *queue = &offers->queues[*find_queue_link(offers, entry->flow_no)];
+
+	*find_link(offers, &entry->event_id) = entry->next_in_bucket;
+	if (entry->previous == EVQ_OFFERS_NONE)
+		queue->first = entry->next;
+	else
+		offers->entries[entry->previous].next = entry->next;
+	if (entry->next == EVQ_OFFERS_NONE)
+		queue->last = entry->previous;
+	else
+		offers->entries[entry->next].previous = entry->previous;
+	set_count(offers, queue, queue->count - 1);
+	entry->next = offers->free;
+	offers->free = index;
+}
+
+/* Takes the oldest entry of one of the longest queues out: its flow can best do without a hint. */
+static void
+make_room(EvqOffers *offers)
+{
+	int list = EVQ_OFFERS_LENGTHS - 1;
+
+	while (offers->by_length[list] == EVQ_OFFERS_NONE)
+		list--;
+	Assert(list > 0);
+	remove_entry(offers, offers->queues[offers->by_length[list]].first);
+	offers->missing = true;
+}
+
+static void
+append_entry(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
+			 const ItemPointerData *tid, bool *was_empty)
+{
+	EvqOfferQueue *queue;
+	EvqOffer *entry;
+	int32 index;
+
+	if (offers->free == EVQ_OFFERS_NONE)
+		make_room(offers);
+	queue = use_queue(offers, flow_no);
+	index = offers->free;
+	entry = &offers->entries[index];
+	offers->free = entry->next;
+
+	*was_empty = queue->count == 0;
+	entry->event_id = *event_id;
+	entry->tid = *tid;
+	entry->event_type_no = event_type_no;
+	entry->flow_no = flow_no;
+	entry->next = EVQ_OFFERS_NONE;
+	entry->previous = queue->last;
+	entry->next_in_bucket = EVQ_OFFERS_NONE;
+	*find_link(offers, event_id) = index;
+	if (queue->last == EVQ_OFFERS_NONE)
+		queue->first = index;
+	else
+		offers->entries[queue->last].next = index;
+	queue->last = index;
+	set_count(offers, queue, queue->count + 1);
+}
+
+/*
+ * Puts an event at the end of its flow's queue, unless it is there already;
+ * false when the queue has as many as the limit.
+ */
+bool
+evq_offers_push(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
+				const ItemPointerData *tid, int32 limit, bool *was_empty)
+{
+	int32 queue;
+	bool has_room;
+
+	*was_empty = false;
+	LWLockAcquire(offers->lock, LW_EXCLUSIVE);
+	queue = *find_queue_link(offers, flow_no);
+	has_room = queue == EVQ_OFFERS_NONE || offers->queues[queue].count < limit;
+	if (has_room && *find_link(offers, event_id) == EVQ_OFFERS_NONE)
+		append_entry(offers, flow_no, event_type_no, event_id, tid, was_empty);
+	LWLockRelease(offers->lock);
+	return has_room;
+}
+
+/* Takes an event off the offer, if it is there. */
+void
+evq_offers_remove(EvqOffers *offers, const pg_uuid_t *event_id)
+{
+	int32 index;
+
+	LWLockAcquire(offers->lock, LW_EXCLUSIVE);
+	index = *find_link(offers, event_id);
+	if (index != EVQ_OFFERS_NONE)
+		remove_entry(offers, index);
+	LWLockRelease(offers->lock);
+}
+
+static bool
+is_wanted(int32 event_type_no, const int32 *event_type_nos, int event_type_count)
+{
+	for (int i = 0; i < event_type_count; i++)
+	{
+		if (event_type_nos[i] == event_type_no)
+			return true;
+	}
+	return event_type_count == 0;
+}
+
+/* Takes up to max events out of a flow's queue, first come first. event_type_count 0 = of all types. */
+int
+evq_offers_pop(EvqOffers *offers, int32 flow_no, const int32 *event_type_nos, int event_type_count,
+			   EvqTakenOffer *taken, int max)
+{
+	int32 queue;
+	int count = 0;
+
+	LWLockAcquire(offers->lock, LW_EXCLUSIVE);
+	queue = *find_queue_link(offers, flow_no);
+	if (queue != EVQ_OFFERS_NONE)
+	{
+		int32 index = offers->queues[queue].first;
+
+		while (index != EVQ_OFFERS_NONE && count < max)
+		{
+			EvqOffer *entry = &offers->entries[index];
+			int32 next = entry->next;
+
+			if (is_wanted(entry->event_type_no, event_type_nos, event_type_count))
+			{
+				taken[count].event_id = entry->event_id;
+				taken[count].tid = entry->tid;
+				taken[count++].event_type_no = entry->event_type_no;
+				remove_entry(offers, index);
+			}
+			index = next;
+		}
+		offers->queues[queue].taken += count;
+	}
+	LWLockRelease(offers->lock);
+	return count;
+}
+
+/* Was the flag set? It is no longer then, but the next one is, if there is one. */
+static bool
+take_flag(EvqOffers *offers, bool *flag, bool *next)
+{
+	bool was_set;
+
+	if (!*flag)
+		return false;
+	LWLockAcquire(offers->lock, LW_EXCLUSIVE);
+	was_set = *flag;
+	*flag = false;
+	if (next != NULL)
+		*next |= was_set;
+	LWLockRelease(offers->lock);
+	return was_set;
+}
+
+/* A worker found nothing. Have offers been pushed out, which nobody has asked for since? Then he asks. */
+bool
+evq_offers_ask_for_missing(EvqOffers *offers)
+{
+	return take_flag(offers, &offers->missing, &offers->asked);
+}
+
+/* Has a worker asked for them? */
+bool
+evq_offers_is_asked(const EvqOffers *offers)
+{
+	return offers->asked;
+}
+
+/* If so, they are offered now. */
+bool
+evq_offers_answer(EvqOffers *offers)
+{
+	return take_flag(offers, &offers->asked, NULL);
+}
+
+/* How many events workers have taken out of a flow's queue. */
+uint64
+evq_offers_taken(EvqOffers *offers, int32 flow_no)
+{
+	int32 queue;
+	uint64 taken;
+
+	LWLockAcquire(offers->lock, LW_SHARED);
+	queue = *find_queue_link(offers, flow_no);
+	taken = queue == EVQ_OFFERS_NONE ? 0 : offers->queues[queue].taken;
+	LWLockRelease(offers->lock);
+	return taken;
+}

@@ -1,0 +1,196 @@
+/*
+ * walk.c
+ *		Walks over live events in the order of an index.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/sysattr.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_collation.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "tables/events_internal.h"
+#include "tables/rows.h"
+#include "tables/walk.h"
+
+#define DUE_INDEX "event_flow_no_attempt_scheduled_at_idx"
+#define FLOW_ID_INDEX "event_flow_no_flow_id_event_id_idx"
+
+/* An index of the events that is open; NULL = there is none of this name. */
+static Relation
+find_index(const EvqStoreTable *table, const char *name)
+{
+	for (int i = 0; i < table->info->ri_NumIndices; i++)
+	{
+		if (strcmp(RelationGetRelationName(table->info->ri_IndexRelationDescs[i]), name) == 0)
+			return table->info->ri_IndexRelationDescs[i];
+	}
+	return NULL;
+}
+
+/* Chooses the index to walk over. */
+static void
+choose_walk_index(EvqStore *store, const char *name)
+{
+	EvqStoreTable *table = evq_store_use_table(store, EVQ_TABLE_EVENT);
+
+	evq_walk_end(store);
+	evq_store_use_indexes(store, table);
+	store->walk_index = find_index(table, name);
+	if (store->walk_index == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("index evq.%s does not exist", name),
+						errhint("Create it again as the extension did.")));
+}
+
+static void
+begin_walk(EvqStore *store, ScanKey keys, int key_count)
+{
+	EvqStoreTable *table = evq_store_use_table(store, EVQ_TABLE_EVENT);
+	Relation index = store->walk_index;
+	MemoryContext previous = MemoryContextSwitchTo(store->context);
+
+	if (evq_store_is_too_young(index) && !evq_store_keeps_snapshot(store))
+		evq_store_refresh(store);
+	evq_store_check_index(index);
+	store->walk_index = index;
+	if (store->walk_slot == NULL)
+	{
+		store->walk_slot = table_slot_create(table->rel, NULL);
+		store->walk_context = AllocSetContextCreate(store->context, "evq walk", ALLOCSET_SMALL_SIZES);
+		store->walk_row = table->map.is_plain ? store->walk_slot : evq_tables_make_slot(EVQ_TABLE_EVENT);
+	}
+	store->walk = EVQ_INDEX_BEGINSCAN(table->rel, store->walk_index, GetActiveSnapshot(), key_count);
+	index_rescan(store->walk, keys, key_count, NULL, 0);
+	MemoryContextSwitchTo(previous);
+}
+
+/* Can a walk over due events begin within an instant? Otherwise, until the extension is updated, it begins with all of it. */
+bool
+evq_walk_splits_instants(const EvqStore *store)
+{
+	return RelationGetNumberOfAttributes(store->walk_index) > 2;
+}
+
+/* Walks over the live events of a flow whose next attempt is due from a position in its line on, earliest first. */
+void
+evq_walk_due(EvqStore *store, int32 flow_no, const EvqDuePosition *from)
+{
+	ScanKeyData keys[2];
+	ScanKey position = store->walk_from;
+
+	choose_walk_index(store, DUE_INDEX);
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(flow_no));
+	if (!evq_walk_splits_instants(store))
+		ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
+					TimestampTzGetDatum(from->at));
+	else
+	{
+		/* (attempt_scheduled_at, event_id) >= (...) */
+		store->walk_from_id = from->event_id;
+		ScanKeyInit(&position[0], 2, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_CMP,
+					TimestampTzGetDatum(from->at));
+		ScanKeyInit(&position[1], 3, BTGreaterEqualStrategyNumber, F_UUID_CMP,
+					UUIDPGetDatum(&store->walk_from_id));
+		position[0].sk_flags = SK_ROW_MEMBER;
+		position[1].sk_flags = SK_ROW_MEMBER | SK_ROW_END;
+		memset(&keys[1], 0, sizeof(ScanKeyData));
+		keys[1].sk_flags = SK_ROW_HEADER;
+		keys[1].sk_attno = 2;
+		keys[1].sk_strategy = BTGreaterEqualStrategyNumber;
+		keys[1].sk_argument = PointerGetDatum(position);
+	}
+	begin_walk(store, keys, 2);
+}
+
+/* A scan key's value must live as long as the scan. */
+static Datum
+flow_id_text(EvqStore *store, const char *flow_id)
+{
+	MemoryContext previous = MemoryContextSwitchTo(store->context);
+	Datum text = CStringGetTextDatum(flow_id);
+
+	MemoryContextSwitchTo(previous);
+	return text;
+}
+
+/* Walks over the live ordered events of one flow_id, in publish order. */
+void
+evq_walk_flow_id(EvqStore *store, int32 flow_no, const char *flow_id)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(flow_no));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, flow_id_text(store, flow_id));
+	keys[1].sk_collation = DEFAULT_COLLATION_OID;
+	choose_walk_index(store, FLOW_ID_INDEX);
+	begin_walk(store, keys, 2);
+}
+
+static bool
+walk_on(EvqStore *store, ItemPointerData *root)
+{
+	MemoryContext previous = MemoryContextSwitchTo(store->context);
+	bool found = evq_rows_next(store->walk, &store->tables[EVQ_TABLE_EVENT].map, store->walk_slot,
+							   store->walk_row, root);
+
+	MemoryContextSwitchTo(previous);
+	return found;
+}
+
+/* The next event of the walk; its strings hold until the one after it, or the next walk, is asked for. */
+bool
+evq_walk_next(EvqStore *store, EvqEvent *event)
+{
+	ItemPointerData root;
+	bool found = walk_on(store, &root);
+	MemoryContext previous = CurrentMemoryContext;
+
+	if (found)
+	{
+		MemoryContextReset(store->walk_context);
+		MemoryContextSwitchTo(store->walk_context);
+		evq_events_read_live(store->walk_row, event);
+		event->tid = root;
+	}
+	MemoryContextSwitchTo(previous);
+	return found;
+}
+
+/* The same without its strings, and what comes behind them in the row: these are not set. */
+bool
+evq_walk_next_briefly(EvqStore *store, EvqEvent *event)
+{
+	ItemPointerData root;
+
+	if (!walk_on(store, &root))
+		return false;
+	evq_events_read_briefly(store->walk_row, event);
+	evq_events_move_lifespan(event);
+	event->tid = root;
+	return true;
+}
+
+/* Has this transaction written what the walk has just met? */
+bool
+evq_walk_is_own(const EvqStore *store)
+{
+	bool is_null;
+
+	return TransactionIdIsCurrentTransactionId(
+		DatumGetTransactionId(slot_getsysattr(store->walk_slot, MinTransactionIdAttributeNumber, &is_null)));
+}
+
+void
+evq_walk_end(EvqStore *store)
+{
+	evq_store_end_walk(store);
+}
