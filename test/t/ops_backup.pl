@@ -124,7 +124,7 @@ for my $call ("evq_publish('job', NULL, 'first')", "count(*) FROM evq_acquire_ne
 	"count(*) FROM evq_publish_many('job', NULL, ARRAY['a'], ARRAY['{}'])")
 {
 	my ($code, $out, $said) = $other->psql('schema_only', "SELECT $call; SELECT $call");
-	my @times = $said =~ /paused in this database, which was restored.*\n.*SELECT evq_resume\(\)/g;
+	my @times = $said =~ /paused in this database, which was restored.*\n.*call evq_resume\(\)/g;
 	is(@times, 1, "the first call of a session says that all is paused, and how it goes on: $call");
 }
 $other->safe_psql('schema_only', q{SELECT evq_resume()});

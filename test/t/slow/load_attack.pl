@@ -2,12 +2,12 @@
 # were told, what the WAL says of each event and what is in the tables in the end must be one story. For half a minute; and the
 # checker that says so must find each fault that is planted into a copy of what it has read.
 #
-# t/slow/load_attack_full.pl does it for longer. EVQ_SEED=N repeats the choices of a run.
+# load_attack_full.pl does it for longer. EVQ_SEED=N repeats the choices of a run.
 use strict;
 use warnings;
 
 use FindBin;
-use lib "$FindBin::Bin/lib";
+use lib "$FindBin::Bin/../lib";
 
 use Test::More;
 
