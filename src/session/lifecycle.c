@@ -20,8 +20,10 @@
 #include "rules/transition.h"
 #include "rules/uuid.h"
 #include "session/lifecycle_internal.h"
+#include "session/pending.h"
 #include "shared/shmem.h"
 #include "tables/epoch.h"
+#include "tables/events.h"
 
 /* The one place where an event's state changes. */
 void
@@ -40,6 +42,17 @@ evq_lifecycle_move(EvqEvent *event, EvqVerb verb, EvqState to, TimestampTz now)
 	event->state = to;
 	event->state_since = now;
 	event->state_due_at = DT_NOEND;
+}
+
+/* Writes the row of a live event that was moved, and will tell the dispatcher of it; whoever gets another answer decides again. */
+EvqStoreResult
+evq_lifecycle_write(EvqStore *store, EvqEvent *event, bool wait)
+{
+	EvqStoreResult result = evq_events_update(store, event, wait);
+
+	if (result == EVQ_STORE_DONE)
+		evq_pending_changed(event);
+	return result;
 }
 
 const char *

@@ -205,9 +205,7 @@ evq_lifecycle_end_attempt(EvqStore *store, EvqEvent *event, TimestampTz now, Evq
 	{
 		evq_lifecycle_move(event, verb, EVQ_STATE_AWAITING_PROCESSING, now);
 		event->attempt_scheduled_at = next_at;
-		result = evq_events_update(store, event, wait);
-		if (result == EVQ_STORE_DONE)
-			evq_pending_changed(event);
+		result = evq_lifecycle_write(store, event, wait);
 	}
 	else
 	{

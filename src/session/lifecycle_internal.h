@@ -10,6 +10,7 @@
 
 /* lifecycle.c */
 extern void evq_lifecycle_move(EvqEvent *event, EvqVerb verb, EvqState to, TimestampTz now);
+extern EvqStoreResult evq_lifecycle_write(EvqStore *store, EvqEvent *event, bool wait);
 extern const char *evq_lifecycle_state_name(EvqState state);
 extern int32 evq_lifecycle_current_epoch(void);
 extern bool evq_lifecycle_caller_may(int rights, const EvqEvent *event);

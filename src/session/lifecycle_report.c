@@ -251,16 +251,6 @@ evq_lifecycle_fail(EvqStore *store, TimestampTz now, const EvqAttempt *attempt,
 	}
 }
 
-/* Writes a held event back; CHANGED sends the caller round its loop. */
-static bool
-write_held(EvqStore *store, EvqEvent *event)
-{
-	if (evq_events_update(store, event, true) != EVQ_STORE_DONE)
-		return false;
-	evq_pending_changed(event);
-	return true;
-}
-
 /*
  * Extends a permit; on PERMIT_LOST the event's state tells whether it was
  * canceled. That of a suspended event holds as long as the suspension.
@@ -282,7 +272,7 @@ evq_lifecycle_extend(EvqStore *store, TimestampTz now, const EvqAttempt *attempt
 			extend_by = event_type == NULL ? 0 : event_type->attempt_timeout;
 		}
 		event->state_due_at = Min(evq_retry_add(now, extend_by), event->due_at);
-		if (write_held(store, event))
+		if (evq_lifecycle_write(store, event, true) == EVQ_STORE_DONE)
 			return EVQ_ACCEPTED;
 	}
 }
@@ -302,7 +292,7 @@ evq_lifecycle_release(EvqStore *store, TimestampTz now, const EvqAttempt *attemp
 						   EVQ_STATE_AWAITING_PROCESSING, now);
 		/* Past the end of the lifespan there is no attempt: it expires there. */
 		event->attempt_scheduled_at = release->snooze ? Min(Max(release->run_at, now), event->due_at) : now;
-		if (write_held(store, event))
+		if (evq_lifecycle_write(store, event, true) == EVQ_STORE_DONE)
 			break;
 	}
 	if (release->snooze && release->run_at >= event->due_at)
@@ -340,7 +330,7 @@ evq_lifecycle_suspend(EvqStore *store, TimestampTz now, const EvqAttempt *attemp
 			/* What was answered before is the answer to another question. */
 			event->answered_permit = 0;
 		}
-		if (write_held(store, event))
+		if (evq_lifecycle_write(store, event, true) == EVQ_STORE_DONE)
 			return EVQ_ACCEPTED;
 	}
 }

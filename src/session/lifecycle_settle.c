@@ -5,7 +5,6 @@
 #include "postgres.h"
 
 #include "session/lifecycle_internal.h"
-#include "session/pending.h"
 #include "tables/events.h"
 
 /* Does what the clock asks of a live event; see EvqSettled. It waits for nobody. */
@@ -39,9 +38,7 @@ evq_lifecycle_settle(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id
 				else if (event->state == EVQ_STATE_DISPATCHED && event->state_due_at <= now)
 				{
 					evq_lifecycle_move(event, EVQ_VERB_DISPATCH_TIMEOUT, EVQ_STATE_AWAITING_PROCESSING, now);
-					result = evq_events_update(store, event, false);
-					if (result == EVQ_STORE_DONE)
-						evq_pending_changed(event);
+					result = evq_lifecycle_write(store, event, false);
 				}
 				else
 					return EVQ_SETTLED_NOTHING;
@@ -62,9 +59,7 @@ evq_lifecycle_settle(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id
 				{
 					evq_lifecycle_move(event, EVQ_VERB_SUSPEND_TIMEOUT, EVQ_STATE_AWAITING_PROCESSING, now);
 					event->attempt_scheduled_at = now;
-					result = evq_events_update(store, event, false);
-					if (result == EVQ_STORE_DONE)
-						evq_pending_changed(event);
+					result = evq_lifecycle_write(store, event, false);
 				}
 				else
 				{
@@ -91,8 +86,5 @@ evq_lifecycle_dispatch(EvqStore *store, TimestampTz now, EvqEvent *event, int64 
 {
 	evq_lifecycle_move(event, EVQ_VERB_DISPATCH, EVQ_STATE_DISPATCHED, now);
 	event->state_due_at = Min(evq_retry_add(now, dispatch_timeout), event->due_at);
-	if (evq_events_update(store, event, false) != EVQ_STORE_DONE)
-		return false;
-	evq_pending_changed(event);
-	return true;
+	return evq_lifecycle_write(store, event, false) == EVQ_STORE_DONE;
 }
