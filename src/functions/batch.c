@@ -34,14 +34,6 @@ PG_FUNCTION_INFO_V1(evq_sql_batch_permits);
 /* A batch ends early when its payloads and headers have come to so many bytes: it is all in memory at once. */
 #define BATCH_BYTES ((Size) 32 * 1024 * 1024)
 
-static void
-put_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
-{
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-}
-
 /* ---------- acquire ---------- */
 
 /* One column of evq.acquired_batch that has an element for each event. */
@@ -203,7 +195,7 @@ put_batch(FunctionCallInfo fcinfo, Batch *batch, const EvqFlow *flow)
 	values[9] = TimestampTzGetDatum(batch->attempt_due_at);
 	values[10] = TimestampTzGetDatum(batch->due_at);
 	put_elements(batch, &batch->answers, JSONBOID, &values[11], &nulls[11]);
-	put_row(fcinfo, values, nulls);
+	evq_work_put_row(fcinfo, values, nulls);
 }
 
 static void
@@ -318,7 +310,7 @@ put_lost(void *context, const pg_uuid_t *event_id, bool accepted)
 	bool nulls[1] = {false};
 
 	if (!accepted)
-		put_row(context, values, nulls);
+		evq_work_put_row(context, values, nulls);
 }
 
 Datum
@@ -445,7 +437,7 @@ evq_sql_batch_permits(PG_FUNCTION_ARGS)
 		bool nulls[2] = {false, false};
 
 		CHECK_FOR_INTERRUPTS();
-		put_row(fcinfo, values, nulls);
+		evq_work_put_row(fcinfo, values, nulls);
 	}
 	return (Datum) 0;
 }

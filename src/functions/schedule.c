@@ -109,6 +109,13 @@ read_zone(FunctionCallInfo fcinfo, int argno)
 	return zone;
 }
 
+/* zone: NULL = UTC; false = there is none. */
+static bool
+find_next(const EvqCron *cron, pg_tz *zone, TimestampTz after, TimestampTz *slot)
+{
+	return zone == NULL ? evq_cron_next(cron, after, slot) : evq_zone_next(cron, zone, after, slot);
+}
+
 Datum
 evq_sql_cron_next(PG_FUNCTION_ARGS)
 {
@@ -119,7 +126,7 @@ evq_sql_cron_next(PG_FUNCTION_ARGS)
 	TimestampTz slot;
 
 	read_cron(given, &cron);
-	if (zone == NULL ? !evq_cron_next(&cron, after, &slot) : !evq_zone_next(&cron, zone, after, &slot))
+	if (!find_next(&cron, zone, after, &slot))
 		refuse_never(given);
 	PG_RETURN_TIMESTAMPTZ(slot);
 }
@@ -139,7 +146,7 @@ evq_sql_cron_next_if_any(PG_FUNCTION_ARGS)
 
 	if (TIMESTAMP_NOT_FINITE(after) || (zone == NULL && !is_utc) || !evq_cron_parse(fields, &cron, &problem))
 		PG_RETURN_NULL();
-	if (zone == NULL ? !evq_cron_next(&cron, after, &slot) : !evq_zone_next(&cron, zone, after, &slot))
+	if (!find_next(&cron, zone, after, &slot))
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(slot);
 }

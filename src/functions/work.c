@@ -34,8 +34,9 @@ PG_FUNCTION_INFO_V1(evq_sql_snooze);
 PG_FUNCTION_INFO_V1(evq_sql_release);
 PG_FUNCTION_INFO_V1(evq_sql_suspend);
 
-static void
-put_row(FunctionCallInfo fcinfo, const Datum *values, const bool *nulls)
+/* A row of the answer. */
+void
+evq_work_put_row(FunctionCallInfo fcinfo, const Datum *values, const bool *nulls)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 
@@ -104,7 +105,7 @@ put_acquired(FunctionCallInfo fcinfo, const EvqAcquired *acquired, Datum answer)
 	values[ACQUIRED_DUE_AT] = TimestampTzGetDatum(event->due_at);
 	values[ACQUIRED_ANSWER] = answer;
 	nulls[ACQUIRED_ANSWER] = answer == (Datum) 0;
-	put_row(fcinfo, values, nulls);
+	evq_work_put_row(fcinfo, values, nulls);
 }
 
 /* Returns an event that was acquired as a row. */
@@ -277,7 +278,7 @@ put_reported(void *context, const pg_uuid_t *event_id, bool accepted)
 	Datum values[2] = {UUIDPGetDatum(event_id), BoolGetDatum(accepted)};
 	bool nulls[2] = {false, false};
 
-	put_row(context, values, nulls);
+	evq_work_put_row(context, values, nulls);
 }
 
 Datum
@@ -361,7 +362,7 @@ evq_work_fail(FunctionCallInfo fcinfo, const char *function, const EvqReports *r
 		accepted_count += accepted;
 		if (accepted)
 			values[2] = evq_argument_state_datum(event.state, enum_type);
-		put_row(fcinfo, values, nulls);
+		evq_work_put_row(fcinfo, values, nulls);
 		end_row(row_context, previous);
 	}
 	evq_store_close(store);
@@ -409,7 +410,7 @@ evq_work_extend(FunctionCallInfo fcinfo, const char *function, const EvqReports 
 
 		CHECK_FOR_INTERRUPTS();
 		held_count += held;
-		put_row(fcinfo, values, nulls);
+		evq_work_put_row(fcinfo, values, nulls);
 		end_row(row_context, previous);
 	}
 	evq_store_close(store);

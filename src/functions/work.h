@@ -11,6 +11,7 @@
 /* Is told of an event on which a report was made. */
 typedef void (*EvqWorkReported)(void *context, const pg_uuid_t *event_id, bool accepted);
 
+extern void evq_work_put_row(FunctionCallInfo fcinfo, const Datum *values, const bool *nulls);
 extern MemoryContext evq_work_make_row_context(void);
 extern void evq_work_read_wanted(FunctionCallInfo fcinfo, int flow_argno, int argno, uint64 configuration,
 								 EvqAcquireNext *wanted);
