@@ -245,7 +245,7 @@ Datum
 evq_sql_live_counts(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	EvqSlot *place = evq_shmem_mine();
+	EvqSlot *slot = evq_shmem_mine();
 	const EvqEventType *event_types;
 	int32 *event_type_nos;
 	EvqLiveCount *counts;
@@ -256,14 +256,14 @@ evq_sql_live_counts(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	evq_config_use();
 	event_types = evq_config_event_types(&type_count);
-	if (place == NULL || type_count == 0 || evq_counters_phase(place->counters) != EVQ_COUNTERS_OPEN)
+	if (slot == NULL || type_count == 0 || evq_counters_phase(slot->counters) != EVQ_COUNTERS_OPEN)
 		return (Datum) 0;
-	is_exact = !evq_counters_is_recount_wanted(place->counters);
+	is_exact = !evq_counters_is_recount_wanted(slot->counters);
 	event_type_nos = palloc(type_count * sizeof(int32));
 	for (int i = 0; i < type_count; i++)
 		event_type_nos[i] = event_types[i].event_type_no;
 	counts = palloc(type_count * EVQ_LIVE_STATES * sizeof(EvqLiveCount));
-	count = evq_counters_live(place->counters, event_type_nos, type_count, counts);
+	count = evq_counters_live(slot->counters, event_type_nos, type_count, counts);
 	evq_pending_add_own(counts, count);
 	for (int i = 0; i < count; i++)
 	{

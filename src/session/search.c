@@ -87,7 +87,7 @@ sort_list(void)
 	list.count = Min(list.count, LIST_SIZE);
 }
 
-/* Where it is, and what its slot in the order is. */
+/* Where it is, and what its place in the order is. */
 static EvqChange
 change_of(const EvqEvent *event)
 {
