@@ -499,35 +499,6 @@ forget_all(void)
 	created_database = InvalidOid;
 }
 
-/*
- * What others see of a commit in the catalogs and in the configuration they
- * see by its invalidations, which are sent after at_end_of_transaction(). So
- * they are told to look only now, when those are out and the locks released.
- */
-static void
-after_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *arg)
-{
-	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level || !committed)
-		return;
-	if (look_at_commit)
-		evq_shmem_look_now();
-	if (schedules_changed)
-		evq_shmem_schedules_changed();
-	if (evq_shared != NULL && (extension_created > 0 || extension_dropped > 0 || pause_changed))
-		look_for_extension(MyDatabaseId, extension_created > 0 || pause_changed);
-	if (extension_created > 0 && evq_shmem_mine() != NULL)
-	{
-		/* Nothing was put away in a table that is new. */
-		evq_counters_set_phase(evq_shmem_mine()->counters, EVQ_COUNTERS_OPEN);
-		evq_shmem_recount();
-	}
-	if (evq_shared != NULL && OidIsValid(created_database))
-		look_for_extension(created_database, true);
-	if (evq_shared != NULL && databases_changed)
-		look_for_databases();
-	forget_all();
-}
-
 /* Counts what this transaction did, and tells of it. */
 static void
 settle_commit(EvqSlot *slot)
@@ -562,39 +533,78 @@ settle_prepare(EvqSlot *slot)
 		evq_shmem_wake_launcher();
 }
 
+/* The transaction, which was to announce something, has committed or is prepared, or, with neither, has failed. */
+static void
+settle(bool is_commit, bool is_prepare)
+{
+	EvqSlot *slot = announcing_in;
+	bool is_ours = evq_shmem_begin_settling(slot, announcing_owner);
+
+	if (is_ours && is_commit)
+		settle_commit(slot);
+	else if (is_ours && is_prepare)
+		settle_prepare(slot);
+	evq_shmem_end_settling(slot);
+	announcing_in = NULL;
+}
+
+/*
+ * What others see of a commit in the catalogs and in the configuration they
+ * see by its invalidations, which are sent after at_end_of_transaction(). So
+ * they are told to look only now, when those are out and the locks released.
+ * So are they told of events that were changed beside the configuration: with
+ * that of before, the dispatcher would offer what may not be had.
+ */
+static void
+after_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *arg)
+{
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level || !committed)
+		return;
+	if (look_at_commit)
+		evq_shmem_look_now();
+	if (announcing_in != NULL)
+		settle(true, false);
+	if (schedules_changed)
+		evq_shmem_schedules_changed();
+	if (evq_shared != NULL && (extension_created > 0 || extension_dropped > 0 || pause_changed))
+		look_for_extension(MyDatabaseId, extension_created > 0 || pause_changed);
+	if (extension_created > 0 && evq_shmem_mine() != NULL)
+	{
+		/* Nothing was put away in a table that is new. */
+		evq_counters_set_phase(evq_shmem_mine()->counters, EVQ_COUNTERS_OPEN);
+		evq_shmem_recount();
+	}
+	if (evq_shared != NULL && OidIsValid(created_database))
+		look_for_extension(created_database, true);
+	if (evq_shared != NULL && databases_changed)
+		look_for_databases();
+	forget_all();
+}
+
 static void
 at_end_of_transaction(XactEvent event, void *arg)
 {
-	EvqSlot *slot = announcing_in;
-	bool is_ours;
+	bool is_commit = event == XACT_EVENT_COMMIT;
+	bool is_prepare = event == XACT_EVENT_PREPARE;
 
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_PREPARE && event != XACT_EVENT_ABORT)
+	if (!is_commit && !is_prepare && event != XACT_EVENT_ABORT)
 		return;
 	if (event == XACT_EVENT_ABORT)
 		note_undone();
-	if (event == XACT_EVENT_COMMIT && extension_dropped > 0 && evq_shmem_mine() != NULL)
+	if (is_commit && extension_dropped > 0 && evq_shmem_mine() != NULL)
 		evq_counters_clear(evq_shmem_mine()->counters);
-	if (slot != NULL)
-	{
-		is_ours = evq_shmem_begin_settling(slot, announcing_owner);
-		if (is_ours && event == XACT_EVENT_COMMIT)
-			settle_commit(slot);
-		else if (is_ours && event == XACT_EVENT_PREPARE)
-			settle_prepare(slot);
-		evq_shmem_end_settling(slot);
-	}
-	else if (event == XACT_EVENT_PREPARE &&
-			 (pause_changed || extension_created > 0 || extension_dropped > 0) && evq_shmem_mine() != NULL)
+	if (announcing_in != NULL && !(is_commit && look_at_commit))
+		settle(is_commit, is_prepare);
+	else if (is_prepare && (pause_changed || extension_created > 0 || extension_dropped > 0) &&
+			 evq_shmem_mine() != NULL)
 		settle_prepare(evq_shmem_mine());
 	if (event == XACT_EVENT_ABORT && taken.count > 0 && evq_shmem_mine() != NULL)
 		announce(evq_shmem_mine(), taken.changes, taken.count, false);
-	if (event == XACT_EVENT_COMMIT)
-	{
-		committed = true;
-		forget_changes();
-	}
-	else
+	committed = is_commit;
+	if (!is_commit)
 		forget_all();
+	else if (announcing_in == NULL)
+		forget_changes();
 }
 
 /* Changes of a released savepoint become its parent's. */

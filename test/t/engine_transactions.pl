@@ -94,6 +94,22 @@ ok(wait_for("$prepared 'over the restart'", 'dispatched'), 'COMMIT PREPARED afte
 run(q{COMMIT PREPARED 'four'});
 is(run("SELECT state FROM evq.events WHERE event_id = '$event'"), 'being_processed', 'and the acquire is there');
 
+# ---------- events beside the configuration that they are under ----------
+
+# Many new tables make the invalidations of a commit, and what comes before them, take their time.
+my $tables = join '; ', map { "CREATE TEMPORARY TABLE t$_ () ON COMMIT DROP" } 1 .. 100;
+run(q{SELECT evq_cancel(event_id) FROM evq.event; SELECT evq_configure('other', 'OTHER')});
+my $too_early = 0;
+for my $round (1 .. 20)
+{
+	run(qq{BEGIN; SELECT evq_suspend_event_type('job'); SELECT evq_publish('job', NULL, 'suspended') FROM generate_series(1, 3); $tables; COMMIT});
+	my $other_event = run(q{SELECT evq_publish('other', NULL, 'o')});
+	wait_for_state($node, 'db', $other_event, 'dispatched');
+	$too_early += run(q{SELECT count(*) FROM evq.event e JOIN evq.event_type USING (event_type_no) WHERE event_type = 'job' AND state <> 'a'});
+	run(q{SELECT evq_cancel(event_id) FROM evq.event; SELECT evq_unsuspend_event_type('job')});
+}
+is($too_early, 0, 'a type is suspended and events of it are published in one transaction: none is dispatched');
+
 # ---------- lost wake-ups ----------
 
 run(q{SELECT evq_cancel(event_id) FROM evq.event});
