@@ -61,6 +61,15 @@ SELECT evq_fail(ev('kept'), 'for good', retryable => false);
 SELECT state, answer FROM evq.events WHERE flow_id = 'kept' AND event_type = 'A';
 SELECT evq_retry(ev('kept', 'A')) \gset
 SELECT answer FROM evq_acquire(ev('kept', 'A'));
+-- So does one that came early, to an attempt that then failed for good; but the suspension of a later attempt is a new question.
+SELECT lab.begin('again') \gset
+SELECT evq_activate(ev('again'), answer => '"yes"', permit => token('again')) \gset
+SELECT evq_fail(ev('again'), 'for good', token('again'), retryable => false) \gset
+SELECT evq_retry(ev('again', 'A')) \gset
+CALL refused($$SELECT evq_activate(ev('again', 'A'), answer => '"no"', permit => token('again'))$$);
+SELECT attempt, answer, set_config('lab.again', permit::text, false) <> '' AS kept FROM evq_acquire(ev('again', 'A'));
+SELECT evq_suspend(ev('again', 'A'), token('again')) > now() AS sleeps;
+SELECT state, answer FROM evq.events WHERE flow_id = 'again' AND event_type = 'A';
 
 -- A late answer of an earlier round wakes no later one, and is refused for good.
 SELECT lab.begin('late') AS first \gset

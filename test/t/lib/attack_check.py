@@ -259,6 +259,8 @@ class Checker:
             event.since = self.number
             self.permits[event.event_id].setdefault(event.permit, self.number)
             if event.answered:
+                # To an attempt of then, perhaps, of which the row tells no more than that.
+                self.permits[event.event_id].setdefault(event.answered, self.number)
                 self.answers.setdefault((event.event_id, event.answered), event.answer)
             if event.state in LIVE:
                 self.enter(event)
