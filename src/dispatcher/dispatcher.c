@@ -412,9 +412,11 @@ coalesce(TimestampTz last_turn_at)
 static void
 guide_sessions(EvqEngine *engine)
 {
-	pg_atomic_write_u32(&slot->wants_changes, evq_engine_is_blocked(engine));
-	pg_atomic_write_u64(&slot->full_flows, evq_engine_full_flows(engine));
-	pg_atomic_write_u64(&slot->direct_flows, evq_engine_direct_flows(engine));
+	EvqGuide guide = evq_engine_guide(engine);
+
+	pg_atomic_write_u32(&slot->wants_changes, guide.wants_changes);
+	pg_atomic_write_u64(&slot->full_flows, guide.full_flows);
+	pg_atomic_write_u64(&slot->direct_flows, guide.direct_flows);
 }
 
 /*

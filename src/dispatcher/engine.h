@@ -17,21 +17,27 @@ typedef struct EvqTurn
 	bool is_paused; /* the database is: nothing was done */
 } EvqTurn;
 
+/* What sessions need to wake the dispatcher for, and what they can do without it. */
+typedef struct EvqGuide
+{
+	bool wants_changes; /* a flow waits for room, so that every change matters */
+	uint64 full_flows;  /* classes of flows none of which has room for what is ready already */
+	uint64
+		direct_flows; /* ... of pull flows whose new events sessions may put on offer: none waits before them */
+} EvqGuide;
+
 extern void evq_engine_init(void);
 extern EvqEngine *evq_engine_create(EvqSlot *slot);
 extern void evq_engine_destroy(EvqEngine *engine);
 
 /* Outside of a transaction. */
 extern bool evq_engine_hear(EvqEngine *engine, TimestampTz now);
-extern void evq_engine_want_sweep(EvqEngine *engine);
+extern EvqGuide evq_engine_guide(EvqEngine *engine);
 extern void evq_engine_be_careful(EvqEngine *engine);
 extern bool evq_engine_is_sweeping(const EvqEngine *engine);
 extern bool evq_engine_has_read(const EvqEngine *engine);
-extern bool evq_engine_is_blocked(const EvqEngine *engine);
-extern uint64 evq_engine_full_flows(const EvqEngine *engine);
-extern uint64 evq_engine_direct_flows(const EvqEngine *engine);
 extern bool evq_engine_is_due(EvqEngine *engine, TimestampTz now);
-extern TimestampTz evq_engine_next_at(const EvqEngine *engine, TimestampTz now);
+extern TimestampTz evq_engine_next_at(EvqEngine *engine, TimestampTz now);
 
 /* In a transaction. */
 extern bool evq_engine_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn);

@@ -67,18 +67,22 @@ typedef struct Sweep
 
 struct EvqSweeper
 {
-	EvqLive *live;
+	MemoryContext context;
+	EvqMemory *memory;
+	EvqSlot *slot; /* NULL = no shared memory */
+	List *flows;   /* of FlowSweep, by the memory's index of the flow */
 	Sweep near;
 	Sweep far;
-	bool is_complete; /* the near sweep began at the beginning, and a far one follows */
-	bool far_wanted;  /* ... when that is over, and the last far one too */
-	bool has_read;    /* a near sweep has ended */
-	bool all_seen;    /* a complete sweep was made: no event on its way is unknown */
-	bool is_hurried;  /* no consideration for work, until a near sweep is over: see evq_sweep_begin_anew() */
+	bool near_wanted;
+	bool is_complete;       /* the near sweep began at the beginning, and a far one follows */
+	bool far_wanted;        /* ... when that is over, and the last far one too */
+	bool has_read;          /* a near sweep has ended */
+	bool all_seen;          /* a complete sweep was made: no event on its way is unknown */
+	bool is_hurried;        /* no consideration for work, until a near sweep is over: see begin_anew() */
 	int64 last_near_at;     /* when one began, by the monotonic clock, as the next */
 	int64 last_near_took;   /* what it took, its rests included */
 	int64 last_complete_at; /* when a far one ended */
-	uint32 complete_sweep;  /* see evq_track_begin_sweep(): the last one that began at the beginning */
+	uint32 complete_sweep;  /* number of the last near one that began at the beginning */
 	uint64 announcing_seen;
 	bool reads_ahead;       /* the first ones look for what is on its way beyond the horizon, too */
 	TimestampTz latest_met; /* ... the latest of that */
@@ -94,8 +98,9 @@ typedef struct Stand
 } Stand;
 
 /* What sweeps know of a flow. */
-typedef struct EvqFlowSweep
+typedef struct FlowSweep
 {
+	EvqTrackedFlow *flow;
 	Stand near;
 	Stand far;
 	EvqDuePosition left_out_from; /* where the near sweep left rows out; infinity = nowhere */
@@ -105,33 +110,47 @@ typedef struct EvqFlowSweep
 		due_since; /* of the longest waiting event that this sweep met; infinity = none, as the next */
 	TimestampTz permit_since;       /* ... of the oldest permit */
 	EvqDuePosition reading_on_from; /* reading on has come so far */
-} EvqFlowSweep;
+} FlowSweep;
 
-/* Makes it, at the first sweep of the flow. */
-static void
-use_flow_sweep(EvqSweeper *sweeper, EvqTrackedFlow *flow)
+/* What is known of a flow; made when the first sweep comes there. */
+static FlowSweep *
+use_flow(EvqSweeper *sweeper, EvqTrackedFlow *flow)
 {
-	if (flow->sweep == NULL)
+	int index = evq_memory_flow_index(flow);
+	MemoryContext previous;
+
+	if (index < list_length(sweeper->flows))
+		return list_nth(sweeper->flows, index);
+	previous = MemoryContextSwitchTo(sweeper->context);
+	for (int i = list_length(sweeper->flows); i <= index; i++)
 	{
-		flow->sweep = MemoryContextAllocZero(sweeper->live->context, sizeof(EvqFlowSweep));
-		flow->sweep->first_live_at = DT_NOBEGIN;
-		flow->sweep->left_out_from = flow->sweep->far_from = evq_due_position(DT_NOEND);
+		FlowSweep *here = palloc0(sizeof(FlowSweep));
+
+		here->flow = evq_memory_flow(sweeper->memory, i);
+		here->first_live_at = DT_NOBEGIN;
+		here->left_out_from = here->far_from = evq_due_position(DT_NOEND);
+		sweeper->flows = lappend(sweeper->flows, here);
 	}
+	MemoryContextSwitchTo(previous);
+	return list_nth(sweeper->flows, index);
 }
 
+/* Makes the sweeper of a memory, in the context. slot: NULL = without shared memory. */
 EvqSweeper *
-evq_sweep_create(EvqLive *live)
+evq_sweep_create(MemoryContext context, EvqSlot *slot, EvqMemory *memory)
 {
-	EvqSweeper *sweeper = MemoryContextAllocZero(live->context, sizeof(EvqSweeper));
+	EvqSweeper *sweeper = MemoryContextAllocZero(context, sizeof(EvqSweeper));
 
-	sweeper->live = live;
+	sweeper->context = context;
+	sweeper->memory = memory;
+	sweeper->slot = slot;
 	return sweeper;
 }
 
 static bool
 is_near_due(const EvqSweeper *sweeper)
 {
-	return sweeper->near.under_way || sweeper->live->sweep_wanted;
+	return sweeper->near.under_way || sweeper->near_wanted || evq_memory_is_in_doubt(sweeper->memory);
 }
 
 static bool
@@ -165,14 +184,14 @@ evq_sweep_has_seen_all(const EvqSweeper *sweeper)
 
 /* Notes what has been waiting longest, for a worker and for a worker's report. */
 static void
-note_oldest(EvqTrackedFlow *flow, const EvqEvent *event, TimestampTz now)
+note_oldest(FlowSweep *here, const EvqEvent *event, TimestampTz now)
 {
 	if (event->state == EVQ_STATE_BEING_PROCESSED)
-		flow->sweep->permit_since = Min(flow->sweep->permit_since, event->state_since);
+		here->permit_since = Min(here->permit_since, event->state_since);
 	else if ((event->state == EVQ_STATE_AWAITING_PROCESSING || event->state == EVQ_STATE_DISPATCHED) &&
-			 event->attempt_scheduled_at <= now && event->attempt_scheduled_at < flow->sweep->due_since &&
-			 !evq_live_is_type_suspended(event->event_type_no))
-		flow->sweep->due_since = event->attempt_scheduled_at;
+			 event->attempt_scheduled_at <= now && event->attempt_scheduled_at < here->due_since &&
+			 !evq_config_is_type_suspended(event->event_type_no))
+		here->due_since = event->attempt_scheduled_at;
 }
 
 typedef enum Extent
@@ -182,21 +201,11 @@ typedef enum Extent
 	ALL
 } Extent;
 
-/* Is memory full of events whose turn is before that of all unread ones, which come later in line? */
 static bool
-is_full_of_first(const EvqLive *live, const EvqTrackedFlow *flow)
+is_enough(const EvqMemory *memory, const EvqTrackedFlow *flow, Extent extent, const EvqDuePosition *position)
 {
-	const EvqTracked *last = evq_track_last_waiting(flow);
-
-	return evq_track_is_full(live->track, flow, evq_max_tracked) &&
-		   (last == NULL || last->facts.priority >= flow->unread.priority);
-}
-
-static bool
-is_enough(const EvqLive *live, const EvqTrackedFlow *flow, Extent extent, const EvqDuePosition *position)
-{
-	return (extent == UNTIL_UNREAD && evq_due_is_before(&flow->unread.from, position)) ||
-		   (extent == UNTIL_FULL && is_full_of_first(live, flow));
+	return (extent == UNTIL_UNREAD && evq_due_is_before(evq_memory_unread_from(flow), position)) ||
+		   (extent == UNTIL_FULL && evq_memory_is_full_of_first(memory, flow));
 }
 
 /*
@@ -207,7 +216,7 @@ is_enough(const EvqLive *live, const EvqTrackedFlow *flow, Extent extent, const 
 static bool
 must_read_ahead(const EvqSweeper *sweeper, const EvqTrackedFlow *flow)
 {
-	const EvqFlow *configured = sweeper->reads_ahead ? evq_config_flow(flow->flow_no) : NULL;
+	const EvqFlow *configured = sweeper->reads_ahead ? evq_config_flow(evq_memory_flow_no(flow)) : NULL;
 
 	return configured != NULL && evq_flow_is_regulated(configured);
 }
@@ -218,16 +227,16 @@ must_read_ahead(const EvqSweeper *sweeper, const EvqTrackedFlow *flow)
  * Then, and where memory is full, "from" is the position to go on from.
  */
 static bool
-read_flow(EvqSweeper *sweeper, EvqStore *store, EvqTrackedFlow *flow, EvqDuePosition *from, int *rows,
+read_flow(EvqSweeper *sweeper, EvqStore *store, FlowSweep *here, EvqDuePosition *from, int *rows,
 		  Extent extent, TimestampTz now)
 {
-	EvqLive *live = sweeper->live;
-	bool reads_ahead = must_read_ahead(sweeper, flow);
+	EvqMemory *memory = sweeper->memory;
+	bool reads_ahead = must_read_ahead(sweeper, here->flow);
 	bool finished = true;
 	bool splits_instants;
 	EvqEvent event;
 
-	evq_walk_due(store, flow->flow_no, from);
+	evq_walk_due(store, evq_memory_flow_no(here->flow), from);
 	splits_instants = evq_walk_splits_instants(store);
 	*rows -= FLOW_COST;
 	while (evq_walk_next(store, &event))
@@ -239,103 +248,80 @@ read_flow(EvqSweeper *sweeper, EvqStore *store, EvqTrackedFlow *flow, EvqDuePosi
 		*from = evq_due_position(at);
 		if (splits_instants)
 			from->event_id = event.event_id;
-		if (at > now + EVQ_LIVE_HORIZON && !(reads_ahead && extent == ALL))
+		if (at > now + EVQ_MEMORY_HORIZON && !(reads_ahead && extent == ALL))
 		{
-			evq_live_note_future(live, at);
+			evq_memory_note_future(memory, at);
 			if (reads_ahead)
-				flow->sweep->left_out_from = evq_due_first(flow->sweep->left_out_from, *from);
+				here->left_out_from = evq_due_first(here->left_out_from, *from);
 			break;
 		}
-		if (!finished || is_enough(live, flow, extent, from))
+		if (!finished || is_enough(memory, here->flow, extent, from))
 			break;
 		(*rows)--;
 		if (event.state != EVQ_STATE_AWAITING_PROCESSING)
 			sweeper->latest_met = Max(sweeper->latest_met, at);
-		else if (at > now + EVQ_LIVE_HORIZON)
+		else if (at > now + EVQ_MEMORY_HORIZON)
 		{
-			evq_live_note_future(live, at);
+			evq_memory_note_future(memory, at);
 			continue;
 		}
-		flow->sweep->first_live_at = Min(flow->sweep->first_live_at, at);
-		note_oldest(flow, &event, now);
-		evq_live_see(live, &event, now);
+		here->first_live_at = Min(here->first_live_at, at);
+		note_oldest(here, &event, now);
+		if (extent == UNTIL_FULL)
+			evq_memory_see_unread(memory, &event, now);
+		else
+			evq_memory_see(memory, &event, now);
 	}
 	evq_walk_end(store);
 	return finished;
 }
 
-static bool
-has_work(const EvqTrackedFlow *flow)
-{
-	return flow->count[EVQ_TRACK_READY] > 0 || flow->count[EVQ_TRACK_OFFERED] > 0;
-}
-
+/* Is there work to offer, which reading is not to hold up? */
 static bool
 is_beside_work(const EvqSweeper *sweeper)
 {
-	return !sweeper->is_hurried && sweeper->all_seen && evq_live_any_flow(sweeper->live, has_work);
+	return !sweeper->is_hurried && sweeper->all_seen && evq_memory_has_work(sweeper->memory);
 }
 
 /* ---------- reading on ---------- */
 
-/* Is it time to read on? It begins when half of the memory is free again, and ends when none is. */
-static bool
-wants_reading_on(const EvqSweeper *sweeper, const EvqTrackedFlow *flow)
-{
-	return flow->is_reading_on || (evq_track_is_unread(flow) && sweeper->all_seen &&
-								   !evq_track_is_full(sweeper->live->track, flow, evq_max_tracked / 2));
-}
-
+/* In how many flows it is time to read on. */
 static int
 count_wanting_reading_on(const EvqSweeper *sweeper)
 {
+	const EvqMemory *memory = sweeper->memory;
 	int count = 0;
-	ListCell *cell;
 
-	foreach(cell, evq_track_flows(sweeper->live->track))
-		count += wants_reading_on(sweeper, lfirst(cell));
+	if (!sweeper->all_seen)
+		return 0;
+	for (int i = 0; i < evq_memory_flow_count(memory); i++)
+		count += evq_memory_wants_reading_on(memory, evq_memory_flow(memory, i));
 	return count;
 }
 
-/* Reads some of the flow's unread events. What is left unread now is all that is, when it has come to its end. */
+/* Reads some of the flow's unread events. */
 static void
-read_on_in(EvqSweeper *sweeper, EvqStore *store, EvqTrackedFlow *flow, int rows, TimestampTz now)
+read_on_in(EvqSweeper *sweeper, EvqStore *store, FlowSweep *here, int rows, TimestampTz now)
 {
-	EvqLive *live = sweeper->live;
-	bool finished;
-
-	use_flow_sweep(sweeper, flow);
-	if (!flow->is_reading_on)
-	{
-		flow->is_reading_on = true;
-		flow->sweep->reading_on_from = flow->unread.from;
-		evq_track_leave_none_unread(&flow->unread_anew);
-	}
-	live->is_reading_on = true;
-	finished = read_flow(sweeper, store, flow, &flow->sweep->reading_on_from, &rows, UNTIL_FULL, now);
-	live->is_reading_on = false;
-	if (!finished)
-		return;
-	if (is_full_of_first(live, flow))
-		evq_track_leave_unread(&flow->unread_anew, &flow->sweep->reading_on_from, flow->unread.priority);
-	flow->unread = flow->unread_anew;
-	flow->is_reading_on = false;
+	evq_memory_begin_reading_on(here->flow, &here->reading_on_from);
+	if (read_flow(sweeper, store, here, &here->reading_on_from, &rows, UNTIL_FULL, now))
+		evq_memory_end_reading_on(sweeper->memory, here->flow, &here->reading_on_from);
 }
 
 /* Each flow has its share of what is read in a turn. */
 static void
 read_on(EvqSweeper *sweeper, EvqStore *store, TimestampTz now)
 {
-	int flow_count = count_wanting_reading_on(sweeper);
+	EvqMemory *memory = sweeper->memory;
+	int wanting = count_wanting_reading_on(sweeper);
 	int batch = is_beside_work(sweeper) ? SWEEP_BATCH_BESIDE_WORK : SWEEP_BATCH;
-	ListCell *cell;
 
-	foreach(cell, evq_track_flows(sweeper->live->track))
+	for (int i = 0; wanting > 0 && i < evq_memory_flow_count(memory); i++)
 	{
-		EvqTrackedFlow *flow = lfirst(cell);
+		EvqTrackedFlow *flow = evq_memory_flow(memory, i);
 
-		if (wants_reading_on(sweeper, flow))
-			read_on_in(sweeper, store, flow, FLOW_COST + Max(batch / Max(flow_count, 1), 1), now);
+		if (evq_memory_wants_reading_on(memory, flow))
+			read_on_in(sweeper, store, use_flow(sweeper, flow), FLOW_COST + Max(batch / wanting, 1), now);
 	}
 }
 
@@ -376,16 +362,14 @@ evq_sweep_any_prepared(void)
 static void
 begin_near(EvqSweeper *sweeper, TimestampTz wall)
 {
-	EvqLive *live = sweeper->live;
-	EvqSlot *slot = live->slot;
+	EvqSlot *slot = sweeper->slot;
 	int64 now = evq_clock_monotonic();
 
-	sweeper->is_complete = live->complete_wanted ||
+	sweeper->is_complete = evq_memory_is_in_doubt(sweeper->memory) ||
 						   (!is_far_due(sweeper) && now - sweeper->last_complete_at >= COMPLETE_AFTER);
 	sweeper->last_near_at = now;
-	live->sweep_wanted = live->complete_wanted = false;
-	live->parked_anew = false;
-	live->future_anew = DT_NOEND;
+	sweeper->near_wanted = false;
+	sweeper->near.number = evq_memory_begin_sweep(sweeper->memory);
 	if (!sweeper->all_seen)
 		sweeper->reads_ahead = evq_shmem_clock_was_ahead(slot, wall);
 	if (slot != NULL)
@@ -398,7 +382,6 @@ begin_near(EvqSweeper *sweeper, TimestampTz wall)
 			sweeper->announcing_seen = PG_UINT64_MAX;
 	}
 	watch_prepared_transactions(slot);
-	sweeper->near.number = evq_track_begin_sweep(live->track);
 	if (sweeper->is_complete && !is_far_due(sweeper))
 		sweeper->complete_sweep = sweeper->near.number;
 }
@@ -408,42 +391,36 @@ begin_near(EvqSweeper *sweeper, TimestampTz wall)
  * a complete sweep goes over those again.
  */
 static void
-enter_near(EvqSweeper *sweeper, EvqTrackedFlow *flow, TimestampTz now)
+enter_near(EvqSweeper *sweeper, FlowSweep *here, TimestampTz now)
 {
-	flow->sweep->near.from = evq_due_position(DT_NOBEGIN);
+	here->near.from = evq_due_position(DT_NOBEGIN);
 	if (!sweeper->is_complete)
-		flow->sweep->near.from = evq_due_first(evq_due_position(flow->sweep->first_live_at),
-											   flow->unread.from);
-	flow->sweep->left_out_from = evq_due_position(DT_NOEND);
-	flow->sweep->first_live_at = now - SWEEP_MARGIN;
-	flow->sweep->due_since = flow->sweep->permit_since = DT_NOEND;
+		here->near.from = evq_due_first(evq_due_position(here->first_live_at),
+										*evq_memory_unread_from(here->flow));
+	here->left_out_from = evq_due_position(DT_NOEND);
+	here->first_live_at = now - SWEEP_MARGIN;
+	here->due_since = here->permit_since = DT_NOEND;
 }
 
 static void
-leave_near(EvqSweeper *sweeper, EvqTrackedFlow *flow)
+leave_near(EvqSweeper *sweeper, FlowSweep *here)
 {
-	EvqSlot *slot = sweeper->live->slot;
-
-	flow->sweep->far_from = flow->sweep->left_out_from;
-	if (slot != NULL)
-		evq_counters_set_oldest(slot->counters, flow->flow_no, flow->sweep->due_since,
-								flow->sweep->permit_since);
+	here->far_from = here->left_out_from;
+	if (sweeper->slot != NULL)
+		evq_counters_set_oldest(sweeper->slot->counters, evq_memory_flow_no(here->flow), here->due_since,
+								here->permit_since);
 }
 
 static void
 end_near(EvqSweeper *sweeper, TimestampTz now)
 {
-	EvqLive *live = sweeper->live;
-
 	sweeper->has_read = true;
 	sweeper->last_near_took = evq_clock_monotonic() - sweeper->last_near_at;
 	sweeper->far_wanted |= sweeper->is_complete;
-	live->parked = live->parked_anew;
-	live->future_at = live->future_anew;
-	evq_track_look_at_unseen(live->track, sweeper->near.number, false, now);
+	evq_memory_end_near_sweep(sweeper->memory, sweeper->near.number, now);
 	EVQ_TRACE(DEBUG1, "evq: %s sweep %u took %lld ms; %ld events are remembered",
 			  sweeper->is_complete ? "complete near" : "near", sweeper->near.number,
-			  (long long) (sweeper->last_near_took / 1000), evq_track_count(live->track));
+			  (long long) (sweeper->last_near_took / 1000), evq_memory_count(sweeper->memory));
 }
 
 static void
@@ -451,52 +428,52 @@ end_far(EvqSweeper *sweeper, TimestampTz now)
 {
 	sweeper->last_complete_at = evq_clock_monotonic();
 	if (!sweeper->all_seen)
-		evq_shmem_begin_noting_clock(sweeper->live->slot, Max(now, sweeper->latest_met));
+		evq_shmem_begin_noting_clock(sweeper->slot, Max(now, sweeper->latest_met));
 	sweeper->all_seen = true;
 	sweeper->reads_ahead = false;
-	evq_track_look_at_unseen(sweeper->live->track, sweeper->complete_sweep, true, now);
+	evq_memory_end_far_sweep(sweeper->memory, sweeper->complete_sweep, now);
 	EVQ_TRACE(DEBUG1, "evq: far sweep %u ended; %ld events are remembered", sweeper->far.number,
-			  evq_track_count(sweeper->live->track));
+			  evq_memory_count(sweeper->memory));
 }
 
 /* The near sweep has read much of the flow: it leaves out what comes before the last moments. */
 static void
-leave_out(EvqTrackedFlow *flow, TimestampTz now)
+leave_out(FlowSweep *here, TimestampTz now)
 {
-	if (flow->sweep->near.rows < NEAR_ROWS_SHARE * (int64) evq_max_tracked ||
-		flow->sweep->near.from.at >= now - SWEEP_MARGIN)
+	if (here->near.rows < NEAR_ROWS_SHARE * (int64) evq_max_tracked ||
+		here->near.from.at >= now - SWEEP_MARGIN)
 		return;
-	flow->sweep->left_out_from = flow->sweep->near.from;
-	flow->sweep->near.from = evq_due_position(now - SWEEP_MARGIN);
+	here->left_out_from = here->near.from;
+	here->near.from = evq_due_position(now - SWEEP_MARGIN);
 }
 
 /* Enters the flow, if this is the sweep's first turn there, and reads some of its rows; true = it has had all of it. */
 static bool
-visit(EvqSweeper *sweeper, Sweep *sweep, EvqTrackedFlow *flow, EvqStore *store, int *rows, TimestampTz now)
+visit(EvqSweeper *sweeper, Sweep *sweep, FlowSweep *here, EvqStore *store, int *rows, TimestampTz now)
 {
 	bool is_near = sweep == &sweeper->near;
-	Stand *here = is_near ? &flow->sweep->near : &flow->sweep->far;
+	Stand *stand = is_near ? &here->near : &here->far;
 	int before = *rows;
 
-	if (here->entered != sweep->number)
+	if (stand->entered != sweep->number)
 	{
-		here->entered = sweep->number;
-		here->rows = 0;
+		stand->entered = sweep->number;
+		stand->rows = 0;
 		if (is_near)
-			enter_near(sweeper, flow, now);
+			enter_near(sweeper, here, now);
 		else
-			here->from = evq_due_first(flow->unread.from, flow->sweep->far_from);
+			stand->from = evq_due_first(*evq_memory_unread_from(here->flow), here->far_from);
 	}
-	if (read_flow(sweeper, store, flow, &here->from, rows, is_near ? UNTIL_UNREAD : ALL, now))
+	if (read_flow(sweeper, store, here, &stand->from, rows, is_near ? UNTIL_UNREAD : ALL, now))
 	{
-		here->done = sweep->number;
+		stand->done = sweep->number;
 		if (is_near)
-			leave_near(sweeper, flow);
+			leave_near(sweeper, here);
 		return true;
 	}
-	here->rows += before - *rows;
+	stand->rows += before - *rows;
 	if (is_near)
-		leave_out(flow, now);
+		leave_out(here, now);
 	return false;
 }
 
@@ -512,13 +489,12 @@ go_on(EvqSweeper *sweeper, Sweep *sweep, EvqStore *store, TimestampTz now)
 	for (int i = 0; i < flow_count; i++)
 	{
 		int32 flow_no = flows[(sweep->first_flow + i) % flow_count].flow_no;
-		EvqTrackedFlow *flow = evq_track_use_flow(sweeper->live->track, flow_no);
+		FlowSweep *here = use_flow(sweeper, evq_memory_use_flow(sweeper->memory, flow_no));
 
 		CHECK_FOR_INTERRUPTS();
-		use_flow_sweep(sweeper, flow);
-		if ((sweep == &sweeper->near ? flow->sweep->near : flow->sweep->far).done == sweep->number)
+		if ((sweep == &sweeper->near ? here->near : here->far).done == sweep->number)
 			continue;
-		is_over &= rows > 0 && visit(sweeper, sweep, flow, store, &rows, now);
+		is_over &= rows > 0 && visit(sweeper, sweep, here, store, &rows, now);
 	}
 	sweep->first_flow++;
 	return is_over;
@@ -549,8 +525,8 @@ end_turn(EvqSweeper *sweeper, Sweep *sweep, int64 began_at, int rest)
 	int64 took = evq_clock_monotonic() - began_at;
 
 	sweep->rests_until = began_at + (1 + rest) * took;
-	if (sweeper->live->slot != NULL)
-		evq_counters_add_sweep(sweeper->live->slot->counters, took);
+	if (sweeper->slot != NULL)
+		evq_counters_add_sweep(sweeper->slot->counters, took);
 }
 
 static void
@@ -588,17 +564,23 @@ run_far(EvqSweeper *sweeper, EvqStore *store, TimestampTz now)
  * and sweeps under way are given up; until a near one is over, turns read as
  * much as where there is no work.
  */
-void
-evq_sweep_begin_anew(EvqSweeper *sweeper)
+static void
+begin_anew(EvqSweeper *sweeper)
 {
-	evq_live_want_sweep(sweeper->live);
-	if (!sweeper->all_seen)
-		return;
 	sweeper->is_hurried = true;
 	sweeper->near.under_way = false;
 	sweeper->far_wanted |= sweeper->far.under_way;
 	sweeper->far.under_way = false;
-	evq_track_forget_waiting(sweeper->live->track);
+	evq_memory_forget_waiting(sweeper->memory);
+}
+
+/* The configuration is another: all live events are looked at again. */
+void
+evq_sweep_heed_configuration(EvqSweeper *sweeper)
+{
+	evq_memory_doubt(sweeper->memory);
+	if (evq_memory_forget_suspended_met(sweeper->memory) && sweeper->all_seen)
+		begin_anew(sweeper);
 }
 
 /* Reads what is to be read in this turn. */
@@ -621,9 +603,9 @@ evq_sweep_run(EvqSweeper *sweeper, EvqStore *store, TimestampTz now)
 static bool
 must_poll(const EvqSweeper *sweeper)
 {
-	EvqSlot *slot = sweeper->live->slot;
+	EvqSlot *slot = sweeper->slot;
 
-	if (sweeper->live->parked || evq_track_count(sweeper->live->track) > 0)
+	if (evq_memory_has_parked(sweeper->memory) || evq_memory_count(sweeper->memory) > 0)
 		return true;
 	if (slot == NULL)
 		return false;
@@ -647,17 +629,26 @@ time_to_rest(const Sweep *sweep)
 	return Max(sweep->rests_until - evq_clock_monotonic(), 0);
 }
 
+/* When a sweep is to fetch what was beyond the horizon; infinity = nothing was. */
+static TimestampTz
+future_sweep_at(const EvqSweeper *sweeper)
+{
+	TimestampTz at = evq_memory_future_at(sweeper->memory);
+
+	return TIMESTAMP_IS_NOEND(at) ? at : at - EVQ_MEMORY_HORIZON / 2;
+}
+
 /* Is something to be read now? */
 bool
 evq_sweep_is_due(EvqSweeper *sweeper, TimestampTz now)
 {
-	EvqLive *live = sweeper->live;
+	EvqSlot *slot = sweeper->slot;
 
-	if (live->slot != NULL && pg_atomic_exchange_u32(&live->slot->look_now, 0) != 0)
-		evq_live_want_sweep(live);
+	if (slot != NULL && pg_atomic_exchange_u32(&slot->look_now, 0) != 0)
+		evq_memory_doubt(sweeper->memory);
 	if (!sweeper->near.under_way &&
-		((must_poll(sweeper) && time_to_poll(sweeper) == 0) || live->future_at - EVQ_LIVE_HORIZON / 2 <= now))
-		live->sweep_wanted = true;
+		((must_poll(sweeper) && time_to_poll(sweeper) == 0) || future_sweep_at(sweeper) <= now))
+		sweeper->near_wanted = true;
 	return count_wanting_reading_on(sweeper) > 0 || may_run_near(sweeper) || may_run_far(sweeper);
 }
 
@@ -665,7 +656,6 @@ evq_sweep_is_due(EvqSweeper *sweeper, TimestampTz now)
 TimestampTz
 evq_sweep_next_at(const EvqSweeper *sweeper, TimestampTz now)
 {
-	const EvqLive *live = sweeper->live;
 	TimestampTz next_at = now +
 						  (must_poll(sweeper) ? time_to_poll(sweeper) : (int64) evq_poll_interval * 1000);
 
@@ -673,7 +663,5 @@ evq_sweep_next_at(const EvqSweeper *sweeper, TimestampTz now)
 		next_at = now + time_to_rest(&sweeper->near);
 	if (is_far_due(sweeper))
 		next_at = Min(next_at, now + time_to_rest(&sweeper->far));
-	if (!TIMESTAMP_IS_NOEND(live->future_at))
-		next_at = Min(next_at, live->future_at - EVQ_LIVE_HORIZON / 2);
-	return next_at;
+	return Min(next_at, future_sweep_at(sweeper));
 }

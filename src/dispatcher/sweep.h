@@ -5,13 +5,13 @@
 #ifndef EVQ_SWEEP_H
 #define EVQ_SWEEP_H
 
-#include "dispatcher/live.h"
+#include "dispatcher/memory.h"
 #include "tables/store.h"
 
 typedef struct EvqSweeper EvqSweeper;
 
-extern EvqSweeper *evq_sweep_create(EvqLive *live);
-extern void evq_sweep_begin_anew(EvqSweeper *sweeper);
+extern EvqSweeper *evq_sweep_create(MemoryContext context, EvqSlot *slot, EvqMemory *memory);
+extern void evq_sweep_heed_configuration(EvqSweeper *sweeper);
 extern bool evq_sweep_has_seen_all(const EvqSweeper *sweeper);
 extern bool evq_sweep_is_under_way(const EvqSweeper *sweeper);
 extern bool evq_sweep_has_read(const EvqSweeper *sweeper);

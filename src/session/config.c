@@ -255,6 +255,15 @@ evq_config_event_type(int32 event_type_no)
 	return copy == NULL ? NULL : find_no(&copy->event_types, event_type_no);
 }
 
+/* Are events of the type to stay where they are? So are those of a type that is gone. */
+bool
+evq_config_is_type_suspended(int32 event_type_no)
+{
+	const EvqEventType *event_type = evq_config_event_type(event_type_no);
+
+	return event_type == NULL || event_type->is_suspended;
+}
+
 /* The event type of a name, without dropped ones; NULL = none. */
 const EvqEventType *
 evq_config_find_event_type(const char *name)

@@ -14,6 +14,7 @@ extern void evq_config_invalidate(void);
 
 extern const EvqEventType *evq_config_event_type(int32 event_type_no);
 extern const EvqEventType *evq_config_find_event_type(const char *name);
+extern bool evq_config_is_type_suspended(int32 event_type_no);
 extern const EvqFlow *evq_config_flow(int32 flow_no);
 extern const EvqFlow *evq_config_find_flow(const char *name);
 extern const EvqEventType *evq_config_event_types(int *count);

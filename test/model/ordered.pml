@@ -1,6 +1,6 @@
 /*
  * ordered.pml
- *		An ordered flow has one live attempt per flow_id at a time: dispatch_ready() in src/dispatcher/engine.c against
+ *		An ordered flow has one live attempt per flow_id at a time: dispatch_ready() in src/dispatcher/engine_dispatch.c against
  *		evq_lifecycle_acquire().
  *
  * Events of one flow_id, the lower number being the older one; they become visible in any order. The dispatcher

@@ -1,0 +1,231 @@
+/*
+ * engine_event.c
+ *		What a turn does about one event: carefully where need be, and what its timer asks.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "base/clock.h"
+#include "base/guc.h"
+#include "base/trace.h"
+#include "dispatcher/engine_internal.h"
+#include "rules/uuid.h"
+#include "session/lifecycle.h"
+
+/* How long to put off an event that cannot be processed, at most, and to be careful after that. */
+#define SHORTEST_LONGEST_PUT_OFF USECS_PER_SEC
+#define LONGEST_PUT_OFF USECS_PER_MINUTE
+#define CAREFUL_TIME (10 * USECS_PER_MINUTE)
+
+/* So many events that are put off are logged a minute. */
+#define LOGGED_A_MINUTE 10
+
+/* Says in the log, where that is asked for, what became of an event. */
+void
+evq_engine_trace(const pg_uuid_t *event_id, const char *what)
+{
+	char id[EVQ_UUID_TEXT_SIZE];
+
+	if (EVQ_TRACES(DEBUG2))
+		EVQ_TRACE(DEBUG2, "evq: event %s: %s", evq_uuid_text(event_id, id), what);
+}
+
+/*
+ * Opens a store in the current context, for the caller to close. evq_tick() may be
+ * called in a transaction that keeps a snapshot; a turn goes by what is there now.
+ */
+EvqStore *
+evq_engine_open_store(void)
+{
+	EvqStore *store = evq_store_open("evq_tick()");
+
+	evq_store_see_present(store, true);
+	return store;
+}
+
+/* ---------- carefully ---------- */
+
+/* The last turn failed: the next ones are to keep the events apart. */
+void
+evq_engine_be_careful(EvqEngine *engine)
+{
+	engine->careful_until = evq_clock_monotonic() + CAREFUL_TIME;
+}
+
+/* Is it an error that comes of the server's state, a lock or a full disk say, and not of the event? It may be gone any moment. */
+static bool
+is_transient_error(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK):
+		case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
+		case ERRCODE_TO_CATEGORY(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE):
+		case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
+		case ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR):
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* The longest pause of an event that is put off: what is transient keeps it waiting no longer than a wake-up that was lost. */
+static int64
+longest_put_off(bool is_transient)
+{
+	if (!is_transient)
+		return LONGEST_PUT_OFF;
+	return Min(Max(SHORTEST_LONGEST_PUT_OFF, (int64) evq_poll_interval * 1000), LONGEST_PUT_OFF);
+}
+
+/* Tells of a few a minute: a disk that is full, say, stops all events, and must not be filled with this. */
+static void
+log_put_off(const pg_uuid_t *event_id, const char *message)
+{
+	static int64 minute_began_at;
+	static int logged;
+	static int withheld;
+	char id[EVQ_UUID_TEXT_SIZE];
+
+	if (evq_clock_once_a_minute(&minute_began_at))
+		logged = 0;
+	if (logged++ >= LOGGED_A_MINUTE)
+	{
+		withheld++;
+		return;
+	}
+	ereport(LOG, (errmsg("evq: event %s could not be processed and is put off: %s",
+						 evq_uuid_text(event_id, id), message),
+				  withheld > 0 ? errdetail("So were %d others that were not logged.", withheld) : 0));
+	withheld = 0;
+}
+
+/*
+ * Does something about one event in a subtransaction: one that cannot be
+ * processed, say because its payload is damaged, is put off and does not stop
+ * the others.
+ */
+static void
+act_carefully(EvqWork *work, EvqTracked *tracked, void (*act)(EvqWork *, EvqTracked *))
+{
+	EvqEngine *engine = work->engine;
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	EvqStore *store = work->store;
+	pg_uuid_t event_id = evq_memory_facts(tracked)->event_id;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		work->store = evq_engine_open_store();
+		act(work, tracked);
+		evq_store_close(work->store);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+		bool is_transient;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		is_transient = is_transient_error(error->sqlerrcode);
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		log_put_off(&event_id, error->message);
+		FreeErrorData(error);
+		evq_engine_be_careful(engine);
+		tracked = evq_memory_find(engine->memory, &event_id);
+		if (tracked != NULL)
+			evq_memory_put_off(engine->memory, tracked, longest_put_off(is_transient), work->now);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	work->store = store;
+}
+
+/*
+ * Does something about one event, in a context that is reset after it; carefully
+ * for a while after a turn that failed. The event may be forgotten after it.
+ */
+void
+evq_engine_act_on(EvqWork *work, EvqTracked *tracked, void (*act)(EvqWork *, EvqTracked *))
+{
+	EvqEngine *engine = work->engine;
+	MemoryContext previous = MemoryContextSwitchTo(engine->event_context);
+
+	if (evq_clock_monotonic() < engine->careful_until)
+		act_carefully(work, tracked, act);
+	else
+		act(work, tracked);
+	MemoryContextSwitchTo(previous);
+	MemoryContextReset(engine->event_context);
+}
+
+/* ---------- timers ---------- */
+
+/* Looks at an event whose timer has come and does what the clock asks. */
+static void
+fire(EvqWork *work, EvqTracked *tracked)
+{
+	EvqMemory *memory = work->engine->memory;
+	TimestampTz now = work->now;
+	EvqEvent event;
+	EvqChange facts;
+
+	if (evq_memory_make_ready(memory, tracked, now))
+		return;
+
+	switch (evq_lifecycle_settle(work->store, now, &evq_memory_facts(tracked)->event_id, &event))
+	{
+		case EVQ_SETTLED_GONE:
+			evq_memory_forget(memory, tracked);
+			return;
+		case EVQ_SETTLED_BUSY:
+			evq_memory_look_again(memory, tracked, now + EVQ_ENGINE_BUSY_DELAY);
+			return;
+		case EVQ_SETTLED_TIMED_OUT:
+			work->turn->timed_out++;
+			evq_engine_trace(&event.event_id, "timed out");
+			break;
+		case EVQ_SETTLED_EXPIRED:
+			work->turn->expired++;
+			evq_engine_trace(&event.event_id, "expired");
+			break;
+		case EVQ_SETTLED_NOTHING:
+			break;
+	}
+
+	if (event.state == EVQ_STATE_NONE)
+	{
+		evq_memory_drop(memory, tracked);
+		return;
+	}
+	evq_change_from_event(&facts, &event);
+	tracked = evq_memory_remember(memory, &facts, now);
+	if (tracked != NULL && evq_memory_timer(tracked) <= now)
+		evq_memory_look_again(memory, tracked, now + EVQ_ENGINE_BUSY_DELAY);
+}
+
+/* Looks at the events whose timers have come, a batch at most. */
+void
+evq_engine_fire_timers(EvqWork *work)
+{
+	for (int i = 0; i < evq_dispatch_batch; i++)
+	{
+		EvqTracked *tracked = evq_memory_first_due(work->engine->memory, work->now);
+
+		CHECK_FOR_INTERRUPTS();
+		if (tracked == NULL)
+			break;
+		evq_engine_act_on(work, tracked, fire);
+	}
+}

@@ -1,0 +1,467 @@
+/*
+ * memory.c
+ *		What an engine remembers of live events, and what of them is on offer.
+ *
+ * What is remembered decides only when to look at an event: its row is read
+ * before anything is done with it.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "base/clock.h"
+#include "dispatcher/memory_internal.h"
+#include "rules/retry.h"
+#include "rules/transition.h"
+#include "rules/uuid.h"
+#include "session/config.h"
+
+/* Suspended events that are to time out within this time are remembered: several times what a sweep takes. */
+#define SUSPENDED_HORIZON (10 * USECS_PER_MINUTE)
+
+/* The pause after an event could not be processed for the first time; each further one is twice as long. */
+#define FIRST_PUT_OFF USECS_PER_SEC
+
+/* Makes an empty memory below the context; it lives as long. slot: NULL = without shared memory. */
+EvqMemory *
+evq_memory_create(MemoryContext parent, EvqSlot *slot)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "evq memory", ALLOCSET_DEFAULT_SIZES);
+	EvqMemory *memory = MemoryContextAllocZero(context, sizeof(EvqMemory));
+
+	memory->context = context;
+	memory->slot = slot;
+	memory->future_at = DT_NOEND;
+	evq_memory_events_init(memory);
+	evq_memory_doubt(memory);
+	if (evq_memory_keeps_offer(memory))
+		evq_offers_clear(slot->offers);
+	return memory;
+}
+
+/* Nothing that was told can be relied on: until the next complete sweep has begun. */
+void
+evq_memory_doubt(EvqMemory *memory)
+{
+	memory->is_in_doubt = true;
+}
+
+/* Are all live events to be looked at? */
+bool
+evq_memory_is_in_doubt(const EvqMemory *memory)
+{
+	return memory->is_in_doubt;
+}
+
+/* ---------- the offer ---------- */
+
+/* Is this the dispatcher? Only that keeps the offer for evq_acquire_next(). */
+bool
+evq_memory_keeps_offer(const EvqMemory *memory)
+{
+	return memory->slot != NULL && memory->slot->pid == MyProcPid;
+}
+
+/* Puts an event on offer in shared memory; false = its flow can have none. */
+static bool
+push_offer(EvqMemory *memory, const EvqChange *facts, bool *was_empty)
+{
+	*was_empty = false;
+	return evq_memory_keeps_offer(memory) &&
+		   evq_offers_push(memory->slot->offers, facts->flow_no, facts->event_type_no, &facts->event_id,
+						   &facts->tid, EVQ_OFFERS_NO_LIMIT, was_empty);
+}
+
+/* The same, where it does not matter what was there before. */
+static void
+repeat_offer(EvqMemory *memory, const EvqChange *facts)
+{
+	bool was_empty;
+
+	(void) push_offer(memory, facts, &was_empty);
+}
+
+/* Takes an event off the offer that it will leave. */
+static void
+withdraw(EvqMemory *memory, const EvqTracked *tracked)
+{
+	if (evq_memory_keeps_offer(memory) && evq_memory_is_on_offer(tracked))
+		evq_offers_remove(memory->slot->offers, &tracked->event_id);
+}
+
+/*
+ * Puts a ready event on offer without a dispatch, until it is to be looked at
+ * again. false = its flow can have no offer, and nothing was done. was_empty:
+ * the first in its flow's queue.
+ */
+bool
+evq_memory_offer(EvqMemory *memory, EvqTracked *tracked, TimestampTz until, bool *was_empty)
+{
+	Assert(tracked->state == EVQ_TRACK_READY);
+	if (!push_offer(memory, &tracked->facts, was_empty))
+		return false;
+	tracked->offered_before = true;
+	evq_memory_set(memory, tracked, EVQ_TRACK_OFFERED, Min(until, tracked->facts.due_at));
+	return true;
+}
+
+/* Was it once on offer without a dispatch, and nobody took it? */
+bool
+evq_memory_was_offered(const EvqTracked *tracked)
+{
+	return tracked->offered_before;
+}
+
+static int
+compare_order(const void *a, const void *b)
+{
+	return evq_change_compare(&(*(EvqTracked *const *) a)->facts, &(*(EvqTracked *const *) b)->facts);
+}
+
+/*
+ * If a worker asks for offers that were pushed out, offers all that is to be on
+ * offer, in its order. What is there is left there.
+ */
+void
+evq_memory_offer_missing(EvqMemory *memory)
+{
+	EvqTracked **offered;
+	int count;
+
+	if (!evq_memory_keeps_offer(memory) || !evq_offers_answer(memory->slot->offers))
+		return;
+	offered = evq_memory_collect_on_offer(memory, &count);
+	qsort(offered, count, sizeof(EvqTracked *), compare_order);
+	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		repeat_offer(memory, &offered[i]->facts);
+	}
+	pfree(offered);
+}
+
+/* Is there anything here for a turn to do, but for ready events? */
+bool
+evq_memory_is_due(const EvqMemory *memory, TimestampTz now)
+{
+	return evq_memory_next_at(memory) <= now || memory->successors != NIL ||
+		   (evq_memory_keeps_offer(memory) && evq_offers_is_asked(memory->slot->offers));
+}
+
+/* ---------- what stays in the table ---------- */
+
+/* A due event that cannot go yet stays in the table: sweeps find it again. */
+static void
+leave_parked(EvqMemory *memory, bool type_suspended)
+{
+	memory->parked = memory->parked_anew = true;
+	memory->suspended_met |= type_suspended;
+}
+
+/* A ready event cannot go yet: back to the table. */
+void
+evq_memory_park(EvqMemory *memory, EvqTracked *tracked)
+{
+	leave_parked(memory, evq_config_is_type_suspended(tracked->facts.event_type_no));
+	evq_memory_drop(memory, tracked);
+}
+
+/* Are there due events in the table that were parked, so that only sweeps find them? */
+bool
+evq_memory_has_parked(const EvqMemory *memory)
+{
+	return memory->parked;
+}
+
+/* Were due events passed by since their event type is suspended? Forgets it. */
+bool
+evq_memory_forget_suspended_met(EvqMemory *memory)
+{
+	bool met = memory->suspended_met;
+
+	memory->suspended_met = false;
+	return met;
+}
+
+/* An event is due beyond the horizon. */
+void
+evq_memory_note_future(EvqMemory *memory, TimestampTz at)
+{
+	memory->future_at = Min(memory->future_at, at);
+	memory->future_anew = Min(memory->future_anew, at);
+}
+
+/* When the earliest of those is due; infinity = there is none. */
+TimestampTz
+evq_memory_future_at(const EvqMemory *memory)
+{
+	return memory->future_at;
+}
+
+/* ---------- remembering ---------- */
+
+/*
+ * Forgets an event that has gone. The next one of its flow_id may come: where
+ * the flow_id is not known, all live events are to be looked at.
+ */
+void
+evq_memory_forget(EvqMemory *memory, EvqTracked *tracked)
+{
+	if (tracked->facts.ordered)
+	{
+		if (tracked->flow_id != NULL)
+		{
+			MemoryContext previous = MemoryContextSwitchTo(memory->context);
+			EvqSuccessor *successor = palloc(sizeof(EvqSuccessor));
+
+			successor->flow_no = tracked->facts.flow_no;
+			successor->flow_id = pstrdup(tracked->flow_id);
+			memory->successors = lappend(memory->successors, successor);
+			MemoryContextSwitchTo(previous);
+		}
+		else
+			evq_memory_doubt(memory);
+	}
+	withdraw(memory, tracked);
+	evq_memory_drop(memory, tracked);
+}
+
+/* Hands over the flow_ids whose event in front has gone: a list of EvqSuccessor, for the caller to free with their strings. */
+List *
+evq_memory_take_successors(EvqMemory *memory)
+{
+	List *successors = memory->successors;
+
+	memory->successors = NIL;
+	return successors;
+}
+
+static EvqTracked *
+remember(EvqMemory *memory, const EvqChange *facts, bool was_unread, TimestampTz now)
+{
+	EvqTracked *tracked = evq_memory_find(memory, &facts->event_id);
+
+	if (evq_transition_is_final((EvqState) facts->state))
+	{
+		if (tracked != NULL)
+			evq_memory_forget(memory, tracked);
+		else if (facts->ordered)
+			evq_memory_doubt(memory);
+		return NULL;
+	}
+	if (facts->state == EVQ_STATE_SUSPENDED && !facts->ordered &&
+		Min(facts->at, facts->due_at) > now + SUSPENDED_HORIZON)
+	{
+		if (tracked != NULL)
+			evq_memory_forget(memory, tracked);
+		leave_parked(memory, false);
+		return NULL;
+	}
+	if (tracked == NULL && facts->state == EVQ_STATE_AWAITING_PROCESSING)
+	{
+		if (facts->at > now + EVQ_MEMORY_HORIZON)
+		{
+			evq_memory_note_future(memory, facts->at);
+			return NULL;
+		}
+		if (evq_memory_leave_unread(memory, facts, was_unread, now))
+			return NULL;
+	}
+
+	if (tracked != NULL && facts->state != EVQ_STATE_DISPATCHED)
+		withdraw(memory, tracked);
+	return evq_memory_put(memory, facts, now);
+}
+
+/* Takes in the facts of an event that is live or was just finished; NULL = it is not remembered. */
+EvqTracked *
+evq_memory_remember(EvqMemory *memory, const EvqChange *facts, TimestampTz now)
+{
+	return remember(memory, facts, false, now);
+}
+
+/* ---------- what becomes of an event ---------- */
+
+/* Is it the turn of an event that was not due? Then it is ready, and the answer is true. */
+bool
+evq_memory_make_ready(EvqMemory *memory, EvqTracked *tracked, TimestampTz now)
+{
+	if (tracked->state != EVQ_TRACK_WAITING || tracked->facts.at > now || tracked->facts.due_at <= now)
+		return false;
+	evq_memory_set(memory, tracked, EVQ_TRACK_READY, tracked->facts.due_at);
+	return true;
+}
+
+/* A ready event was dispatched, until then. */
+void
+evq_memory_dispatched(EvqMemory *memory, EvqTracked *tracked, TimestampTz until)
+{
+	evq_memory_set(memory, tracked, EVQ_TRACK_DISPATCHED, until);
+}
+
+/* Its row is to be looked at then; until then a ready event is not ready. */
+void
+evq_memory_look_again(EvqMemory *memory, EvqTracked *tracked, TimestampTz at)
+{
+	evq_memory_set(memory, tracked, tracked->state == EVQ_TRACK_READY ? EVQ_TRACK_WAITING : tracked->state,
+				   at);
+}
+
+/* It could not be processed: looks again after a second at first, twice as long each time, "longest" at most. */
+void
+evq_memory_put_off(EvqMemory *memory, EvqTracked *tracked, int64 longest, TimestampTz now)
+{
+	int64 pause = Min(FIRST_PUT_OFF << Min(tracked->put_offs, 10), longest);
+
+	tracked->put_offs++;
+	evq_memory_look_again(memory, tracked, now + pause);
+}
+
+/* ---------- what sessions tell ---------- */
+
+/* An event on offer was taken in vain. */
+static void
+take_back(EvqMemory *memory, EvqTracked *tracked)
+{
+	if (tracked->state == EVQ_TRACK_DISPATCHED)
+		repeat_offer(memory, &tracked->facts);
+	else if (tracked->state == EVQ_TRACK_OFFERED)
+		evq_memory_set(memory, tracked, EVQ_TRACK_READY, tracked->facts.due_at);
+}
+
+/*
+ * A session has published an event, and perhaps put it on offer. What is known
+ * of it already is as young or younger: a sweep met it, or a worker took it,
+ * before we heard that it is new.
+ */
+static void
+absorb_published(EvqMemory *memory, const EvqChange *facts, TimestampTz now)
+{
+	const EvqFlow *flow = evq_config_flow(facts->flow_no);
+	EvqTracked *tracked = evq_memory_find(memory, &facts->event_id);
+
+	if (tracked != NULL)
+		return;
+	tracked = evq_memory_remember(memory, facts, now);
+	if (facts->is_offered && flow != NULL && tracked != NULL && tracked->state == EVQ_TRACK_READY)
+		evq_memory_set(memory, tracked, EVQ_TRACK_OFFERED,
+					   Min(evq_retry_add(now, flow->dispatch_timeout), facts->due_at));
+}
+
+/* Takes in what a session has told. */
+void
+evq_memory_absorb(EvqMemory *memory, const EvqChange *change, TimestampTz now)
+{
+	EvqTracked *tracked;
+
+	if (change->is_new)
+		absorb_published(memory, change, now);
+	else if (!change->is_returned)
+		evq_memory_remember(memory, change, now);
+	else if ((tracked = evq_memory_find(memory, &change->event_id)) != NULL)
+		take_back(memory, tracked);
+}
+
+/* ---------- what sweeps meet ---------- */
+
+/* Is the event put off, so that its timer brings it back, and has nothing become of it since? */
+static bool
+is_put_off(const EvqTracked *tracked, const EvqChange *facts)
+{
+	return tracked != NULL && tracked->put_offs > 0 && tracked->facts.state == facts->state &&
+		   tracked->facts.at == facts->at;
+}
+
+static void
+warn_unknown_state(const EvqEvent *event)
+{
+	static int64 logged_at;
+	char id[EVQ_UUID_TEXT_SIZE];
+
+	if (evq_clock_once_a_minute(&logged_at))
+		ereport(LOG, (errmsg("evq: event %s has an unknown state and is passed over",
+							 evq_uuid_text(&event->event_id, id)),
+					  errhint("Correct or delete its row in evq.event; there may be others.")));
+}
+
+static void
+see(EvqMemory *memory, const EvqEvent *event, bool was_unread, TimestampTz now)
+{
+	EvqTracked *tracked = evq_memory_find(memory, &event->event_id);
+	bool type_suspended;
+	EvqChange facts;
+
+	if (tracked != NULL)
+		tracked->seen_in_sweep = memory->sweep;
+	if (event->state == EVQ_STATE_NONE)
+	{
+		warn_unknown_state(event);
+		return;
+	}
+
+	evq_change_from_event(&facts, event);
+	if (is_put_off(tracked, &facts))
+		return;
+	if (event->state == EVQ_STATE_AWAITING_PROCESSING)
+	{
+		if (tracked != NULL && tracked->state == EVQ_TRACK_OFFERED)
+			repeat_offer(memory, &facts); /* it may have been lost */
+		if (tracked != NULL && (tracked->state == EVQ_TRACK_OFFERED || tracked->state == EVQ_TRACK_READY))
+			return;
+		if (event->due_at > now && tracked == NULL &&
+			((type_suspended = evq_config_is_type_suspended(event->event_type_no)) ||
+			 (event->ordered && evq_memory_is_flow_id_busy(memory, &facts))))
+		{
+			leave_parked(memory, type_suspended);
+			return;
+		}
+	}
+	tracked = remember(memory, &facts, was_unread, now);
+	if (tracked != NULL && tracked->state == EVQ_TRACK_DISPATCHED)
+		repeat_offer(memory, &facts); /* as well */
+	if (tracked != NULL && event->ordered && event->state != EVQ_STATE_AWAITING_PROCESSING)
+		evq_memory_set_flow_id(memory, tracked, event->flow_id);
+}
+
+/* Takes in a live event that was read in the table. */
+void
+evq_memory_see(EvqMemory *memory, const EvqEvent *event, TimestampTz now)
+{
+	see(memory, event, false, now);
+}
+
+/* The same for reading on: it was left unread, so it does not come after those that are. */
+void
+evq_memory_see_unread(EvqMemory *memory, const EvqEvent *event, TimestampTz now)
+{
+	see(memory, event, true, now);
+}
+
+/* ---------- sweeps ---------- */
+
+/* A near sweep begins, and so the doubt ends. Returns its number. */
+uint32
+evq_memory_begin_sweep(EvqMemory *memory)
+{
+	memory->is_in_doubt = false;
+	memory->parked_anew = false;
+	memory->future_anew = DT_NOEND;
+	return ++memory->sweep;
+}
+
+/* It has ended: what was parked, and what is to come, is what it met; what it did not meet on its way is looked at. */
+void
+evq_memory_end_near_sweep(EvqMemory *memory, uint32 number, TimestampTz now)
+{
+	memory->parked = memory->parked_anew;
+	memory->future_at = memory->future_anew;
+	evq_memory_look_at_unseen(memory, number, false, now);
+}
+
+/* A far sweep has ended: suspended events that no sweep met since the one with the number are looked at. */
+void
+evq_memory_end_far_sweep(EvqMemory *memory, uint32 since, TimestampTz now)
+{
+	evq_memory_look_at_unseen(memory, since, true, now);
+}

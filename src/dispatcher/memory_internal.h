@@ -1,0 +1,110 @@
+/*
+ * memory_internal.h
+ *		What the files of memory share, and no other includes.
+ */
+#ifndef EVQ_MEMORY_INTERNAL_H
+#define EVQ_MEMORY_INTERNAL_H
+
+#include "lib/pairingheap.h"
+#include "utils/hsearch.h"
+
+#include "dispatcher/memory.h"
+
+typedef enum EvqTrackState
+{
+	EVQ_TRACK_WAITING, /* awaiting_processing, not due yet */
+	EVQ_TRACK_READY,   /* awaiting_processing, due, in its flow's queue */
+	EVQ_TRACK_OFFERED, /* awaiting_processing, on offer: in a pull flow, or in one that is drained */
+	EVQ_TRACK_DISPATCHED,
+	EVQ_TRACK_PROCESSING,
+	EVQ_TRACK_SUSPENDED,
+	EVQ_TRACK_STATES
+} EvqTrackState;
+
+struct EvqTracked
+{
+	pg_uuid_t event_id; /* hash key */
+	EvqTrackState state;
+	EvqChange facts;
+	EvqTrackedFlow *flow;
+	TimestampTz timer_at; /* when to look at it again */
+	pairingheap_node timer_node;
+	pairingheap_node ready_node;
+	pairingheap_node last_node;
+	bool offered_before;  /* without a dispatch, and nobody took it */
+	int put_offs;         /* how often it could not be processed, since it was told of */
+	uint32 seen_in_sweep; /* the last sweep that came by, or that was under way when it was told of */
+	char *flow_id;        /* of an ordered event that was dispatched from here; NULL = unknown */
+};
+
+/* Events that ought to be remembered and may be in the table alone, for want of memory. */
+typedef struct EvqUnread
+{
+	EvqDuePosition from; /* none of them comes before this; infinity = there is none */
+	int16 priority;      /* ... and none has a higher one */
+} EvqUnread;
+
+struct EvqTrackedFlow
+{
+	int32 flow_no; /* hash key */
+	int index;     /* in the list of flows */
+	pairingheap *ready;
+	pairingheap *last; /* waiting or ready; the one to do without first */
+	int count[EVQ_TRACK_STATES];
+
+	EvqUnread unread;
+	EvqUnread unread_anew; /* the same, since reading on began */
+	bool is_reading_on;    /* they are being read, now that there is memory */
+};
+
+struct EvqMemory
+{
+	MemoryContext context; /* of all that is here */
+	EvqSlot *slot;         /* NULL = no shared memory */
+
+	/* memory_events.c */
+	HTAB *events; /* of EvqTracked */
+	HTAB *flows;  /* of EvqTrackedFlow */
+	HTAB *busy;   /* flow_ids with events on their way */
+	List *flow_list;
+	pairingheap *timers;
+	int count[EVQ_TRACK_STATES]; /* of all flows */
+
+	List *successors;   /* of EvqSuccessor */
+	bool is_in_doubt;   /* what was told cannot be relied on */
+	bool suspended_met; /* due events were passed by since their event type is suspended */
+	uint32 sweep;       /* number of the last one begun */
+
+	/* What was met since the last sweep ended, and since the present one began, which is what remains of it. */
+	bool parked; /* due events that cannot go yet stay in the table: they must be looked for */
+	bool parked_anew;
+	TimestampTz future_at; /* the earliest event beyond the horizon */
+	TimestampTz future_anew;
+};
+
+/* memory_events.c */
+extern void evq_memory_events_init(EvqMemory *memory);
+extern EvqTracked *evq_memory_put(EvqMemory *memory, const EvqChange *facts, TimestampTz now);
+extern void evq_memory_set(EvqMemory *memory, EvqTracked *tracked, EvqTrackState state, TimestampTz timer_at);
+extern EvqTracked *evq_memory_last_waiting(const EvqTrackedFlow *flow);
+extern EvqTracked **evq_memory_collect_on_offer(const EvqMemory *memory, int *count);
+extern void evq_memory_look_at_unseen(EvqMemory *memory, uint32 since, bool suspended, TimestampTz now);
+
+/* memory_unread.c */
+extern void evq_memory_unread_init(EvqTrackedFlow *flow);
+extern bool
+evq_memory_leave_unread(EvqMemory *memory, const EvqChange *facts, bool was_unread, TimestampTz now);
+
+static inline bool
+evq_memory_is_on_offer(const EvqTracked *tracked)
+{
+	return tracked->state == EVQ_TRACK_OFFERED || tracked->state == EVQ_TRACK_DISPATCHED;
+}
+
+static inline bool
+evq_memory_is_waiting(const EvqTracked *tracked)
+{
+	return tracked->state == EVQ_TRACK_WAITING || tracked->state == EVQ_TRACK_READY;
+}
+
+#endif /* EVQ_MEMORY_INTERNAL_H */
