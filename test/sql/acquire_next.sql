@@ -56,6 +56,9 @@ SELECT count(*) FROM evq_publish_many('A', NULL, (SELECT array_agg('many-' || i)
 SELECT count(*) FROM evq_acquire_next('F', 2500);
 SELECT count(DISTINCT flow_id) FROM evq_acquire_next('F', 10000);
 SELECT state, count(*) FROM evq.events WHERE flow_id ~ '^many' GROUP BY 1;
+-- More than a session keeps of the line.
+SELECT count(*) FROM evq_publish_many('A', NULL, array_fill('line'::text, ARRAY[5000]), array_fill('1'::jsonb, ARRAY[5000]));
+SELECT count(*) FROM evq_acquire_next('F', 10000);
 
 -- Refused.
 CALL refused($$SELECT evq_acquire_next(NULL)$$);

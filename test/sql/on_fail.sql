@@ -71,6 +71,14 @@ SELECT count(*) FROM evq_acquire(ev('note'));
 SELECT evq_fail(ev('note'), 'no', retryable => false);
 SELECT event_type, state, spinoff_ids FROM evq.events WHERE flow_id = 'note';
 SELECT attempt, outcome, error_message FROM evq.event_error WHERE event_id = ev('note') ORDER BY outcome;
+-- The same where its type has moved to another flow.
+SELECT evq_configure('MOVED', 'F', lifespan => '1 hour') \gset
+SELECT evq_publish('A', NULL, 'moved', on_fail_event_type => 'MOVED') \gset
+SELECT evq_configure('MOVED', 'G') \gset
+SELECT count(*) FROM evq_acquire(ev('moved'));
+SELECT evq_fail(ev('moved'), 'no', retryable => false);
+SELECT event_type, flow_type, state, spinoff_ids FROM evq.events WHERE flow_id = 'moved';
+SELECT outcome, error_message FROM evq.event_error WHERE event_id = ev('moved') ORDER BY outcome;
 
 -- A cycle A -> B -> A ends at evq.max_chain_depth, with a note.
 SELECT evq_configure('PING', 'F', lifespan => '1 hour') \gset

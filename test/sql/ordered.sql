@@ -64,6 +64,16 @@ SELECT evq_fail(nth('y', 2), 'no', retry_in => '0');
 SELECT dispatched FROM evq_tick();
 SELECT * FROM places WHERE flow_id = 'y';
 
+-- In the transaction that has published them the session gives the turn: to the oldest, though others wait behind it.
+SELECT evq_configure('OWN', 'F') \gset
+BEGIN;
+SELECT evq_publish('OWN', NULL, 'own', to_jsonb(n)) FROM generate_series(1, 3) n \g /dev/null
+SELECT payload FROM evq_acquire_next('F', 10, '{OWN}');
+SELECT payload FROM evq_acquire_next('F', 10, '{OWN}');
+SELECT evq_succeed(nth('own', 1)) \g /dev/null
+SELECT payload FROM evq_acquire_next('F', 10, '{OWN}');
+COMMIT;
+
 -- The order holds for events published after it was set, and until they are finished.
 SELECT evq_configure_flow('F', ordered => false) \gset
 SELECT evq_publish('A', NULL, 'y', '3') \gset

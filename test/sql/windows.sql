@@ -47,3 +47,15 @@ SELECT flow_id, state FROM evq.events WHERE flow_id ~ '^p' ORDER BY flow_id;
 SELECT evq_configure_flow('F', max_processing => 0) \gset
 SELECT evq_publish('A', NULL, 'p5') \gset
 SELECT count(*) FROM evq_acquire(ev('p5'));
+-- A session that looks for room for an event of its own transaction counts what is offered, too.
+SELECT evq_cancel(event_id) FROM evq.event \g /dev/null
+SELECT evq_configure_flow('F', max_processing => 1) \gset
+SELECT evq_configure('OWN', 'F') \gset
+SELECT evq_publish('A', NULL, 'p6') \gset
+SELECT dispatched FROM evq_tick();
+BEGIN;
+SELECT evq_publish('OWN', NULL, 'own') \gset
+SELECT count(*) FROM evq_acquire_next('F', 1, '{OWN}');
+SELECT evq_cancel(ev('p6')) \gset
+SELECT flow_id FROM evq_acquire_next('F', 1, '{OWN}');
+COMMIT;
