@@ -200,7 +200,7 @@ fetch_from_history(EvqStore *store, const pg_uuid_t *event_id, TimestampTz since
 		for (int i = 0; i < count && !found; i++)
 		{
 			const EvqPartition *one = &partitions[i];
-			bool is_likely = one->is_default || (one->to > since && one->from <= now);
+			bool is_likely = one->to > since && one->from <= now;
 
 			CHECK_FOR_INTERRUPTS();
 			if (is_likely == (round == 0))

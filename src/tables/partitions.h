@@ -13,7 +13,7 @@ typedef struct EvqPartition
 	Oid relid;
 	TimestampTz from;
 	TimestampTz to;
-	bool is_default; /* holds what the others do not; the times say nothing */
+	bool is_default; /* holds what the others do not; its times are all there are */
 } EvqPartition;
 
 extern void evq_partitions_init(void);

@@ -232,6 +232,15 @@ SELECT evq_succeed(:'id', :permit) \g /dev/null
 SELECT evq_tick() \g /dev/null
 SELECT is(pg_temp.sample('evq_oldest_permit_age_seconds{flow_type="F"}'), 0::float8, 'and none held');
 
+-- What took longer than the last bound is in the bucket that has none.
+SELECT is(pg_temp.sample('evq_event_wait_seconds_bucket{flow_type="F",le="3600"}'), pg_temp.sample('evq_event_wait_seconds_count{flow_type="F"}'),
+	'nothing has waited for more than an hour');
+SELECT evq_unsuspend_event_type('B'), evq_publish('B', NULL, 'x') AS id \gset
+SET evq.debug_clock_offset = 11000;
+SELECT evq_succeed(:'id', permit) FROM evq_acquire(:'id') \g /dev/null
+SELECT is(pg_temp.sample('evq_event_wait_seconds_bucket{flow_type="F",le="3600"}') + 1, pg_temp.sample('evq_event_wait_seconds_count{flow_type="F"}'),
+	'an event has');
+
 -- More event types and flows than have counters.
 SELECT count(evq_configure('T' || n, 'F' || n)) FROM generate_series(1, 300) n \g /dev/null
 SELECT is(pg_temp.sample('evq_uncounted_event_types') + pg_temp.sample('evq_uncounted_flows'), 0::float8, 'all are counted, as long as nothing happens');

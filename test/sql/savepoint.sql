@@ -76,6 +76,18 @@ RELEASE one;
 COMMIT;
 SELECT flow_id, state FROM evq.events WHERE flow_id ~ '^(kept|gone)' ORDER BY flow_id;
 
+-- The epoch that a permit is of is on record, though the row of the first attempt to begin it was undone.
+BEGIN;
+ROLLBACK;
+BEGIN;
+DELETE FROM evq.epoch;
+SAVEPOINT one;
+SELECT flow_id FROM evq_acquire(ev('kept'));
+ROLLBACK TO one;
+SELECT permit >> 32 AS epoch FROM evq_acquire(ev('kept')) \gset
+SELECT :epoch = (SELECT epoch FROM evq.epoch) AS is_on_record;
+ROLLBACK;
+
 -- Both verbs in one statement: the second sees the first.
 SELECT flow_id FROM evq_acquire(ev('kept'));
 CALL refused($$SELECT evq_succeed(ev('kept')), evq_fail(ev('kept'), 'no')$$);
