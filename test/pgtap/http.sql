@@ -51,7 +51,9 @@ SELECT matches(pg_temp.error('publish', '{"event_type": "STEP", "flow_id": "k", 
 SELECT matches(pg_temp.error('publish', body), '^(EQ006|22007) ', 'publish ' || coalesce(body, 'nothing'))
 FROM (VALUES (NULL), ('{}'), ('[]'), ('1'), ('"a"'), ('null'), ('{"event_type": null}'), ('{"event_type": 1}'), ('{"event_type": "STEP", "flow_id": {}}'), ('{"event_type": "STEP", "flow_id": "a", "run_at": "soon"}')) bad (body);
 
-SELECT is(jsonb_array_length(pg_temp.call('publish_batch', '[{"event_type": "STEP", "flow_id": "b1"}, {"event_type": "NEXT_STEP", "flow_id": "b2"}]') -> 'event_ids'), 2, 'publish_batch');
+SELECT pg_temp.call('publish_batch', '[{"event_type": "STEP", "flow_id": "b1"}, {"event_type": "NEXT_STEP", "flow_id": "b2"}]') AS answer \gset
+SELECT is((SELECT array_agg(flow_id ORDER BY place) FROM jsonb_array_elements_text(:'answer'::jsonb -> 'event_ids') WITH ORDINALITY a (id, place) JOIN evq.events ON event_id = id::uuid),
+	'{b1, b2}', 'publish_batch answers the ids in the order of its events');
 SELECT is(pg_temp.call('publish_batch', '[]'), '{"event_ids": []}', 'an empty batch');
 SELECT matches(pg_temp.error('publish_batch', body), '^EQ006 ', 'publish_batch ' || coalesce(body, 'nothing')) FROM (VALUES (NULL), ('{}'), ('[1]')) bad (body);
 SELECT matches(pg_temp.error('publish_batch', '[]', headers => '{"idempotency-key": "k"}'), '^EQ006 ', 'a batch has no key of its own');

@@ -196,6 +196,11 @@ SELECT is(pg_temp.sample(format('evq_events_ended_total{flow_type="F",event_type
 	(SELECT count(*) FROM evq.events e WHERE e.event_type = 'A' AND e.state::text = s.state)::float8, 'ended ' || state)
 FROM unnest('{succeeded, failed, expired, canceled}'::text[]) s(state);
 SELECT is(pg_temp.sample('evq_events_published_total{flow_type="F",event_type="A",origin="spinoff"}'), 1::float8, 'published');
+SELECT is(pg_temp.sample('evq_events_dispatched_total{flow_type="F"}'),
+	(SELECT sum(value) FROM evq.counters() WHERE name ~ '^(dispatch|acquire/awaiting_processing)/')::float8, 'dispatched, or taken without that');
+SELECT is(pg_temp.sample(format('evq_attempts_total{flow_type="F",event_type="%s",outcome="canceled"}', event_type)), (SELECT coalesce(sum(value), 0)
+	FROM evq.counters() c WHERE c.no = t.event_type_no AND name ~ '^cancel/being_processed/')::float8, 'attempts that a cancel ended: ' || event_type)
+FROM evq.event_type t WHERE event_type IN ('A', 'R');
 SELECT is(pg_temp.sample('evq_permits_total{flow_type="F",result="granted"}'),
 	(SELECT sum(value) FROM evq.counters() WHERE name ~ '^acquire')::float8, 'permits');
 SELECT is(pg_temp.sample('evq_event_wait_seconds_count{flow_type="F"}'), pg_temp.sample('evq_permits_total{flow_type="F",result="granted"}'),
