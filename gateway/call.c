@@ -5,7 +5,6 @@
 #include "call.h"
 
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +12,7 @@
 #include "loop.h"
 #include "metrics.h"
 #include "options.h"
+#include "release.h"
 #include "wait.h"
 
 #define JSON "application/json"
@@ -160,16 +160,16 @@ write_headers(Request *request)
 	buffer_text(&request->headers_json, "}");
 }
 
+/* NULL = it is the same in an old release. */
 static const char *
-statement_of(const Route *route)
+statement_of(const Route *route, bool of_old_release)
 {
-	static char *made[64];
-	int place = (int) (route - routes);
+	static char *made[64][2];
+	char **statement = &made[route - routes][of_old_release];
 
-	if (made[place] == NULL &&
-		asprintf(&made[place], "SELECT * FROM %s%s", route->function, arguments[route->kind]) < 0)
-		abort();
-	return made[place];
+	if (*statement == NULL)
+		*statement = release_statement(route->function, arguments[route->kind], of_old_release);
+	return *statement;
 }
 
 /* The program at the other end as it calls itself, in what any encoding has. */
@@ -194,7 +194,8 @@ call_start(Request *request)
 
 	write_query(request);
 	write_headers(request);
-	*call = (Call){.sql = statement_of(request->route),
+	*call = (Call){.sql = statement_of(request->route, false),
+				   .old_sql = statement_of(request->route, true),
 				   .lane = request->route->lane,
 				   .may_share = request->route->may_share,
 				   .done = take_result};

@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 
 #include "log.h"
+#include "release.h"
 #include "session.h"
 
 #define SET_UP_TIMEOUT 10000
@@ -133,6 +134,8 @@ finish_set_up(Connection *connection)
 					 PQdb(connection->pg));
 			end_without_database(missing);
 		}
+		else
+			release_learn(result);
 		PQclear(result);
 		if (missing[0] != '\0')
 		{

@@ -8,6 +8,9 @@
  *
  * Changes wait for another's lock for a short time. What would wait longer is done again in the lane for that.
  *
+ * What does not find its function may have been sent to another release of the extension than there is by now: the
+ * release is asked for, and where it has changed the call goes again, by the other name. Nothing of it was done.
+ *
  * Calls that may share a transaction go together when they have waited: the busier the database, the more of them share
  * the cost of a commit, and none waits where nothing is to be gained. What fails together is repeated one by one, so
  * that no call notices the others.
@@ -23,6 +26,7 @@
 #include "loop.h"
 #include "memory.h"
 #include "options.h"
+#include "release.h"
 
 #define CHECK_EVERY 1000
 #define LONGEST_BATCH 64
@@ -52,6 +56,11 @@ typedef struct LaneLines
 static LaneLines lanes[LANE_COUNT];
 static Timer check_timer;
 static bool ending;
+
+/* Calls with results that count unless the release has changed, which is to be asked for, and is being asked for. */
+static Call *doubted;
+static Call *asked;
+static Call release_call;
 
 static void serve(LaneLines *lane);
 
@@ -291,12 +300,107 @@ needs_patience(const Call *call, const PGresult *error)
 		   call->lane != LANE_CONTROL;
 }
 
-/* Nothing of the batch was done: its calls are answered, or go again. */
+/* ---------- another release ---------- */
+
+static void ask_for_release(void);
+
+/* It has failed, or brought no row, and nothing was done. */
+static bool
+may_be_of_other_release(const PGresult *result)
+{
+	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+	if (sqlstate == NULL)
+		return PQntuples(result) == 0;
+	/* No such function, no such schema, or it went while it was at work. */
+	return strcmp(sqlstate, "42883") == 0 || strcmp(sqlstate, "3F000") == 0 || strcmp(sqlstate, "XX000") == 0;
+}
+
 static void
-finish_failed(Line *line, Call *calls, const PGresult *error)
+doubt(Call *call, PGresult *result)
+{
+	if (call->result != result)
+		PQclear(call->result);
+	call->state = CALL_DOUBTED;
+	call->result = result;
+	call->next = doubted;
+	doubted = call;
+	ask_for_release();
+}
+
+/* Those that were sent to another release go again, the others are answered. result: NULL = the connection was lost. */
+static void
+take_release(Call *release, const PGresult *result)
+{
+	Call *calls = asked;
+	Call *next;
+
+	(void) release;
+	asked = NULL;
+	if (result != NULL)
+		release_learn(result);
+	for (Call *call = calls; call != NULL; call = next)
+	{
+		PGresult *own = call->result;
+
+		next = call->next;
+		call->next = NULL;
+		if (!ending && result != NULL && call->was_old != release_is_old())
+		{
+			PQclear(own);
+			call->result = NULL;
+			call->is_repeated = false;
+			wait_in_front(&lanes[call->lane], call);
+			serve(&lanes[call->lane]);
+		}
+		else
+			answer(call, result != NULL ? own : NULL);
+	}
+	ask_for_release();
+}
+
+/* For those of whom it is not known whether it has been asked for since. */
+static void
+ask_for_release(void)
+{
+	if (asked != NULL || doubted == NULL)
+		return;
+	asked = doubted;
+	doubted = NULL;
+	release_call = (Call){.sql = RELEASE_SQL, .lane = LANE_CONTROL, .done = take_release};
+	if (!database_submit(&release_call))
+		take_release(&release_call, NULL);
+}
+
+/* ---------- the end of a batch ---------- */
+
+/* The batch was done, but for those that have asked an old release, and there is a new one. */
+static void
+finish_committed(Call *calls)
+{
+	Call *next;
+
+	for (Call *call = calls; call != NULL; call = next)
+	{
+		next = call->next;
+		if (call->was_old && may_be_of_other_release(call->result))
+			doubt(call, call->result);
+		else
+			answer(call, call->result);
+	}
+}
+
+/* Nothing of the batch was done: its calls are answered, or go again. The error is not the caller's any more. */
+static void
+finish_failed(Line *line, Call *calls, PGresult *error)
 {
 	bool is_alone = calls->next == NULL;
 
+	if (!ending && is_alone && calls->old_sql != NULL && may_be_of_other_release(error))
+	{
+		doubt(calls, error);
+		return;
+	}
 	if (!ending && is_alone && is_outdated(line, calls, error))
 		calls->is_repeated = true;
 	else if (!ending && is_alone && needs_patience(calls, error))
@@ -304,18 +408,20 @@ finish_failed(Line *line, Call *calls, const PGresult *error)
 		calls->lane = LANE_PATIENT;
 		wait_for_turn(&lanes[LANE_PATIENT], calls);
 		serve(&lanes[LANE_PATIENT]);
-		return;
+		calls = NULL;
 	}
 	else if (ending || is_alone)
 	{
 		answer_all(calls, LINE_FAILED, error);
-		return;
+		calls = NULL;
 	}
-	wait_in_front(&lanes[line->lane], calls);
+	if (calls != NULL)
+		wait_in_front(&lanes[line->lane], calls);
+	PQclear(error);
 }
 
 static void
-end_calls(Line *line, Call *calls, LineEnd end, const PGresult *error)
+end_calls(Line *line, Call *calls, LineEnd end, PGresult *error)
 {
 	LaneLines *lane = &lanes[line->lane];
 	Turn *turn = line->turn_of;
@@ -325,7 +431,13 @@ end_calls(Line *line, Call *calls, LineEnd end, const PGresult *error)
 	if (end == LINE_FAILED)
 		finish_failed(line, calls, error);
 	else
-		answer_all(calls, end, NULL);
+	{
+		PQclear(error);
+		if (end == LINE_COMMITTED)
+			finish_committed(calls);
+		else
+			answer_all(calls, end, NULL);
+	}
 	free_empty_turns(lane);
 	serve(lane);
 }

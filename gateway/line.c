@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "loop.h"
+#include "release.h"
 
 #define SPARE_TIME 5000
 
@@ -34,7 +35,6 @@ end_batch(Line *line, LineEnd end)
 		line->unconfirmed[i] = NULL;
 	}
 	line->user->ended(line, calls, end, error);
-	PQclear(error);
 }
 
 /* The first of those that are not known is known to be prepared. */
@@ -62,6 +62,7 @@ keep(Line *line, PGresult *result)
 				line->awaited_settings--;
 			else if (line->turn != NULL)
 			{
+				PQclear(line->turn->result); /* of a batch that failed */
 				line->turn->result = result;
 				line->turn = line->turn->next;
 				return;
@@ -202,7 +203,9 @@ send_statements(Line *line, Call *calls)
 		return false;
 	for (Call *call = calls; call != NULL; call = call->next)
 	{
-		if (!send_statement(line, call->sql, call->role, call->value_count, call->values))
+		call->was_old = call->old_sql != NULL && release_is_old();
+		if (!send_statement(line, call->was_old ? call->old_sql : call->sql, call->role, call->value_count,
+							call->values))
 			return false;
 	}
 	return PQpipelineSync(line->connection.pg) != 0;

@@ -20,15 +20,17 @@ typedef enum CallState
 {
 	CALL_IDLE,
 	CALL_WAITING, /* for a line */
-	CALL_RUNNING
+	CALL_RUNNING,
+	CALL_DOUBTED /* its release is asked for */
 } CallState;
 
 /* A statement under way; its texts stay until done(). */
 typedef struct Call
 {
-	const char *sql;    /* stays for ever */
-	const char *role;   /* NULL = that of the connection */
-	const char *client; /* becomes part of application_name; NULL = need not be known */
+	const char *sql;     /* stays for ever, as old_sql */
+	const char *old_sql; /* in place of sql where release_is_old(); NULL = it is the same there */
+	const char *role;    /* NULL = that of the connection */
+	const char *client;  /* becomes part of application_name; NULL = need not be known */
 	const char *values[CALL_VALUES];
 	int value_count;
 	Lane lane;
@@ -41,6 +43,7 @@ typedef struct Call
 	CallState state;
 	PGresult *result;
 	bool is_repeated;
+	bool was_old;  /* old_sql was sent */
 	int64_t since; /* it came, as loop_now() */
 	struct Call *next;
 } Call;
@@ -54,11 +57,11 @@ typedef enum LineEnd
 	LINE_LOST       /* nobody knows */
 } LineEnd;
 
-/* Called when the line can be had again, after its batch or without one: up() and ended(). */
+/* Called when the line can be had again, after its batch or without one: up() and ended(), whose error is the user's then. */
 typedef struct LineUser
 {
 	void (*up)(Line *line);
-	void (*ended)(Line *line, Call *calls, LineEnd end, const PGresult *error);
+	void (*ended)(Line *line, Call *calls, LineEnd end, PGresult *error);
 	void (*down)(Line *line);
 } LineUser;
 

@@ -15,7 +15,10 @@
 #include "json.h"
 #include "log.h"
 #include "options.h"
+#include "release.h"
 #include "session.h"
+
+#define FUNCTION "evq_http.mcp"
 
 static bool
 is_set_up(PGconn *pg)
@@ -24,7 +27,9 @@ is_set_up(PGconn *pg)
 	PGresult *result = PQexec(pg, session_set_up(sql, options.statement_timeout * 1000, 0));
 	bool is_so = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1;
 
-	if (PQresultStatus(result) == PGRES_TUPLES_OK && !is_so)
+	if (is_so)
+		release_learn(result);
+	else if (PQresultStatus(result) == PGRES_TUPLES_OK)
 		log_write(LOG_LEVEL_ERROR,
 				  "the extension evq is not installed; if this is a router, name a shard database=%s",
 				  PQdb(pg));
@@ -72,10 +77,33 @@ answer_error(const char *message)
 	buffer_free(&line);
 }
 
+/* One row, of status and answer, or an error. */
+static PGresult *
+call(PGconn *pg, const char *message)
+{
+	const char *values[] = {message, options.mcp_write ? "true" : "false"};
+	char *sql = release_statement(FUNCTION, "(NULL::jsonb, $1::text, $2::boolean)", release_is_old());
+	PGresult *result = PQexecParams(pg, sql, 2, NULL, values, NULL, NULL, 0);
+
+	free(sql);
+	return result;
+}
+
+/* The extension may have been updated since it was looked at. */
+static bool
+is_of_other_release(PGconn *pg)
+{
+	bool was_old = release_is_old();
+	PGresult *result = PQexec(pg, RELEASE_SQL);
+
+	release_learn(result);
+	PQclear(result);
+	return release_is_old() != was_old;
+}
+
 static void
 answer(PGconn **pg, const char *message)
 {
-	const char *values[] = {message, options.mcp_write ? "true" : "false"};
 	PGresult *result;
 
 	if (!is_connected(pg))
@@ -83,15 +111,20 @@ answer(PGconn **pg, const char *message)
 		answer_error("the database is away");
 		return;
 	}
-	result = PQexecParams(*pg, "SELECT answer FROM evq_mcp(NULL, $1, $2)", 2, NULL, values, NULL, NULL, 0);
-	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+	result = call(*pg, message);
+	if (PQntuples(result) != 1 && is_of_other_release(*pg))
 	{
-		log_write(LOG_LEVEL_WARNING, "statement failed function=evq_mcp error=\"%s\"",
+		PQclear(result);
+		result = call(*pg, message);
+	}
+	if (PQntuples(result) != 1)
+	{
+		log_write(LOG_LEVEL_WARNING, "statement failed function=" FUNCTION " error=\"%s\"",
 				  PQresultErrorMessage(result));
 		answer_error(PQresultErrorMessage(result));
 	}
-	else if (!PQgetisnull(result, 0, 0))
-		puts(PQgetvalue(result, 0, 0));
+	else if (!PQgetisnull(result, 0, 1))
+		puts(PQgetvalue(result, 0, 1));
 	PQclear(result);
 }
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "options.h"
+#include "release.h"
 
 /* For a connection to one of the hosts, all together, in milliseconds. */
 #define CONNECT_TIMEOUT 10000
@@ -29,6 +30,7 @@ session_connector(void)
 /*
  * The first statement, which returns no row where evq is not installed. Our functions are found in the extension's
  * schema, whatever the database's or the role's search_path; JSON looks the same everywhere. Timeouts are in milliseconds, 0 = none.
+ * release_learn() takes the result.
  */
 const char *
 session_set_up(char *sql, int statement_timeout, int lock_timeout)
@@ -38,7 +40,8 @@ session_set_up(char *sql, int statement_timeout, int lock_timeout)
 		"SELECT pg_catalog.set_config('search_path', pg_catalog.quote_ident(n.nspname) || ', pg_temp', false),"
 		" pg_catalog.set_config('statement_timeout', '%d', false),"
 		" pg_catalog.set_config('lock_timeout', '%d', false), pg_catalog.set_config('TimeZone', 'UTC', false),"
-		" pg_catalog.set_config('DateStyle', 'ISO', false), pg_catalog.set_config('IntervalStyle', 'postgres', false)"
+		" pg_catalog.set_config('DateStyle', 'ISO', false), pg_catalog.set_config('IntervalStyle', 'postgres', false),"
+		" " RELEASE_IS_OLD_SQL " AS " RELEASE_COLUMN
 		" FROM pg_catalog.pg_extension x JOIN pg_catalog.pg_namespace n ON n.oid = x.extnamespace WHERE x.extname = 'evq'",
 		statement_timeout, lock_timeout);
 	return sql;

@@ -1,4 +1,4 @@
--- Schema, types and roles.
+-- Schemas, types and roles.
 
 -- Whoever may create objects in the target schema must not lend this script, or
 -- what it defines, an operator: names are looked up in pg_catalog alone, and
@@ -7,6 +7,8 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 
 CREATE SCHEMA evq;
 COMMENT ON SCHEMA evq IS 'evq: tables, views and types of the event engine; its functions are called evq_*';
+CREATE SCHEMA evq_http;
+COMMENT ON SCHEMA evq_http IS 'evq: what evq-gateway calls, a function for each route of HTTP, and those that they share';
 
 -- A library that the server loaded before it was replaced knows nothing of what follows.
 DO $$

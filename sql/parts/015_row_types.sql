@@ -17,8 +17,8 @@ COMMENT ON TYPE evq.acquired_batch IS
 CREATE TYPE evq.finding AS (severity text, subject text, finding text, advice text);
 COMMENT ON TYPE evq.finding IS 'A row of evq_check()';
 
-CREATE TYPE evq.mcp_tool AS (
+CREATE TYPE evq_http.mcp_tool AS (
 	name text, title text, description text, writes boolean, destructive boolean, idempotent boolean,
 	input_schema json, output_schema json, statement text);
-COMMENT ON TYPE evq.mcp_tool IS
-	'A tool of evq_mcp(): statement is the SQL that answers a call, by the function of the HTTP route that does the same; $1 are the arguments, checked against input_schema';
+COMMENT ON TYPE evq_http.mcp_tool IS
+	'A tool of evq_http.mcp(): statement is the SQL that answers a call, by the function of the HTTP route that does the same; $1 are the arguments, checked against input_schema';

@@ -9,7 +9,7 @@ member AS (
 	WHERE d.deptype = 'e'),
 acl AS (
 	SELECT format('schema %s', n.nspname) AS object, n.nspowner AS owner, 'n' AS kind, a.grantee, a.privilege_type
-	FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'evq'
+	FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname IN ('evq', 'evq_http')
 	UNION ALL
 	SELECT c.oid::regclass::text, c.relowner, CASE c.relkind WHEN 'v' THEN 'v' ELSE 'r' END, a.grantee, a.privilege_type
 	FROM pg_class c, aclexplode(c.relacl) a WHERE c.relnamespace = 'evq'::regnamespace
@@ -57,6 +57,17 @@ JOIN pg_proc p ON EXISTS (SELECT FROM pg_proc ours JOIN member m ON m.classid = 
 						  WHERE ours.proname = p.proname AND ours.pronamespace = x.oid)
 JOIN pg_roles o ON o.oid = p.proowner
 WHERE p.proname LIKE 'evq\_%' AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)
+UNION ALL
+SELECT 'error', 'privileges', format('function %s, of %I, has the name that one of evq''s had before 0.3', p.oid::regprocedure, o.rolname),
+	format('DROP FUNCTION %s, or name it otherwise: an evq-gateway of 0.2 that is still at work calls it.', p.oid::regprocedure)
+FROM pg_proc p JOIN pg_roles o ON o.oid = p.proowner
+WHERE p.proname COLLATE "C" ~ '^evq_(http_.*|mcp)$'
+UNION ALL
+SELECT 'error', 'privileges', format('function %s, of %I, is not evq''s and stands in a schema that is', p.oid::regprocedure, o.rolname),
+	'Move it to another schema: what runs as the owner might call it, and DROP EXTENSION would fail.'
+FROM pg_proc p JOIN pg_roles o ON o.oid = p.proowner
+WHERE p.pronamespace IN ('evq'::regnamespace, 'evq_http'::regnamespace)
+	AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)
 UNION ALL
 SELECT 'warning', 'privileges', format('a restriction of role %I is left, which %s', r.role_name,
 		CASE WHEN o.oid IS NULL THEN 'does not exist' ELSE format('is called %I by now', o.rolname) END),
@@ -174,9 +185,10 @@ UNION ALL
 SELECT 'error', 'tables', format('%s inherits from %s', i.inhrelid::regclass, i.inhparent::regclass), 'Drop it, or end the inheritance: its rows would count as evq''s.'
 FROM pg_inherits i JOIN relation r ON r.oid = i.inhparent JOIN pg_class c ON c.oid = i.inhrelid WHERE NOT c.relispartition
 UNION ALL
-SELECT 'warning', 'tables', format('%s in schema evq is not evq''s', c.oid::regclass), 'Move it to another schema: DROP EXTENSION would fail, or take it along.'
+SELECT 'warning', 'tables', format('%s in schema %s is not evq''s', c.oid::regclass, c.relnamespace::regnamespace),
+	'Move it to another schema: DROP EXTENSION would fail, or take it along.'
 FROM pg_class c
-WHERE c.relnamespace = 'evq'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT c.relispartition
+WHERE c.relnamespace IN ('evq'::regnamespace, 'evq_http'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT c.relispartition
 	AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype IN ('e', 'i'))
 UNION ALL
 SELECT 'warning', 'tables', format('index %s makes every dispatch and acquire slower', i.indexrelid::regclass),

@@ -1,24 +1,24 @@
 -- Routes that read. Lists come in pages: next is the value of after for the page that follows, null at the end.
 
-CREATE FUNCTION @extschema@.evq_http_event(target text, query jsonb, headers jsonb, body jsonb)
+CREATE FUNCTION evq_http.event(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	event jsonb;
 BEGIN
-	PERFORM evq.http_object(query, '{}');
-	event := @extschema@.evq_event(evq.http_id(target));
-	RETURN evq.http_row(event) || jsonb_build_object('children',
-		(SELECT coalesce(jsonb_agg(evq.http_row(child) ORDER BY place), '[]')
+	PERFORM evq_http.object_of(query, '{}');
+	event := @extschema@.evq_event(evq_http.id_of(target));
+	RETURN evq_http.row_of(event) || jsonb_build_object('children',
+		(SELECT coalesce(jsonb_agg(evq_http.row_of(child) ORDER BY place), '[]')
 		 FROM jsonb_array_elements(event -> 'children') WITH ORDINALITY children (child, place)));
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_http_event(text, jsonb, jsonb, jsonb) IS
+COMMENT ON FUNCTION evq_http.event(text, jsonb, jsonb, jsonb) IS
 'GET /api/events/{id}: all that is known of an event. Errors: EQ002 no such event, EQ006 not a UUID';
 
 -- The words of a search, as the other filters of a list of events:
 -- flow:NAME type:NAME status:NAME id:ID payload.PATH:VALUE, and bare words, which are ids too.
-CREATE FUNCTION evq.http_search(q text, OUT flow_types text[], OUT event_types text[], OUT statuses text[],
+CREATE FUNCTION evq_http.search_of(q text, OUT flow_types text[], OUT event_types text[], OUT statuses text[],
 	OUT ids text[], OUT paths text[], OUT path_values text[])
 RETURNS record LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -46,9 +46,9 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION evq.http_search(text) IS 'Takes the words of a search apart; an id is that of an event, or a flow_id, with * at its end for the beginning of one';
+COMMENT ON FUNCTION evq_http.search_of(text) IS 'Takes the words of a search apart; an id is that of an event, or a flow_id, with * at its end for the beginning of one';
 
-CREATE FUNCTION evq.http_states(statuses text[]) RETURNS "char"[]
+CREATE FUNCTION evq_http.states_of(statuses text[]) RETURNS "char"[]
 LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -61,7 +61,7 @@ BEGIN
 	RETURN ARRAY(SELECT chr(n)::"char" FROM generate_series(97, 122) n WHERE evq.state_name(chr(n)::"char")::text = ANY (states));
 END
 $$;
-COMMENT ON FUNCTION evq.http_states(text[]) IS 'Stored codes of states by the names that HTTP gives them; EQ006 for another name';
+COMMENT ON FUNCTION evq_http.states_of(text[]) IS 'Stored codes of states by the names that HTTP gives them; EQ006 for another name';
 
 -- evq.events cannot be read in the order of its ids, but the tables behind it can; so the ids are found there. Whoever may
 -- call this may read evq.events and evq_event(), and it tells nothing else.
@@ -101,7 +101,7 @@ RETURN NOT EXISTS (
 COMMENT ON FUNCTION evq.has_values(jsonb, text[], text[]) IS 'Has a payload each of these values at its path?';
 
 -- What passes no filter is read too, so a page looks at a bounded number of events, and of payloads, and not for long.
-CREATE FUNCTION @extschema@.evq_http_events(target text, query jsonb, headers jsonb, body jsonb)
+CREATE FUNCTION evq_http.events(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
@@ -109,10 +109,10 @@ DECLARE
 	most_events CONSTANT int := 10000;
 	most_payloads CONSTANT int := 2000;
 	until CONSTANT timestamptz := clock_timestamp() + interval '1 second';
-	given jsonb := evq.http_object(query, '{flow_type, event_type, status, flow_id, q, after, limit}');
-	page int := evq.http_limit(given);
-	after_id uuid := evq.http_id(given ->> 'after', 'after');
-	search record := evq.http_search(given ->> 'q');
+	given jsonb := evq_http.object_of(query, '{flow_type, event_type, status, flow_id, q, after, limit}');
+	page int := evq_http.limit_of(given);
+	after_id uuid := evq_http.id_of(given ->> 'after', 'after');
+	search record := evq_http.search_of(given ->> 'q');
 	flow_types text[] := array_remove(search.flow_types || (given ->> 'flow_type'), NULL);
 	event_types text[] := array_remove(search.event_types || (given ->> 'event_type'), NULL);
 	flow_ids text[] := CASE WHEN given ? 'flow_id' THEN ARRAY[given ->> 'flow_id']
@@ -151,7 +151,7 @@ BEGIN
 							AND NOT (right(id, 1) = '*' AND starts_with(s.flow_id, rtrim(id, '*'))))) AS passes
 			FROM (%s) s ORDER BY s.event_id DESC LIMIT %s
 			$events$, source, most_events + 1)
-		USING before_id, flow_types, event_types, evq.http_states(string_to_array(given ->> 'status', ',')), evq.http_states(search.statuses),
+		USING before_id, flow_types, event_types, evq_http.states_of(string_to_array(given ->> 'status', ',')), evq_http.states_of(search.statuses),
 			given ->> 'flow_id', flow_ids, search.ids, named, evq.first_id(since)
 		LOOP
 			more := cardinality(found) >= page OR events >= most_events OR payloads >= most_payloads OR clock_timestamp() > until;
@@ -175,51 +175,51 @@ BEGIN
 		before_id := coalesce(evq.first_id(since), before_id);
 	END LOOP;
 	RETURN jsonb_build_object(
-		'events', (SELECT coalesce(jsonb_agg(evq.http_row(to_jsonb(e)) ORDER BY array_position(found, e.event_id)), '[]') FROM evq.events_by_id(found) e),
+		'events', (SELECT coalesce(jsonb_agg(evq_http.row_of(to_jsonb(e)) ORDER BY array_position(found, e.event_id)), '[]') FROM evq.events_by_id(found) e),
 		'next', CASE WHEN more THEN last_id END,
 		'searched', jsonb_build_object('events', events, 'back_to', CASE WHEN more THEN evq.id_time(last_id) END));
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_http_events(text, jsonb, jsonb, jsonb) IS
+COMMENT ON FUNCTION evq_http.events(text, jsonb, jsonb, jsonb) IS
 $$GET /api/events: events, newest first; flow_type, event_type, status (several with commas), flow_id, q, after, limit.
 A page looks at 10,000 events, or at the payloads of 2,000, or for a second, at most: it may be short and yet have a next one.
 searched: how many events it looked at, and back to which time; null = to the end. Errors: EQ006 bad argument.$$;
 
-CREATE FUNCTION @extschema@.evq_http_pending(target text, query jsonb, headers jsonb, body jsonb)
+CREATE FUNCTION evq_http.pending(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	page int := evq.http_limit(evq.http_object(query, '{limit}'));
+	page int := evq_http.limit_of(evq_http.object_of(query, '{limit}'));
 BEGIN
 	RETURN (
-		SELECT jsonb_build_object('events', coalesce(jsonb_agg(evq.http_row(to_jsonb(p))), '[]'),
+		SELECT jsonb_build_object('events', coalesce(jsonb_agg(evq_http.row_of(to_jsonb(p))), '[]'),
 			'is_complete', count(*) = page OR NOT evq.is_due_line_longer(target, 10000))
 		FROM @extschema@.evq_pending(target, page) p);
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_http_pending(text, jsonb, jsonb, jsonb) IS
+COMMENT ON FUNCTION evq_http.pending(text, jsonb, jsonb, jsonb) IS
 'GET /api/events/pending/{flow}: the events that have been due the longest; limit. is_complete: false = only the first 10,000 due events were looked at. Errors: EQ001 unknown flow, EQ006 bad argument';
 
-CREATE FUNCTION @extschema@.evq_http_counts(target text, query jsonb, headers jsonb, body jsonb)
+CREATE FUNCTION evq_http.counts(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	given jsonb := evq.http_object(query, '{flow_type}');
+	given jsonb := evq_http.object_of(query, '{flow_type}');
 BEGIN
 	RETURN jsonb_build_object('counts',
-		(SELECT coalesce(jsonb_agg(evq.http_row(to_jsonb(c)) ORDER BY c.flow_type, c.event_type, c.state), '[]')
+		(SELECT coalesce(jsonb_agg(evq_http.row_of(to_jsonb(c)) ORDER BY c.flow_type, c.event_type, c.state), '[]')
 		 FROM evq.counts(given ->> 'flow_type', false) c));
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_http_counts(text, jsonb, jsonb, jsonb) IS
+COMMENT ON FUNCTION evq_http.counts(text, jsonb, jsonb, jsonb) IS
 'GET /api/counts: live events by flow, type and status, and whether each number is exact; flow_type. Errors: EQ006 unknown key';
 
-CREATE FUNCTION evq.http_operations(OUT operation text, OUT routine regprocedure) RETURNS SETOF record
+CREATE FUNCTION evq_http.operations(OUT operation text, OUT routine regprocedure) RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp ROWS 40
 AS $$
-	SELECT o.operation, to_regprocedure('@extschema@.evq_' || o.routine)
+	SELECT o.operation, to_regprocedure(o.routine)
 	FROM (
-		SELECT operation, format('http_%s(text, jsonb, jsonb, jsonb)', verb)
+		SELECT operation, format('evq_http.%s(text, jsonb, jsonb, jsonb)', verb)
 		FROM (VALUES ('publish', 'publish'), ('publishBatch', 'publish_batch'), ('listEvents', 'events'), ('getEvent', 'event'),
 			('listPending', 'pending'), ('acquire', 'acquire'), ('succeed', 'succeed'), ('fail', 'fail'), ('heartbeat', 'heartbeat'),
 			('snooze', 'snooze'), ('release', 'release'), ('suspend', 'suspend'), ('activate', 'activate'), ('cancel', 'cancel'),
@@ -228,34 +228,35 @@ AS $$
 			('suspendEventType', 'suspend_event_type'), ('unsuspendEventType', 'unsuspend_event_type'), ('listErrors', 'errors'),
 			('listSchedules', 'schedules'), ('pauseSchedule', 'pause_schedule'), ('resumeSchedule', 'resume_schedule'),
 			('runSchedule', 'run_schedule'), ('rights', 'rights'), ('health', 'health')) route (operation, verb)
-		UNION ALL VALUES ('stream', 'watch(interval)'), ('websocket', 'watch(interval)'), ('mcp', 'mcp(jsonb, text, boolean)'), ('metrics', 'metrics()')
+		UNION ALL VALUES ('stream', '@extschema@.evq_watch(interval)'), ('websocket', '@extschema@.evq_watch(interval)'),
+			('mcp', 'evq_http.mcp(jsonb, text, boolean)'), ('metrics', '@extschema@.evq_metrics()')
 		) o (operation, routine)
 $$;
-COMMENT ON FUNCTION evq.http_operations() IS 'The operations of the HTTP API, by their names in openapi.json, and the functions that answer them';
+COMMENT ON FUNCTION evq_http.operations() IS 'The operations of the HTTP API, by their names in openapi.json, and the functions that answer them';
 
-CREATE FUNCTION @extschema@.evq_http_rights(target text, query jsonb, headers jsonb, body jsonb)
+CREATE FUNCTION evq_http.rights(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	PERFORM evq.http_object(query, '{}');
+	PERFORM evq_http.object_of(query, '{}');
 	RETURN (
 		SELECT jsonb_build_object('role', current_user,
-			'operations', (SELECT jsonb_agg(o.operation ORDER BY o.operation COLLATE "C") FROM evq.http_operations() o WHERE has_function_privilege(o.routine, 'EXECUTE')),
+			'operations', (SELECT jsonb_agg(o.operation ORDER BY o.operation COLLATE "C") FROM evq_http.operations() o WHERE has_function_privilege(o.routine, 'EXECUTE')),
 			'publish_flows', CASE WHEN NOT bool_and(f.may_publish) THEN coalesce(jsonb_agg(f.flow_type ORDER BY f.flow_type) FILTER (WHERE f.may_publish), '[]') END,
 			'work_flows', CASE WHEN NOT bool_and(f.may_work) THEN coalesce(jsonb_agg(f.flow_type ORDER BY f.flow_type) FILTER (WHERE f.may_work), '[]') END)
 		FROM (SELECT l.flow_type, evq.caller_may_publish(l.flow_type) AS may_publish, evq.caller_may_work(l.flow_type) AS may_work FROM evq.flows l) f);
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_http_rights(text, jsonb, jsonb, jsonb) IS
+COMMENT ON FUNCTION evq_http.rights(text, jsonb, jsonb, jsonb) IS
 $$GET /api/rights: the role behind the request, the operations it may call, and the flows that it may publish into and work on
 where it is restricted to some; null = every flow. Errors: EQ006 unknown key$$;
 
-CREATE FUNCTION @extschema@.evq_http_flows(target text, query jsonb, headers jsonb, body jsonb)
+CREATE FUNCTION evq_http.flows(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	given jsonb := evq.http_object(query, '{after, limit}');
-	page int := evq.http_limit(given);
+	given jsonb := evq_http.object_of(query, '{after, limit}');
+	page int := evq_http.limit_of(given);
 BEGIN
 	RETURN (
 		SELECT jsonb_build_object('flows', coalesce(jsonb_agg(to_jsonb(f) ORDER BY f.flow_type), '[]'),
@@ -264,15 +265,15 @@ BEGIN
 			  ORDER BY l.flow_type LIMIT page) f);
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_http_flows(text, jsonb, jsonb, jsonb) IS
+COMMENT ON FUNCTION evq_http.flows(text, jsonb, jsonb, jsonb) IS
 'GET /api/flows: the flows by name; after, limit. Errors: EQ006 bad argument';
 
-CREATE FUNCTION @extschema@.evq_http_event_types(target text, query jsonb, headers jsonb, body jsonb)
+CREATE FUNCTION evq_http.event_types(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	given jsonb := evq.http_object(query, '{flow_type, after, limit}');
-	page int := evq.http_limit(given);
+	given jsonb := evq_http.object_of(query, '{flow_type, after, limit}');
+	page int := evq_http.limit_of(given);
 BEGIN
 	RETURN (
 		SELECT jsonb_build_object('event_types', coalesce(jsonb_agg(to_jsonb(t) ORDER BY t.event_type), '[]'),
@@ -283,22 +284,22 @@ BEGIN
 			  ORDER BY l.event_type LIMIT page) t);
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_http_event_types(text, jsonb, jsonb, jsonb) IS
+COMMENT ON FUNCTION evq_http.event_types(text, jsonb, jsonb, jsonb) IS
 'GET /api/event-types: the event types by name; flow_type, after, limit. Errors: EQ006 bad argument';
 
--- As evq_http_events: the newest errors are found in their table.
-CREATE FUNCTION @extschema@.evq_http_errors(target text, query jsonb, headers jsonb, body jsonb)
+-- As evq_http.events: the newest errors are found in their table.
+CREATE FUNCTION evq_http.errors(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	given jsonb := evq.http_object(query, '{flow_type, event_type, event_id, after, limit}');
-	page int := evq.http_limit(given);
+	given jsonb := evq_http.object_of(query, '{flow_type, event_type, event_id, after, limit}');
+	page int := evq_http.limit_of(given);
 	examine int := CASE WHEN given ?| '{flow_type, event_type}' THEN 2000 ELSE page END;
 	after_parts text[] := regexp_match(given ->> 'after', '^([0-9]{1,18})_([-0-9a-f]{36})_([0-9]{1,5})$');
 	answer jsonb;
 BEGIN
 	IF given ? 'after' AND after_parts IS NULL THEN
-		PERFORM evq.http_refuse('after', 'the "next" of a page');
+		PERFORM evq_http.refuse('after', 'the "next" of a page');
 	END IF;
 	EXECUTE $errors$
 		WITH examined AS MATERIALIZED (
@@ -307,7 +308,7 @@ BEGIN
 			ORDER BY r.failed_at DESC, r.event_id DESC, r.attempt DESC
 			LIMIT $8),
 		found AS MATERIALIZED (
-			SELECT x.failed_at, x.event_id, x.attempt, evq.http_row(
+			SELECT x.failed_at, x.event_id, x.attempt, evq_http.row_of(
 				jsonb_build_object('event_type', b.event_type, 'flow_type', b.flow_type, 'flow_id', b.flow_id, 'state', b.state) || to_jsonb(x)) AS error
 			FROM examined x JOIN evq.events_by_id(ARRAY(SELECT i.event_id FROM examined i)) b USING (event_id)
 			WHERE ($5 IS NULL OR b.flow_type = $5) AND ($6 IS NULL OR b.event_type = $6)
@@ -325,15 +326,15 @@ BEGIN
 			'next', (SELECT format('%s_%s_%s', (extract(epoch FROM l.failed_at) * 1000000)::bigint, l.event_id, l.attempt) FROM last l))
 		$errors$
 	INTO answer
-	USING timestamptz 'epoch' + after_parts[1]::bigint * interval '1 microsecond', evq.http_id(after_parts[2], 'after'),
-		after_parts[3]::int, evq.http_id(given ->> 'event_id', 'event_id'), given ->> 'flow_type', given ->> 'event_type', page, examine;
+	USING timestamptz 'epoch' + after_parts[1]::bigint * interval '1 microsecond', evq_http.id_of(after_parts[2], 'after'),
+		after_parts[3]::int, evq_http.id_of(given ->> 'event_id', 'event_id'), given ->> 'flow_type', given ->> 'event_type', page, examine;
 	RETURN answer;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_http_errors(text, jsonb, jsonb, jsonb) IS
+COMMENT ON FUNCTION evq_http.errors(text, jsonb, jsonb, jsonb) IS
 'GET /api/errors: failed attempts, newest first; flow_type, event_type, event_id, after, limit. Errors: EQ006 bad argument';
 
-CREATE FUNCTION @extschema@.evq_http_health(target text, query jsonb, headers jsonb, body jsonb)
+CREATE FUNCTION evq_http.health(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT jsonb_build_object(
@@ -342,63 +343,63 @@ AS $$
 		'engine', jsonb_build_object('running', s.running, 'last_turn_at', s.last_turn_at, 'problem', s.problem, 'hint', s.hint))
 	FROM @extschema@.evq_status() s
 $$;
-COMMENT ON FUNCTION @extschema@.evq_http_health(text, jsonb, jsonb, jsonb) IS
+COMMENT ON FUNCTION evq_http.health(text, jsonb, jsonb, jsonb) IS
 'GET /health: the engine as evq_status() sees it. Errors: none of its own';
 
 -- Configuration.
 
-CREATE FUNCTION evq.http_configured(event_type text) RETURNS jsonb
+CREATE FUNCTION evq_http.configured(event_type text) RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT to_jsonb(t) FROM evq.event_types t WHERE t.event_type = http_configured.event_type $$;
-COMMENT ON FUNCTION evq.http_configured(text) IS 'The row of an event type';
+AS $$ SELECT to_jsonb(t) FROM evq.event_types t WHERE t.event_type = configured.event_type $$;
+COMMENT ON FUNCTION evq_http.configured(text) IS 'The row of an event type';
 
-CREATE FUNCTION @extschema@.evq_http_configure(target text, query jsonb, headers jsonb, body jsonb)
+CREATE FUNCTION evq_http.configure(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	given jsonb := evq.http_object(body, '{flow_type, max_attempts, lifespan, attempt_delays, backoff_factor, max_delay, jitter,
+	given jsonb := evq_http.object_of(body, '{flow_type, max_attempts, lifespan, attempt_delays, backoff_factor, max_delay, jitter,
 		attempt_timeout, on_suspend_timeout, on_fail_event_type, priority, max_payload_bytes, retention}');
 BEGIN
 	PERFORM @extschema@.evq_configure(target,
-		flow_type => evq.http_text(given, 'flow_type'),
-		max_attempts => evq.http_integer(given, 'max_attempts', -2147483648, 2147483647)::int,
-		lifespan => evq.http_duration(given -> 'lifespan', 'lifespan'),
-		attempt_delays => evq.http_durations(given, 'attempt_delays'),
-		backoff_factor => evq.http_number(given, 'backoff_factor'),
-		max_delay => evq.http_duration(given -> 'max_delay', 'max_delay'),
-		jitter => evq.http_number(given, 'jitter'),
-		attempt_timeout => evq.http_duration(given -> 'attempt_timeout', 'attempt_timeout'),
-		on_suspend_timeout => evq.http_text(given, 'on_suspend_timeout'),
-		on_fail_event_type => evq.http_text(given, 'on_fail_event_type'),
-		priority => evq.http_integer(given, 'priority', -2147483648, 2147483647)::int,
-		max_payload_bytes => evq.http_integer(given, 'max_payload_bytes', -2147483648, 2147483647)::int,
-		retention => evq.http_duration(given -> 'retention', 'retention'));
-	RETURN evq.http_configured(target);
+		flow_type => evq_http.text_of(given, 'flow_type'),
+		max_attempts => evq_http.integer_of(given, 'max_attempts', -2147483648, 2147483647)::int,
+		lifespan => evq_http.duration_of(given -> 'lifespan', 'lifespan'),
+		attempt_delays => evq_http.durations_of(given, 'attempt_delays'),
+		backoff_factor => evq_http.number_of(given, 'backoff_factor'),
+		max_delay => evq_http.duration_of(given -> 'max_delay', 'max_delay'),
+		jitter => evq_http.number_of(given, 'jitter'),
+		attempt_timeout => evq_http.duration_of(given -> 'attempt_timeout', 'attempt_timeout'),
+		on_suspend_timeout => evq_http.text_of(given, 'on_suspend_timeout'),
+		on_fail_event_type => evq_http.text_of(given, 'on_fail_event_type'),
+		priority => evq_http.integer_of(given, 'priority', -2147483648, 2147483647)::int,
+		max_payload_bytes => evq_http.integer_of(given, 'max_payload_bytes', -2147483648, 2147483647)::int,
+		retention => evq_http.duration_of(given -> 'retention', 'retention'));
+	RETURN evq_http.configured(target);
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_http_configure(text, jsonb, jsonb, jsonb) IS
+COMMENT ON FUNCTION evq_http.configure(text, jsonb, jsonb, jsonb) IS
 'PUT /api/event-types/{type}: makes or changes an event type, as evq_configure() does. Errors: as evq_configure';
 
-CREATE FUNCTION @extschema@.evq_http_suspend_event_type(target text, query jsonb, headers jsonb, body jsonb)
+CREATE FUNCTION evq_http.suspend_event_type(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	PERFORM evq.http_object(body, '{}');
+	PERFORM evq_http.object_of(body, '{}');
 	PERFORM @extschema@.evq_suspend_event_type(target);
-	RETURN evq.http_configured(target);
+	RETURN evq_http.configured(target);
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_http_suspend_event_type(text, jsonb, jsonb, jsonb) IS
+COMMENT ON FUNCTION evq_http.suspend_event_type(text, jsonb, jsonb, jsonb) IS
 'POST /api/event-types/{type}/suspend. Errors: EQ001 unknown event type';
 
-CREATE FUNCTION @extschema@.evq_http_unsuspend_event_type(target text, query jsonb, headers jsonb, body jsonb)
+CREATE FUNCTION evq_http.unsuspend_event_type(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	PERFORM evq.http_object(body, '{}');
+	PERFORM evq_http.object_of(body, '{}');
 	PERFORM @extschema@.evq_unsuspend_event_type(target);
-	RETURN evq.http_configured(target);
+	RETURN evq_http.configured(target);
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_http_unsuspend_event_type(text, jsonb, jsonb, jsonb) IS
+COMMENT ON FUNCTION evq_http.unsuspend_event_type(text, jsonb, jsonb, jsonb) IS
 'POST /api/event-types/{type}/unsuspend. Errors: EQ001 unknown event type';

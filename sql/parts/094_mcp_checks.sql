@@ -1,30 +1,30 @@
 -- Model Context Protocol: what is refused. The modern era is that of 2026-07-28, where each request says its version in
 -- params._meta; the legacy era is that of the versions before, which begin with initialize.
 
-CREATE FUNCTION evq.mcp_versions(OUT modern text[], OUT legacy text[]) RETURNS record
+CREATE FUNCTION evq_http.mcp_versions(OUT modern text[], OUT legacy text[]) RETURNS record
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT '{2026-07-28}'::text[], '{2025-11-25, 2025-06-18, 2025-03-26}'::text[] $$;
-COMMENT ON FUNCTION evq.mcp_versions() IS 'Versions of the protocol that evq_mcp() speaks, the newest first';
+COMMENT ON FUNCTION evq_http.mcp_versions() IS 'Versions of the protocol that evq_http.mcp() speaks, the newest first';
 
-CREATE FUNCTION evq.mcp_error(id jsonb, code int, message text, data json DEFAULT NULL) RETURNS json
+CREATE FUNCTION evq_http.mcp_error(id jsonb, code int, message text, data json DEFAULT NULL) RETURNS json
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT json_strip_nulls(json_build_object('jsonrpc', '2.0', 'id', id,
 	'error', json_build_object('code', code, 'message', message, 'data', data)))
 $$;
-COMMENT ON FUNCTION evq.mcp_error(jsonb, int, text, json) IS 'An error response of JSON-RPC; id NULL = the request had no readable one';
+COMMENT ON FUNCTION evq_http.mcp_error(jsonb, int, text, json) IS 'An error response of JSON-RPC; id NULL = the request had no readable one';
 
-CREATE FUNCTION evq.mcp_unsupported_version(id jsonb, requested text) RETURNS json
+CREATE FUNCTION evq_http.mcp_unsupported_version(id jsonb, requested text) RETURNS json
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-SELECT evq.mcp_error(id, -32022, 'Unsupported protocol version',
+SELECT evq_http.mcp_error(id, -32022, 'Unsupported protocol version',
 	json_build_object('supported', to_json(v.modern || v.legacy), 'requested', left(requested, 100)))
-FROM evq.mcp_versions() v
+FROM evq_http.mcp_versions() v
 $$;
-COMMENT ON FUNCTION evq.mcp_unsupported_version(jsonb, text) IS 'The error response to a version that evq_mcp() does not speak';
+COMMENT ON FUNCTION evq_http.mcp_unsupported_version(jsonb, text) IS 'The error response to a version that evq_http.mcp() does not speak';
 
 -- In HTTP the headers repeat what the body says, so that whoever routes by them and whoever executes the body agree.
-CREATE FUNCTION evq.mcp_modern_refusal(id jsonb, method text, params jsonb, headers jsonb) RETURNS json
+CREATE FUNCTION evq_http.mcp_modern_refusal(id jsonb, method text, params jsonb, headers jsonb) RETURNS json
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -34,11 +34,11 @@ DECLARE
 	sent text;
 BEGIN
 	IF jsonb_typeof(version) IS DISTINCT FROM 'string' THEN
-		RETURN evq.mcp_error(id, -32602, 'params._meta["io.modelcontextprotocol/protocolVersion"] must be a string');
-	ELSIF NOT version #>> '{}' = ANY ((evq.mcp_versions()).modern) THEN
-		RETURN evq.mcp_unsupported_version(id, version #>> '{}');
+		RETURN evq_http.mcp_error(id, -32602, 'params._meta["io.modelcontextprotocol/protocolVersion"] must be a string');
+	ELSIF NOT version #>> '{}' = ANY ((evq_http.mcp_versions()).modern) THEN
+		RETURN evq_http.mcp_unsupported_version(id, version #>> '{}');
 	ELSIF jsonb_typeof(params #> '{_meta,io.modelcontextprotocol/clientCapabilities}') IS DISTINCT FROM 'object' THEN
-		RETURN evq.mcp_error(id, -32602, 'params._meta["io.modelcontextprotocol/clientCapabilities"] must be an object');
+		RETURN evq_http.mcp_error(id, -32602, 'params._meta["io.modelcontextprotocol/clientCapabilities"] must be an object');
 	END IF;
 	IF headers IS NULL THEN
 		RETURN NULL;
@@ -50,22 +50,22 @@ BEGIN
 	LOOP
 		sent := headers ->> lower(header COLLATE "C");
 		IF sent IS NULL AND wanted IS NOT NULL THEN
-			RETURN evq.mcp_error(id, -32020, format('Header mismatch: %s is missing', header));
+			RETURN evq_http.mcp_error(id, -32020, format('Header mismatch: %s is missing', header));
 		ELSIF sent LIKE '=?base64?%?=' AND header = 'Mcp-Name' THEN
 			wanted := '=?base64?' || translate(encode(convert_to(wanted, 'UTF8'), 'base64'), E'\n', '') || '?=';
 		END IF;
 		IF sent <> wanted THEN
-			RETURN evq.mcp_error(id, -32020, format('Header mismatch: %s does not match the body', header));
+			RETURN evq_http.mcp_error(id, -32020, format('Header mismatch: %s does not match the body', header));
 		END IF;
 	END LOOP;
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION evq.mcp_modern_refusal(jsonb, text, jsonb, jsonb) IS
+COMMENT ON FUNCTION evq_http.mcp_modern_refusal(jsonb, text, jsonb, jsonb) IS
 	'Why a request of the modern era is refused before its method is looked at: an error response, or NULL; headers NULL = not by HTTP';
 
 -- The keywords of JSON Schema that the tools use, and no other.
-CREATE FUNCTION evq.mcp_violation(value jsonb, schema jsonb, path text DEFAULT '') RETURNS text
+CREATE FUNCTION evq_http.mcp_violation(value jsonb, schema jsonb, path text DEFAULT '') RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -109,7 +109,7 @@ BEGIN
 		END IF;
 		IF schema ? 'items' THEN
 			FOR item, place IN SELECT * FROM jsonb_array_elements(value) WITH ORDINALITY LOOP
-				violation := evq.mcp_violation(item, schema -> 'items', format('%s[%s]', path, place - 1));
+				violation := evq_http.mcp_violation(item, schema -> 'items', format('%s[%s]', path, place - 1));
 				EXIT WHEN violation IS NOT NULL;
 			END LOOP;
 		END IF;
@@ -123,7 +123,7 @@ BEGIN
 			-- null is the same as no argument.
 			CONTINUE WHEN item = 'null' AND schema -> 'properties' ? member;
 			IF schema -> 'properties' ? member THEN
-				violation := evq.mcp_violation(item, schema -> 'properties' -> member, concat_ws('.', nullif(path, ''), member));
+				violation := evq_http.mcp_violation(item, schema -> 'properties' -> member, concat_ws('.', nullif(path, ''), member));
 			ELSIF schema -> 'additionalProperties' = 'false' THEN
 				violation := format('unknown argument "%s"', concat_ws('.', nullif(path, ''), left(member, 100)));
 			END IF;
@@ -135,5 +135,5 @@ BEGIN
 	RETURN violation;
 END
 $$;
-COMMENT ON FUNCTION evq.mcp_violation(jsonb, jsonb, text) IS
+COMMENT ON FUNCTION evq_http.mcp_violation(jsonb, jsonb, text) IS
 	'How a value violates a JSON Schema, with the path to the place; NULL = it does not';

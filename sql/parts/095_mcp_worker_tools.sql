@@ -1,6 +1,6 @@
 -- Model Context Protocol: tools that publish and work.
 
-CREATE FUNCTION evq.mcp_worker_tools() RETURNS SETOF evq.mcp_tool
+CREATE FUNCTION evq_http.mcp_worker_tools() RETURNS SETOF evq_http.mcp_tool
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp ROWS 6
 AS $tools$
 VALUES
@@ -28,7 +28,7 @@ $${
   "properties": {"event_id": {"type": "string", "format": "uuid"}},
   "required": ["event_id"]
 }$$::json,
-$$SELECT @extschema@.evq_http_publish(NULL, NULL, NULL, $1)$$),
+$$SELECT evq_http.publish(NULL, NULL, NULL, $1)$$),
 
 ('acquire_processing_permit', 'Acquire the permit to process an event',
 	'Takes one event for processing. acquired false means not granted: another worker has it, it is not due, its type is suspended, or it is finished. The permit is needed to report the outcome, before attempt_due_at.',
@@ -61,7 +61,7 @@ $${
   },
   "required": ["acquired"]
 }$$,
-$$SELECT @extschema@.evq_http_acquire($1 ->> 'event_id', NULL, NULL, $1 - 'event_id')$$),
+$$SELECT evq_http.acquire($1 ->> 'event_id', NULL, NULL, $1 - 'event_id')$$),
 
 ('report_success', 'Report success',
 	'Ends an acquired event as succeeded and publishes its spinoff events, all or nothing. Reporting the same success again with the same permit is not an error.',
@@ -101,7 +101,7 @@ $${
   },
   "required": ["acknowledged", "spinoff_event_ids"]
 }$$,
-$$SELECT @extschema@.evq_http_succeed($1 ->> 'event_id', NULL, NULL, $1 - 'event_id')$$),
+$$SELECT evq_http.succeed($1 ->> 'event_id', NULL, NULL, $1 - 'event_id')$$),
 
 ('report_failure', 'Report failure',
 	'Ends the running attempt of an acquired event, or of one that was suspended with this permit, as failed. The engine decides what follows: another attempt (status AWAITING_PROCESSING), or the end (FAILED) with the on-fail event.',
@@ -127,7 +127,7 @@ $${
   },
   "required": ["acknowledged", "status"]
 }$$,
-$$SELECT @extschema@.evq_http_fail($1 ->> 'event_id', NULL, NULL, $1 - 'event_id')$$),
+$$SELECT evq_http.fail($1 ->> 'event_id', NULL, NULL, $1 - 'event_id')$$),
 
 ('suspend_event', 'Suspend an event',
 	'Puts an acquired event to sleep until activate_event is called, by whoever gets the answer that it waits for. status AWAITING_PROCESSING means that the answer came before: the event is offered again at once. When the timeout passes first, the event expires, or is offered again if its type says so.',
@@ -151,7 +151,7 @@ $${
   },
   "required": ["acknowledged", "status"]
 }$$,
-$$SELECT @extschema@.evq_http_suspend($1 ->> 'event_id', NULL, NULL, $1 - 'event_id')$$),
+$$SELECT evq_http.suspend($1 ->> 'event_id', NULL, NULL, $1 - 'event_id')$$),
 
 ('activate_event', 'Activate a suspended event',
 	'Wakes a suspended event with the answer that it waits for. Of an event still in processing the activation is kept for the moment when it is suspended (status BEING_PROCESSED). The same activation told again with the same permit is not an error.',
@@ -175,6 +175,6 @@ $${
   },
   "required": ["acknowledged", "status"]
 }$$,
-$$SELECT @extschema@.evq_http_activate($1 ->> 'event_id', NULL, NULL, $1 - 'event_id')$$)
+$$SELECT evq_http.activate($1 ->> 'event_id', NULL, NULL, $1 - 'event_id')$$)
 $tools$;
-COMMENT ON FUNCTION evq.mcp_worker_tools() IS 'Tools of evq_mcp() that publish and work';
+COMMENT ON FUNCTION evq_http.mcp_worker_tools() IS 'Tools of evq_http.mcp() that publish and work';

@@ -1,6 +1,6 @@
 -- Model Context Protocol: the tools that operate.
 
-CREATE FUNCTION evq.mcp_operator_tools() RETURNS SETOF evq.mcp_tool
+CREATE FUNCTION evq_http.mcp_operator_tools() RETURNS SETOF evq_http.mcp_tool
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp ROWS 5
 AS $tools$
 VALUES
@@ -18,7 +18,7 @@ $${
   "properties": {"event_type": {"type": "string"}, "is_suspended": {"type": "boolean"}},
   "required": ["event_type", "is_suspended"]
 }$$::json,
-$$SELECT @extschema@.evq_http_suspend_event_type($1 ->> 'event_type', NULL, NULL, NULL)$$),
+$$SELECT evq_http.suspend_event_type($1 ->> 'event_type', NULL, NULL, NULL)$$),
 
 ('unsuspend_event_type', 'Unsuspend an event type',
 	'Lets the events of a suspended type go on. Returns its configuration.',
@@ -34,7 +34,7 @@ $${
   "properties": {"event_type": {"type": "string"}, "is_suspended": {"type": "boolean"}},
   "required": ["event_type", "is_suspended"]
 }$$,
-$$SELECT @extschema@.evq_http_unsuspend_event_type($1 ->> 'event_type', NULL, NULL, NULL)$$),
+$$SELECT evq_http.unsuspend_event_type($1 ->> 'event_type', NULL, NULL, NULL)$$),
 
 ('update_lifecycle_config', 'Change the configuration of an event type',
 	'Changes what is passed and leaves the rest; a new event type needs flow_type. Takes effect at once, for events already published too. Returns the configuration as it is then. Durations are ISO 8601, such as PT30S, PT1H or P7D.',
@@ -75,7 +75,7 @@ $${
   },
   "required": ["event_type", "flow_type", "max_attempts", "lifespan", "attempt_delays", "attempt_timeout", "is_suspended", "priority", "retention"]
 }$$,
-$$SELECT @extschema@.evq_http_configure($1 ->> 'event_type', NULL, NULL, $1 - 'event_type')$$),
+$$SELECT evq_http.configure($1 ->> 'event_type', NULL, NULL, $1 - 'event_type')$$),
 
 ('cancel_event', 'Cancel an event',
 	'Cancels a live event for good; a worker that holds it learns so. An event canceled already stays as it is.',
@@ -94,7 +94,7 @@ $${
   "properties": {"acknowledged": {"type": "boolean"}, "status": {"type": "string", "enum": ["CANCELED"]}},
   "required": ["acknowledged", "status"]
 }$$,
-$$SELECT @extschema@.evq_http_cancel($1 ->> 'event_id', NULL, NULL, $1 - 'event_id')$$),
+$$SELECT evq_http.cancel($1 ->> 'event_id', NULL, NULL, $1 - 'event_id')$$),
 
 ('retry_event', 'Retry an event',
 	'Brings a failed, expired or canceled event back, due now, with fresh attempts and lifespan.',
@@ -110,6 +110,6 @@ $${
   "properties": {"acknowledged": {"type": "boolean"}, "status": {"type": "string", "enum": ["AWAITING_PROCESSING"]}},
   "required": ["acknowledged", "status"]
 }$$,
-$$SELECT @extschema@.evq_http_retry($1 ->> 'event_id', NULL, NULL, NULL)$$)
+$$SELECT evq_http.retry($1 ->> 'event_id', NULL, NULL, NULL)$$)
 $tools$;
-COMMENT ON FUNCTION evq.mcp_operator_tools() IS 'Tools of evq_mcp() that operate';
+COMMENT ON FUNCTION evq_http.mcp_operator_tools() IS 'Tools of evq_http.mcp() that operate';

@@ -1,6 +1,6 @@
 -- Model Context Protocol: what can be read, by tools and as resources.
 
-CREATE FUNCTION evq.mcp_queues() RETURNS jsonb
+CREATE FUNCTION evq_http.mcp_queues() RETURNS jsonb
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT jsonb_build_object(
@@ -11,9 +11,9 @@ SELECT jsonb_build_object(
 				'oldest_seconds', extract(epoch FROM q.oldest)) ORDER BY q.flow_type, q.event_type, q.state), '[]')
 		FROM evq.queue q))
 $$;
-COMMENT ON FUNCTION evq.mcp_queues() IS 'Health of the engine, and the live events by flow, type and status';
+COMMENT ON FUNCTION evq_http.mcp_queues() IS 'Health of the engine, and the live events by flow, type and status';
 
-CREATE FUNCTION evq.mcp_reading_tools() RETURNS SETOF evq.mcp_tool
+CREATE FUNCTION evq_http.mcp_reading_tools() RETURNS SETOF evq_http.mcp_tool
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp ROWS 3
 AS $tools$
 VALUES
@@ -46,7 +46,7 @@ $${
   },
   "required": ["event_id", "event_type", "flow_type", "flow_id", "status", "published_at", "attempt_scheduled_at", "due_at", "attempts_used", "max_attempts", "payload", "errors", "children"]
 }$$::json,
-$$SELECT @extschema@.evq_http_event($1 ->> 'event_id', NULL, NULL, NULL)$$),
+$$SELECT evq_http.event($1 ->> 'event_id', NULL, NULL, NULL)$$),
 
 ('list_events', 'List events',
 	'Lists events, live and finished, the newest first, without payloads. next, passed as after, gives the next page; with filters a page may be empty and yet have a next one.',
@@ -96,7 +96,7 @@ $${
   },
   "required": ["events", "next"]
 }$$,
-$$SELECT @extschema@.evq_http_events(NULL, $1, NULL, NULL)$$),
+$$SELECT evq_http.events(NULL, $1, NULL, NULL)$$),
 
 ('queue_status', 'Status of the queues',
 	'Health of the engine, and how many live events each flow and event type has in each status, how many are due, and how old. Where millions wait, the times are of those that are to go first.',
@@ -130,6 +130,6 @@ $${
   },
   "required": ["engine", "queues"]
 }$$,
-$$SELECT evq.mcp_queues()$$)
+$$SELECT evq_http.mcp_queues()$$)
 $tools$;
-COMMENT ON FUNCTION evq.mcp_reading_tools() IS 'Tools of evq_mcp() that only read';
+COMMENT ON FUNCTION evq_http.mcp_reading_tools() IS 'Tools of evq_http.mcp() that only read';

@@ -14,9 +14,9 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON TYPE evq.event_state, evq.acquired, evq.acquired_batch, evq.pending_event, evq.finding, evq.mcp_tool FROM PUBLIC;
-GRANT USAGE ON TYPE evq.event_state, evq.acquired, evq.acquired_batch, evq.pending_event, evq.mcp_tool TO evq_publisher, evq_worker, evq_operator, evq_monitor;
-GRANT USAGE ON SCHEMA evq TO evq_publisher, evq_worker, evq_operator, evq_monitor;
+REVOKE ALL ON TYPE evq.event_state, evq.acquired, evq.acquired_batch, evq.pending_event, evq.finding, evq_http.mcp_tool FROM PUBLIC;
+GRANT USAGE ON TYPE evq.event_state, evq.acquired, evq.acquired_batch, evq.pending_event, evq_http.mcp_tool TO evq_publisher, evq_worker, evq_operator, evq_monitor;
+GRANT USAGE ON SCHEMA evq, evq_http TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 
 GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_publish(text, text, text, anycompatible, text, timestamptz, bigint, text, anycompatible),
@@ -111,95 +111,95 @@ TO evq_operator, evq_monitor;
 
 -- The routes of the HTTP gateway: to whoever may call what they call.
 GRANT EXECUTE ON FUNCTION
-	@extschema@.evq_http_publish(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_publish_batch(text, jsonb, jsonb, jsonb)
+	evq_http.publish(text, jsonb, jsonb, jsonb),
+	evq_http.publish_batch(text, jsonb, jsonb, jsonb)
 TO evq_publisher, evq_operator;
 GRANT EXECUTE ON FUNCTION
-	@extschema@.evq_http_acquire(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_acquire_next(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_succeed(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_fail(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_heartbeat(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_snooze(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_release(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_suspend(text, jsonb, jsonb, jsonb)
+	evq_http.acquire(text, jsonb, jsonb, jsonb),
+	evq_http.acquire_next(text, jsonb, jsonb, jsonb),
+	evq_http.succeed(text, jsonb, jsonb, jsonb),
+	evq_http.fail(text, jsonb, jsonb, jsonb),
+	evq_http.heartbeat(text, jsonb, jsonb, jsonb),
+	evq_http.snooze(text, jsonb, jsonb, jsonb),
+	evq_http.release(text, jsonb, jsonb, jsonb),
+	evq_http.suspend(text, jsonb, jsonb, jsonb)
 TO evq_worker, evq_operator;
-GRANT EXECUTE ON FUNCTION @extschema@.evq_http_activate(text, jsonb, jsonb, jsonb) TO evq_publisher, evq_worker, evq_operator;
+GRANT EXECUTE ON FUNCTION evq_http.activate(text, jsonb, jsonb, jsonb) TO evq_publisher, evq_worker, evq_operator;
 GRANT EXECUTE ON FUNCTION
-	@extschema@.evq_http_cancel(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_retry(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_event(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_events(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_errors(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_configure(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_configure_flow(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_suspend_event_type(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_unsuspend_event_type(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_pause_schedule(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_resume_schedule(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_run_schedule(text, jsonb, jsonb, jsonb),
-	evq.http_schedule_named(text)
+	evq_http.cancel(text, jsonb, jsonb, jsonb),
+	evq_http.retry(text, jsonb, jsonb, jsonb),
+	evq_http.event(text, jsonb, jsonb, jsonb),
+	evq_http.events(text, jsonb, jsonb, jsonb),
+	evq_http.errors(text, jsonb, jsonb, jsonb),
+	evq_http.configure(text, jsonb, jsonb, jsonb),
+	evq_http.configure_flow(text, jsonb, jsonb, jsonb),
+	evq_http.suspend_event_type(text, jsonb, jsonb, jsonb),
+	evq_http.unsuspend_event_type(text, jsonb, jsonb, jsonb),
+	evq_http.pause_schedule(text, jsonb, jsonb, jsonb),
+	evq_http.resume_schedule(text, jsonb, jsonb, jsonb),
+	evq_http.run_schedule(text, jsonb, jsonb, jsonb),
+	evq_http.schedule_named(text)
 TO evq_operator;
 GRANT EXECUTE ON FUNCTION
-	@extschema@.evq_http_schedules(text, jsonb, jsonb, jsonb),
-	evq.http_schedule(evq.schedules)
+	evq_http.schedules(text, jsonb, jsonb, jsonb),
+	evq_http.schedule_of(evq.schedules)
 TO evq_operator, evq_monitor;
 GRANT EXECUTE ON FUNCTION
-	@extschema@.evq_http_pending(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_counts(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_health(text, jsonb, jsonb, jsonb)
+	evq_http.pending(text, jsonb, jsonb, jsonb),
+	evq_http.counts(text, jsonb, jsonb, jsonb),
+	evq_http.health(text, jsonb, jsonb, jsonb)
 TO evq_worker, evq_operator, evq_monitor;
 GRANT EXECUTE ON FUNCTION
-	@extschema@.evq_http_rights(text, jsonb, jsonb, jsonb),
-	evq.http_operations(),
+	evq_http.rights(text, jsonb, jsonb, jsonb),
+	evq_http.operations(),
 	evq.caller_may_publish(text),
 	evq.caller_may_work(text),
-	@extschema@.evq_http_flows(text, jsonb, jsonb, jsonb),
-	@extschema@.evq_http_event_types(text, jsonb, jsonb, jsonb)
+	evq_http.flows(text, jsonb, jsonb, jsonb),
+	evq_http.event_types(text, jsonb, jsonb, jsonb)
 TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 GRANT EXECUTE ON FUNCTION
-	evq.http_object(jsonb, text[]),
-	evq.http_refuse(text, text),
-	evq.http_text(jsonb, text),
-	evq.http_texts(jsonb, text),
-	evq.http_integer(jsonb, text, bigint, bigint),
-	evq.http_permit(jsonb),
-	evq.http_number(jsonb, text),
-	evq.http_boolean(jsonb, text),
-	evq.http_duration(jsonb, text),
-	evq.http_durations(jsonb, text),
-	evq.http_time(jsonb, text),
-	evq.http_id(text, text),
-	evq.http_limit(jsonb),
-	evq.http_status(evq.event_state),
-	evq.http_row(jsonb),
-	evq.http_acknowledged(evq.event_state),
-	evq.http_search(text),
-	evq.http_states(text[]),
-	evq.http_configured(text)
+	evq_http.object_of(jsonb, text[]),
+	evq_http.refuse(text, text),
+	evq_http.text_of(jsonb, text),
+	evq_http.texts_of(jsonb, text),
+	evq_http.integer_of(jsonb, text, bigint, bigint),
+	evq_http.permit_of(jsonb),
+	evq_http.number_of(jsonb, text),
+	evq_http.boolean_of(jsonb, text),
+	evq_http.duration_of(jsonb, text),
+	evq_http.durations_of(jsonb, text),
+	evq_http.time_of(jsonb, text),
+	evq_http.id_of(text, text),
+	evq_http.limit_of(jsonb),
+	evq_http.status_of(evq.event_state),
+	evq_http.row_of(jsonb),
+	evq_http.acknowledged(evq.event_state),
+	evq_http.search_of(text),
+	evq_http.states_of(text[]),
+	evq_http.configured(text)
 TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 
 -- These run with the caller's rights, so that each tool is for those who may call what it calls.
 GRANT EXECUTE ON FUNCTION
-	@extschema@.evq_mcp(jsonb, text, boolean),
-	evq.mcp_respond(jsonb, jsonb, boolean),
-	evq.mcp_result(text, jsonb, boolean, boolean),
-	evq.mcp_modern_refusal(jsonb, text, jsonb, jsonb),
-	evq.mcp_unsupported_version(jsonb, text),
-	evq.mcp_error(jsonb, int, text, json),
-	evq.mcp_versions(),
-	evq.mcp_tools_list(boolean),
-	evq.mcp_tools_call(jsonb, boolean),
-	evq.mcp_resources_list(text),
-	evq.mcp_resource_templates_list(),
-	evq.mcp_resources_read(text),
-	evq.mcp_tools(boolean),
-	evq.mcp_may_use(evq.mcp_tool),
-	evq.mcp_worker_tools(),
-	evq.mcp_operator_tools(),
-	evq.mcp_reading_tools(),
-	evq.mcp_violation(jsonb, jsonb, text),
-	evq.mcp_queues()
+	evq_http.mcp(jsonb, text, boolean),
+	evq_http.mcp_respond(jsonb, jsonb, boolean),
+	evq_http.mcp_result(text, jsonb, boolean, boolean),
+	evq_http.mcp_modern_refusal(jsonb, text, jsonb, jsonb),
+	evq_http.mcp_unsupported_version(jsonb, text),
+	evq_http.mcp_error(jsonb, int, text, json),
+	evq_http.mcp_versions(),
+	evq_http.mcp_tools_list(boolean),
+	evq_http.mcp_tools_call(jsonb, boolean),
+	evq_http.mcp_resources_list(text),
+	evq_http.mcp_resource_templates_list(),
+	evq_http.mcp_resources_read(text),
+	evq_http.mcp_tools(boolean),
+	evq_http.mcp_may_use(evq_http.mcp_tool),
+	evq_http.mcp_worker_tools(),
+	evq_http.mcp_operator_tools(),
+	evq_http.mcp_reading_tools(),
+	evq_http.mcp_violation(jsonb, jsonb, text),
+	evq_http.mcp_queues()
 TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 
 -- A schema that was made for evq may be closed to PUBLIC, and so may public.

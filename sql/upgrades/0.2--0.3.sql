@@ -48,6 +48,44 @@ COMMENT ON COLUMN evq.event.permit IS 'The last permit granted: epoch (high 32 b
 DROP INDEX evq.event_error_failed_at_idx;
 CREATE INDEX event_error_failed_at_idx ON evq.event_error (failed_at);
 DROP FUNCTION @extschema@.evq_http_acquire_next(text, jsonb, jsonb, jsonb);
+
+-- What evq-gateway calls has a schema of its own. It is moved, so that what was granted on it stays, as does the way there.
+CREATE SCHEMA evq_http;
+COMMENT ON SCHEMA evq_http IS 'evq: what evq-gateway calls, a function for each route of HTTP, and those that they share';
+ALTER TYPE evq.mcp_tool SET SCHEMA evq_http;
+COMMENT ON TYPE evq_http.mcp_tool IS
+	'A tool of evq_http.mcp(): statement is the SQL that answers a call, by the function of the HTTP route that does the same; $1 are the arguments, checked against input_schema';
+DO $$
+DECLARE
+	moved record;
+	granted record;
+BEGIN
+	FOR granted IN
+		SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS role_name
+		FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'evq' AND a.privilege_type = 'USAGE' AND a.grantee <> n.nspowner
+	LOOP
+		EXECUTE format('GRANT USAGE ON SCHEMA evq_http TO %s', granted.role_name);
+	END LOOP;
+	FOR moved IN
+		SELECT p.oid, p.proname::text AS name,
+			coalesce(helper.name, substring(p.proname::text FROM '^evq_http_(.*)$'), substring(p.proname::text FROM '^evq_(mcp)$'), p.proname::text) AS new_name
+		FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+		JOIN pg_extension x ON d.refclassid = 'pg_extension'::regclass AND x.oid = d.refobjid AND x.extname = 'evq'
+		LEFT JOIN (VALUES ('http_object', 'object_of'), ('http_refuse', 'refuse'), ('http_text', 'text_of'), ('http_texts', 'texts_of'),
+			('http_integer', 'integer_of'), ('http_permit', 'permit_of'), ('http_number', 'number_of'), ('http_boolean', 'boolean_of'),
+			('http_duration', 'duration_of'), ('http_durations', 'durations_of'), ('http_time', 'time_of'), ('http_id', 'id_of'),
+			('http_limit', 'limit_of'), ('http_status', 'status_of'), ('http_row', 'row_of'), ('http_acknowledged', 'acknowledged'),
+			('http_search', 'search_of'), ('http_states', 'states_of'), ('http_configured', 'configured'), ('http_schedule', 'schedule_of'),
+			('http_schedule_named', 'schedule_named')) helper (old_name, name) ON helper.old_name = p.proname
+		WHERE p.proname ~ '^(evq_)?(http_|mcp)'
+	LOOP
+		EXECUTE format('ALTER FUNCTION %s SET SCHEMA evq_http', moved.oid::regprocedure);
+		IF moved.new_name <> moved.name THEN
+			EXECUTE format('ALTER FUNCTION %s RENAME TO %I', moved.oid::regprocedure, moved.new_name);
+		END IF;
+	END LOOP;
+END
+$$;
 -- New defaults; what is configured stays: where the timeout of an attempt followed from the lifespan, it is now what it was then.
 ALTER TABLE evq.event_type ALTER COLUMN lifespan SET DEFAULT '14 days', ALTER COLUMN attempt_timeout SET DEFAULT '5 minutes';
 UPDATE evq.event_type SET attempt_timeout = greatest(lifespan / max_attempts, '1 ms') WHERE attempt_timeout IS NULL;

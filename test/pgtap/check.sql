@@ -44,6 +44,8 @@ SELECT pg_temp.comes_and_goes('privileges', 'GRANT ' || what, looks_like, 'REVOK
 	('TRIGGER, REFERENCES ON evq.event_history TO evq_test_other', 'error: evq_test_other has REFERENCES, TRIGGER on evq.event_history$'),
 	('UPDATE (state) ON evq.event TO evq_test_other', 'error: evq_test_other has UPDATE on evq.event.state$'),
 	('USAGE ON SEQUENCE evq.flow_flow_no_seq TO evq_test_other', 'error: evq_test_other has USAGE on evq.flow_flow_no_seq$'),
+	('USAGE ON SCHEMA evq_http TO PUBLIC', 'error: PUBLIC has USAGE on schema evq_http$'),
+	('CREATE ON SCHEMA evq_http TO evq_test_other', 'error: evq_test_other has CREATE on schema evq_http$'),
 	('CREATE ON SCHEMA evq TO evq_test_other', 'error: evq_test_other has CREATE on schema evq$')) v(what, looks_like);
 SELECT is(pg_temp.said('privileges'), 'ok', 'all is as before');
 SELECT pg_temp.comes_and_goes('privileges', 'ALTER VIEW evq.queue OWNER TO evq_test_other', 'error: evq.queue belongs to evq_test_other',
@@ -55,6 +57,12 @@ SELECT pg_temp.comes_and_goes('privileges', 'CREATE FUNCTION public.evq_retry(te
 CREATE SCHEMA evq_test_schema AUTHORIZATION evq_test_other;
 SELECT pg_temp.comes_and_goes('privileges', 'SET ROLE evq_test_other; CREATE FUNCTION evq_test_schema.evq_cancel(uuid, text) RETURNS void LANGUAGE sql AS $f$ SELECT $f$; RESET ROLE',
 	'error: function evq_test_schema.evq_cancel\(uuid,text\), of evq_test_other, is named', 'DROP FUNCTION evq_test_schema.evq_cancel(uuid, text)');
+SELECT pg_temp.comes_and_goes('privileges', format('CREATE FUNCTION evq_test_schema.%s RETURNS void LANGUAGE sql AS $f$ SELECT $f$', name),
+	format('error: function evq_test_schema.%s.*, of \S+, has the name that one of evq''s had before 0.3', split_part(name, '(', 1)), format('DROP FUNCTION evq_test_schema.%s', name))
+FROM unnest('{"evq_http_publish(text, jsonb, jsonb, jsonb)", evq_mcp(text)}'::text[]) name;
+SELECT pg_temp.comes_and_goes('privileges', format('CREATE FUNCTION %s RETURNS void LANGUAGE sql AS $f$ SELECT $f$', name),
+	format('error: function %s.*, of \S+, is not evq''s and stands in a schema that is', split_part(name, '(', 1)), format('DROP FUNCTION %s', name))
+FROM unnest('{evq_http.publish(text), evq.evq_ours()}'::text[]) name;
 CREATE FUNCTION evq_test_schema.evq_ours() RETURNS void LANGUAGE sql AS $$ SELECT $$;
 SELECT is(pg_temp.said('privileges'), 'ok', 'a name that evq has not is nobody''s business');
 DROP SCHEMA evq_test_schema CASCADE;

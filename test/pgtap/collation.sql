@@ -29,16 +29,16 @@ SELECT lives_ok($$SELECT evq_schedule('INVOICES-I', '30 2 * * FRI', 'INVOICE_I',
 SELECT evq_publish('INVOICE_I', NULL, 'x') AS id \gset
 SELECT is((SELECT state::text FROM evq.events), 'awaiting_processing', 'a state');
 SELECT evq_tick() \g /dev/null
-SELECT is(evq_http_event(:'id', NULL, NULL, NULL) ->> 'status', 'DISPATCHED', 'the status of an event over HTTP');
-SELECT is(evq_http_counts('', '{}', NULL, NULL) #>> '{counts,0,status}', 'DISPATCHED', '... of counts');
-SELECT is(evq_http_pending('INVOICES', '{}', NULL, NULL) #>> '{events,0,status}', 'DISPATCHED', '... of what waits');
-SELECT is(jsonb_array_length(evq_http_events('', jsonb_build_object('status', status), NULL, NULL) -> 'events'), 1, 'filter by status ' || status)
+SELECT is(evq_http.event(:'id', NULL, NULL, NULL) ->> 'status', 'DISPATCHED', 'the status of an event over HTTP');
+SELECT is(evq_http.counts('', '{}', NULL, NULL) #>> '{counts,0,status}', 'DISPATCHED', '... of counts');
+SELECT is(evq_http.pending('INVOICES', '{}', NULL, NULL) #>> '{events,0,status}', 'DISPATCHED', '... of what waits');
+SELECT is(jsonb_array_length(evq_http.events('', jsonb_build_object('status', status), NULL, NULL) -> 'events'), 1, 'filter by status ' || status)
 FROM unnest('{DISPATCHED, dispatched, "DISPATCHED,AWAITING_PROCESSING"}'::text[]) status;
-SELECT is(jsonb_array_length(evq_http_events('', jsonb_build_object('q', q), NULL, NULL) -> 'events'), 1, 'search for ' || regexp_replace(q, '[0-9a-f]{8}-.*', 'an id', 'i'))
+SELECT is(jsonb_array_length(evq_http.events('', jsonb_build_object('q', q), NULL, NULL) -> 'events'), 1, 'search for ' || regexp_replace(q, '[0-9a-f]{8}-.*', 'an id', 'i'))
 FROM unnest(ARRAY['status:DISPATCHED', 'flow:INVOICES', 'id:' || :'id', upper(:'id' COLLATE "C")]) q;
-SELECT throws_like($$SELECT evq_http_events('', '{"status": "DİSPATCHED"}', NULL, NULL)$$, 'unknown status%', 'no other name is known');
-SELECT is(evq.mcp_queues() #>> '{queues,0,status}', 'DISPATCHED', 'the status in MCP');
-SELECT is(evq_mcp(NULL, jsonb_build_object('jsonrpc', '2.0', 'id', 1, 'method', 'tools/call', 'params', jsonb_build_object('name', 'get_event',
+SELECT throws_like($$SELECT evq_http.events('', '{"status": "DİSPATCHED"}', NULL, NULL)$$, 'unknown status%', 'no other name is known');
+SELECT is(evq_http.mcp_queues() #>> '{queues,0,status}', 'DISPATCHED', 'the status in MCP');
+SELECT is(evq_http.mcp(NULL, jsonb_build_object('jsonrpc', '2.0', 'id', 1, 'method', 'tools/call', 'params', jsonb_build_object('name', 'get_event',
 	'arguments', jsonb_build_object('event_id', upper(:'id' COLLATE "C"))))::text, false)::text ~ 'DISPATCHED', true, 'a tool of MCP');
 SELECT ok(evq_metrics() !~ '[^ -~\n]', 'metrics are in ASCII');
 SELECT is(count(*)::int, 0, 'so are the findings of evq_check()') FROM evq_check() WHERE finding ~ '[^ -~]';
@@ -51,6 +51,6 @@ SELECT lives_ok($$SELECT evq_configure(event_type, flow_type), evq_configure_flo
 SELECT lives_ok($$SELECT evq_schedule(event_type, '@daily', event_type, flow_type, flow_type, make_job => false) FROM brought$$, 'scheduled');
 SELECT lives_ok($$SELECT evq_publish(event_type, flow_type, flow_type) FROM brought$$, 'published');
 SELECT lives_ok($$SELECT * FROM brought b, evq_pending(b.flow_type)$$, 'asked for');
-SELECT lives_ok($$SELECT evq_http_event(id, NULL, NULL, NULL), evq_http_pending(flow_type, '{}', NULL, NULL) FROM brought$$, '... over HTTP');
+SELECT lives_ok($$SELECT evq_http.event(id, NULL, NULL, NULL), evq_http.pending(flow_type, '{}', NULL, NULL) FROM brought$$, '... over HTTP');
 
 SELECT * FROM finish();

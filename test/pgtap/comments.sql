@@ -25,7 +25,7 @@ SELECT is_empty(
 SELECT is_empty(
 	$$SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 	  JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'evq'
-	  WHERE p.proname ~ '^evq_' AND p.pronargs > 0 AND obj_description(p.oid, 'pg_proc') !~ 'Errors?:'$$,
+	  WHERE (p.proname ~ '^evq_' OR p.oid IN (SELECT routine FROM evq_http.operations())) AND p.pronargs > 0 AND obj_description(p.oid, 'pg_proc') !~ 'Errors?:'$$,
 	'comments of functions with arguments name their errors');
 SELECT is_empty(
 	$$SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
@@ -38,13 +38,13 @@ SELECT is_empty(
 SELECT is_empty(
 	$$SELECT p.oid::regprocedure, argument FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 	  JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'evq', unnest(p.proargnames[1:p.pronargs]) AS argument
-	  WHERE p.proname ~ '^evq_' AND p.proname !~ '^evq_(http_|mcp)' AND obj_description(p.oid, 'pg_proc') !~ '^The same '
+	  WHERE p.proname ~ '^evq_' AND obj_description(p.oid, 'pg_proc') !~ '^The same '
 	  AND obj_description(p.oid, 'pg_proc') !~ ('(^|\n)([a-z_]+,\s)*' || argument || '(,\s[a-z_]+)*: ')$$,
 	'comments of functions explain each argument in a line of its own, or together with its like');
 SELECT is_empty(
 	$$SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 	  JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'evq'
-	  WHERE p.proname ~ '^evq_' AND p.proname !~ '^evq_(http_|mcp)' AND p.prorettype <> 'void'::regtype AND p.proname <> 'evq_version'
+	  WHERE p.proname ~ '^evq_' AND p.prorettype <> 'void'::regtype AND p.proname <> 'evq_version'
 	  AND obj_description(p.oid, 'pg_proc') !~ '^The same ' AND obj_description(p.oid, 'pg_proc') !~ '\nReturns: '$$,
 	'... and what they return');
 

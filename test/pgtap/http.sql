@@ -11,7 +11,7 @@ RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
 	answer jsonb;
 BEGIN
-	EXECUTE format('SELECT answer FROM evq_http_%s($1, $2, $3, $4) AS answer', verb) INTO answer USING target, query::jsonb, headers::jsonb, body::jsonb;
+	EXECUTE format('SELECT answer FROM evq_http.%s($1, $2, $3, $4) AS answer', verb) INTO answer USING target, query::jsonb, headers::jsonb, body::jsonb;
 	RETURN answer;
 END
 $$;
@@ -72,19 +72,19 @@ SELECT matches(pg_temp.error('acquire', format('{"permit_for": %s}', bad), :'id'
 FROM unnest('{true, [], 0, -1, 1e300, "\"soon\"", "\"\""}'::text[]) bad;
 
 SELECT pg_temp.new('next') AS id \gset
-SELECT is(answer #>> '{events, 0, flow_id}', 'b2', 'acquire_next: event_types') FROM evq_http_acquire_next('FLOW_H', '{}', '{}', '{"event_types": ["NEXT_STEP"]}');
-SELECT results_eq($$SELECT jsonb_array_length(answer -> 'events'), wait_ms, channel FROM evq_http_acquire_next('FLOW_H', '{}', '{}', '{"max_events": 100, "wait": 10}')$$,
+SELECT is(answer #>> '{events, 0, flow_id}', 'b2', 'acquire_next: event_types') FROM evq_http.acquire_next('FLOW_H', '{}', '{}', '{"event_types": ["NEXT_STEP"]}');
+SELECT results_eq($$SELECT jsonb_array_length(answer -> 'events'), wait_ms, channel FROM evq_http.acquire_next('FLOW_H', '{}', '{}', '{"max_events": 100, "wait": 10}')$$,
 	$$VALUES (3, NULL::int, NULL::text)$$, 'acquire_next: all that is due');
-SELECT results_eq($$SELECT answer, wait_ms, channel FROM evq_http_acquire_next('FLOW_H', '{}', '{}', '{"wait": "2.5 s"}')$$,
+SELECT results_eq($$SELECT answer, wait_ms, channel FROM evq_http.acquire_next('FLOW_H', '{}', '{}', '{"wait": "2.5 s"}')$$,
 	$$VALUES ('{"events": []}'::jsonb, 2500, 'evq_flow_h')$$, 'nothing, and the client would wait');
-SELECT results_eq($$SELECT answer, wait_ms, channel FROM evq_http_acquire_next('FLOW_H', '{}', '{}', NULL)$$,
+SELECT results_eq($$SELECT answer, wait_ms, channel FROM evq_http.acquire_next('FLOW_H', '{}', '{}', NULL)$$,
 	$$VALUES ('{"events": []}'::jsonb, NULL::int, NULL::text)$$, 'nothing, and the client would not');
-SELECT throws_ok($$SELECT evq_http_acquire_next('NONE_SUCH', '{}', '{}', NULL)$$, 'EQ001', NULL, 'unknown flow');
-SELECT throws_ok(format($$SELECT evq_http_acquire_next('FLOW_H', '{}', '{}', %L)$$, bad), 'EQ006', NULL, 'acquire_next: ' || bad)
+SELECT throws_ok($$SELECT evq_http.acquire_next('NONE_SUCH', '{}', '{}', NULL)$$, 'EQ001', NULL, 'unknown flow');
+SELECT throws_ok(format($$SELECT evq_http.acquire_next('FLOW_H', '{}', '{}', %L)$$, bad), 'EQ006', NULL, 'acquire_next: ' || bad)
 FROM unnest(ARRAY['{"wait": 61}', '{"wait": -1}', '{"max_events": 0}', '{"max_events": 1.5}', '{"max_events": 10001}', '{"event_types": "STEP"}', '{"event_types": [1]}', '{"x": 1}', '[]']) bad;
 
 SELECT results_eq($$SELECT choice FROM unnest(ARRAY['{"wait": 1}', '{"wait": 1, "event_types": ["STEP", "NEXT_STEP"]}', '{"wait": 1, "event_types": ["NEXT_STEP", "STEP", "STEP"]}']::jsonb[])
-		WITH ORDINALITY bodies (body, place), evq_http_acquire_next('FLOW_H', '{}', '{}', body) ORDER BY place$$,
+		WITH ORDINALITY bodies (body, place), evq_http.acquire_next('FLOW_H', '{}', '{}', body) ORDER BY place$$,
 	$$VALUES (NULL), ('NEXT_STEP,STEP'), ('NEXT_STEP,STEP')$$, 'who waits for the same has the same choice');
 
 -- null is as left out: for the body, and for each key of it.
@@ -96,7 +96,7 @@ SELECT is(evq_event(event_id) -> 'payload', '{}', '... with the payload of an ev
 SELECT is(pg_temp.call('acquire', '{"worker": null, "permit_for": null}', event_id::text) ->> 'acquired', 'true', 'acquire: null is as left out')
 FROM evq.events WHERE flow_id = 'null' AND state = 'awaiting_processing';
 SELECT is(answer, '{"events": []}', 'acquire_next: null is as left out')
-FROM evq_http_acquire_next('FLOW_H', '{}', '{}', '{"max_events": null, "event_types": null, "worker": null, "permit_for": null, "wait": null}');
+FROM evq_http.acquire_next('FLOW_H', '{}', '{}', '{"max_events": null, "event_types": null, "worker": null, "permit_for": null, "wait": null}');
 
 -- Reports.
 SELECT * FROM pg_temp.taken('succeed') \gset
@@ -263,16 +263,16 @@ SELECT matches(pg_temp.error(verb, NULL, 'none'), '^EQ002 no schedule "none" ', 
 SELECT matches(pg_temp.error(verb, '{"x": 1}', 'hourly'), '^EQ006 ', verb || ' takes no body') FROM unnest('{pause_schedule, resume_schedule, run_schedule}'::text[]) verb;
 
 -- Odd arguments to every route: an error of evq's own or an answer.
-SELECT matches(pg_temp.error(substr(proname, 10), body, target, query), '^(EQ00|no error|22)', format('%s: %s %s %s', proname, target, query, body))
+SELECT matches(pg_temp.error(proname, body, target, query), '^(EQ00|no error|22)', format('%s: %s %s %s', proname, target, query, body))
 FROM pg_proc, (VALUES (NULL, NULL, NULL), ('', '[]', NULL), (gen_random_uuid()::text, '{"permit": 1}', '{"after": ""}'), ('FLOW_H', '{"permit": null}', '{"limit": "1e9"}'),
 	(repeat('x', 1000), '{"a": 1}', '{"q": "* : payload.: payload.x: %"}'), (E'\x7f', '"\u00e9"', '{"status": ","}')) odd (target, body, query)
-WHERE proname ~ '^evq_http_' ORDER BY proname;
+WHERE pronamespace = 'evq_http'::regnamespace AND proargnames[1:4] = '{target, query, headers, body}' ORDER BY proname;
 
 -- A role that may call a route may call all that the route calls.
 CREATE FUNCTION pg_temp.as_role(role name, verb text, body text DEFAULT NULL, target text DEFAULT NULL) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE format('SET LOCAL ROLE %I', role);
-	EXECUTE format('SELECT FROM public.evq_http_%s($1, ''{}'', ''{}'', $2)', verb) USING target, body::jsonb;
+	EXECUTE format('SELECT FROM evq_http.%s($1, ''{}'', ''{}'', $2)', verb) USING target, body::jsonb;
 	RAISE EXCEPTION USING ERRCODE = 'P0000';
 EXCEPTION WHEN OTHERS THEN
 	RETURN CASE SQLSTATE WHEN 'P0000' THEN 'done' ELSE SQLSTATE END;
@@ -299,15 +299,15 @@ DECLARE
 	answer jsonb;
 BEGIN
 	EXECUTE format('SET LOCAL ROLE %I', role);
-	answer := public.evq_http_rights(NULL, '{}', '{}', NULL);
+	answer := evq_http.rights(NULL, '{}', '{}', NULL);
 	RESET ROLE;
 	RETURN answer;
 END
 $$;
-SELECT set_eq($$SELECT routine::oid FROM evq.http_operations() WHERE operation NOT IN ('stream', 'websocket', 'mcp', 'metrics')$$,
-	$$SELECT oid FROM pg_proc WHERE proname ~ '^evq_http_'$$, 'each function of a route is that of an operation');
+SELECT set_eq($$SELECT routine::oid FROM evq_http.operations() WHERE operation NOT IN ('stream', 'websocket', 'mcp', 'metrics')$$,
+	$$SELECT oid FROM pg_proc WHERE pronamespace = 'evq_http'::regnamespace AND proargnames[1:4] = '{target, query, headers, body}'$$, 'each function of a route is that of an operation');
 SELECT is(pg_temp.call('rights') - 'operations', jsonb_build_object('role', current_user, 'publish_flows', NULL, 'work_flows', NULL), 'a superuser may everything everywhere');
-SELECT is(jsonb_array_length(pg_temp.call('rights') -> 'operations'), (SELECT count(*)::int FROM evq.http_operations()), '... each operation');
+SELECT is(jsonb_array_length(pg_temp.call('rights') -> 'operations'), (SELECT count(*)::int FROM evq_http.operations()), '... each operation');
 SELECT is(pg_temp.rights('evq_monitor'), '{"role": "evq_monitor", "publish_flows": null, "work_flows": null,
 	"operations": ["counts", "health", "listEventTypes", "listFlows", "listPending", "listSchedules", "mcp", "metrics", "rights", "stream", "websocket"]}', 'a monitor may look');
 SELECT is(pg_temp.rights('evq_publisher') -> 'operations', '["activate", "listEventTypes", "listFlows", "mcp", "publish", "publishBatch", "rights"]', 'a publisher');

@@ -3,7 +3,7 @@ BEGIN;
 SELECT * FROM no_plan();
 
 DROP EXTENSION evq;
-SELECT hasnt_schema('evq', 'DROP EXTENSION takes the schema along');
+SELECT hasnt_schema(name, 'DROP EXTENSION takes the schema along: ' || name) FROM unnest('{evq, evq_http}'::name[]) name;
 SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc WHERE proname ~ '^evq_'$$, '... and the functions');
 
 CREATE ROLE evq_test_attacker;
@@ -70,7 +70,7 @@ SELECT lives_ok('DROP OWNED BY evq_test_attacker', 'nothing depends on a trap');
 -- Roles of an earlier installation are taken as they are.
 SELECT lives_ok('DROP EXTENSION evq', 'DROP EXTENSION');
 SELECT has_role('evq_operator', 'leaves the roles');
-SELECT throws_ok('CREATE EXTENSION evq SCHEMA evq', '3F000', NULL, 'the schema evq is the extension''s own');
+SELECT throws_ok('CREATE EXTENSION evq SCHEMA ' || name, '3F000', NULL, 'a schema of the extension''s own: ' || name) FROM unnest('{evq, evq_http}'::name[]) name;
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,4 +1,4 @@
--- evq_mcp(): every method, tool, resource and refusal, in both eras of the protocol.
+-- evq_http.mcp(): every method, tool, resource and refusal, in both eras of the protocol.
 BEGIN;
 SELECT * FROM no_plan();
 
@@ -7,7 +7,7 @@ SELECT evq_configure_flow('FLOW_MCP'), evq_configure('RIDE', 'FLOW_MCP'), evq_co
 -- An answer as one value: its status beside its body, which must be JSON on one line.
 CREATE FUNCTION pg_temp.ask(body text, headers jsonb DEFAULT NULL, allow_writes boolean DEFAULT true) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
-	got record := evq_mcp(headers, body, allow_writes);
+	got record := evq_http.mcp(headers, body, allow_writes);
 BEGIN
 	IF got.answer ~ E'\n' THEN
 		RAISE EXCEPTION 'more than one line: %', got.answer;
@@ -28,7 +28,7 @@ $$;
 CREATE FUNCTION pg_temp.use(tool text, arguments jsonb DEFAULT '{}') RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
 	result jsonb := pg_temp.call(tool, arguments);
-	violation text := (SELECT evq.mcp_violation(result -> 'structuredContent', t.output_schema::jsonb) FROM evq.mcp_tools(true) t WHERE name = tool);
+	violation text := (SELECT evq_http.mcp_violation(result -> 'structuredContent', t.output_schema::jsonb) FROM evq_http.mcp_tools(true) t WHERE name = tool);
 BEGIN
 	IF result ->> 'isError' = 'true' THEN
 		RETURN result #> '{content,0,text}';
@@ -109,19 +109,19 @@ SELECT is(pg_temp.modern('resources/read', jsonb_build_object('uri', 'config://'
 	'-32602', 'a long one: it goes on to the method');
 
 -- Tools: the list.
-SELECT set_eq($$SELECT name FROM evq.mcp_tools(true)$$, '{publish_event, acquire_processing_permit, report_success, report_failure, suspend_event, activate_event, suspend_event_type,
+SELECT set_eq($$SELECT name FROM evq_http.mcp_tools(true)$$, '{publish_event, acquire_processing_permit, report_success, report_failure, suspend_event, activate_event, suspend_event_type,
 	unsuspend_event_type, update_lifecycle_config, get_event, list_events, queue_status, cancel_event, retry_event}'::text[], 'the tools');
-SELECT is(jsonb_path_query_array(pg_temp.legacy('tools/list'), '$.tools[*].name'), (SELECT jsonb_agg(name ORDER BY name COLLATE "C") FROM evq.mcp_tools(true)), 'tools/list: in stable order');
+SELECT is(jsonb_path_query_array(pg_temp.legacy('tools/list'), '$.tools[*].name'), (SELECT jsonb_agg(name ORDER BY name COLLATE "C") FROM evq_http.mcp_tools(true)), 'tools/list: in stable order');
 SELECT is(jsonb_path_query_array(pg_temp.legacy('tools/list', allow_writes => false), '$.tools[*].name'), '["get_event", "list_events", "queue_status"]', 'read-only: tools/list');
 SELECT is_empty($$SELECT t FROM jsonb_array_elements(pg_temp.legacy('tools/list') -> 'tools') t
 	WHERE NOT t ?& '{name, title, description, inputSchema, outputSchema, annotations}' OR t #>> '{inputSchema,additionalProperties}' IS DISTINCT FROM 'false'
 		OR t #>> '{inputSchema,type}' || (t #>> '{outputSchema,type}') <> 'objectobject'
 		OR (SELECT count(*) FROM jsonb_object_keys(t -> 'annotations')) <> 4$$, 'each tool says all that there is to say, and takes no other arguments');
-SELECT ok((evq_mcp(NULL, '{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}', true)).answer ~ '"event_type".*"flow_type".*"flow_id".*"payload".*"on_fail_event_type"',
+SELECT ok((evq_http.mcp(NULL, '{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}', true)).answer ~ '"event_type".*"flow_type".*"flow_id".*"payload".*"on_fail_event_type"',
 	'properties keep their order');
 SELECT is_empty($$
 	WITH RECURSIVE node (tool, schema) AS (
-		SELECT t.name, s FROM evq.mcp_tools(true) t, unnest(ARRAY[t.input_schema::jsonb, t.output_schema::jsonb]) s
+		SELECT t.name, s FROM evq_http.mcp_tools(true) t, unnest(ARRAY[t.input_schema::jsonb, t.output_schema::jsonb]) s
 		UNION ALL
 		SELECT n.tool, c FROM node n, LATERAL (
 			SELECT value FROM jsonb_each(n.schema -> 'properties') UNION ALL SELECT n.schema -> 'items' WHERE n.schema ? 'items') children (c))
@@ -131,8 +131,8 @@ SELECT is_empty($$
 
 -- Tools: calls. Writes in read-only mode, and what is no call.
 SELECT is(pg_temp.call(name, allow_writes => false), jsonb_build_object('code', -32602, 'message',
-	'Invalid params: unknown tool: ' || name || ' (it writes, and this server is read-only)'), 'read-only: ' || name) FROM evq.mcp_tools(true) WHERE writes;
-SELECT is((evq_mcp('{"allow_writes": "true", "allow-writes": "true"}', '{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "suspend_event_type",
+	'Invalid params: unknown tool: ' || name || ' (it writes, and this server is read-only)'), 'read-only: ' || name) FROM evq_http.mcp_tools(true) WHERE writes;
+SELECT is((evq_http.mcp('{"allow_writes": "true", "allow-writes": "true"}', '{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "suspend_event_type",
 	"arguments": {"event_type": "RIDE"}, "allow_writes": true}, "allow_writes": true}')).answer::jsonb #>> '{error,code}', '-32602', 'read-only is the default, whatever the client sends');
 SELECT is(pg_temp.legacy('tools/call', params) ->> 'message', 'Invalid params: ' || message, message) FROM (VALUES
 	('{}'::jsonb, 'params.name must be a string'), ('{"name": null}', 'params.name must be a string'), ('{"name": "drop_all"}', 'unknown tool: drop_all'),
@@ -279,7 +279,7 @@ SELECT is((a ->> 'status') || ' ' || (a #>> '{body,error,code}'), wanted, left(c
 	('{"jsonrpc": "2.0", "id": 1, "method": "' || repeat('x', 100000) || '"}', '200 -32601')) v (body, wanted), pg_temp.ask(body) a;
 SELECT is(pg_temp.ask('{"jsonrpc": "2.0", "id": ' || id || ', "method": "ping"}') #> '{body,id}', id::jsonb, 'id ' || left(id, 40))
 FROM unnest(ARRAY['0', '-1', '9223372036854775807', '1.0', '""', '"ü\n"', '"' || repeat('x', 1000) || '"']) id;
-SELECT throws_ok($$SELECT evq_mcp('[]', '{}')$$, 'EQ006', 'headers must be an object or NULL');
+SELECT throws_ok($$SELECT evq_http.mcp('[]', '{}')$$, 'EQ006', 'headers must be an object or NULL');
 
 -- Batches belong to 2025-03-26, which is also the version of who names none.
 SELECT is(pg_temp.ask('[{"jsonrpc": "2.0", "id": 1, "method": "ping"}, {"jsonrpc": "2.0", "method": "notifications/initialized"}, {"jsonrpc": "2.0", "id": 2, "method": "x"}, 5]', headers),
@@ -299,7 +299,7 @@ DECLARE
 	answer jsonb;
 BEGIN
 	EXECUTE format('SET LOCAL ROLE %I', role);
-	answer := (SELECT m.answer FROM public.evq_mcp(NULL, body, true) m);
+	answer := (SELECT m.answer FROM evq_http.mcp(NULL, body, true) m);
 	RESET ROLE;
 	RETURN coalesce(left(answer #>> '{result,content,0,text}', CASE answer #>> '{result,isError}' WHEN 'true' THEN 5 ELSE 0 END), answer::text);
 END
@@ -320,7 +320,7 @@ DECLARE
 	answer jsonb;
 BEGIN
 	EXECUTE format('SET LOCAL ROLE %I', role);
-	answer := (SELECT m.answer FROM public.evq_mcp(NULL, '{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}', allow_writes) m);
+	answer := (SELECT m.answer FROM evq_http.mcp(NULL, '{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}', allow_writes) m);
 	RESET ROLE;
 	RETURN (SELECT string_agg(name #>> '{}', ' ') FROM jsonb_path_query(answer, '$.result.tools[*].name') name);
 END
@@ -328,7 +328,7 @@ $$;
 SELECT is(pg_temp.tools_of(('evq_' || role)::name, true), tools, role || ': the tools that it is offered are those that it may use')
 FROM (VALUES ('monitor', 'queue_status'), ('publisher', 'activate_event publish_event'),
 	('worker', 'acquire_processing_permit activate_event report_failure report_success suspend_event'),
-	('operator', (SELECT string_agg(t.name, ' ' ORDER BY t.name COLLATE "C") FROM evq.mcp_tools(true) t))) v (role, tools);
+	('operator', (SELECT string_agg(t.name, ' ' ORDER BY t.name COLLATE "C") FROM evq_http.mcp_tools(true) t))) v (role, tools);
 SELECT is(pg_temp.tools_of('evq_publisher', false), NULL, '... which may be none');
 
 -- A transaction that may only read.

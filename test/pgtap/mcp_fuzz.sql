@@ -1,4 +1,4 @@
--- Whatever text evq_mcp() is given, it answers: with JSON on one line, or nothing, and a status that fits. Bodies are
+-- Whatever text evq_http.mcp() is given, it answers: with JSON on one line, or nothing, and a status that fits. Bodies are
 -- mutations of good ones, the same in every run.
 BEGIN;
 SELECT * FROM no_plan();
@@ -66,7 +66,7 @@ BEGIN
 		given := pg_temp.mutated(seeds[1 + n % cardinality(seeds)]);
 		got := (given, NULL, NULL, NULL);
 		BEGIN
-			SELECT m.status, m.answer INTO got.status, got.answer FROM evq_mcp(variants[1 + n % cardinality(variants)], given, n % 3 > 0) m;
+			SELECT m.status, m.answer INTO got.status, got.answer FROM evq_http.mcp(variants[1 + n % cardinality(variants)], given, n % 3 > 0) m;
 			PERFORM got.answer::json;
 		EXCEPTION WHEN OTHERS THEN
 			got.failure := SQLSTATE || ' ' || SQLERRM;

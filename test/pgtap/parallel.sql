@@ -13,7 +13,7 @@ SELECT live, finished FROM made \gset
 
 -- Without what it only writes about.
 CREATE TEMP TABLE functions AS
-SELECT p.oid, p.proname::text AS name, p.proparallel AS label, l.lanname,
+SELECT p.oid, CASE p.pronamespace WHEN 'evq_http'::regnamespace THEN 'evq_http.' ELSE '' END || p.proname AS name, p.proparallel AS label, l.lanname,
 	regexp_replace(p.prosrc || coalesce(pg_get_function_sqlbody(p.oid), ''), $$'[^']*'$$, '', 'g') AS source
 FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
@@ -29,11 +29,11 @@ SELECT 'evq.' || c.relname, max(f.rank) FROM pg_class c JOIN callable f ON pg_ge
 WHERE c.relnamespace = 'evq'::regnamespace AND c.relkind = 'v' GROUP BY c.relname;
 SELECT is_empty(
 	$$SELECT format('%s calls %s', f.oid::regprocedure, c.text) FROM functions f JOIN callable c ON f.source ~ ('\m' || replace(replace(c.text, '.', '\.'), '(', '\s*\('))
-	  WHERE f.lanname <> 'c' AND f.name !~ '^mcp_.*_tools$' AND c.rank > CASE f.label WHEN 's' THEN 0 WHEN 'r' THEN 1 ELSE 2 END$$, 'no function says more than what it calls');
+	  WHERE f.lanname <> 'c' AND f.name !~ '^evq_http.mcp_.*_tools$' AND c.rank > CASE f.label WHEN 's' THEN 0 WHEN 'r' THEN 1 ELSE 2 END$$, 'no function says more than what it calls');
 SELECT isnt_empty($$SELECT FROM functions f JOIN callable c ON strpos(f.source, c.text) > 0 WHERE c.rank > 0$$, '... and some call what is not safe');
 SELECT is_empty($$SELECT oid::regprocedure FROM functions WHERE label <> 'u' AND lanname = 'plpgsql' AND source ~ '\mEXCEPTION\s+WHEN\M'$$,
 	'none begins a subtransaction that says it may be called there');
-SELECT is_empty($$SELECT oid::regprocedure FROM functions WHERE label <> 'u' AND source ~ '\m(INSERT INTO|UPDATE evq|DELETE FROM|LOCK TABLE|FOR UPDATE|FOR SHARE|TRUNCATE)\M' AND name !~ '^mcp_'$$,
+SELECT is_empty($$SELECT oid::regprocedure FROM functions WHERE label <> 'u' AND source ~ '\m(INSERT INTO|UPDATE evq|DELETE FROM|LOCK TABLE|FOR UPDATE|FOR SHARE|TRUNCATE)\M' AND name !~ '^evq_http.mcp_'$$,
 	'... nor writes');
 
 -- Each is called by a parallel worker, or beside one where it must not leave the leader, in a session that has loaded nothing of evq yet.
@@ -44,28 +44,28 @@ INSERT INTO calls VALUES
 	('evq_counts', $$(SELECT sum(events) FROM evq_counts('FLOW_PARALLEL'))$$), ('cron_previous', $$evq.cron_previous('@hourly', '2030-01-01')$$),
 	('cron_next', $$evq.cron_next('@hourly', '2030-01-01')$$), ('cron_fields', $$evq.cron_fields('@hourly')$$),
 	('cron_count', $$evq.cron_count('@hourly', '2030-01-01', '2030-01-02')$$), ('finished_events', format($$(SELECT array_agg(h.event_id) FROM evq.finished_events('{%s}') h)$$, :'finished')),
-	('transitions', $$(SELECT count(*) FROM evq.transitions())$$), ('http_states', $$evq.http_states('{FAILED}')$$), ('timeline', format($$evq.timeline(%L)$$, :'finished')),
+	('transitions', $$(SELECT count(*) FROM evq.transitions())$$), ('evq_http.states_of', $$evq_http.states_of('{FAILED}')$$), ('timeline', format($$evq.timeline(%L)$$, :'finished')),
 	('evq_event', format($$evq_event(%L)$$, :'finished')), ('events_by_id', format($$(SELECT string_agg(e::text, '') FROM evq.events_by_id('{%s, %s}') e)$$, :'live', :'finished')),
 	('payloads_by_id', format($$(SELECT string_agg(e::text, '') FROM evq.payloads_by_id('{%s, %s}') e)$$, :'live', :'finished')),
-	('evq_http_event', format($$evq_http_event(%L, NULL, NULL, NULL)$$, :'live')), ('evq_http_events', $$evq_http_events('', '{"flow_type": "FLOW_PARALLEL", "q": "payload.n:1", "status": "DISPATCHED,FAILED,AWAITING_PROCESSING"}', NULL, NULL)$$),
-	('evq_http_errors', $$evq_http_errors('', '{"flow_type": "FLOW_PARALLEL"}', NULL, NULL)$$), ('http_refuse', $$(SELECT count(*) FROM evq.http_refuse('a', 'b') WHERE false)$$),
-	('http_object', $$evq.http_object('{"a": 1}', '{a}')$$), ('http_text', $$evq.http_text('{"a": "1"}', 'a')$$), ('http_texts', $$evq.http_texts('{"a": ["1"]}', 'a')$$),
-	('http_integer', $$evq.http_integer('{"a": 1}', 'a', 0, 2)$$), ('http_number', $$evq.http_number('{"a": 1.5}', 'a')$$), ('http_boolean', $$evq.http_boolean('{"a": true}', 'a')$$),
-	('http_id', $$evq.http_id('00000000-0000-0000-0000-000000000000')$$), ('evq_http_pending', $$evq_http_pending('FLOW_PARALLEL', '{}', NULL, NULL)$$),
-	('http_search', $$evq.http_search('flow:F payload.a:1 b')$$), ('evq_http_counts', $$evq_http_counts('', '{"flow_type": "FLOW_PARALLEL"}', NULL, NULL)$$),
-	('evq_http_flows', $$evq_http_flows('', '{"after": "FLOW_PA"}', NULL, NULL)$$), ('evq_http_rights', $$evq_http_rights('', '{}', NULL, NULL)$$), ('evq_http_event_types', $$evq_http_event_types('', '{"flow_type": "FLOW_PARALLEL"}', NULL, NULL)$$),
-	('mcp_modern_refusal', $$evq.mcp_modern_refusal('1', 'tools/list', '{}', '{}')$$), ('mcp_violation', $$evq.mcp_violation('1', '{"type": "string"}', 'it')$$),
-	('http_configured', $$evq.http_configured('PARALLEL')$$), ('mcp_versions', $$evq.mcp_versions()$$), ('mcp_error', $$evq.mcp_error('1', 1, 'a', NULL)$$),
-	('mcp_unsupported_version', $$evq.mcp_unsupported_version('1', 'a')$$), ('mcp_resources_list', $$evq.mcp_resources_list(NULL)$$),
-	('check_privileges', $$(SELECT count(*) FROM evq.check_privileges())$$), ('label', $$evq.label('a', 'b')$$), ('mcp_resource_templates_list', $$evq.mcp_resource_templates_list()$$),
-	('http_limit', $$evq.http_limit('{}')$$), ('http_status', $$evq.http_status('failed')$$), ('conninfo', $$evq.conninfo('a')$$), ('dblink_function', $$evq.dblink_function()$$),
-	('job_removal_call', $$evq.job_removal_call('a')$$), ('job_call', $$evq.job_call('a', 'b')$$), ('http_row', $$evq.http_row('{"state": "failed"}')$$),
-	('mcp_worker_tools', $$(SELECT count(*) FROM evq.mcp_worker_tools())$$), ('http_acknowledged', $$evq.http_acknowledged('failed')$$),
-	('http_schedule', $$(SELECT evq.http_schedule(s) FROM evq.schedules s WHERE s.name = 'parallel' OFFSET 0)$$), ('state_name', $$evq.state_name('f')$$),
-	('mcp_operator_tools', $$(SELECT count(*) FROM evq.mcp_operator_tools())$$), ('job_name', $$evq.job_name('a')$$), ('history_partition_name', $$evq.history_partition_name('2030-01-01')$$),
-	('first_id', $$evq.first_id('2030-01-01')$$), ('evq_version', $$evq_version()$$), ('cron_database', $$evq.cron_database()$$), ('mcp_reading_tools', $$(SELECT count(*) FROM evq.mcp_reading_tools())$$),
-	('mcp_tools', $$(SELECT count(*) FROM evq.mcp_tools(true))$$), ('mcp_tools_list', $$evq.mcp_tools_list(true)$$), ('mcp_may_use', $$(SELECT count(*) FROM evq.mcp_tools(true) t WHERE evq.mcp_may_use(t))$$),
-	('http_operations', $$(SELECT count(*) FROM evq.http_operations())$$), ('http_permit', $$evq.http_permit('{"permit": 1}')$$),
+	('evq_http.event', format($$evq_http.event(%L, NULL, NULL, NULL)$$, :'live')), ('evq_http.events', $$evq_http.events('', '{"flow_type": "FLOW_PARALLEL", "q": "payload.n:1", "status": "DISPATCHED,FAILED,AWAITING_PROCESSING"}', NULL, NULL)$$),
+	('evq_http.errors', $$evq_http.errors('', '{"flow_type": "FLOW_PARALLEL"}', NULL, NULL)$$), ('evq_http.refuse', $$(SELECT count(*) FROM evq_http.refuse('a', 'b') WHERE false)$$),
+	('evq_http.object_of', $$evq_http.object_of('{"a": 1}', '{a}')$$), ('evq_http.text_of', $$evq_http.text_of('{"a": "1"}', 'a')$$), ('evq_http.texts_of', $$evq_http.texts_of('{"a": ["1"]}', 'a')$$),
+	('evq_http.integer_of', $$evq_http.integer_of('{"a": 1}', 'a', 0, 2)$$), ('evq_http.number_of', $$evq_http.number_of('{"a": 1.5}', 'a')$$), ('evq_http.boolean_of', $$evq_http.boolean_of('{"a": true}', 'a')$$),
+	('evq_http.id_of', $$evq_http.id_of('00000000-0000-0000-0000-000000000000')$$), ('evq_http.pending', $$evq_http.pending('FLOW_PARALLEL', '{}', NULL, NULL)$$),
+	('evq_http.search_of', $$evq_http.search_of('flow:F payload.a:1 b')$$), ('evq_http.counts', $$evq_http.counts('', '{"flow_type": "FLOW_PARALLEL"}', NULL, NULL)$$),
+	('evq_http.flows', $$evq_http.flows('', '{"after": "FLOW_PA"}', NULL, NULL)$$), ('evq_http.rights', $$evq_http.rights('', '{}', NULL, NULL)$$), ('evq_http.event_types', $$evq_http.event_types('', '{"flow_type": "FLOW_PARALLEL"}', NULL, NULL)$$),
+	('evq_http.mcp_modern_refusal', $$evq_http.mcp_modern_refusal('1', 'tools/list', '{}', '{}')$$), ('evq_http.mcp_violation', $$evq_http.mcp_violation('1', '{"type": "string"}', 'it')$$),
+	('evq_http.configured', $$evq_http.configured('PARALLEL')$$), ('evq_http.mcp_versions', $$evq_http.mcp_versions()$$), ('evq_http.mcp_error', $$evq_http.mcp_error('1', 1, 'a', NULL)$$),
+	('evq_http.mcp_unsupported_version', $$evq_http.mcp_unsupported_version('1', 'a')$$), ('evq_http.mcp_resources_list', $$evq_http.mcp_resources_list(NULL)$$),
+	('check_privileges', $$(SELECT count(*) FROM evq.check_privileges())$$), ('label', $$evq.label('a', 'b')$$), ('evq_http.mcp_resource_templates_list', $$evq_http.mcp_resource_templates_list()$$),
+	('evq_http.limit_of', $$evq_http.limit_of('{}')$$), ('evq_http.status_of', $$evq_http.status_of('failed')$$), ('conninfo', $$evq.conninfo('a')$$), ('dblink_function', $$evq.dblink_function()$$),
+	('job_removal_call', $$evq.job_removal_call('a')$$), ('job_call', $$evq.job_call('a', 'b')$$), ('evq_http.row_of', $$evq_http.row_of('{"state": "failed"}')$$),
+	('evq_http.mcp_worker_tools', $$(SELECT count(*) FROM evq_http.mcp_worker_tools())$$), ('evq_http.acknowledged', $$evq_http.acknowledged('failed')$$),
+	('evq_http.schedule_of', $$(SELECT evq_http.schedule_of(s) FROM evq.schedules s WHERE s.name = 'parallel' OFFSET 0)$$), ('state_name', $$evq.state_name('f')$$),
+	('evq_http.mcp_operator_tools', $$(SELECT count(*) FROM evq_http.mcp_operator_tools())$$), ('job_name', $$evq.job_name('a')$$), ('history_partition_name', $$evq.history_partition_name('2030-01-01')$$),
+	('first_id', $$evq.first_id('2030-01-01')$$), ('evq_version', $$evq_version()$$), ('cron_database', $$evq.cron_database()$$), ('evq_http.mcp_reading_tools', $$(SELECT count(*) FROM evq_http.mcp_reading_tools())$$),
+	('evq_http.mcp_tools', $$(SELECT count(*) FROM evq_http.mcp_tools(true))$$), ('evq_http.mcp_tools_list', $$evq_http.mcp_tools_list(true)$$), ('evq_http.mcp_may_use', $$(SELECT count(*) FROM evq_http.mcp_tools(true) t WHERE evq_http.mcp_may_use(t))$$),
+	('evq_http.operations', $$(SELECT count(*) FROM evq_http.operations())$$), ('evq_http.permit_of', $$evq_http.permit_of('{"permit": 1}')$$),
 	('named_events', 'evq.named_events()'), ('stream_of_events', 'evq.stream_of_events(true, 10, NULL)'), ('history_partitions', '(SELECT count(*) FROM evq.history_partitions())'), ('has_values', $$evq.has_values('{"a": 1}', '{a}', '{1}')$$),
 	('attempts_that_fit', $$evq.attempts_that_fit(3, '1 hour', '{10 s}', 1, '1 day')$$),
 	('forgets_keys', $$(SELECT count(*) FROM evq.event_type t WHERE evq.forgets_keys(t))$$),

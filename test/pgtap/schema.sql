@@ -36,9 +36,12 @@ SELECT results_eq(
 		  'due_at timestamp with time zone'],
 	'evq.pending_event');
 
--- Functions: names, arguments with their defaults, results.
+-- Functions: names, arguments with their defaults, results. \df evq_* looks for them as here.
+CREATE TEMP VIEW shown AS
+SELECT p.oid, p.proname, p.pronargs, pg_get_function_arguments(p.oid) AS arguments, pg_get_function_result(p.oid) AS result
+FROM pg_proc p WHERE p.proname ~ '^(evq_.*)$' AND pg_function_is_visible(p.oid);
 SELECT set_eq(
-	$$SELECT proname || '(' || pg_get_function_arguments(oid) || ') ' || pg_get_function_result(oid) FROM functions WHERE pronamespace <> 'evq'::regnamespace$$,
+	$$SELECT proname || '(' || arguments || ') ' || result FROM shown$$,
 	ARRAY[
 	'evq_publish(event_type text, flow_type text, flow_id text, payload anycompatible DEFAULT NULL::unknown, on_fail_event_type text DEFAULT NULL::text, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, priority bigint DEFAULT NULL::bigint, idempotency_key text DEFAULT NULL::text, headers anycompatible DEFAULT NULL::unknown) uuid',
 	'evq_publish(event_type text, flow_type text, flow_id anynonarray, payload anycompatible DEFAULT NULL::unknown, on_fail_event_type text DEFAULT NULL::text, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, priority bigint DEFAULT NULL::bigint, idempotency_key text DEFAULT NULL::text, headers anycompatible DEFAULT NULL::unknown) uuid',
@@ -92,41 +95,21 @@ SELECT set_eq(
 	'evq_tick(OUT dispatched integer, OUT timed_out integer, OUT expired integer) record',
 	'evq_status(OUT preloaded boolean, OUT enabled boolean, OUT running boolean, OUT dispatcher_pid integer, OUT started_at timestamp with time zone, OUT last_turn_at timestamp with time zone, OUT turns bigint, OUT events_dispatched bigint, OUT ring_overflows bigint, OUT errors bigint, OUT last_error text, OUT problem text, OUT hint text) record',
 	'evq_watch(duration interval DEFAULT ''00:01:00''::interval) timestamp with time zone',
-	'evq_mcp(headers jsonb, body text, allow_writes boolean DEFAULT false, OUT status integer, OUT answer text) record',
 	'evq_metrics() text',
-	'evq_version() text',
-	'evq_http_publish(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_publish_batch(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_acquire(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_acquire_next(target text, query jsonb, headers jsonb, body jsonb, OUT answer jsonb, OUT wait_ms integer, OUT channel text, OUT choice text) record',
-	'evq_http_succeed(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_fail(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_heartbeat(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_snooze(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_release(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_suspend(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_activate(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_cancel(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_retry(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_event(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_events(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_pending(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_counts(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_rights(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_flows(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_event_types(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_errors(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_schedules(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_pause_schedule(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_resume_schedule(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_run_schedule(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_health(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_configure(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_configure_flow(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_suspend_event_type(target text, query jsonb, headers jsonb, body jsonb) jsonb',
-	'evq_http_unsuspend_event_type(target text, query jsonb, headers jsonb, body jsonb) jsonb'],
-	'functions that users call');
-SELECT is_empty($$SELECT signature FROM functions WHERE pronamespace <> 'evq'::regnamespace AND proname !~ '^evq_'$$, 'functions outside schema evq are called evq_*');
+	'evq_version() text'],
+	'\df evq_* shows the functions that users call');
+SELECT set_eq('SELECT oid FROM shown', $$SELECT oid FROM functions WHERE pronamespace NOT IN ('evq'::regnamespace, 'evq_http'::regnamespace)$$,
+	'... and there are no others beside them: what the engine calls is in the schema evq, what the gateway calls in evq_http');
+SELECT is_empty($$SELECT proname, pronargs, length(arguments) FROM shown WHERE pronargs > 14 OR length(arguments) > 10 * 80$$,
+	'... each with at most 14 arguments, in ten lines of a terminal: what is more is hard to find one''s way in');
+SELECT is_empty(
+	$$SELECT signature FROM functions WHERE pronamespace = 'evq_http'::regnamespace AND proargnames[1:4] = '{target, query, headers, body}' AND proname <> 'acquire_next'
+		AND (pg_get_function_arguments(oid), pg_get_function_result(oid)) <> ('target text, query jsonb, headers jsonb, body jsonb', 'jsonb')$$,
+	'a route of the gateway is a function of the same arguments');
+SELECT set_eq(
+	$$SELECT proname || '(' || pg_get_function_arguments(oid) || ') ' || pg_get_function_result(oid) FROM functions WHERE oid::regproc IN ('evq_http.acquire_next'::regproc, 'evq_http.mcp'::regproc)$$,
+	ARRAY['acquire_next(target text, query jsonb, headers jsonb, body jsonb, OUT answer jsonb, OUT wait_ms integer, OUT channel text, OUT choice text) record',
+	'mcp(headers jsonb, body text, allow_writes boolean DEFAULT false, OUT status integer, OUT answer text) record'], '... but two');
 SELECT is_empty(
 	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname NOT IN ('transitions', 'live_counts', 'cron_fields', 'cron_next', 'cron_next_if_any', 'cron_previous', 'cron_count', 'caller_may_work', 'caller_may_publish', 'finished_events', 'history_partitions', 'attempts_that_fit')$$,
 	'functions in C are VOLATILE and PARALLEL UNSAFE, but what only calculates or reads the code');

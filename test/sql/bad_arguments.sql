@@ -10,17 +10,17 @@ SELECT count(*) FROM evq_acquire(ev('held'));
 SELECT checksum() AS before \gset
 
 CREATE VIEW lab.functions AS
-SELECT p.oid, p.proname::text AS name, p.pronargs AS count, p.proargnames AS names,
+SELECT p.oid, CASE p.pronamespace WHEN 'evq_http'::regnamespace THEN 'evq_http.' ELSE '' END || p.proname AS name, p.pronargs AS count, p.proargnames AS names,
 	ARRAY(SELECT CASE WHEN type = 'anycompatible'::regtype THEN 'jsonb' WHEN type = 'anynonarray'::regtype THEN 'bigint' WHEN type = 'anyarray'::regtype THEN 'text[]'
 				 WHEN type <> 'anycompatiblearray'::regtype THEN type WHEN p.proargnames[place] = 'payloads' THEN 'jsonb[]'
 				 WHEN p.proargnames[place] = 'attempt_delays' THEN 'interval[]' ELSE 'uuid[]' END
 		  FROM unnest(p.proargtypes::regtype[]) WITH ORDINALITY AS a (type, place) ORDER BY place)::regtype[] AS types
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'evq'
-WHERE p.proname ~ '^evq_' AND p.proname !~ '^evq_http_' AND p.proname <> 'evq_pause';
+WHERE (p.proname ~ '^evq_' AND p.proname <> 'evq_pause') OR p.oid = 'evq_http.mcp'::regproc;
 
 -- All NULL.
-SELECT name, count, sqlstate(format('SELECT %I(%s)', name, (SELECT string_agg('NULL::' || t::regtype, ', ') FROM unnest(types) t)))
+SELECT name, count, sqlstate(format('SELECT %s(%s)', name, (SELECT string_agg('NULL::' || t::regtype, ', ') FROM unnest(types) t)))
 FROM lab.functions WHERE count > 0 AND name <> 'evq_counts' ORDER BY 1, 2;
 SELECT checksum() = :'before' AS unchanged;
 
@@ -72,7 +72,7 @@ $$;
 
 -- Each argument in turn is odd, the others are sound: how the calls end, by argument.
 SELECT f.name || CASE WHEN f.name = 'evq_publish_many' THEN '/' || f.count ELSE '' END || CASE WHEN 'anynonarray'::regtype = ANY (p.proargtypes) THEN '/number' WHEN 'anyarray'::regtype = ANY (p.proargtypes) THEN '/array' ELSE '' END AS function, f.names[i] AS argument,
-	string_agg(DISTINCT lab.ending(format('SELECT %I(%s)', f.name,
+	string_agg(DISTINCT lab.ending(format('SELECT %s(%s)', f.name,
 		(SELECT string_agg(CASE WHEN j = i THEN odd ELSE lab.sound(f.names[j], f.types[j]) END, ', ' ORDER BY j) FROM generate_series(1, f.count) j))), ', ') AS endings
 FROM lab.functions f JOIN pg_proc p USING (oid), generate_series(1, f.count) i, lab.odd(f.types[i]) odd
 GROUP BY 1, f.name, f.count, f.names[i], i ORDER BY f.name, f.count, 1, i;

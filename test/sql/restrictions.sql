@@ -92,15 +92,15 @@ INSERT INTO lab.verbs VALUES
 	('SELECT evq_release(%1$L, %2$s)'),
 	('SELECT evq_suspend(%1$L, %2$s)'),
 	('SELECT evq_activate(%1$L)'),
-	('SELECT * FROM evq_http_acquire(%1$L, NULL, NULL, ''{}'')'),
-	('SELECT * FROM evq_http_succeed(%1$L, NULL, NULL, ''{"permit": "%2$s"}'')'),
-	('SELECT * FROM evq_http_fail(%1$L, NULL, NULL, ''{"permit": "%2$s", "error_message": "no"}'')'),
-	('SELECT * FROM evq_http_release(%1$L, NULL, NULL, ''{"permit": "%2$s"}'')'),
+	('SELECT * FROM evq_http.acquire(%1$L, NULL, NULL, ''{}'')'),
+	('SELECT * FROM evq_http.succeed(%1$L, NULL, NULL, ''{"permit": "%2$s"}'')'),
+	('SELECT * FROM evq_http.fail(%1$L, NULL, NULL, ''{"permit": "%2$s", "error_message": "no"}'')'),
+	('SELECT * FROM evq_http.release(%1$L, NULL, NULL, ''{"permit": "%2$s"}'')'),
 	('SELECT * FROM evq_acquire_next(''BLUE'')'),
 	('SELECT * FROM evq_succeed_and_acquire(''BLUE'', ''{}'', ''{}'')'),
 	('SELECT * FROM evq_pending(''BLUE'')'),
-	('SELECT * FROM evq_http_acquire_next(''BLUE'', NULL, NULL, NULL)'),
-	('SELECT * FROM evq_http_pending(''BLUE'', NULL, NULL, NULL)');
+	('SELECT * FROM evq_http.acquire_next(''BLUE'', NULL, NULL, NULL)'),
+	('SELECT * FROM evq_http.pending(''BLUE'', NULL, NULL, NULL)');
 SET client_min_messages = error;
 CREATE VIEW lab.blue AS SELECT md5(string_agg(e::text, ',' ORDER BY event_id)) AS checksum FROM evq.events e WHERE flow_type = 'BLUE';
 SELECT checksum AS before FROM blue \gset
@@ -147,8 +147,8 @@ SELECT as_role('evq_test Blue', statement) FROM unnest(ARRAY[
 	$$SELECT evq_publish_many('B', NULL, '{b}', '{1}')$$,
 	$$SELECT evq_publish_many('[{"event_type": "B", "flow_id": "b"}, {"event_type": "R", "flow_id": "b"}]')$$,
 	$$SELECT evq_publish_many('R', NULL, '{b}', '{1}')$$,
-	$$SELECT evq_http_publish(NULL, NULL, NULL, '{"event_type": "R", "flow_id": "b"}')$$,
-	$$SELECT evq_http_publish_batch(NULL, NULL, NULL, '[{"event_type": "R", "flow_id": "b"}]')$$]) statement;
+	$$SELECT evq_http.publish(NULL, NULL, NULL, '{"event_type": "R", "flow_id": "b"}')$$,
+	$$SELECT evq_http.publish_batch(NULL, NULL, NULL, '[{"event_type": "R", "flow_id": "b"}]')$$]) statement;
 
 -- Members are restricted with it, but operators; a plain member of evq_worker is not.
 CREATE ROLE evq_test_member IN ROLE evq_test_red, evq_worker;

@@ -188,7 +188,7 @@ sub publish_together
 	my (@requests) = @_;
 	my $first = $narrow->post('/api/events', { event_type => 'PULLED', flow_id => 'first' });
 	my $session = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE application_name = 'evq-gateway'
-		AND state = 'idle' AND query ~ 'evq_http_publish' ORDER BY state_change DESC LIMIT 1});
+		AND state = 'idle' AND query ~ 'evq_http.publish' ORDER BY state_change DESC LIMIT 1});
 	my @begun;
 
 	kill 'STOP', $session or die "no session $session";
@@ -228,7 +228,7 @@ $node->safe_psql('postgres', q{SELECT evq_cancel(event_id) FROM evq.events WHERE
 
 # ---------- statements that are prepared, and functions that change ----------
 
-my $old = 'evq_http_counts(text, jsonb, jsonb, jsonb)';
+my $old = 'evq_http.counts(text, jsonb, jsonb, jsonb)';
 my $counts = sub { return $gateway->get('/api/counts?flow_type=FLOW_P') };
 my $on_each_connection = sub {
 	my %statuses = map { $counts->()->{status} => 1 } 1 .. 12;
@@ -237,13 +237,13 @@ my $on_each_connection = sub {
 
 $node->safe_psql('postgres', "ALTER FUNCTION $old RENAME TO kept_counts");
 is($counts->()->{status}, 501, 'a function that is not there') for 1 .. 4;
-$node->safe_psql('postgres', 'CREATE FUNCTION evq_http_counts(target text, query jsonb, headers jsonb, body jsonb) RETURNS jsonb RETURN $$"one"$$::jsonb');
+$node->safe_psql('postgres', 'CREATE FUNCTION evq_http.counts(target text, query jsonb, headers jsonb, body jsonb) RETURNS jsonb RETURN $$"one"$$::jsonb');
 is_deeply($on_each_connection->(), [200], '... and is made');
 is($counts->()->{json}, 'one', '... is called');
-$node->safe_psql('postgres', "DROP FUNCTION $old; CREATE FUNCTION evq_http_counts(target text, query jsonb, headers jsonb, body jsonb) RETURNS json RETURN '\"other\"'::json");
+$node->safe_psql('postgres', "DROP FUNCTION $old; CREATE FUNCTION evq_http.counts(target text, query jsonb, headers jsonb, body jsonb) RETURNS json RETURN '\"other\"'::json");
 is_deeply($on_each_connection->(), [200], 'one of another type in its place');
 is($counts->()->{json}, 'other', '... is called');
-$node->safe_psql('postgres', "DROP FUNCTION $old; ALTER FUNCTION kept_counts(text, jsonb, jsonb, jsonb) RENAME TO evq_http_counts");
+$node->safe_psql('postgres', "DROP FUNCTION $old; ALTER FUNCTION evq_http.kept_counts(text, jsonb, jsonb, jsonb) RENAME TO counts");
 is_deeply($on_each_connection->(), [200], 'and the first one again');
 is(ref $counts->()->{json}{counts}, 'ARRAY', '... is called');
 

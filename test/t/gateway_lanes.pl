@@ -63,11 +63,12 @@ sub replace_function
 {
 	my ($name, $result, $body) = @_;
 
-	query("ALTER FUNCTION $name($arguments) RENAME TO kept_$name;
+	query("ALTER FUNCTION $name($arguments) RENAME TO @{[ kept($name) ]};
 		CREATE FUNCTION $name(target text, query jsonb, headers jsonb, body jsonb$result LANGUAGE plpgsql AS \$\$ $body \$\$");
 	return;
 }
-sub restore_function { query("DROP FUNCTION $_[0]($arguments); ALTER FUNCTION kept_$_[0]($arguments) RENAME TO $_[0]"); return }
+sub restore_function { my ($name) = @_; query("DROP FUNCTION $name($arguments); ALTER FUNCTION evq_http.@{[ kept($name) ]}($arguments) RENAME TO @{[ $name =~ s/.*\.//r ]}"); return }
+sub kept { return 'kept_' . $_[0] =~ s/.*\.//r }
 
 # ---------- what waits for a lock ----------
 
@@ -121,12 +122,12 @@ is_deeply([ map { finish($_)->{json}{status} } @waiting ], [ ('CANCELED') x 12 ]
 
 # ---------- what takes long ----------
 
-replace_function('evq_http_events', ') RETURNS jsonb', q{
+replace_function('evq_http.events', ') RETURNS jsonb', q{
 	BEGIN
 		IF query ->> 'q' = 'slow' THEN PERFORM pg_sleep(600); END IF;
 		RETURN '{"events": []}';
 	END});
-query(q{GRANT EXECUTE ON FUNCTION evq_http_events(text, jsonb, jsonb, jsonb) TO PUBLIC});
+query(q{GRANT EXECUTE ON FUNCTION evq_http.events(text, jsonb, jsonb, jsonb) TO PUBLIC});
 my $asleep = q{wait_event = 'PgSleep'};
 my @slow = map { begin('GET', '/api/events?q=slow', undef, as('evq_operator')) } 1 .. 4;
 Evq::Gateway::wait_until('a long search', sub { sessions($asleep) == 1 });
@@ -144,12 +145,12 @@ close $_ for @slow;
 Evq::Gateway::wait_until('searches without a client to be stopped', sub { sessions($asleep) == 0 && $gateway->get('/api/events', as('evq_operator'))->{status} == 200 });
 pass('searches whose clients have left are stopped');
 is(sessions($asleep), 0, '... those too that waited for their turn');
-restore_function('evq_http_events');
+restore_function('evq_http.events');
 
 # ---------- in the same connection ----------
 
 # A role ends with its request: health, on the connection on which a stream was let in, has that of the gateway.
-query(q{REVOKE EXECUTE ON FUNCTION evq_http_health(text, jsonb, jsonb, jsonb) FROM PUBLIC});
+query(q{REVOKE EXECUTE ON FUNCTION evq_http.health(text, jsonb, jsonb, jsonb) FROM PUBLIC});
 my $stream = begin('GET', '/api/stream', undef, as('watcher'));
 like(Evq::Gateway::read_until($stream, sub { $_[0] =~ /\r\n\r\n/ }), qr{^HTTP/1\.1 200 }, 'a role that may watch and nothing else');
 status($gateway->get('/health'), 200, 'health does not run as that role') for 1 .. 3;
@@ -158,7 +159,7 @@ close $stream;
 # Publishes that wait for one connection share a transaction with those of their role only.
 my $narrow = Evq::Gateway->new_ready($node, '--tokens', "$folder/tokens", '--connections', 1);
 status($narrow->post('/api/events', { event_type => 'A', flow_id => 'first' }, as('evq_publisher')), 201, 'a publish');
-my $session = query(q{SELECT pid FROM pg_stat_activity WHERE application_name = 'evq-gateway' AND state = 'idle' AND query ~ 'evq_http_publish' ORDER BY state_change DESC LIMIT 1});
+my $session = query(q{SELECT pid FROM pg_stat_activity WHERE application_name = 'evq-gateway' AND state = 'idle' AND query ~ 'evq_http.publish' ORDER BY state_change DESC LIMIT 1});
 kill 'STOP', $session or die "no session $session";
 my @publishes;
 for my $role ('evq_publisher', 'evq_publisher', 'tenant', 'evq_monitor', 'evq_publisher', 'watcher')
@@ -179,11 +180,11 @@ query(q{
 	CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not at the commit' USING ERRCODE = 'EQ006'; END $$;
 	CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON checked DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();
 	GRANT INSERT ON checked TO PUBLIC});
-for my $case ([ 'evq_http_publish', '/api/events', { event_type => 'A', flow_id => 'at the commit' } ], [ 'evq_http_cancel', "/api/events/$ids[0]/cancel", undef ])
+for my $case ([ 'evq_http.publish', '/api/events', { event_type => 'A', flow_id => 'at the commit' } ], [ 'evq_http.cancel', "/api/events/$ids[0]/cancel", undef ])
 {
 	my ($function, $path, $body) = @$case;
 
-	replace_function($function, ') RETURNS jsonb', "BEGIN INSERT INTO checked VALUES (1); RETURN kept_$function(target, query, headers, body); END");
+	replace_function($function, ') RETURNS jsonb', "BEGIN INSERT INTO checked VALUES (1); RETURN evq_http.@{[ kept($function) ]}(target, query, headers, body); END");
 	query("GRANT EXECUTE ON FUNCTION $function($arguments) TO PUBLIC");
 	my $answer = $gateway->post($path, $body, as('evq_operator'));
 	is("$answer->{status} $answer->{json}{title}", '400 not at the commit', "$function: an error at the commit is told");
@@ -195,12 +196,12 @@ isnt(query("SELECT state FROM evq.events WHERE event_id = '$ids[0]'"), 'canceled
 # ---------- many who wait for an event ----------
 
 query(q{SELECT evq_cancel(event_id) FROM evq.events WHERE flow_type = 'FLOW_B' AND finished_at IS NULL});
-replace_function('evq_http_acquire_next', ', OUT answer jsonb, OUT wait_ms int, OUT channel text, OUT choice text) RETURNS record', q{
+replace_function('evq_http.acquire_next', ', OUT answer jsonb, OUT wait_ms int, OUT channel text, OUT choice text) RETURNS record', q{
 	BEGIN
 		INSERT INTO asked VALUES (body ->> 'worker');
-		SELECT * INTO answer, wait_ms, channel, choice FROM kept_evq_http_acquire_next(target, query, headers, body);
+		SELECT * INTO answer, wait_ms, channel, choice FROM evq_http.kept_acquire_next(target, query, headers, body);
 	END});
-query(q{CREATE TABLE asked (worker text); GRANT INSERT ON asked TO PUBLIC; GRANT EXECUTE ON FUNCTION evq_http_acquire_next(text, jsonb, jsonb, jsonb) TO PUBLIC});
+query(q{CREATE TABLE asked (worker text); GRANT INSERT ON asked TO PUBLIC; GRANT EXECUTE ON FUNCTION evq_http.acquire_next(text, jsonb, jsonb, jsonb) TO PUBLIC});
 sub asked { return query('SELECT count(*) FROM asked') }
 my $crowd = 40;
 my %crowd = map { ("w$_" => begin('POST', '/api/flows/FLOW_B/acquire', { worker => "w$_", wait => 60, event_types => ['B'] }, as('evq_operator'))) } 1 .. $crowd;
@@ -235,7 +236,7 @@ query("SELECT evq_publish('B', NULL, 'many-' || n) FROM generate_series(1, $crow
 my %all;
 Evq::Gateway::wait_until('all to have an event', sub { my $taken = take_answered(); $all{ $_->{json}{events}[0]{flow_id} }++ for values %$taken; return !%crowd });
 is_deeply([ sort keys %all ], [ sort map { "many-$_" } 1 .. $crowd - 2 ], 'many events: each who waits has one');
-restore_function('evq_http_acquire_next');
+restore_function('evq_http.acquire_next');
 
 # ---------- what it is sent, and what it has ----------
 

@@ -182,7 +182,7 @@ is($head->{status} . $head->{headers}{'content-length'} . $head->{text}, 200 . $
 is($gateway->call('HEAD', '/api/flows')->{status}, 200, 'HEAD of a route');
 is($gateway->get($_)->{status}, 404, $_) for '/../evq.control', '/..%2f..%2fetc/passwd', '/index.html/', '//index.html', '/INDEX.HTML', '/embed';
 
-# The Model Context Protocol is evq_mcp()'s; the gateway hands it headers, body and whether tools may write.
+# The Model Context Protocol is evq_http.mcp()'s; the gateway hands it headers, body and whether tools may write.
 sub mcp { my ($to, $method, %more) = @_; return $to->post('/mcp', { jsonrpc => '2.0', id => 1, method => $method, %more }, 'MCP-Protocol-Version' => '2025-11-25') }
 my $writing = Evq::Gateway->new_ready($node, '--mcp-write');
 my %tools = map { $_->[0] => { map { $_->{name} => 1 } @{ mcp($_->[1], 'tools/list')->{json}{result}{tools} } } } [ reading => $gateway ], [ writing => $writing ];
@@ -217,14 +217,14 @@ answers("GET $_", $gateway->get($_), 400) for '/api/events?q=%', '/api/events?q=
 answers('... what is there twice is told', $gateway->get('/api/events?limit=1&limit=2'), 400, { title => qr/twice/ });
 
 # A route whose function is not there.
-$node->safe_psql('postgres', 'ALTER FUNCTION evq_http_counts(text, jsonb, jsonb, jsonb) RENAME TO evq_http_counts_gone');
+$node->safe_psql('postgres', 'ALTER FUNCTION evq_http.counts(text, jsonb, jsonb, jsonb) RENAME TO counts_gone');
 answers('a route without its function', $gateway->get('/api/counts'), 501, { title => qr/does not have this/, sqlstate => '42883' });
-$node->safe_psql('postgres', 'ALTER FUNCTION evq_http_counts_gone(text, jsonb, jsonb, jsonb) RENAME TO evq_http_counts');
+$node->safe_psql('postgres', 'ALTER FUNCTION evq_http.counts_gone(text, jsonb, jsonb, jsonb) RENAME TO counts');
 
 # What is not the caller's fault is not shown to him.
 $node->safe_psql('postgres', 'ALTER TABLE evq.flow RENAME TO flow_gone');
 my $broken = answers('an internal error', $gateway->get('/api/events/pending/FLOW_B'), 500, { title => 'internal error', detail => undef });
-ok($gateway->wait_for_log(qr/statement failed function=evq_http_pending sqlstate=42P01 error="relation/), 'it is logged');
+ok($gateway->wait_for_log(qr/statement failed function=evq_http.pending sqlstate=42P01 error="relation/), 'it is logged');
 $node->safe_psql('postgres', 'ALTER TABLE evq.flow_gone RENAME TO flow');
 
 # The description names what there is.
@@ -260,8 +260,8 @@ ok(@refers > 50 && !@dangling, 'nothing in it refers to nothing') or diag("@dang
 
 # Its keys are those that the functions know.
 my %known = split /[\n|]/, $node->safe_psql('postgres', <<'SQL');
-	SELECT proname, regexp_replace((regexp_match(prosrc, 'http_object\((?:body|query), ''{([^}]*)}'''))[1], '\s+', ' ', 'g')
-	FROM pg_proc WHERE proname ~ '^evq_http_' AND prosrc ~ 'http_object'
+	SELECT oid::regproc, regexp_replace((regexp_match(prosrc, 'object_of\((?:body|query), ''{([^}]*)}'''))[1], '\s+', ' ', 'g')
+	FROM pg_proc WHERE pronamespace = 'evq_http'::regnamespace AND prosrc ~ 'object_of'
 SQL
 for my $route (sort keys %routes)
 {

@@ -59,28 +59,28 @@ for (['a finished event', $finished], ['a parent', $parent], ['a live event', $l
 	my ($which, $id) = @$_;
 
 	$reads{"evq_event() of $which"} = "SELECT evq_event('$id')";
-	$reads{"GET /api/events/{id} of $which"} = "SELECT evq_http_event('$id', NULL, NULL, NULL)";
+	$reads{"GET /api/events/{id} of $which"} = "SELECT evq_http.event('$id', NULL, NULL, NULL)";
 	$reads{"evq.events by id of $which"} = "SELECT * FROM evq.events WHERE event_id = '$id'";
 	$reads{"evq.payloads by id of $which"} = "SELECT * FROM evq.payloads WHERE event_id = '$id'";
 	$reads{"evq.errors of $which"} = "SELECT * FROM evq.errors WHERE event_id = '$id'";
-	$reads{"a search for the id of $which"} = "SELECT evq_http_events('', '{\"q\": \"$id\", \"limit\": 1, \"flow_type\": \"PULL\"}', NULL, NULL)";
-	$reads{"get_event of $which by MCP"} = qq{SELECT evq_mcp(NULL, '{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "get_event", "arguments": {"event_id": "$id"}}}', false)};
+	$reads{"a search for the id of $which"} = "SELECT evq_http.events('', '{\"q\": \"$id\", \"limit\": 1, \"flow_type\": \"PULL\"}', NULL, NULL)";
+	$reads{"get_event of $which by MCP"} = qq{SELECT evq_http.mcp(NULL, '{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "get_event", "arguments": {"event_id": "$id"}}}', false)};
 }
 $reads{'the newest errors'} = 'SELECT * FROM evq.errors ORDER BY failed_at DESC LIMIT 5';
-$reads{'GET /api/errors'} = "SELECT evq_http_errors('', '{\"limit\": 5}', NULL, NULL)";
-$reads{'GET /api/events'} = "SELECT evq_http_events('', '{\"limit\": 20}', NULL, NULL)";
-$reads{'list_events by MCP'} = q{SELECT evq_mcp(NULL, '{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list_events", "arguments": {"limit": 20}}}', false)};
+$reads{'GET /api/errors'} = "SELECT evq_http.errors('', '{\"limit\": 5}', NULL, NULL)";
+$reads{'GET /api/events'} = "SELECT evq_http.events('', '{\"limit\": 20}', NULL, NULL)";
+$reads{'list_events by MCP'} = q{SELECT evq_http.mcp(NULL, '{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list_events", "arguments": {"limit": 20}}}', false)};
 $reads{'evq_pending()'} = "SELECT count(*) FROM evq_pending('PULL', 20)";
-$reads{'GET /api/events/pending/{flow}'} = "SELECT evq_http_pending('PULL', '{\"limit\": 20}', NULL, NULL)";
+$reads{'GET /api/events/pending/{flow}'} = "SELECT evq_http.pending('PULL', '{\"limit\": 20}', NULL, NULL)";
 $reads{'evq_metrics()'} = 'SELECT length(evq_metrics())';
 $reads{'evq_check()'} = 'SELECT count(*) FROM evq_check()';
 $reads{'evq_status()'} = 'SELECT * FROM evq_status()';
-$reads{"GET $_"} = "SELECT evq_http_$_('', '{}', NULL, NULL)" for qw(flows event_types schedules health);
+$reads{"GET $_"} = "SELECT evq_http.$_('', '{}', NULL, NULL)" for qw(flows event_types schedules health);
 $reads{'evq_counts()'} = 'SELECT * FROM evq_counts()';
-$reads{'GET /api/counts'} = "SELECT evq_http_counts('', '{}', NULL, NULL)";
+$reads{'GET /api/counts'} = "SELECT evq_http.counts('', '{}', NULL, NULL)";
 # These look at the first events of a flow, up to a limit.
 my %bounded = map { ("evq.$_" => "SELECT * FROM evq.$_") } qw(queue workers blocked_flows);
-$bounded{'queue_status by MCP'} = 'SELECT evq.mcp_queues()';
+$bounded{'queue_status by MCP'} = 'SELECT evq_http.mcp_queues()';
 
 my %all = (%reads, %bounded);
 sub compare
@@ -144,7 +144,7 @@ my $beside_more = compare('40,000 waiting events', %bounded);
 add_backlog(20_000);
 run('VACUUM ANALYZE');
 $beside_more->();
-is(run(q{SELECT evq_http_pending('PULL', '{"limit": 1}', NULL, NULL)}), '{"events": [], "is_complete": false}', 'what was looked at in part says so');
+is(run(q{SELECT evq_http.pending('PULL', '{"limit": 1}', NULL, NULL)}), '{"events": [], "is_complete": false}', 'what was looked at in part says so');
 like(($node->psql('db', "SELECT * FROM evq_pending('PULL', 1)"))[2], qr/WARNING:  only the first 10000 due events of flow "PULL" were looked at/, '... in SQL by a warning');
 like(run(q{SELECT why || ' ' || waiting || ' ' || looked_at FROM evq.blocked_flows WHERE why ~ 'suspended'}), qr/^event type T is suspended 4\d{4} 1000$/, 'a suspended type, and how many wait for it');
 run(q{SELECT evq_unsuspend_event_type('T')});
@@ -168,7 +168,7 @@ start_engine($node, 'db');
 
 # ---------- searches that find nothing, or late ----------
 
-sub search { return run("SELECT $_[0] FROM evq_http_events('', '$_[1]', NULL, NULL) AS a") }
+sub search { return run("SELECT $_[0] FROM evq_http.events('', '$_[1]', NULL, NULL) AS a") }
 my $told = q{jsonb_array_length(a -> 'events') || ' ' || (a -> 'next' <> 'null') || ' ' || (a #>> '{searched,events}') || ' ' || ((a #>> '{searched,back_to}')::timestamptz < now())};
 like(search($told, '{"q": "payload.none:3"}'), qr/^0 true [1-9]\d* true$/, 'a search in payloads that finds nothing says how far it looked, and where to go on');
 cmp_ok(search("a #>> '{searched,events}'", '{"q": "payload.none:3"}'), '<=', 2000, '... after 2,000 events at most');
@@ -179,17 +179,17 @@ cmp_ok(search("a #>> '{searched,events}'", '{"status": "SUSPENDED"}'), '<=', 10_
 my ($events, $pages, $after) = (0, 0, '');
 do
 {
-	my ($found, $next) = split /\|/, run("SELECT jsonb_array_length(a -> 'events'), a ->> 'next' FROM evq_http_events('', jsonb_build_object('flow_type', 'PULL', 'status', 'FAILED', 'limit', 500$after), NULL, NULL) a");
+	my ($found, $next) = split /\|/, run("SELECT jsonb_array_length(a -> 'events'), a ->> 'next' FROM evq_http.events('', jsonb_build_object('flow_type', 'PULL', 'status', 'FAILED', 'limit', 500$after), NULL, NULL) a");
 	$events += $found;
 	$pages++;
 	$after = $next ? ", 'after', '$next'" : '';
 } while ($after && $pages < 1000);
 is($events, run(q{SELECT count(*) FROM evq.event_history WHERE state = 'f'}), 'page by page it finds all that is there');
-like(run("SELECT a -> 'next', a #> '{searched,back_to}', a #>> '{searched,events}' FROM evq_http_events('', '{\"after\": \"00000000-0000-0000-0000-000000000001\"}', NULL, NULL) a"),
+like(run("SELECT a -> 'next', a #> '{searched,back_to}', a #>> '{searched,events}' FROM evq_http.events('', '{\"after\": \"00000000-0000-0000-0000-000000000001\"}', NULL, NULL) a"),
 	qr/^null\|null\|0$/, 'at the end it says so');
 
 # Stopped, it stops.
-like(($node->psql('db', "SET statement_timeout = '1ms'; SELECT evq_http_events('', '{\"q\": \"payload.none:3\"}', NULL, NULL)"))[2], qr/canceling statement/, 'it can be stopped');
+like(($node->psql('db', "SET statement_timeout = '1ms'; SELECT evq_http.events('', '{\"q\": \"payload.none:3\"}', NULL, NULL)"))[2], qr/canceling statement/, 'it can be stopped');
 
 # A flow_id whose events are old: partitions that get no more events have an index, and the search goes there at once.
 my $old = run(q{
@@ -208,7 +208,7 @@ for my $query ('{"flow_id": "old case"}', '{"q": "old"}')
 	($pages, $after) = (0, '');
 	do
 	{
-		($found, $next) = split /\|/, run("SELECT a #>> '{events,0,event_id}', a ->> 'next' FROM evq_http_events('', '$query'::jsonb$after, NULL, NULL) a");
+		($found, $next) = split /\|/, run("SELECT a #>> '{events,0,event_id}', a ->> 'next' FROM evq_http.events('', '$query'::jsonb$after, NULL, NULL) a");
 		$pages++;
 		$after = " || jsonb_build_object('after', '$next')" if $next;
 	} until $found || !$next || $pages > 100;

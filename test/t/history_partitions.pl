@@ -72,10 +72,10 @@ is(run("SELECT count(*) FROM evq.errors WHERE event_id = ANY ('{$all}')"), 3, '.
 
 # A list reads the newest partitions first, and others when these are not enough. It misses what finished, by the clock, a day before it was published.
 my $by_clock = "event_id <> '$event{'of another clock'}'";
-cmp_ok(locks_after(qq{SELECT evq_http_events('', '{"limit": 1}', NULL, NULL)}), '<', 30, 'few locks after a page of the newest events');
-is(run(qq{SELECT count(DISTINCT e ->> 'event_id') FROM jsonb_array_elements(evq_http_events('', '{"limit": 100}', NULL, NULL) -> 'events') e}),
+cmp_ok(locks_after(qq{SELECT evq_http.events('', '{"limit": 1}', NULL, NULL)}), '<', 30, 'few locks after a page of the newest events');
+is(run(qq{SELECT count(DISTINCT e ->> 'event_id') FROM jsonb_array_elements(evq_http.events('', '{"limit": 100}', NULL, NULL) -> 'events') e}),
 	run("SELECT count(*) FROM evq.events WHERE $by_clock"), 'a page with room lists all events, of all partitions');
-is(run(qq{SELECT string_agg(e ->> 'event_id', ' ') FROM jsonb_array_elements(evq_http_events('', '{"limit": 100}', NULL, NULL) -> 'events') e}),
+is(run(qq{SELECT string_agg(e ->> 'event_id', ' ') FROM jsonb_array_elements(evq_http.events('', '{"limit": 100}', NULL, NULL) -> 'events') e}),
 	run("SELECT string_agg(event_id::text, ' ' ORDER BY event_id DESC) FROM evq.events WHERE $by_clock"), '... the newest first');
 
 # ---------- beside somebody who locks a partition ----------

@@ -37,7 +37,8 @@ $node->safe_psql('postgres', q{
 	SET ROLE smith;
 	-- sqlsmith calls what it finds in pg_proc: evq's functions, and others that make values of their types.
 	CREATE VIEW smith.pg_proc AS SELECT p.* FROM pg_catalog.pg_proc p
-	WHERE proname ~ '^evq_' OR (pronamespace = 'pg_catalog'::regnamespace AND provolatile = 'i' AND prokind = 'f' AND oid::bigint % 5 = 0
+	WHERE proname ~ '^evq_' OR (pronamespace = 'evq_http'::regnamespace AND proargnames[1] IN ('target', 'headers'))
+		OR (pronamespace = 'pg_catalog'::regnamespace AND provolatile = 'i' AND prokind = 'f' AND oid::bigint % 5 = 0
 		AND NOT EXISTS (SELECT FROM unnest(proargtypes || prorettype) AS t WHERE t::regtype::text !~ '^(uuid|text|bigint|integer|smallint|boolean|jsonb|interval|timestamp with time zone|double precision)'));
 	CREATE TABLE smith.held AS SELECT event_id, permit, flow_type, event_type, flow_id, payload, attempt_due_at, due_at, interval '1 s' AS duration, true AS yes, ARRAY[event_id] AS event_ids,
 		ARRAY[permit] AS permits, ARRAY[event_type] AS event_types, 5 AS few, 'nightly'::text AS name, jsonb_build_array(jsonb_build_object('event_type', event_type, 'flow_id', flow_id)) AS events
