@@ -193,6 +193,13 @@ asserts: force
 src/functions/inspect.o: override CPPFLAGS += -DEVQ_VERSION='"$(EVQ_VERSION)"'
 src/functions/inspect.o: evq.control
 $(OBJS): override CPPFLAGS += -MMD -MP
+
+# Of the library only what the server looks up by name is seen from outside: so calls within it take no detour. Since 16
+# PGXS sees to that, and to PGDLLEXPORT.
+ifeq ($(MAJORVERSION),15)
+$(OBJS): override CPPFLAGS += -DPGDLLEXPORT='__attribute__((visibility("default")))'
+$(filter-out src/functions/%,$(OBJS)): override CFLAGS += -fvisibility=hidden
+endif
 -include $(DEPENDENCIES)
 
 $(UPGRADE_SCRIPT_SQL): sql/upgrades/library.sql sql/upgrades/$(UPGRADE_FROM)--$(EVQ_VERSION).sql $(UPGRADE_PARTS:%=sql/parts/%.sql) evq.control Makefile
