@@ -23,10 +23,10 @@
 #include "options.h"
 
 #define CHANNEL "evq_events"
-#define WATCH_SQL "SELECT evq_watch()"
+#define WATCH_SQL "SELECT evq_watch('1 minute'::interval)"
 #define WATCH_EVERY 10000
 #define WATCH_RETRY 1000
-#define WATCH_HOLDS 60000 /* what evq_watch() asks for by default */
+#define WATCH_HOLDS 60000 /* the minute that it asks for */
 #define SIGN_EVERY 15000
 #define SEND_BUFFER 65536
 #define RESET "{\"type\":\"reset\"}"

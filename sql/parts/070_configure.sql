@@ -136,38 +136,35 @@ END
 $$;
 COMMENT ON FUNCTION evq.shift_lifespan(int, interval) IS 'Moves the end of the lifespan of all live events of a type';
 
-CREATE FUNCTION @extschema@.evq_configure(event_type text, flow_type text DEFAULT NULL, max_attempts int DEFAULT NULL,
-	lifespan interval DEFAULT NULL, attempt_delays anycompatiblearray DEFAULT NULL::text[], backoff_factor float8 DEFAULT NULL,
-	max_delay interval DEFAULT NULL, jitter float8 DEFAULT NULL, attempt_timeout interval DEFAULT NULL,
-	on_suspend_timeout text DEFAULT NULL, on_fail_event_type text DEFAULT NULL, priority int DEFAULT NULL,
-	max_payload_bytes int DEFAULT NULL, retention interval DEFAULT NULL)
+CREATE FUNCTION evq.configure(event_type text, flow_type text, max_attempts int, lifespan interval, attempt_delays interval[],
+	backoff_factor float8, max_delay interval, jitter float8, attempt_timeout interval, on_suspend_timeout text, on_fail_event_type text,
+	priority int, max_payload_bytes int, retention interval)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
 	present evq.event_type;
 	changed evq.event_type;
-	before jsonb := (SELECT to_jsonb(t) FROM evq.event_types t WHERE t.event_type = evq_configure.event_type);
+	before jsonb := (SELECT to_jsonb(t) FROM evq.event_types t WHERE t.event_type = configure.event_type);
 	is_new boolean;
 	wanted_flow_no int;
-	delays interval[] := attempt_delays::interval[];
 	violated text;
 BEGIN
 	IF event_type IS NULL OR event_type COLLATE "C" !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}$' THEN
 		RAISE EXCEPTION 'event type % is not a valid name', coalesce(quote_literal(event_type), 'NULL')
 			USING ERRCODE = 'EQ006', HINT = 'Use letters, digits, and any of _ . : - after the first, 63 bytes at most.';
 	END IF;
-	SELECT * INTO present FROM evq.event_type t WHERE t.event_type = evq_configure.event_type FOR UPDATE;
+	SELECT * INTO present FROM evq.event_type t WHERE t.event_type = configure.event_type FOR UPDATE;
 	is_new := NOT FOUND OR present.dropped;
 	IF is_new AND flow_type IS NULL THEN
 		RAISE EXCEPTION 'event type "%" is new and needs a flow type', event_type
 			USING ERRCODE = 'EQ006', HINT = 'Pass flow_type.';
 	END IF;
 	IF flow_type IS NOT NULL THEN
-		IF NOT EXISTS (SELECT FROM evq.flow f WHERE f.flow_type = evq_configure.flow_type) THEN
-			PERFORM @extschema@.evq_configure_flow(flow_type);
+		IF NOT EXISTS (SELECT FROM evq.flow f WHERE f.flow_type = configure.flow_type) THEN
+			PERFORM @extschema@.evq_configure_flow(flow_type, NULL::text, NULL::int, NULL::int, NULL::interval, NULL::text, NULL::boolean, NULL::boolean);
 		END IF;
-		SELECT f.flow_no INTO STRICT wanted_flow_no FROM evq.flow f WHERE f.flow_type = evq_configure.flow_type;
+		SELECT f.flow_no INTO STRICT wanted_flow_no FROM evq.flow f WHERE f.flow_type = configure.flow_type;
 		IF NOT is_new AND wanted_flow_no <> present.flow_no
 			AND EXISTS (SELECT FROM evq.event e WHERE e.event_type_no = present.event_type_no) THEN
 			RAISE EXCEPTION 'event type "%" has live events in another flow', event_type
@@ -176,7 +173,7 @@ BEGIN
 	END IF;
 	IF is_new THEN
 		-- A dropped type comes back as a new one, under its old number.
-		INSERT INTO evq.event_type AS t (event_type, flow_no) VALUES (evq_configure.event_type, wanted_flow_no)
+		INSERT INTO evq.event_type AS t (event_type, flow_no) VALUES (configure.event_type, wanted_flow_no)
 		ON CONFLICT ON CONSTRAINT event_type_event_type_key DO UPDATE SET
 			flow_no = EXCLUDED.flow_no, max_attempts = DEFAULT, lifespan = DEFAULT, attempt_delays = DEFAULT,
 			backoff_factor = DEFAULT, max_delay = DEFAULT, jitter = DEFAULT, attempt_timeout = DEFAULT,
@@ -186,50 +183,65 @@ BEGIN
 	END IF;
 	UPDATE evq.event_type t SET
 		flow_no = coalesce(wanted_flow_no, t.flow_no),
-		max_attempts = coalesce(evq_configure.max_attempts, t.max_attempts),
-		lifespan = coalesce(evq_configure.lifespan, t.lifespan),
-		attempt_delays = coalesce(delays, t.attempt_delays),
-		backoff_factor = coalesce(evq_configure.backoff_factor, t.backoff_factor),
-		max_delay = coalesce(evq_configure.max_delay, t.max_delay),
-		jitter = coalesce(evq_configure.jitter, t.jitter),
-		attempt_timeout = coalesce(evq_configure.attempt_timeout, t.attempt_timeout),
-		on_suspend_timeout = coalesce(evq_configure.on_suspend_timeout, t.on_suspend_timeout),
-		on_fail_event_type = nullif(coalesce(evq_configure.on_fail_event_type, t.on_fail_event_type), ''),
-		priority = coalesce(evq_configure.priority, t.priority),
-		max_payload_bytes = coalesce(evq_configure.max_payload_bytes, t.max_payload_bytes),
-		retention = coalesce(evq_configure.retention, t.retention),
+		max_attempts = coalesce(configure.max_attempts, t.max_attempts),
+		lifespan = coalesce(configure.lifespan, t.lifespan),
+		attempt_delays = coalesce(configure.attempt_delays, t.attempt_delays),
+		backoff_factor = coalesce(configure.backoff_factor, t.backoff_factor),
+		max_delay = coalesce(configure.max_delay, t.max_delay),
+		jitter = coalesce(configure.jitter, t.jitter),
+		attempt_timeout = coalesce(configure.attempt_timeout, t.attempt_timeout),
+		on_suspend_timeout = coalesce(configure.on_suspend_timeout, t.on_suspend_timeout),
+		on_fail_event_type = nullif(coalesce(configure.on_fail_event_type, t.on_fail_event_type), ''),
+		priority = coalesce(configure.priority, t.priority),
+		max_payload_bytes = coalesce(configure.max_payload_bytes, t.max_payload_bytes),
+		retention = coalesce(configure.retention, t.retention),
 		dropped = false
-	WHERE t.event_type = evq_configure.event_type
+	WHERE t.event_type = configure.event_type
 	RETURNING * INTO changed;
 	IF NOT is_new AND changed.lifespan <> present.lifespan THEN
 		PERFORM evq.shift_lifespan(changed.event_type_no, changed.lifespan - present.lifespan);
 	END IF;
 	IF EXISTS (
 		SELECT FROM evq.event_type t LEFT JOIN evq.event_type o ON o.event_type = t.on_fail_event_type AND NOT o.dropped
-		WHERE t.event_type = evq_configure.event_type AND t.on_fail_event_type IS NOT NULL
+		WHERE t.event_type = configure.event_type AND t.on_fail_event_type IS NOT NULL
 			AND o.flow_no IS DISTINCT FROM t.flow_no) THEN
 		RAISE EXCEPTION 'on-fail event type "%" is not configured in the flow of "%"',
-			(SELECT t.on_fail_event_type FROM evq.event_type t WHERE t.event_type = evq_configure.event_type), event_type
+			(SELECT t.on_fail_event_type FROM evq.event_type t WHERE t.event_type = configure.event_type), event_type
 			USING ERRCODE = 'EQ001', HINT = 'Configure it first, in the flow of the event type that names it.';
 	END IF;
 	IF EXISTS (
 		SELECT FROM evq.event_type t JOIN evq.event_type o ON o.event_type = t.on_fail_event_type
-		WHERE t.on_fail_event_type = evq_configure.event_type AND NOT t.dropped AND o.flow_no <> t.flow_no) THEN
+		WHERE t.on_fail_event_type = configure.event_type AND NOT t.dropped AND o.flow_no <> t.flow_no) THEN
 		RAISE EXCEPTION 'event type "%" is the on-fail event of a type in another flow', event_type
 			USING ERRCODE = 'EQ003', HINT = 'Change on_fail_event_type there first.';
 	END IF;
-	IF coalesce(max_attempts, 0) + coalesce(cardinality(delays), 0) + coalesce(backoff_factor, 0) > 0
+	IF coalesce(max_attempts, 0) + coalesce(cardinality(attempt_delays), 0) + coalesce(backoff_factor, 0) > 0
 		OR lifespan IS NOT NULL OR max_delay IS NOT NULL OR retention IS NOT NULL THEN
 		PERFORM evq.warn_of_configuration(changed);
 	END IF;
 	PERFORM evq.record_change('configure', event_type, before,
-		(SELECT to_jsonb(t) FROM evq.event_types t WHERE t.event_type = evq_configure.event_type));
+		(SELECT to_jsonb(t) FROM evq.event_types t WHERE t.event_type = configure.event_type));
 EXCEPTION WHEN check_violation THEN
 	GET STACKED DIAGNOSTICS violated = CONSTRAINT_NAME;
 	PERFORM evq.raise_bad_configuration('evq.event_type', violated);
 WHEN numeric_value_out_of_range THEN
 	RAISE EXCEPTION 'max_attempts or priority is out of range'
 		USING ERRCODE = 'EQ006', HINT = 'Pass max_attempts up to 10000 and a priority between -32768 and 32767.';
+END
+$$;
+COMMENT ON FUNCTION evq.configure(text, text, int, interval, interval[], float8, interval, float8, interval, text, text, int, int, interval) IS
+	'evq_configure(), with the owner''s rights: it takes no type whose conversion could be somebody else''s code';
+
+CREATE FUNCTION @extschema@.evq_configure(event_type text, flow_type text DEFAULT NULL, max_attempts int DEFAULT NULL,
+	lifespan interval DEFAULT NULL, attempt_delays anycompatiblearray DEFAULT NULL::text[], backoff_factor float8 DEFAULT NULL,
+	max_delay interval DEFAULT NULL, jitter float8 DEFAULT NULL, attempt_timeout interval DEFAULT NULL,
+	on_suspend_timeout text DEFAULT NULL, on_fail_event_type text DEFAULT NULL, priority int DEFAULT NULL,
+	max_payload_bytes int DEFAULT NULL, retention interval DEFAULT NULL)
+RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM evq.configure(event_type, flow_type, max_attempts, lifespan, attempt_delays::interval[], backoff_factor, max_delay, jitter,
+		attempt_timeout, on_suspend_timeout, on_fail_event_type, priority, max_payload_bytes, retention);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_configure(text, text, int, interval, anycompatiblearray, float8, interval, float8, interval, text, text, int, int, interval) IS

@@ -37,9 +37,9 @@ COMMENT ON FUNCTION evq.slot_name(timestamptz) IS 'A time of a schedule as heade
 CREATE FUNCTION evq.publish_scheduled(schedule evq.schedule, slot timestamptz DEFAULT NULL) RETURNS uuid
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT @extschema@.evq_publish(schedule.event_type, schedule.flow_type, schedule.flow_id, schedule.payload, schedule.on_fail_event_type,
-		priority => schedule.priority, idempotency_key => 'schedule ' || schedule.name || ' ' || due.name,
-		headers => jsonb_strip_nulls(jsonb_build_object('schedule', schedule.name, 'slot', due.name)))
+	SELECT evq.publish(schedule.event_type, schedule.flow_type, schedule.flow_id, schedule.payload, schedule.on_fail_event_type,
+		NULL, schedule.priority, 'schedule ' || schedule.name || ' ' || due.name,
+		jsonb_strip_nulls(jsonb_build_object('schedule', schedule.name, 'slot', due.name)))
 	FROM (SELECT evq.slot_name(slot) AS name) due
 $$;
 COMMENT ON FUNCTION evq.publish_scheduled(evq.schedule, timestamptz) IS

@@ -14,7 +14,7 @@ BEGIN
 		END IF;
 		event := event || jsonb_build_object('idempotency_key', key);
 	END IF;
-	RETURN (SELECT jsonb_build_object('event_id', id) FROM @extschema@.evq_publish_many(jsonb_build_array(event)) id);
+	RETURN (SELECT jsonb_build_object('event_id', id) FROM evq.publish_many(jsonb_build_array(event)) id);
 END
 $$;
 COMMENT ON FUNCTION evq_http.publish(text, jsonb, jsonb, jsonb) IS
@@ -30,7 +30,7 @@ BEGIN
 	END IF;
 	RETURN jsonb_build_object('event_ids',
 		(SELECT coalesce(jsonb_agg(id ORDER BY place), '[]')
-		 FROM @extschema@.evq_publish_many(coalesce(body, 'null')) WITH ORDINALITY published (id, place)));
+		 FROM evq.publish_many(coalesce(body, 'null')) WITH ORDINALITY published (id, place)));
 END
 $$;
 COMMENT ON FUNCTION evq_http.publish_batch(text, jsonb, jsonb, jsonb) IS
@@ -66,7 +66,7 @@ BEGIN
 		PERFORM evq_http.refuse('wait', 'a time from 0 to 60 seconds');
 	END IF;
 	SELECT jsonb_agg(to_jsonb(a)) INTO events
-	FROM @extschema@.evq_acquire_next(target, coalesce(evq_http.integer_of(given, 'max_events', 1, 10000)::int, 1),
+	FROM @extschema@.evq_acquire_next(target, coalesce(evq_http.integer_of(given, 'max_events', 1, 10000), 1),
 									  event_types, evq_http.text_of(given, 'worker'),
 									  evq_http.duration_of(given -> 'permit_for', 'permit_for')) a;
 	answer := jsonb_build_object('events', coalesce(events, '[]'));
@@ -89,8 +89,7 @@ DECLARE
 	given jsonb := evq_http.object_of(body, '{permit, result, spinoffs}');
 BEGIN
 	RETURN jsonb_build_object('acknowledged', true, 'spinoff_event_ids',
-		@extschema@.evq_succeed(evq_http.id_of(target), evq_http.permit_of(given),
-								nullif(given -> 'result', 'null'), nullif(given -> 'spinoffs', 'null')));
+		evq.succeed(evq_http.id_of(target), evq_http.permit_of(given), nullif(given -> 'result', 'null'), nullif(given -> 'spinoffs', 'null')));
 END
 $$;
 COMMENT ON FUNCTION evq_http.succeed(text, jsonb, jsonb, jsonb) IS
@@ -127,8 +126,8 @@ BEGIN
 	IF permit IS NULL THEN
 		PERFORM evq_http.refuse('permit', 'a number');
 	END IF;
-	RETURN (SELECT to_jsonb(h) FROM @extschema@.evq_heartbeat(ARRAY[evq_http.id_of(target)], ARRAY[permit],
-															  evq_http.duration_of(given -> 'extend_by', 'extend_by')) h);
+	RETURN (SELECT to_jsonb(h) FROM evq.heartbeat(ARRAY[evq_http.id_of(target)], ARRAY[permit],
+												  evq_http.duration_of(given -> 'extend_by', 'extend_by')) h);
 END
 $$;
 COMMENT ON FUNCTION evq_http.heartbeat(text, jsonb, jsonb, jsonb) IS
@@ -179,8 +178,7 @@ DECLARE
 	given jsonb := evq_http.object_of(body, '{payload_patch, answer, permit}');
 BEGIN
 	RETURN evq_http.acknowledged(
-		@extschema@.evq_activate(evq_http.id_of(target), nullif(given -> 'payload_patch', 'null'), nullif(given -> 'answer', 'null'),
-								 evq_http.permit_of(given)));
+		evq.activate(evq_http.id_of(target), nullif(given -> 'payload_patch', 'null'), nullif(given -> 'answer', 'null'), evq_http.permit_of(given)));
 END
 $$;
 COMMENT ON FUNCTION evq_http.activate(text, jsonb, jsonb, jsonb) IS

@@ -194,7 +194,7 @@ BEGIN
 	RETURN (
 		SELECT jsonb_build_object('events', coalesce(jsonb_agg(evq_http.row_of(to_jsonb(p))), '[]'),
 			'is_complete', count(*) = page OR NOT evq.is_due_line_longer(target, 10000))
-		FROM @extschema@.evq_pending(target, page) p);
+		FROM @extschema@.evq_pending(target, page::bigint) p);
 END
 $$;
 COMMENT ON FUNCTION evq_http.pending(text, jsonb, jsonb, jsonb) IS
@@ -360,7 +360,7 @@ DECLARE
 	given jsonb := evq_http.object_of(body, '{flow_type, max_attempts, lifespan, attempt_delays, backoff_factor, max_delay, jitter,
 		attempt_timeout, on_suspend_timeout, on_fail_event_type, priority, max_payload_bytes, retention}');
 BEGIN
-	PERFORM @extschema@.evq_configure(target,
+	PERFORM evq.configure(target,
 		flow_type => evq_http.text_of(given, 'flow_type'),
 		max_attempts => evq_http.integer_of(given, 'max_attempts', -2147483648, 2147483647)::int,
 		lifespan => evq_http.duration_of(given -> 'lifespan', 'lifespan'),

@@ -23,7 +23,8 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_publish(text, text, anynonarray, anycompatible, text, timestamptz, bigint, text, anycompatible),
 	@extschema@.evq_publish_many(anycompatible),
 	@extschema@.evq_publish_many(text, text, text, anycompatiblearray, timestamptz, bigint),
-	@extschema@.evq_publish_many(text, text, anyarray, anycompatiblearray, timestamptz, bigint)
+	@extschema@.evq_publish_many(text, text, anyarray, anycompatiblearray, timestamptz, bigint),
+	evq.publish_many(jsonb)
 TO evq_publisher, evq_operator;
 
 GRANT EXECUTE ON FUNCTION
@@ -45,10 +46,15 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_heartbeat_batch(text, interval),
 	@extschema@.evq_release_batch(text),
 	@extschema@.evq_batch_permits(text),
+	evq.heartbeat(uuid[], bigint[], interval),
+	evq.succeed(uuid, bigint, jsonb, jsonb),
 	evq.are_held(uuid[], bigint[])
 TO evq_worker, evq_operator;
 
-GRANT EXECUTE ON FUNCTION @extschema@.evq_activate(uuid, anycompatible, anycompatible, bigint) TO evq_publisher, evq_worker, evq_operator;
+GRANT EXECUTE ON FUNCTION
+	@extschema@.evq_activate(uuid, anycompatible, anycompatible, bigint),
+	evq.activate(uuid, jsonb, jsonb, bigint)
+TO evq_publisher, evq_worker, evq_operator;
 
 GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_cancel(uuid, text),
@@ -56,6 +62,7 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_redrive(text, timestamptz, bigint),
 	@extschema@.evq_configure_flow(text, text, int, int, interval, text, boolean, boolean),
 	@extschema@.evq_configure(text, text, int, interval, anycompatiblearray, float8, interval, float8, interval, text, text, int, int, interval),
+	evq.configure(text, text, int, interval, interval[], float8, interval, float8, interval, text, text, int, int, interval),
 	@extschema@.evq_suspend_event_type(text),
 	@extschema@.evq_unsuspend_event_type(text),
 	@extschema@.evq_drop_event_type(text),

@@ -44,6 +44,12 @@ CREATE TEMP TABLE granted (proname text, publisher bool, worker bool, operator b
 INSERT INTO granted VALUES
 	('evq_publish', true, false, true, false),
 	('evq_publish_many', true, false, true, false),
+	('publish', false, false, false, false),
+	('publish_many', true, false, true, false),
+	('heartbeat', false, true, true, false),
+	('succeed', false, true, true, false),
+	('activate', true, true, true, false),
+	('configure', false, false, true, false),
 	('evq_acquire', false, true, true, false),
 	('evq_acquire_next', false, true, true, false),
 	('evq_heartbeat', false, true, true, false),

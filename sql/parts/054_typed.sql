@@ -1,0 +1,24 @@
+-- What evq's own SQL calls in place of the polymorphic functions. Whoever may create functions in the extension's schema can
+-- put one there whose types fit better, and what runs with the owner's rights, or for the gateway, would call that.
+
+CREATE FUNCTION evq.publish(event_type text, flow_type text, flow_id text, payload jsonb, on_fail_event_type text, run_at timestamptz,
+	priority bigint, idempotency_key text, headers jsonb)
+RETURNS uuid AS 'MODULE_PATHNAME', 'evq_sql_publish' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION evq.publish(text, text, text, jsonb, text, timestamptz, bigint, text, jsonb) IS 'evq_publish()';
+
+CREATE FUNCTION evq.publish_many(events jsonb)
+RETURNS SETOF uuid AS 'MODULE_PATHNAME', 'evq_sql_publish_many_json' LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION evq.publish_many(jsonb) IS 'evq_publish_many()';
+
+CREATE FUNCTION evq.heartbeat(event_ids uuid[], permits bigint[], extend_by interval,
+	OUT event_id uuid, OUT held boolean, OUT cancel_requested boolean, OUT attempt_due_at timestamptz)
+RETURNS SETOF record AS 'MODULE_PATHNAME', 'evq_sql_heartbeat' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION evq.heartbeat(uuid[], bigint[], interval) IS 'evq_heartbeat()';
+
+CREATE FUNCTION evq.succeed(event_id uuid, permit bigint, result jsonb, spinoffs jsonb)
+RETURNS uuid[] AS 'MODULE_PATHNAME', 'evq_sql_succeed' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION evq.succeed(uuid, bigint, jsonb, jsonb) IS 'evq_succeed()';
+
+CREATE FUNCTION evq.activate(event_id uuid, payload_patch jsonb, answer jsonb, permit bigint)
+RETURNS evq.event_state AS 'MODULE_PATHNAME', 'evq_sql_activate' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION evq.activate(uuid, jsonb, jsonb, bigint) IS 'evq_activate()';
