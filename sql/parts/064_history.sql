@@ -3,6 +3,7 @@
 -- A partition is dropped when the retention of every type is over for all of it; where it is
 -- over for some types only, their events are deleted. Then payloads, errors and idempotency
 -- keys of events that are gone are deleted too. Each call of evq.keep_house() is one step.
+-- What is no plain table, a foreign one say, somebody has attached: it is theirs to drop.
 
 CREATE FUNCTION evq.history_partitions(OUT relation regclass, OUT from_at timestamptz, OUT to_at timestamptz)
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'evq_sql_history_partitions' LANGUAGE c STABLE PARALLEL SAFE ROWS 30;
@@ -28,6 +29,8 @@ COMMENT ON FUNCTION evq.history_partition_name(timestamptz) IS 'The name of the 
 
 CREATE FUNCTION evq.prepare_history(ahead int DEFAULT 2, at timestamptz DEFAULT clock_timestamp())
 RETURNS int LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+-- The bounds go through text: in another style "IST" of India would be read as that of Israel.
+SET timezone = 'UTC' SET datestyle = 'ISO' SET default_table_access_method = 'heap'
 AS $$
 DECLARE
 	unit text := current_setting('evq.history_partition');
@@ -83,7 +86,7 @@ BEGIN
 	FOR doomed IN
 		SELECT p.relation, p.to_at, c.relname FROM evq.history_partitions() p
 		JOIN pg_class c ON c.oid = p.relation
-		WHERE p.to_at <= clock_timestamp() - (SELECT coalesce(max(t.retention), '0 s') FROM evq.event_type t)
+		WHERE p.to_at <= clock_timestamp() - (SELECT coalesce(max(t.retention), '0 s') FROM evq.event_type t) AND c.relkind = 'r'
 		ORDER BY p.to_at
 	LOOP
 		BEGIN
@@ -119,7 +122,7 @@ BEGIN
 	CROSS JOIN LATERAL (SELECT array_agg(t.event_type_no ORDER BY t.event_type_no) AS event_type_nos
 						FROM evq.event_type t WHERE p.to_at <= clock_timestamp() - t.retention) o
 	LEFT JOIN evq.housekeeping k ON k.relation = c.relname
-	WHERE o.event_type_nos IS NOT NULL AND (k.relation IS NULL OR k.next_block IS NOT NULL OR NOT o.event_type_nos <@ k.event_type_nos)
+	WHERE o.event_type_nos IS NOT NULL AND c.relkind = 'r' AND (k.relation IS NULL OR k.next_block IS NOT NULL OR NOT o.event_type_nos <@ k.event_type_nos)
 		AND p.to_at > clock_timestamp() - (SELECT max(t.retention) FROM evq.event_type t)
 	ORDER BY p.to_at LIMIT 1;
 	IF NOT FOUND THEN
@@ -211,7 +214,7 @@ BEGIN
 	FOR closed IN
 		SELECT p.relation, c.relname, i.name AS index
 		FROM evq.history_partitions() p JOIN pg_class c ON c.oid = p.relation, LATERAL (SELECT left(c.relname, 50) || '_flow_id_idx' AS name) i
-		WHERE p.to_at <= clock_timestamp() AND to_regclass(format('evq.%I', i.name)) IS NULL
+		WHERE p.to_at <= clock_timestamp() AND c.relkind = 'r' AND to_regclass(format('evq.%I', i.name)) IS NULL
 		ORDER BY p.to_at DESC
 	LOOP
 		BEGIN

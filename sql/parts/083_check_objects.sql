@@ -155,6 +155,11 @@ WHERE NOT EXISTS (SELECT FROM evq.history_partitions() p WHERE p.from_at <= cloc
 	AND NOT (EXISTS (SELECT FROM evq.history_partitions() p WHERE p.from_at > clock_timestamp())
 		AND pg_relation_size('evq.event_history_default') > 0)
 UNION ALL
+SELECT 'error', 'tables', format('partition %s of the history is not a plain table: no event can finish before %s', p.relation, p.to_at),
+	format('ALTER TABLE evq.event_history DETACH PARTITION %s. A foreign table, or one with partitions of its own, can hold only what has finished.', p.relation)
+FROM evq.history_partitions() p JOIN pg_class c ON c.oid = p.relation
+WHERE c.relkind <> 'r' AND p.from_at <= clock_timestamp() + interval '2 days' AND p.to_at > clock_timestamp()
+UNION ALL
 SELECT 'error', 'tables', format('%s has no replica identity: where a publication publishes updates or deletes of it, they fail', r.oid::regclass),
 	format('ALTER TABLE %s REPLICA IDENTITY FULL.', r.oid::regclass)
 FROM relation r

@@ -9,6 +9,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -37,13 +38,17 @@ insert_collected(EvqStore *store)
 	store->collected = 0;
 }
 
-/* Opens a partition of the history, in place of another; NULL = it is one no more. */
+/*
+ * Opens a partition of the history, in place of another; NULL = it is one no
+ * more, or none that we can read and write: a foreign table, say.
+ */
 static EvqStoreTable *
 use_partition(EvqStore *store, Oid relid)
 {
 	EvqStoreTable *table = &store->tables[EVQ_TABLE_HISTORY];
 	EvqColumnMap map;
 	Relation rel;
+	bool is_member;
 
 	if (table->rel != NULL && RelationGetRelid(table->rel) == relid)
 		return table;
@@ -52,7 +57,8 @@ use_partition(EvqStore *store, Oid relid)
 	rel = try_table_open(relid, store->lock);
 	if (rel == NULL)
 		return NULL;
-	if (!rel->rd_rel->relispartition && relid != evq_tables_relid(EVQ_TABLE_HISTORY, false))
+	is_member = rel->rd_rel->relispartition || relid == evq_tables_relid(EVQ_TABLE_HISTORY, false);
+	if (!is_member || rel->rd_rel->relkind != RELKIND_RELATION)
 	{
 		table_close(rel, store->lock);
 		return NULL;
@@ -60,6 +66,21 @@ use_partition(EvqStore *store, Oid relid)
 	evq_tables_map(EVQ_TABLE_HISTORY, rel, &map);
 	evq_store_take_table(store, EVQ_TABLE_HISTORY, rel, &map);
 	return table;
+}
+
+static void
+require_plain_table(Oid relid)
+{
+	char kind = get_rel_relkind(relid);
+
+	if (kind != RELKIND_RELATION && kind != '\0')
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("partition %s of evq.event_history, for an event that finishes now, is not a plain table",
+					quote_identifier(get_rel_name(relid))),
+			 errhint(
+				 "Detach it: a foreign table, or one with partitions of its own, can hold only the past.")));
 }
 
 /* Opens the partition of the history for events that finished at a time. */
@@ -77,6 +98,7 @@ use_history(EvqStore *store, TimestampTz finished_at)
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("table evq.event_history has no partition for an event that finishes now"),
 					 errhint("Attach evq.event_history_default to it again as its default partition.")));
+		require_plain_table(relid);
 		/* One that was dropped meanwhile is not known any more once we have asked for its lock. */
 		table = use_partition(store, relid);
 		if (table != NULL)

@@ -99,4 +99,61 @@ like($told->(), qr/succeeded.*succeeded/, 'a watcher is told of all that happens
 $holder->query_safe('COMMIT');
 
 end_session($_) for $holder, $listener;
+
+# ---------- partitions that are no plain tables ----------
+
+# Makes one of these a partition for what finished between two times.
+my %kind = (
+	'a foreign table' => sub {
+		return "CREATE FOREIGN TABLE archive PARTITION OF evq.event_history FOR VALUES FROM ('$_[0]') TO ('$_[1]') SERVER file
+			OPTIONS (filename '/dev/null', format 'csv')";
+	},
+	'partitioned again' => sub {
+		return "CREATE TABLE archive PARTITION OF evq.event_history FOR VALUES FROM ('$_[0]') TO ('$_[1]') PARTITION BY HASH (event_id);
+			CREATE TABLE archive_all PARTITION OF archive FOR VALUES WITH (MODULUS 1, REMAINDER 0)";
+	});
+for my $kind (sort keys %kind)
+{
+	make_database($node, 'kinds');
+	my $in_kinds = sub { return $node->safe_psql('kinds', @_) };
+	my $finish = sub {
+		return $node->psql('kinds', q{
+			\set ON_ERROR_STOP 1
+			SET evq.debug_lose_wakeups = on;
+			SELECT evq_publish('job', NULL, 'case') AS id \gset
+			SELECT evq_cancel(:'id');
+			SELECT evq_event(:'id') ->> 'state'});
+	};
+	my ($status, $out, $err);
+
+	$in_kinds->(q{CREATE EXTENSION file_fdw; CREATE SERVER file FOREIGN DATA WRAPPER file_fdw;
+		SELECT evq_configure('job', retention => '1 day'), format('DROP TABLE %s', relation) AS drop FROM evq.history_partitions() WHERE NOT relation::text ~ 'default' \gexec});
+	$in_kinds->($kind{$kind}->('2020-01-01', '2020-02-01'));
+	($status, $out) = $finish->();
+	is("$status " . ($out =~ /canceled$/ ? 'found' : $out), '0 found', "$kind holds old events: others finish and are found beside it");
+	is($in_kinds->('SELECT partitions_dropped FROM evq_purge()'), 0, '... and it is left alone when all in it is past its retention');
+	is($in_kinds->(q{SELECT count(*) FROM evq_check() WHERE finding ~ 'not a plain table'}), 0, '... which is no finding');
+	$in_kinds->(q{ALTER TABLE evq.event_history DETACH PARTITION archive; ALTER TABLE archive RENAME TO before; DELETE FROM evq.event_history});
+	$in_kinds->(q{SELECT format('DROP TABLE %s', relation) AS drop FROM evq.history_partitions() WHERE NOT relation::text ~ 'default' \gexec});
+	$in_kinds->($kind{$kind}->('2020-01-01', '2040-01-01') =~ s/archive_all/archive_most/r);
+	($status, undef, $err) = $finish->();
+	like("$status $err", qr/^3 .*partition archive of evq.event_history, for an event that finishes now, is not a plain table/s, "$kind holds the present: an event that finishes is refused");
+	is($in_kinds->(q{SELECT severity FROM evq_check() WHERE finding ~ '^partition public.archive of the history is not a plain table'}), 'error', '... which is a finding');
+	$in_kinds->('ALTER TABLE evq.event_history DETACH PARTITION archive');
+	($status) = $finish->();
+	is($status, 0, '... until it is detached');
+	$node->safe_psql('postgres', 'DROP DATABASE kinds');
+}
+
+# ---------- the session in which partitions are made ----------
+
+make_database($node, 'styles');
+is($node->safe_psql('styles', q{
+	SELECT format('DROP TABLE %s', relation) AS drop FROM evq.history_partitions() WHERE NOT relation::text ~ 'default' \gexec
+	SET datestyle = 'SQL, DMY'; SET timezone = 'Asia/Kolkata';
+	SELECT FROM evq_purge();
+	SET timezone = 'UTC';
+	SELECT count(*), bool_and(from_at = date_trunc('day', from_at) AND to_at = from_at + interval '1 day') FROM evq.history_partitions() WHERE from_at IS NOT NULL}) =~ s/^\n//r,
+	'3|t', 'partitions begin at midnight, UTC, whatever the style and time zone of the session that makes them');
+
 done_testing();
