@@ -37,7 +37,10 @@ evq_clock_ms_until(TimestampTz now, TimestampTz at)
 	return at <= now ? 0 : TimestampDifferenceMilliseconds(now, at);
 }
 
-/* Has nothing been said for a minute? last: when something was, by the monotonic clock; 0 = never. */
+/*
+ * For what may be logged once a minute: true = it may be now, and "last" is set to
+ * now. last: when it was, by the monotonic clock; 0 = never.
+ */
 bool
 evq_clock_once_a_minute(int64 *last)
 {

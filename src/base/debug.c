@@ -18,7 +18,11 @@
 #define KEY 1
 #define SINGLE_KEY_CLASS 1
 
-/* Where evq.debug_wait_at names this point, waits until nobody has the lock, and hears what others have changed. */
+/*
+ * Where evq.debug_wait_at names this point, waits until nobody has the lock of
+ * pg_advisory_lock(1), and processes the invalidations of other sessions. Needs a
+ * transaction.
+ */
 void
 evq_debug_point(const char *name)
 {

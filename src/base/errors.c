@@ -15,7 +15,11 @@ tell_position(void *arg)
 		errcontext("%s number %d", position->what, position->index + 1);
 }
 
-/* From here on errors tell the position; the caller moves its index along. */
+/*
+ * From here to evq_position_end() errors tell the position; the caller moves its
+ * index along. position belongs to the caller, whose function must not return in
+ * between. what: names one element, and lives as long; NULL = say nothing.
+ */
 void
 evq_position_begin(EvqPosition *position, const char *what)
 {
@@ -27,6 +31,10 @@ evq_position_begin(EvqPosition *position, const char *what)
 	error_context_stack = &position->callback;
 }
 
+/*
+ * Errors do not tell the position any more. One that is raised before leaves by
+ * itself: its handler resets the stack.
+ */
 void
 evq_position_end(EvqPosition *position)
 {

@@ -46,6 +46,7 @@ static const struct config_enum_entry history_partitions[] = {{"hour", BY_HOUR, 
 static int history_partition = BY_DAY;
 static int audit_retention = 365 * 24 * 60;
 
+/* Defines the settings. Called by _PG_init() once a process. */
 void
 evq_guc_init(void)
 {

@@ -14,7 +14,7 @@
 static uint64 pool[POOL_SIZE];
 static int left;
 
-/* 64 random bits. */
+/* 64 random bits. Raises an error where the operating system has none. */
 uint64
 evq_random(void)
 {

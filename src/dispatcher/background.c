@@ -60,19 +60,21 @@ my_assignment(void)
 	return assignment;
 }
 
-/* What evq_background_assign() was told of this worker. */
+/* The database that evq_background_assign() has given this worker. */
 Oid
 evq_background_database(void)
 {
 	return my_assignment().database;
 }
 
+/* The index of its slot. */
 int
 evq_background_slot(void)
 {
 	return my_assignment().slot_index;
 }
 
+/* The name of its database, in the current memory context. */
 char *
 evq_background_database_name(void)
 {
@@ -106,7 +108,7 @@ evq_background_pin_settings(const char *application_name)
 		SetConfigOption(pins[i][0], pins[i][1], PGC_SUSET, PGC_S_OVERRIDE);
 }
 
-/* Begins a transaction; activity is what pg_stat_activity shows meanwhile. */
+/* Begins a transaction with a snapshot; activity: what pg_stat_activity shows meanwhile. */
 void
 evq_background_begin(const char *activity)
 {
@@ -116,6 +118,7 @@ evq_background_begin(const char *activity)
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
+/* Commits the transaction of evq_background_begin(). */
 void
 evq_background_end(void)
 {

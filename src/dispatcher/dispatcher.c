@@ -622,6 +622,7 @@ run(void)
 	}
 }
 
+/* The main function of a dispatcher, which the server looks up by name. It does not return. */
 void
 evq_dispatcher_main(Datum main_arg)
 {

@@ -40,6 +40,7 @@ evq_engine_create(EvqSlot *slot)
 	return engine;
 }
 
+/* Frees the engine and all that it remembers. */
 void
 evq_engine_destroy(EvqEngine *engine)
 {
@@ -126,6 +127,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 		turn_taken = false;
 }
 
+/* Sees to it that a transaction that took a turn cannot be prepared. Called by _PG_init(). */
 void
 evq_engine_init(void)
 {

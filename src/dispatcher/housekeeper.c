@@ -30,7 +30,7 @@
 
 static EvqSlot *slot;
 
-/* Called by the dispatcher; does nothing while one is at work or no worker is free: there will be another time. */
+/* For the dispatcher: registers a housekeeper. Where no worker is free nothing happens, and where one is at work it ends at once. */
 void
 evq_housekeeper_start(Oid database, int slot_index)
 {
@@ -122,6 +122,7 @@ look_after_counters(int64 patience)
 		evq_recount_put_off(slot);
 }
 
+/* The main function of a housekeeper, which the server looks up by name. It returns when all is done. */
 void
 evq_housekeeper_main(Datum main_arg)
 {

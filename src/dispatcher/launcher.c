@@ -343,6 +343,7 @@ forget_launcher(int code, Datum arg)
 	LWLockRelease(evq_shared->lock);
 }
 
+/* The main function of the launcher, which the server looks up by name. It does not return. */
 void
 evq_launcher_main(Datum main_arg)
 {

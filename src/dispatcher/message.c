@@ -34,7 +34,10 @@ append_time(StringInfo message, const char *key, TimestampTz at)
 	appendStringInfo(message, ",\"%s\":\"%s\"", key, text);
 }
 
-/* What every message about an event says of it, of one that is gone without its flow_id. Names of types and flows need no escapes. */
+/*
+ * The part that all messages about an event have: ids and names. An event that is
+ * gone has no flow_id (NULL). Names of types and flows need no escapes.
+ */
 static void
 append_event(StringInfo message, const EvqEvent *event)
 {
@@ -51,7 +54,7 @@ append_event(StringInfo message, const EvqEvent *event)
 	escape_json(message, event->flow_id);
 }
 
-/* The event, fetched last, waits for a worker. */
+/* An event, the one fetched last, waits for a worker. All messages are in the current memory context. */
 char *
 evq_message_dispatched(EvqStore *store, const EvqEvent *event, TimestampTz now)
 {

@@ -202,7 +202,7 @@ evq_recount_is_quiet(EvqSlot *slot)
 	return is_quiet(slot, &announcing);
 }
 
-/* Takes out of the table what was put away. */
+/* Takes out of the table what was put away, for good: evq_recount_taken_back() follows when this has committed. */
 void
 evq_recount_take_back(void)
 {
@@ -212,7 +212,7 @@ evq_recount_take_back(void)
 	MemoryContextSwitchTo(previous);
 }
 
-/* ... and counts on from there, now that this has committed. */
+/* Adds what evq_recount_take_back() has taken out to the counters, now that this has committed. Raises nothing. */
 void
 evq_recount_taken_back(EvqSlot *slot)
 {
@@ -302,7 +302,7 @@ put_away_reading(const EvqReading *reading, void *arg)
 	kept->readings[kept->count++] = *reading;
 }
 
-/* Writes the counters into the table; from now on they are not to be read here. */
+/* Writes the counters into the table, for the next start; from now on they are not to be read here. In a transaction. */
 void
 evq_recount_put_away(EvqSlot *slot)
 {

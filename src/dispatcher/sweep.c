@@ -166,7 +166,7 @@ evq_sweep_is_under_way(const EvqSweeper *sweeper)
 	return sweeper->near.under_way || is_far_due(sweeper);
 }
 
-/* Has it read what comes first in each flow? */
+/* Has a near sweep ended, so that what comes first in each flow was read? */
 bool
 evq_sweep_has_read(const EvqSweeper *sweeper)
 {
@@ -518,7 +518,7 @@ may_run_far(const EvqSweeper *sweeper)
 	return is_far_due(sweeper) && !is_resting(sweeper, &sweeper->far);
 }
 
-/* Notes how long a turn of a sweep took, and when the next one may be. */
+/* Ends a sweep's part of a turn: counts the time, and lets the sweep rest for "rest" times as long, where it is beside work. */
 static void
 end_turn(EvqSweeper *sweeper, Sweep *sweep, int64 began_at, int rest)
 {

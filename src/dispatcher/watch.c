@@ -34,6 +34,7 @@ struct EvqWatch
 
 static uint64 last_sequence;
 
+/* Makes an empty watch in the context. It continues the sequence of messages. */
 EvqWatch *
 evq_watch_create(MemoryContext context)
 {
@@ -46,6 +47,10 @@ evq_watch_create(MemoryContext context)
 	return MemoryContextAllocZero(context, sizeof(EvqWatch));
 }
 
+/*
+ * A change that those who watch are to be told of; what is more than a round
+ * holds is counted. Allocates nothing.
+ */
 void
 evq_watch_note(EvqWatch *watch, const EvqChange *change)
 {
@@ -98,7 +103,7 @@ tell_change(EvqStore *store, const EvqChange *change)
 	return evq_message_changed(next_sequence(), &event);
 }
 
-/* Takes all that is to tell, in messages. */
+/* Takes all that is to tell: a list of messages, in the current context. In a transaction, for it reads the events. */
 List *
 evq_watch_tell(EvqWatch *watch, EvqStore *store, TimestampTz now)
 {

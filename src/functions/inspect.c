@@ -202,7 +202,7 @@ evq_sql_status(PG_FUNCTION_ARGS)
 		values[STATUS_ERRORS] = Int64GetDatum((int64) copy.errors);
 		nulls[STATUS_TURNS] = nulls[STATUS_DISPATCHED] = nulls[STATUS_LOST] = nulls[STATUS_ERRORS] = false;
 		values[STATUS_LAST_ERROR] = CStringGetTextDatum(copy.last_error);
-		nulls[STATUS_LAST_ERROR] = copy.last_error[STATUS_PRELOADED] == '\0';
+		nulls[STATUS_LAST_ERROR] = copy.last_error[0] == '\0';
 	}
 	if (find_problem(slot == NULL ? NULL : &copy, &problem, &hint))
 	{

@@ -34,7 +34,7 @@ PG_FUNCTION_INFO_V1(evq_sql_snooze);
 PG_FUNCTION_INFO_V1(evq_sql_release);
 PG_FUNCTION_INFO_V1(evq_sql_suspend);
 
-/* A row of the answer. */
+/* Adds a row to the answer of a set-returning function. */
 void
 evq_work_put_row(FunctionCallInfo fcinfo, const Datum *values, const bool *nulls)
 {
@@ -45,8 +45,8 @@ evq_work_put_row(FunctionCallInfo fcinfo, const Datum *values, const bool *nulls
 }
 
 /*
- * What one event of many needs may be several times its payload: it is in a
- * context of its own, which is emptied before the next.
+ * A context for what one event of many needs, which may be several times its
+ * payload: the caller resets it before the next, and deletes it at the end.
  */
 MemoryContext
 evq_work_make_row_context(void)
@@ -262,6 +262,7 @@ evq_work_succeed(EvqStore *store, const EvqReports *reports, EvqWorkReported tel
 	return accepted;
 }
 
+/* Warns the client where reports on some of many events were not accepted; nothing where lost is 0. */
 void
 evq_work_warn_of_lost(int lost, int count)
 {

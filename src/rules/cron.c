@@ -45,7 +45,7 @@ static const CronField day_field = {"day of month", 1, 31, 0, no_names};
 static const CronField month_field = {"month", 1, 12, 1, month_names};
 static const CronField weekday_field = {"day of week", 0, 7, 0, weekday_names};
 
-/* The five fields that a word such as @daily stands for; any other text as it is, without blanks before it. */
+/* The five fields that a word such as @daily stands for; of any other text the rest behind its leading blanks. Nothing is allocated. */
 const char *
 evq_cron_expand(const char *text)
 {
@@ -177,7 +177,7 @@ count_fields(const char *fields)
 	return count;
 }
 
-/* false = the text is neither five fields nor six; then problem says why. */
+/* Takes an expression of five or six fields apart; false = it is none, and problem says why, in strings that are not to be freed. */
 bool
 evq_cron_parse(const char *fields, EvqCron *cron, EvqCronProblem *problem)
 {
@@ -302,7 +302,7 @@ search(const EvqCron *cron, int julian_day, int second, int step, TimestampTz *s
 	return false;
 }
 
-/* The first match after a time. */
+/* The first match after a time; false = none comes. */
 bool
 evq_cron_next(const EvqCron *cron, TimestampTz after, TimestampTz *slot)
 {
@@ -313,7 +313,7 @@ evq_cron_next(const EvqCron *cron, TimestampTz after, TimestampTz *slot)
 	return search(cron, julian_day, second + 1, 1, slot);
 }
 
-/* The last match before a time or at it. */
+/* The last match before a time or at it; false = there was none. */
 bool
 evq_cron_previous(const EvqCron *cron, TimestampTz until, TimestampTz *slot)
 {

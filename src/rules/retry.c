@@ -32,7 +32,7 @@ evq_retry_delay(const EvqRetryRule *rule, int attempt, double random)
 	return (int64) Min(delay, (double) Max(rule->max_delay, last));
 }
 
-/* Is there a next attempt after a delay, and when? */
+/* Is there a next attempt after a delay, within max_attempts and before due_at? Then next_at is set. */
 bool
 evq_retry_next(const EvqRetryRule *rule, int attempts_used, TimestampTz now, TimestampTz due_at, int64 delay,
 			   TimestampTz *next_at)

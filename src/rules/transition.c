@@ -121,24 +121,28 @@ evq_transition_can(EvqState from, EvqVerb verb)
 	return false;
 }
 
+/* Is an event in this state finished? Its row is in the history then. */
 bool
 evq_transition_is_final(EvqState state)
 {
 	return state >= EVQ_STATE_SUCCEEDED;
 }
 
+/* The name of a state as SQL has it; NULL for EVQ_STATE_NONE. */
 const char *
 evq_transition_state_name(EvqState state)
 {
 	return states[state].name;
 }
 
+/* The name of a verb, for the transition table, counters and errors. */
 const char *
 evq_transition_verb_name(EvqVerb verb)
 {
 	return verb_names[verb];
 }
 
+/* The one character that stands for a state in the tables. */
 char
 evq_transition_state_code(EvqState state)
 {

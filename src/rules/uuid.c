@@ -16,6 +16,7 @@
 
 static uint64 last_stamp; /* milliseconds << 12 | fraction */
 
+/* A new id: UUIDv7 of this time. Ids of one session ascend, even if its clock is set back. */
 pg_uuid_t
 evq_uuid_make(TimestampTz now)
 {

@@ -50,7 +50,11 @@ is_rule(const char *canonical)
 	return true;
 }
 
-/* NULL = there is none of this name. A rule is none: its sign says the opposite of what one would think. */
+/*
+ * The time zone of this name, which lives as long as the process; NULL = there is
+ * none. A POSIX rule (XYZ-2) counts as none: its sign says the opposite of what
+ * one would think.
+ */
 pg_tz *
 evq_zone_find(const char *name)
 {

@@ -41,7 +41,10 @@ acquire_and_tell(EvqStore *store, TimestampTz now, const EvqAcquisition *wanted,
 	return grant;
 }
 
-/* Tries to acquire one event, and tells of it. It waits for nobody. */
+/*
+ * Tries to acquire one event, and tells acquired() of it, whose answer is ignored.
+ * It waits for nobody. context: passed on.
+ */
 EvqGrant
 evq_acquire_one(EvqStore *store, TimestampTz now, const EvqAcquisition *wanted, EvqAcquiredCallback acquired,
 				void *context)

@@ -41,6 +41,7 @@ refuse_array(const char *name)
 					errhint("Leave out what has no value.")));
 }
 
+/* An event id; NULL is an error. */
 pg_uuid_t
 evq_argument_event_id(FunctionCallInfo fcinfo, int argno)
 {
@@ -49,6 +50,7 @@ evq_argument_event_id(FunctionCallInfo fcinfo, int argno)
 	return *PG_GETARG_UUID_P(argno);
 }
 
+/* A permit; NULL is an error where it is required. */
 EvqPermit
 evq_argument_permit(FunctionCallInfo fcinfo, int argno, bool required)
 {
@@ -61,13 +63,14 @@ evq_argument_permit(FunctionCallInfo fcinfo, int argno, bool required)
 	return permit;
 }
 
-/* NULL for NULL. */
+/* A text; NULL for NULL. */
 const char *
 evq_argument_text(FunctionCallInfo fcinfo, int argno)
 {
 	return PG_ARGISNULL(argno) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argno));
 }
 
+/* A text; NULL is an error, which calls the argument by this name. */
 const char *
 evq_argument_required_text(FunctionCallInfo fcinfo, int argno, const char *name)
 {
@@ -196,13 +199,14 @@ evq_argument_json(FunctionCallInfo fcinfo, int argno, const char *name)
 	return is_json_null(json) ? (Datum) 0 : json;
 }
 
+/* {} as jsonb. */
 Datum
 evq_argument_empty_object(void)
 {
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
 }
 
-/* The same of each element of an array; {} where there is none. */
+/* The same of each element of an array; {} where there is none. The array itself may not be NULL. */
 Datum *
 evq_argument_json_elements(FunctionCallInfo fcinfo, int argno, const char *name, int *count)
 {
@@ -287,6 +291,7 @@ evq_argument_duration(FunctionCallInfo fcinfo, int argno, const char *name, bool
 	return (int64) duration;
 }
 
+/* The name of a worker; NULL for NULL. */
 const char *
 evq_argument_worker(FunctionCallInfo fcinfo, int argno)
 {
@@ -299,7 +304,7 @@ evq_argument_worker(FunctionCallInfo fcinfo, int argno)
 	return worker;
 }
 
-/* 1 for NULL. */
+/* How many events are asked for; 1 for NULL. */
 int
 evq_argument_max_events(FunctionCallInfo fcinfo, int argno)
 {
@@ -336,7 +341,7 @@ evq_argument_elements(FunctionCallInfo fcinfo, int argno, const char *name, Oid 
 }
 
 /*
- * flow_ids: an array of text or of what a flow_id can be, or the text of an array
+ * The flow_ids of a call: an array of text or of what a flow_id can be, or the text of an array
  * of text, which is what an argument without a type is.
  */
 const char **
@@ -374,7 +379,7 @@ evq_argument_flow_ids(FunctionCallInfo fcinfo, int argno, int *count)
 	return flow_ids;
 }
 
-/* The array may be of uuid or, as some drivers send it, of text. */
+/* Event ids, from an array of uuid or, as some drivers send it, of text. name: for errors. */
 pg_uuid_t *
 evq_argument_event_ids(FunctionCallInfo fcinfo, int argno, const char *name, int *count)
 {
@@ -401,6 +406,7 @@ evq_argument_event_ids(FunctionCallInfo fcinfo, int argno, const char *name, int
 	return ids;
 }
 
+/* The attempts that a call reports on, from an array of event ids and one of their permits. */
 void
 evq_argument_reports(FunctionCallInfo fcinfo, int ids_argno, int permits_argno, EvqReports *reports)
 {
@@ -446,7 +452,7 @@ flow_of(const EvqEventType *event_type)
 	return flow;
 }
 
-/* flow_type: NULL = the type's own; another one is an error. */
+/* The event type of a name, in the session's copy of the configuration. flow_type: NULL = the type's own; another one is an error. */
 const EvqEventType *
 evq_argument_event_type(const char *event_type, const char *flow_type)
 {
@@ -468,6 +474,7 @@ evq_argument_event_type(const char *event_type, const char *flow_type)
 	return found;
 }
 
+/* The flow of a name, in the session's copy of the configuration. */
 const EvqFlow *
 evq_argument_flow(const char *flow_type)
 {
@@ -671,7 +678,7 @@ read_publish(JsonbContainer *object, bool is_spinoff, EvqPublish *publish)
 	}
 }
 
-/* Reads a JSON array of objects, 0 = there is none; what names its elements in errors. */
+/* The events to publish, from a JSON array of objects, which they point into; 0 = there is none, an error. what: names an element in errors. */
 EvqPublish *
 evq_argument_events(Datum events, const char *what, bool is_spinoff, int *count)
 {

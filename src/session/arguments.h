@@ -1,6 +1,9 @@
 /*
  * arguments.h
- *		Between SQL and JSON values and what the verbs take. Bad ones raise EQ001, EQ005 or EQ006.
+ *		Between SQL and JSON values and what the verbs take.
+ *
+ * argno counts from 0. Bad values raise EQ001, EQ005 or EQ006, with their name. What
+ * is returned is in the current memory context, or a part of the argument.
  */
 #ifndef EVQ_ARGUMENTS_H
 #define EVQ_ARGUMENTS_H

@@ -100,6 +100,7 @@ lifespan_shift(int32 event_type_no, TimestampTz published_at)
 	return shift;
 }
 
+/* Has the copy renewed when the configuration changes, and lifespans moved. Called by _PG_init(). */
 void
 evq_config_init(void)
 {
@@ -205,8 +206,10 @@ renew_copy(void)
 }
 
 /*
- * Makes sure that what follows sees every committed change; returns a number
- * that moves whenever the copy is read anew. Needs a transaction.
+ * Makes sure that what follows sees every committed change of the configuration, and
+ * that this database is no copy of another that nobody has resumed: see
+ * evq_home_settle(). Returns a number that moves whenever the copy is read anew.
+ * Needs a transaction; raises an error where the extension is missing.
  */
 uint64
 evq_config_use(void)
@@ -243,11 +246,6 @@ find_name(const Lookup *lookup, const char *name)
 	return entry == NULL ? NULL : entry->row;
 }
 
-/*
- * Before the first evq_config_use() nothing is found: a dispatcher is told of
- * events before its first turn reads the configuration.
- */
-
 /* The event type of a number, dropped ones included; NULL = none. */
 const EvqEventType *
 evq_config_event_type(int32 event_type_no)
@@ -271,12 +269,14 @@ evq_config_find_event_type(const char *name)
 	return copy == NULL ? NULL : find_name(&copy->event_types, name);
 }
 
+/* The flow of a number; NULL = there is none. */
 const EvqFlow *
 evq_config_flow(int32 flow_no)
 {
 	return copy == NULL ? NULL : find_no(&copy->flows_by, flow_no);
 }
 
+/* The flow of a name; NULL = there is none. */
 const EvqFlow *
 evq_config_find_flow(const char *name)
 {
@@ -419,6 +419,7 @@ evq_config_require(int rights, int32 flow_no)
 							rights == EVQ_RIGHT_PUBLISH ? "evq_grant_publisher" : "evq_grant_worker")));
 }
 
+/* What the configuration of an event type says of attempts. It points into the event type. */
 EvqRetryRule
 evq_config_retry_rule(const EvqEventType *event_type)
 {

@@ -1,6 +1,10 @@
 /*
  * config.h
  *		The configuration as this session knows it.
+ *
+ * What these functions return belongs to the session's copy, and holds until the next
+ * evq_config_use(). Before the first one nothing is found: a dispatcher is told of
+ * events before its first turn reads the configuration.
  */
 #ifndef EVQ_CONFIG_H
 #define EVQ_CONFIG_H

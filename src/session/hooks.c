@@ -136,7 +136,7 @@ emptied_database(Node *statement)
 	return is_copied && is_template(database) && may_make_databases(GetUserId()) ? database : InvalidOid;
 }
 
-/* Does the command say whether a database is a template, or takes connections? */
+/* Does the command change whether a database may have a dispatcher: whether it is a template, or takes connections? */
 static bool
 changes_databases(Node *statement)
 {
@@ -352,6 +352,7 @@ on_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void
 		evq_pending_extension_dropped();
 }
 
+/* Sets the hooks, where evq is preloaded. Called by _PG_init(). */
 void
 evq_hooks_init(void)
 {

@@ -25,7 +25,11 @@
 #include "tables/epoch.h"
 #include "tables/events.h"
 
-/* The one place where an event's state changes. */
+/*
+ * The one place where an event's state changes, in memory: the caller writes it.
+ * Raises an error where the transition table has no such row. Times of the new state
+ * are infinity; what they are is for the caller to set.
+ */
 void
 evq_lifecycle_move(EvqEvent *event, EvqVerb verb, EvqState to, TimestampTz now)
 {
@@ -44,7 +48,11 @@ evq_lifecycle_move(EvqEvent *event, EvqVerb verb, EvqState to, TimestampTz now)
 	event->state_due_at = DT_NOEND;
 }
 
-/* Writes the row of a live event that was moved, and will tell the dispatcher of it; whoever gets another answer decides again. */
+/*
+ * Writes the row of a live event that was moved, and remembers it for the
+ * dispatcher. EVQ_STORE_CHANGED: nothing was done; the caller fetches it and decides
+ * again. EVQ_STORE_BUSY: where it does not wait.
+ */
 EvqStoreResult
 evq_lifecycle_write(EvqStore *store, EvqEvent *event, bool wait)
 {
@@ -55,6 +63,7 @@ evq_lifecycle_write(EvqStore *store, EvqEvent *event, bool wait)
 	return result;
 }
 
+/* The name of a state for error messages, also of one that evq does not know. */
 const char *
 evq_lifecycle_state_name(EvqState state)
 {
@@ -63,7 +72,7 @@ evq_lifecycle_state_name(EvqState state)
 	return name == NULL ? "unknown" : name;
 }
 
-/* A new epoch begins, among others, after a restore, whose events nobody counted. */
+/* The epoch of permits, begun where need be: among others after a restore, whose events nobody counted. */
 int32
 evq_lifecycle_current_epoch(void)
 {
@@ -75,7 +84,10 @@ evq_lifecycle_current_epoch(void)
 	return epoch;
 }
 
-/* To a caller who may not have it, an event is one that does not exist: nothing tells it from that. */
+/*
+ * May the current user do this with an event? rights: see evq_config_may(). If not,
+ * the caller answers as if the event did not exist: nothing is to tell it from that.
+ */
 bool
 evq_lifecycle_caller_may(int rights, const EvqEvent *event)
 {
@@ -124,6 +136,7 @@ text_limit(const Jsonb *value)
 	return 4 * Max(VARSIZE(value), (Size) evq_max_payload);
 }
 
+/* Is a jsonb value short enough as text for everybody to print it? */
 bool
 evq_lifecycle_is_readable(Datum value)
 {
@@ -142,7 +155,7 @@ check_readable(const char *what, Datum value)
 				 errhint("Numbers with large exponents print all their digits: pass them as strings.")));
 }
 
-/* Headers, results and answers are held to the general limit. */
+/* Raises EQ005 for headers, results and answers ("what") that are larger than evq.max_payload, or too long as text. */
 void
 evq_lifecycle_check_size(const char *what, Datum value)
 {
@@ -156,6 +169,7 @@ evq_lifecycle_check_size(const char *what, Datum value)
 	check_readable(what, value);
 }
 
+/* Raises EQ005 for a payload that is larger than its event type allows, or too long as text. */
 void
 evq_lifecycle_check_payload_size(const EvqEventType *event_type, Datum payload)
 {
@@ -173,6 +187,10 @@ evq_lifecycle_check_payload_size(const EvqEventType *event_type, Datum payload)
 	check_readable("payload", payload);
 }
 
+/*
+ * A text of at most so many bytes, cut between characters where it is longer;
+ * NULL for NULL. It may be the text itself.
+ */
 const char *
 evq_lifecycle_clip(const char *text, int limit)
 {

@@ -2,7 +2,14 @@
  * lifecycle.h
  *		The verbs: the only code that changes an event's state.
  *
- * Functions named _must_ raise an error where the others return a verdict.
+ * A verb reads the event, decides by what it reads and the configuration
+ * (evq_config_use() has been called), writes, and remembers for the dispatcher what
+ * it changed. now: the time of the call, by evq_clock_now(). The event that it hands
+ * back is in the current memory context.
+ *
+ * Functions named _must_ raise an error where the others return a verdict. Reports
+ * and _must_ wait for the transaction that is changing the event's row; acquire and
+ * the verbs of the engine do not.
  */
 #ifndef EVQ_LIFECYCLE_H
 #define EVQ_LIFECYCLE_H
@@ -100,9 +107,9 @@ typedef enum EvqSettled
 {
 	EVQ_SETTLED_NOTHING,   /* nothing is due; the event is as read */
 	EVQ_SETTLED_TIMED_OUT, /* its state timed out; it is live or failed now */
-	EVQ_SETTLED_EXPIRED,
-	EVQ_SETTLED_BUSY, /* somebody is changing it */
-	EVQ_SETTLED_GONE  /* there is no such live event */
+	EVQ_SETTLED_EXPIRED,   /* its lifespan is over, or its suspension, and it is not retried */
+	EVQ_SETTLED_BUSY,      /* somebody is changing it */
+	EVQ_SETTLED_GONE       /* there is no such live event */
 } EvqSettled;
 
 /* What became of a wish to acquire. */

@@ -105,7 +105,8 @@ on_fail_event_type(const EvqEvent *event, const EvqEventType *event_type, const 
 
 /*
  * Ends an event, already moved to failed or expired, and publishes its on-fail
- * event.
+ * event, if any. reason: for the history and that event's payload. wait, and what it
+ * returns: see evq_rows_update().
  */
 EvqStoreResult
 evq_lifecycle_finish_badly(EvqStore *store, EvqEvent *event, TimestampTz now, const char *reason, bool wait)
@@ -153,7 +154,7 @@ expiry_reason(const EvqEvent *event)
 	return "the lifespan is over";
 }
 
-/* Ends an event whose lifespan is over; that too is an error on record. */
+/* Ends an event whose lifespan is over; that too is an error on record. It waits for nobody. */
 EvqStoreResult
 evq_lifecycle_expire(EvqStore *store, EvqEvent *event, TimestampTz now)
 {
@@ -168,7 +169,11 @@ evq_lifecycle_expire(EvqStore *store, EvqEvent *event, TimestampTz now)
 	return result;
 }
 
-/* Ends an attempt without success: the engine alone decides whether there is another. */
+/*
+ * Ends an attempt without success, by this verb: the event waits for the next
+ * attempt where the configuration leaves it one, else it fails. wait, and what it
+ * returns: see evq_rows_update().
+ */
 EvqStoreResult
 evq_lifecycle_end_attempt(EvqStore *store, EvqEvent *event, TimestampTz now, EvqVerb verb,
 						  const EvqFailureReport *report, bool wait)

@@ -118,7 +118,8 @@ is_repeated(EvqStore *store, const EvqEvent *event, const EvqActivation *activat
 /*
  * Wakes a suspended event, or sees to it that the attempt now running finds it
  * awake when it suspends it. The answer stays with the event until the next
- * suspension begins. Returns the event's state.
+ * suspension begins. The same activation of the same attempt, told again, changes
+ * nothing. Returns the event's state. Raises EQ002 to EQ006.
  */
 EvqState
 evq_lifecycle_must_activate(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id,
@@ -160,7 +161,7 @@ evq_lifecycle_must_activate(EvqStore *store, TimestampTz now, const pg_uuid_t *e
 	return event.state;
 }
 
-/* false = it was canceled already. */
+/* Cancels a live event; false = it was canceled already. reason: NULL = none. Raises EQ002 or EQ003. */
 bool
 evq_lifecycle_must_cancel(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, const char *reason)
 {
@@ -190,6 +191,10 @@ evq_lifecycle_must_cancel(EvqStore *store, TimestampTz now, const pg_uuid_t *eve
 	return true;
 }
 
+/*
+ * Brings a failed, expired or canceled event back, with all its attempts and a
+ * new lifespan. Raises EQ002, EQ003 or EQ001.
+ */
 void
 evq_lifecycle_must_retry(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id)
 {

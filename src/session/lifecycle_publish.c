@@ -50,6 +50,7 @@ content_hash(const EvqPublish *request)
 									   payload_hash);
 }
 
+/* Raises EQ005 or EQ006 for an event that cannot be published as it is. */
 void
 evq_lifecycle_check_request(const EvqPublish *request)
 {
@@ -74,7 +75,7 @@ evq_lifecycle_check_request(const EvqPublish *request)
 		evq_lifecycle_check_size("headers", request->headers);
 }
 
-/* Makes the row of a new event. parent: NULL = none. */
+/* Makes a new event in memory; its strings are those of the request. parent: NULL = none; its flow_id is taken over. */
 void
 evq_lifecycle_make_event(EvqEvent *event, const EvqPublish *request, EvqOrigin origin, const EvqEvent *parent,
 						 TimestampTz now)
@@ -121,6 +122,10 @@ offer_limit(const EvqEvent *event)
 	return flow->max_dispatched;
 }
 
+/*
+ * Stores new events, and remembers them for the dispatcher. payloads, headers:
+ * as evq_events_insert() takes them.
+ */
 void
 evq_lifecycle_insert_events(EvqStore *store, EvqEvent *events, const Datum *payloads, const Datum *headers,
 							int count)
@@ -196,9 +201,10 @@ claim_key(EvqStore *store, const EvqPublish *request, const pg_uuid_t *event_id,
 }
 
 /*
- * Publishes events; ids: one a request. An event whose key was used before is
- * not published again. what: what errors call one of them, NULL where there is
- * but one.
+ * Publishes events. ids: of "count" elements, set to the id of each; of one whose key
+ * was used before, which is not published again, to that of the first. what: what
+ * errors call one of them, NULL where there is but one. Raises EQ005, EQ006, EQ008,
+ * and an error where the current user may not publish into the flow.
  *
  * Keys are claimed in one order, whatever the order of the requests: who waits
  * for another session's claim has no key that the other one has yet to claim.

@@ -60,7 +60,10 @@ end_unreadable(EvqStore *store, EvqEvent *event, TimestampTz now)
 		elog(ERROR, "evq: could not end an event with an unreadable payload");
 }
 
-/* Acquires an event. It waits for nobody. */
+/*
+ * Acquires an event; see EvqGrant. acquired: set where it was granted. It waits for
+ * nobody. An event whose payload nobody could read ends here, and is refused.
+ */
 EvqGrant
 evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const EvqAcquisition *wanted, EvqAcquired *acquired)
 {
@@ -158,8 +161,9 @@ fetch_running(EvqStore *store, const EvqAttempt *attempt, bool or_suspended, Evq
 
 /*
  * Success, with its spinoffs, which go on in the event's flow. A report of many
- * ends no event that its worker has suspended: there the success is that of the
- * suspending.
+ * (success->outcome is NULL) ends no event that its worker has suspended: there the
+ * success is that of the suspending. Raises an error, and so accepts nothing, where
+ * the result or a spinoff is not as it may be.
  */
 EvqVerdict
 evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const EvqAttempt *attempt, EvqSuccess *success,
@@ -236,6 +240,10 @@ evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const EvqAttempt *attemp
 	return EVQ_ACCEPTED;
 }
 
+/*
+ * Failure: the attempt is over, and the engine decides whether there is
+ * another. event: as it is then, or was found.
+ */
 EvqVerdict
 evq_lifecycle_fail(EvqStore *store, TimestampTz now, const EvqAttempt *attempt,
 				   const EvqFailureReport *report, EvqEvent *event)

@@ -7,7 +7,7 @@
 #include "session/lifecycle_internal.h"
 #include "tables/events.h"
 
-/* Does what the clock asks of a live event; see EvqSettled. It waits for nobody. */
+/* Does what the clock asks of a live event; see EvqSettled. event: as it is then, unless it is busy or gone. It waits for nobody. */
 EvqSettled
 evq_lifecycle_settle(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqEvent *event)
 {
@@ -80,7 +80,7 @@ evq_lifecycle_settle(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id
 	return result == EVQ_STORE_BUSY ? EVQ_SETTLED_BUSY : settled;
 }
 
-/* Marks an event, just read and due, as dispatched; false when somebody else is changing it. */
+/* Marks an event, just read and due, as dispatched; false = somebody else is changing it, and it is not. It waits for nobody. */
 bool
 evq_lifecycle_dispatch(EvqStore *store, TimestampTz now, EvqEvent *event, int64 dispatch_timeout)
 {

@@ -34,6 +34,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 		gave_turn = false;
 }
 
+/* Sees to it that a transaction that gave turns cannot be prepared. Called by _PG_init(). */
 void
 evq_order_init(void)
 {
@@ -50,8 +51,9 @@ lock_order(int32 flow_no, bool wait)
 }
 
 /*
- * The right to decide whose turn it is in the flow, for a session, which waits
- * for it. What others have decided is committed, and seen by a new snapshot.
+ * Takes the right to decide whose turn it is in the flow, until the end of the
+ * transaction, for a session, which waits for it. What others have decided is
+ * committed then, and seen by a new snapshot. The transaction cannot be prepared.
  */
 void
 evq_order_lock(int32 flow_no)
@@ -61,8 +63,8 @@ evq_order_lock(int32 flow_no)
 }
 
 /*
- * The same for a turn of the engine; false = somebody has it. Whoever had it has
- * told the dispatcher what was decided before it could be had.
+ * The same for a turn of the engine, which waits for nobody; false = somebody has it.
+ * Whoever had it has told the dispatcher before what was decided.
  */
 bool
 evq_order_try_lock(int32 flow_no)
@@ -70,7 +72,7 @@ evq_order_try_lock(int32 flow_no)
 	return lock_order(flow_no, false);
 }
 
-/* The oldest live event of a flow_id of an ordered flow; false = there is none. */
+/* Reads the oldest live event of a flow_id of an ordered flow, with strings that the next walk may overwrite; false = there is none. */
 bool
 evq_order_front(EvqStore *store, int32 flow_no, const char *flow_id, EvqEvent *front)
 {
@@ -128,7 +130,7 @@ has_room(EvqStore *store, const EvqFlow *flow)
 	return on_their_way < flow->max_processing;
 }
 
-/* May this event, which waits and is due, be dispatched now? By the tables alone; the lock is held. */
+/* May this event, which waits and is due, be dispatched now, by the tables alone? The caller has the lock of evq_order_lock(). */
 bool
 evq_order_may_go(EvqStore *store, const EvqFlow *flow, const EvqEvent *event)
 {

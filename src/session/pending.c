@@ -337,12 +337,14 @@ note_level(int *outermost)
 	*outermost = *outermost == 0 ? level : Min(*outermost, level);
 }
 
+/* This transaction created the extension. */
 void
 evq_pending_extension_created(void)
 {
 	note_level(&extension_created);
 }
 
+/* This transaction dropped the extension. */
 void
 evq_pending_extension_dropped(void)
 {
@@ -687,6 +689,7 @@ at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransacti
 	}
 }
 
+/* Follows the ends of transactions and savepoints. Called by _PG_init(). */
 void
 evq_pending_init(void)
 {

@@ -59,6 +59,7 @@ static struct
 	bool is_cut; /* there were more */
 } list;
 
+/* Is an event type among those that the search is for? */
 bool
 evq_search_is_wanted(const EvqSearch *search, int32 event_type_no)
 {
@@ -207,8 +208,9 @@ read_line(EvqStore *store, const EvqSearch *search, TimestampTz now)
 }
 
 /*
- * Tells of the events that can be had, by priority and time, until it is enough
- * or there is none left.
+ * Tells found() of the events in the table that can be had, by priority and time,
+ * until it says that it is enough or there is none left. It may be told of one that
+ * cannot be had any more. context: passed on.
  */
 void
 evq_search_table(EvqStore *store, const EvqSearch *search, EvqSearchFound found, void *context)
@@ -300,8 +302,9 @@ prepare_own(EvqStore *store, const EvqSearch *search, const pg_uuid_t *event_id)
 }
 
 /*
- * Tells of the events that this transaction itself has made wait with its first
- * so many changes, in the order of the flow.
+ * The same of the events that this transaction itself has made wait with its first
+ * so many changes. In a flow that keeps order or a limit it gives them their turn
+ * itself, and waits for the lock of evq_order_lock() before.
  */
 void
 evq_search_own(EvqStore *store, const EvqSearch *search, int change_count, EvqSearchFound found,

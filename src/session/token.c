@@ -74,7 +74,7 @@ number_of_here(void)
 	return checksum(bytes, sizeof(bytes));
 }
 
-/* A text. All permits are of one epoch. */
+/* Makes the token of a batch, a text in the current memory context. All permits are of one epoch, and there is at least one. */
 Datum
 evq_token_make(const pg_uuid_t *event_ids, const int64 *permits, int count)
 {
@@ -112,7 +112,7 @@ refuse(const char *what)
 					errhint("Pass the token as evq_acquire_batch() has returned it, whole.")));
 }
 
-/* Reads a token and tells its events and permits. Raises EQ006 where it is none, or a part of one. */
+/* Reads an argument that is a token: its events and permits, in the current memory context. Raises EQ006 where it is none, or a part of one. */
 void
 evq_token_read(FunctionCallInfo fcinfo, int argno, EvqToken *token)
 {

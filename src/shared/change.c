@@ -8,7 +8,7 @@
 
 #include "shared/change.h"
 
-/* The state that an event is in now, as a change into it. What tells of its way there is not set, but for is_new. */
+/* Makes the change that an event's present state is. Of the flags only is_new is set; tid is the event's own. */
 void
 evq_change_from_event(EvqChange *change, const EvqEvent *event)
 {

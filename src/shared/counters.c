@@ -74,6 +74,7 @@ struct EvqCounters
 
 /* ---------- entries ---------- */
 
+/* How much shared memory the counters of a slot take. */
 Size
 evq_counters_bytes(void)
 {
@@ -117,12 +118,14 @@ evq_counters_clear(EvqCounters *counters)
 	}
 }
 
+/* How far the counters have come since the start; see EvqCountersPhase. */
 EvqCountersPhase
 evq_counters_phase(EvqCounters *counters)
 {
 	return (EvqCountersPhase) pg_atomic_read_u32(&counters->phase);
 }
 
+/* For the dispatcher, who alone takes back and puts away, and for who has made the tables anew. */
 void
 evq_counters_set_phase(EvqCounters *counters, EvqCountersPhase phase)
 {
@@ -138,19 +141,25 @@ evq_counters_open(EvqCounters *counters)
 	(void) pg_atomic_compare_exchange_u32(&counters->phase, &expected, EVQ_COUNTERS_OPEN);
 }
 
+/* The live events are to be counted, or (wanted false) are about to be. May be called at any time. */
 void
 evq_counters_want_recount(EvqCounters *counters, bool wanted)
 {
 	pg_atomic_exchange_u32(&counters->recount_wanted, wanted);
 }
 
+/* Are the live events to be counted? */
 bool
 evq_counters_is_recount_wanted(EvqCounters *counters)
 {
 	return pg_atomic_read_u32(&counters->recount_wanted) != 0;
 }
 
-/* The entry, in an array of such that begin with their number; NULL = all are taken by others. */
+/*
+ * The entry of an event type or flow, taken for it if it has none; NULL = all are
+ * taken by others. entries: "count" structs of "size" bytes, each of which begins
+ * with the number that it belongs to.
+ */
 static void *
 use_entry(void *entries, Size size, int count, int32 no)
 {
@@ -211,7 +220,7 @@ bucket_of(int64 time)
 	return bucket;
 }
 
-/* What there is to count about an event whose state was changed. */
+/* Fills a tally with what there is to count about an event whose state was changed. level: of the subtransaction. */
 void
 evq_counters_make_tally(EvqTally *tally, const EvqEvent *event, int level)
 {
@@ -244,7 +253,7 @@ evq_counters_merge_tally(EvqTally *tally, const EvqTally *other)
 	return true;
 }
 
-/* Cannot fail. */
+/* Adds what a committed transaction did. An event type or flow that finds no free entry is not counted. */
 void
 evq_counters_add_tally(EvqCounters *counters, const EvqTally *tally)
 {
@@ -413,7 +422,7 @@ read_flow(FlowEntry *flow, EvqReading *reading, EvqTakeReading take, void *arg)
 	take(reading, arg);
 }
 
-/* Reads everything; the reading handed over is good for that call. Times are in microseconds. */
+/* Hands every number to take(), which may allocate and raise; the reading is good for that call alone. Times are in microseconds. */
 void
 evq_counters_read(EvqCounters *counters, EvqTakeReading take, void *arg)
 {
@@ -556,7 +565,7 @@ evq_counters_live(EvqCounters *counters, const int32 *event_type_nos, int type_c
 	return count;
 }
 
-/* Adds what a transaction has not told yet. */
+/* Adds to counts, of "count" elements, a tally that is not in the counters yet. */
 void
 evq_counters_add_to_live(const EvqTally *tally, EvqLiveCount *counts, int count)
 {
@@ -567,6 +576,7 @@ evq_counters_add_to_live(const EvqTally *tally, EvqLiveCount *counts, int count)
 	}
 }
 
+/* Copies the numbers of live events, for evq_counters_correct_live(). */
 void
 evq_counters_copy_live(EvqCounters *counters, EvqLiveCopy copy)
 {
@@ -577,7 +587,7 @@ evq_counters_copy_live(EvqCounters *counters, EvqLiveCopy copy)
 	}
 }
 
-/* Puts the numbers of live events right: when the copy was made, these were found. */
+/* Puts the numbers of live events right. copy: as counted; found: as the tables had them at that moment. copy is used up. */
 void
 evq_counters_correct_live(EvqCounters *counters, EvqLiveCopy copy, const EvqLiveCount *found, int count)
 {

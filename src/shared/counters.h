@@ -2,7 +2,8 @@
  * counters.h
  *		What is counted, in shared memory: changes of state by event type, times by flow.
  *
- * A committed transaction adds what it did, without lock, allocation or error.
+ * A committed transaction adds what it did. These functions take no lock, allocate
+ * nothing and raise nothing.
  * What a prepared transaction did, and what somebody did to the tables by hand,
  * is not seen here: the numbers of live events are put right by a recount.
  */

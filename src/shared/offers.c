@@ -13,6 +13,7 @@
 
 #include "shared/offers.h"
 
+/* How much shared memory offers of this size take. */
 Size
 evq_offers_bytes(int size)
 {
@@ -36,6 +37,7 @@ empty_all(EvqOffers *offers)
 	offers->missing = offers->asked = false;
 }
 
+/* Makes empty offers of memory that nobody else sees yet. */
 void
 evq_offers_init(EvqOffers *offers, int size, LWLock *lock)
 {
@@ -52,6 +54,7 @@ evq_offers_init(EvqOffers *offers, int size, LWLock *lock)
 	empty_all(offers);
 }
 
+/* Takes all events off the offer. */
 void
 evq_offers_clear(EvqOffers *offers)
 {
@@ -233,8 +236,9 @@ append_entry(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_uui
 }
 
 /*
- * Puts an event at the end of its flow's queue, unless it is there already;
- * false when the queue has as many as the limit.
+ * Puts an event at the end of its flow's queue, unless it is there already; false
+ * = the queue has as many as the limit. Where no entry is free, the longest queue
+ * loses its oldest. was_empty: the event is the first of its queue now.
  */
 bool
 evq_offers_push(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
@@ -277,7 +281,7 @@ is_wanted(int32 event_type_no, const int32 *event_type_nos, int event_type_count
 	return event_type_count == 0;
 }
 
-/* Takes up to max events out of a flow's queue, first come first. event_type_count 0 = of all types. */
+/* Takes up to max events of these types out of a flow's queue, first come first; returns how many. event_type_count: 0 = of all types. */
 int
 evq_offers_pop(EvqOffers *offers, int32 flow_no, const int32 *event_type_nos, int event_type_count,
 			   EvqTakenOffer *taken, int max)
@@ -311,7 +315,7 @@ evq_offers_pop(EvqOffers *offers, int32 flow_no, const int32 *event_type_nos, in
 	return count;
 }
 
-/* Was the flag set? It is no longer then, but the next one is, if there is one. */
+/* Clears a flag, and sets the next one, if any, in its place; returns whether it was set. A first look needs no lock. */
 static bool
 take_flag(EvqOffers *offers, bool *flag, bool *next)
 {
@@ -328,28 +332,28 @@ take_flag(EvqOffers *offers, bool *flag, bool *next)
 	return was_set;
 }
 
-/* A worker found nothing. Have offers been pushed out, which nobody has asked for since? Then he asks. */
+/* For a worker that found nothing: asks for the offers that were pushed out; false = none were, or they are asked for already. */
 bool
 evq_offers_ask_for_missing(EvqOffers *offers)
 {
 	return take_flag(offers, &offers->missing, &offers->asked);
 }
 
-/* Has a worker asked for them? */
+/* Has a worker asked for them? Without the lock. */
 bool
 evq_offers_is_asked(const EvqOffers *offers)
 {
 	return offers->asked;
 }
 
-/* If so, they are offered now. */
+/* For the dispatcher: has a worker asked for them? Asks only once; they are to be offered now. */
 bool
 evq_offers_answer(EvqOffers *offers)
 {
 	return take_flag(offers, &offers->asked, NULL);
 }
 
-/* How many events workers have taken out of a flow's queue. */
+/* How many events workers have taken out of a flow's queue, since it has been this flow's. */
 uint64
 evq_offers_taken(EvqOffers *offers, int32 flow_no)
 {

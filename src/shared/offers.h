@@ -3,6 +3,8 @@
  *		Events on offer, by flow: evq_acquire_next() takes them from here without a search.
  *
  * Entries are hints: whoever takes one looks at the event's row before he believes it.
+ * These functions take the lock of the offers, but for the first two and where one
+ * says otherwise; they allocate nothing and raise nothing.
  */
 #ifndef EVQ_OFFERS_H
 #define EVQ_OFFERS_H
@@ -52,7 +54,7 @@ typedef struct EvqOfferQueue
 
 typedef struct EvqOffers
 {
-	LWLock *lock; /* protects all below; set at start-up */
+	LWLock *lock; /* protects all below, but for a first look at the two flags; set at start-up */
 	int32 size;
 	int32 free;     /* first free entry */
 	bool missing;   /* offers were pushed out, which may be wanted now that there is room */

@@ -10,12 +10,14 @@
 
 #include "shared/ring.h"
 
+/* How much shared memory a ring of this size takes. */
 Size
 evq_ring_bytes(int size)
 {
 	return offsetof(EvqRing, entries) + (Size) size * sizeof(EvqChange);
 }
 
+/* Makes an empty ring of memory that nobody else sees yet. */
 void
 evq_ring_init(EvqRing *ring, int size, LWLock *lock)
 {
@@ -27,8 +29,9 @@ evq_ring_init(EvqRing *ring, int size, LWLock *lock)
 }
 
 /*
- * overflowed: the writer itself had more to say than it kept. True = something
- * was lost, or the ring is half full, so that it should be read now.
+ * Appends changes, as many as there is room for. overflowed: the writer itself had
+ * more to say than it kept. true = something was lost, or the ring is half full,
+ * so that it should be read now.
  */
 bool
 evq_ring_push(EvqRing *ring, const EvqChange *changes, int count, bool overflowed)
@@ -59,7 +62,7 @@ evq_ring_push(EvqRing *ring, const EvqChange *changes, int count, bool overflowe
 	return overflowed || filled > ring->size / 2;
 }
 
-/* Takes up to max entries; tells, once, whether any were lost. */
+/* Takes up to max changes out, the oldest first; returns how many. overflowed: some were lost since the last call. */
 int
 evq_ring_pop(EvqRing *ring, EvqChange *changes, int max, bool *overflowed)
 {
@@ -77,6 +80,7 @@ evq_ring_pop(EvqRing *ring, EvqChange *changes, int max, bool *overflowed)
 	return count;
 }
 
+/* Is there nothing to take out, and was nothing lost? */
 bool
 evq_ring_is_empty(EvqRing *ring)
 {
@@ -88,6 +92,7 @@ evq_ring_is_empty(EvqRing *ring)
 	return empty;
 }
 
+/* Forgets all changes: the ring becomes another database's. */
 void
 evq_ring_clear(EvqRing *ring)
 {

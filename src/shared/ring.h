@@ -3,6 +3,8 @@
  *		State changes on their way from sessions to a dispatcher.
  *
  * A ring is a hint: it may lose everything, and the tables still say it all.
+ * These functions take the ring's lock, but for the first two; they allocate
+ * nothing and raise nothing.
  */
 #ifndef EVQ_RING_H
 #define EVQ_RING_H

@@ -102,6 +102,7 @@ startup(void)
 	LWLockRelease(AddinShmemInitLock);
 }
 
+/* Asks for the shared memory, where evq is preloaded. Called by _PG_init(). */
 void
 evq_shmem_init(void)
 {
@@ -113,7 +114,7 @@ evq_shmem_init(void)
 	shmem_startup_hook = startup;
 }
 
-/* The slot of a database, or NULL. Caller holds the lock, or can stand to be wrong. */
+/* The slot of a database; NULL = it has none. The caller holds the lock, or can stand to be late. */
 EvqSlot *
 evq_shmem_find(Oid database)
 {
@@ -133,7 +134,7 @@ is_unused(const EvqSlot *slot)
 		   slot->pid == 0 && slot->housekeeper_pid == 0;
 }
 
-/* Is there a slot for a database that has none? Caller holds the lock. */
+/* Is there a slot for a database that has none? The caller holds the lock. */
 bool
 evq_shmem_has_room(void)
 {
@@ -166,7 +167,7 @@ set_owner(EvqSlot *slot, Oid database)
 	slot->database = database;
 }
 
-/* Takes a slot away from its database. Caller holds the lock exclusively, and knows that nobody works there. */
+/* Takes a slot away from its database. The caller holds the lock exclusively, and knows that nobody works there. */
 void
 evq_shmem_free(EvqSlot *slot)
 {
@@ -214,8 +215,8 @@ hand_over(EvqSlot *slot, Oid database)
 }
 
 /*
- * The slot of a database, made if there is none yet; NULL when all are taken.
- * Caller holds the lock exclusively. Where no slot is free, that of a database
+ * The slot of a database, made if there is none yet; NULL = all are taken. The
+ * caller holds the lock exclusively. Where no slot is free, that of a database
  * without evq, or of a paused one, is taken over: what transactions do that are
  * still open there is not told to anybody then.
  */
@@ -242,8 +243,10 @@ evq_shmem_find_or_make(Oid database)
 /* ---------- transactions ---------- */
 
 /*
- * A transaction of this session is going to announce something in its slot;
- * false = it is another database's by now. owner: for its end.
+ * A transaction of this session is going to announce something in its slot: from
+ * now on the dispatcher knows that something may come. false = the slot is another
+ * database's by now. owner: what the end of the transaction hands to
+ * evq_shmem_begin_settling().
  */
 bool
 evq_shmem_begin_announcing(EvqSlot *slot, uint64 *owner)
@@ -255,7 +258,7 @@ evq_shmem_begin_announcing(EvqSlot *slot, uint64 *owner)
 	return true;
 }
 
-/* That transaction ends. True = the slot is still its database's, and stays so until evq_shmem_end_settling(). */
+/* That transaction ends. true = the slot is still its database's, and stays so until evq_shmem_end_settling(), which follows in any case. */
 bool
 evq_shmem_begin_settling(EvqSlot *slot, uint64 owner)
 {
@@ -263,14 +266,14 @@ evq_shmem_begin_settling(EvqSlot *slot, uint64 owner)
 	return pg_atomic_read_u64(&slot->owner) == owner;
 }
 
-/* It has told all there is to tell. */
+/* It has told all there is to tell, or never will. */
 void
 evq_shmem_end_settling(EvqSlot *slot)
 {
 	pg_atomic_fetch_add_u64(&slot->announced, 1);
 }
 
-/* The slot of this session's database, or NULL; needs no lock. */
+/* The slot of this session's database; NULL = it has none, or there is no shared memory. Needs no lock. */
 EvqSlot *
 evq_shmem_mine(void)
 {
@@ -330,7 +333,7 @@ evq_shmem_begin_noting_clock(EvqSlot *slot, TimestampTz now)
 	raise_clock(slot, now, true);
 }
 
-/* Cannot fail. */
+/* Sets the latch of the slot's dispatcher, if it has one. Needs no lock. */
 void
 evq_shmem_wake_dispatcher(EvqSlot *slot)
 {
@@ -341,7 +344,7 @@ evq_shmem_wake_dispatcher(EvqSlot *slot)
 		SetLatch(latch);
 }
 
-/* This session's database changed in a way that no entry of the ring tells. Cannot fail. */
+/* This session's database changed in a way that no entry of the ring tells: the dispatcher is to read it. Needs no lock. */
 void
 evq_shmem_look_now(void)
 {
@@ -354,7 +357,7 @@ evq_shmem_look_now(void)
 	evq_shmem_wake_dispatcher(slot);
 }
 
-/* Schedules of this session's database are due at other times now. Cannot fail. */
+/* Schedules of this session's database are due at other times now: the dispatcher is to look. Needs no lock. */
 void
 evq_shmem_schedules_changed(void)
 {
@@ -366,7 +369,7 @@ evq_shmem_schedules_changed(void)
 	evq_shmem_wake_dispatcher(slot);
 }
 
-/* The tables of this session's database changed in a way that no counter tells. Cannot fail. */
+/* The tables of this session's database changed in a way that no counter tells: they are to be counted. Needs no lock. */
 void
 evq_shmem_recount(void)
 {
@@ -378,6 +381,7 @@ evq_shmem_recount(void)
 	evq_shmem_wake_dispatcher(slot);
 }
 
+/* Sets the launcher's latch, if it runs. There is shared memory. Needs no lock. */
 void
 evq_shmem_wake_launcher(void)
 {

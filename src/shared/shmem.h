@@ -35,10 +35,10 @@ typedef struct EvqSlot
 	pg_atomic_uint64 owner; /* the database (low half), and a number that is another each time it changes */
 	EvqSlotState state;     /* lock */
 	int holds; /* lock; sessions that want the database empty: its dispatcher leaves, none may start */
-	bool check_extension;   /* lock; the extension may have been dropped, or made, or the database changed */
-	bool lacks_worker;      /* lock; no background worker was free for its dispatcher */
-	int pid;                /* lock; 0 = no dispatcher */
-	Latch *latch;           /* lock; the dispatcher's, NULL = none */
+	bool check_extension; /* lock; the extension may have been dropped, or made, or the database changed */
+	bool lacks_worker;    /* lock; no background worker was free for its dispatcher */
+	int pid;      /* 0 = no dispatcher; lock, but who can stand to be late by a moment reads it without */
+	Latch *latch; /* the dispatcher's, NULL = none; as pid */
 	int housekeeper_pid;    /* lock; 0 = none */
 	bool counted_roughly;   /* see evq_recount_run(); who may run it may write this */
 	TimestampTz started_at; /* lock */
@@ -87,7 +87,7 @@ typedef struct EvqSlot
 typedef struct EvqShared
 {
 	LWLock *lock;
-	Latch *launcher_latch; /* lock; NULL = no launcher */
+	Latch *launcher_latch; /* NULL = no launcher; as EvqSlot.pid */
 	bool is_short;         /* lock; a database got no slot: the launcher looks for it when one can be had */
 	int slot_count;
 	EvqSlot slots[FLEXIBLE_ARRAY_MEMBER];
@@ -97,6 +97,8 @@ typedef struct EvqShared
 extern EvqShared *evq_shared;
 
 extern void evq_shmem_init(void);
+
+/* None of these raises an error, or allocates anything. */
 extern EvqSlot *evq_shmem_find(Oid database);
 extern EvqSlot *evq_shmem_find_or_make(Oid database);
 extern bool evq_shmem_has_room(void);

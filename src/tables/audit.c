@@ -16,7 +16,7 @@
 
 static SPIPlanPtr record_plan;
 
-/* An operator did this with the event. reason: NULL = none was given. */
+/* Notes in the audit that the current user did this with an event. reason: NULL = none was given. */
 void
 evq_audit_event(const char *verb, const pg_uuid_t *event_id, const char *reason)
 {

@@ -104,7 +104,7 @@ look_for_others(TupleDesc row_type, EvqColumnMap *map)
 	}
 }
 
-/* Finds evq's columns in a table; an error if one cannot be used. */
+/* Finds evq's columns, "count" of them, in a table. Raises an error, with what to do, if one cannot be used. */
 void
 evq_columns_map(Relation rel, const EvqColumn *columns, int count, EvqColumnMap *map)
 {
@@ -124,7 +124,7 @@ evq_columns_map(Relation rel, const EvqColumn *columns, int count, EvqColumnMap 
 	look_for_others(row_type, map);
 }
 
-/* A slot for rows with evq's columns alone, in evq's order. */
+/* A slot for rows with evq's columns alone, in evq's order, in the current memory context; the caller drops it. */
 TupleTableSlot *
 evq_columns_make_slot(const EvqColumn *columns, int count)
 {

@@ -157,6 +157,10 @@ add_lifespan_changes(EvqEventType *event_types, int count)
 	}
 }
 
+/*
+ * Reads all event types, with the dropped ones, into the current memory
+ * context; returns how many there are.
+ */
 int
 evq_config_rows_event_types(EvqEventType **event_types)
 {
@@ -167,6 +171,7 @@ evq_config_rows_event_types(EvqEventType **event_types)
 	return count;
 }
 
+/* The same of flows. */
 int
 evq_config_rows_flows(EvqFlow **flows)
 {
@@ -182,7 +187,7 @@ read_pause(TupleTableSlot *slot, void *row)
 				  strcmp(TextDatumGetCString(slot->tts_values[PAUSE_REASON]), "restored") == 0;
 }
 
-/* Is there a row in evq.pause? by_restore: CREATE EXTENSION wrote it, because the database was being restored. */
+/* Is the database paused: is there a row in evq.pause? by_restore: CREATE EXTENSION wrote it, because the database was being restored. */
 bool
 evq_config_rows_is_paused(bool *by_restore)
 {
@@ -197,6 +202,7 @@ evq_config_rows_is_paused(bool *by_restore)
 	return true;
 }
 
+/* The same of restrictions. */
 int
 evq_config_rows_restrictions(EvqRestriction **restrictions)
 {
@@ -207,7 +213,7 @@ evq_config_rows_restrictions(EvqRestriction **restrictions)
 							   (void **) restrictions);
 }
 
-/* A table whose invalidation has the configuration read anew. */
+/* A table whose invalidation has the configuration read anew; InvalidOid = this database does not have the extension. */
 Oid
 evq_config_rows_relid(void)
 {

@@ -41,6 +41,10 @@ forget_epoch_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTra
 		epoch = 0;
 }
 
+/*
+ * Has the epoch forgotten when it may have been rolled back, or the tables are
+ * others. Called by _PG_init().
+ */
 void
 evq_epoch_init(void)
 {
@@ -90,12 +94,11 @@ begin_epoch(int32 number)
 }
 
 /*
- * The epoch of the permits that this server grants in this database. A server
- * that finds itself on another timeline, or the tables created anew, in another
- * database or on another system than the newest epoch says, begins a new one;
- * begun: did it just now?
- *
- * Two sessions may begin the same epoch at once: they write equal rows.
+ * The epoch of the permits that this server grants in this database. It is the
+ * newest one in the table, if that was begun on this system and timeline, in this
+ * database and for these tables. Otherwise this transaction begins a new one: it
+ * writes the row, commits synchronously, and "begun" is set. Two sessions may begin
+ * the same epoch at once: they write equal rows.
  */
 int32
 evq_epoch(bool *begun)

@@ -40,7 +40,7 @@ read_answered_permit(const TupleTableSlot *row, int column)
 	return row->tts_isnull[column] ? 0 : DatumGetInt64(row->tts_values[column]);
 }
 
-/* The columns before flow_id: none of them takes memory. */
+/* Reads the columns before flow_id, none of which takes memory; the rest of the event is not set. */
 void
 evq_events_read_briefly(TupleTableSlot *slot, EvqEvent *event)
 {
@@ -65,6 +65,10 @@ evq_events_read_briefly(TupleTableSlot *slot, EvqEvent *event)
 	ItemPointerSetInvalid(&event->tid);
 }
 
+/*
+ * Reads the columns that live and finished events share, with their strings.
+ * answered_permit_column: where that is.
+ */
 void
 evq_events_read(TupleTableSlot *slot, EvqEvent *event, int answered_permit_column)
 {
@@ -81,7 +85,7 @@ evq_events_read(TupleTableSlot *slot, EvqEvent *event, int answered_permit_colum
 	event->answered_permit = read_answered_permit(slot, answered_permit_column);
 }
 
-/* The columns that live and finished events share, but for the payload, which is NULL. */
+/* Writes the columns that live and finished events share, but for the payload, which is NULL. */
 void
 evq_events_write(const EvqEvent *event, Datum *values, bool *nulls)
 {
@@ -116,7 +120,7 @@ evq_events_write(const EvqEvent *event, Datum *values, bool *nulls)
  */
 static EvqLifespanShift lifespan_shift;
 
-/* Tells the store whom to ask, for it does not know the configuration. */
+/* Says whom to ask for the shift of lifespans, for the configuration is above this folder. Once a process, before any event is read. */
 void
 evq_events_set_lifespan_shift(EvqLifespanShift shift)
 {
@@ -140,6 +144,7 @@ evq_events_move_lifespan(EvqEvent *event)
 		event->state_due_at = event->due_at;
 }
 
+/* Reads the row of a live event, its lifespan as it is configured now. */
 void
 evq_events_read_live(TupleTableSlot *slot, EvqEvent *event)
 {
@@ -161,7 +166,7 @@ evq_events_write_live(const EvqEvent *event, Datum *values, bool *nulls)
 		values[EVENT_STATE_DUE_AT] = values[EVENT_DUE_AT];
 }
 
-/* The payload goes along with its event from one row to the next. */
+/* The payload of the event fetched last, if it is in its row, goes along into the new row. */
 void
 evq_events_carry_payload(const EvqStoreTable *from, Datum *values, bool *nulls)
 {
@@ -180,7 +185,7 @@ write_answer(const EvqEvent *event, Datum answer, Datum *values, bool *nulls, in
 	nulls[column + 1] = event->answered_permit == 0;
 }
 
-/* So does the answer, unless it counts no more. */
+/* So does the answer, unless it counts no more. from_column, column: that of the answer in the old and the new row. */
 void
 evq_events_carry_answer(const EvqEvent *event, const EvqStoreTable *from, int from_column, Datum *values,
 						bool *nulls, int column)
@@ -265,7 +270,10 @@ write_payload(const pg_uuid_t *event_id, Datum payload, Datum headers, Datum *va
 	nulls[PAYLOAD_HEADERS] = headers == (Datum) 0;
 }
 
-/* Stores new events with their payloads and headers (jsonb, 0 = none; NULL = none at all). */
+/*
+ * Stores new events with their payloads and headers (jsonb, 0 = none; headers NULL =
+ * none at all), and sets their tid.
+ */
 void
 evq_events_insert(EvqStore *store, EvqEvent *events, const Datum *payloads, const Datum *headers, int count)
 {
@@ -340,8 +348,8 @@ evq_events_insert(EvqStore *store, EvqEvent *events, const Datum *payloads, cons
 }
 
 /*
- * Writes a new version of the live event fetched last. wait: for a transaction
- * that is changing it; otherwise such a row is EVQ_STORE_BUSY.
+ * Writes a new version of the live event fetched last, with the payload and the
+ * answer that it has. wait, and what it returns: see evq_rows_update().
  */
 EvqStoreResult
 evq_events_update(EvqStore *store, EvqEvent *event, bool wait)
@@ -382,7 +390,7 @@ delete_rows_of(EvqStore *store, EvqTableNo no, const pg_uuid_t *event_id)
 	}
 }
 
-/* Deletes the live event fetched last and all that is its. */
+/* Deletes the live event fetched last, with its payload, errors and keys. It waits for a transaction that is changing it. */
 EvqStoreResult
 evq_events_delete(EvqStore *store, const EvqEvent *event)
 {
@@ -521,6 +529,7 @@ evq_events_update_with_payload(EvqStore *store, EvqEvent *event, Datum answer, D
 	return EVQ_STORE_DONE;
 }
 
+/* Adds to the errors of an event. */
 void
 evq_events_insert_error(EvqStore *store, const EvqFailure *failure)
 {

@@ -130,6 +130,7 @@ evq_history_begin_batch(EvqStore *store)
 	store->batching = true;
 }
 
+/* Writes what was collected since evq_history_begin_batch(). */
 void
 evq_history_end_batch(EvqStore *store)
 {
@@ -139,7 +140,7 @@ evq_history_end_batch(EvqStore *store)
 	store->batching = false;
 }
 
-/* Moves the live event fetched last, with its outcome, to the finished ones. */
+/* Moves the live event fetched last, with its outcome, to the finished ones. wait, and what it returns: see evq_rows_update(). */
 EvqStoreResult
 evq_history_finish(EvqStore *store, const EvqEvent *event, const EvqOutcome *outcome, bool wait)
 {
@@ -283,7 +284,7 @@ evq_history_fetch_row(EvqStore *store, const pg_uuid_t *event_id)
 			   : NULL;
 }
 
-/* Moves the finished event fetched last back to the live ones. */
+/* Moves the finished event fetched last back to the live ones. It waits for a transaction that is changing it. */
 EvqStoreResult
 evq_history_revive(EvqStore *store, const EvqEvent *event)
 {

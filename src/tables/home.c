@@ -59,6 +59,7 @@ forget_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionI
 		settled = false;
 }
 
+/* Has the answer forgotten when it is rolled back. Called by _PG_init(). */
 void
 evq_home_init(void)
 {
@@ -160,8 +161,10 @@ pause_copy(const char *reason)
 }
 
 /*
- * Finds out, once a process, whether this is a copy, before anything is
- * published, dispatched or acquired in it. Needs a transaction.
+ * Finds out, once a process, whether this database is a copy, before anything is
+ * published, dispatched or acquired in it. A copy is paused, with a new epoch and a
+ * warning, if something waits in it. Does nothing where it cannot write. Needs a
+ * transaction.
  */
 void
 evq_home_settle(void)

@@ -73,9 +73,11 @@ fetch_key(EvqStore *store, Datum event_type_no, Datum key, pg_uuid_t *event_id, 
 }
 
 /*
- * Claims an idempotency key for an event. False = the key is taken; then the
- * first event's id and content hash are returned. A key that another
- * transaction is claiming, or deleting with its event, is waited for.
+ * Claims an idempotency key for an event. false = the key is taken; first_id and
+ * first_hash are then those of the event that has it. A key that another transaction
+ * is claiming, or deleting with its event, is waited for; who claims several does so
+ * in one order. A transaction that keeps its snapshot may get a serialization
+ * failure.
  */
 bool
 evq_keys_claim(EvqStore *store, int32 event_type_no, const char *key, const pg_uuid_t *event_id,

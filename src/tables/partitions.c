@@ -48,6 +48,7 @@ mark_stale(Datum arg, Oid relid)
 	}
 }
 
+/* Has the copy renewed when partitions change. Called by _PG_init(). */
 void
 evq_partitions_init(void)
 {
@@ -152,7 +153,7 @@ evq_partitions(Oid parent, int *count)
 	return copy->partitions;
 }
 
-/* The same, in the current memory context: it stays. */
+/* The same as a copy in the current memory context, which the caller may free: it outlasts the next call. */
 EvqPartition *
 evq_partitions_copy(Oid parent, int *count)
 {

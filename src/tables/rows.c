@@ -21,7 +21,7 @@
 #include "base/compat.h"
 #include "tables/rows.h"
 
-/* Makes evq's columns of a row that was fetched readable. */
+/* Makes evq's columns of the row in a slot readable: in "row", which may be the slot itself. */
 void
 evq_rows_read(const EvqColumnMap *map, TupleTableSlot *slot, TupleTableSlot *row)
 {
@@ -32,8 +32,9 @@ evq_rows_read(const EvqColumnMap *map, TupleTableSlot *slot, TupleTableSlot *row
 }
 
 /*
- * The next row of a scan, and the root of its chain of heap-only versions:
- * where index entries point to, which stays as long as the row is not moved.
+ * The next visible row of a scan; false = there is none. slot: the row, row: evq's
+ * columns of it. root: that of its chain of heap-only versions, where index entries
+ * point to, which stays as long as the row is not moved.
  */
 bool
 evq_rows_next(IndexScanDesc scan, const EvqColumnMap *map, TupleTableSlot *slot, TupleTableSlot *row,
@@ -53,7 +54,7 @@ evq_rows_next(IndexScanDesc scan, const EvqColumnMap *map, TupleTableSlot *slot,
 	return false;
 }
 
-/* Finds a visible row with the id of an event; root may be NULL. */
+/* Fetches a visible row with the id of an event; false = there is none. root: as of evq_rows_next(); may be NULL. */
 bool
 evq_rows_fetch_by_id(EvqStore *store, EvqStoreTable *table, const pg_uuid_t *event_id, ItemPointerData *root)
 {
@@ -76,7 +77,7 @@ evq_rows_fetch_by_id(EvqStore *store, EvqStoreTable *table, const pg_uuid_t *eve
 	return found;
 }
 
-/* Finds the next one. */
+/* Fetches the next row with the id that evq_rows_fetch_by_id() has looked for; false = there is none. */
 bool
 evq_rows_fetch_next(EvqStore *store, EvqStoreTable *table)
 {
@@ -89,8 +90,8 @@ evq_rows_fetch_next(EvqStore *store, EvqStoreTable *table)
 }
 
 /*
- * Finds the visible row with this id where it is said to be. False says
- * nothing: it may have been moved.
+ * Fetches the visible row with this id where it is said to be. false says nothing:
+ * it may have been moved.
  */
 bool
 evq_rows_fetch_by_hint(EvqStore *store, EvqStoreTable *table, const pg_uuid_t *event_id,
@@ -207,7 +208,11 @@ heed_users(EvqStore *store, EvqStoreTable *table, TupleTableSlot *slot)
 	ResetPerTupleExprContext(store->estate);
 }
 
-/* Makes a row of evq's columns; before: the one that it replaces, NULL = none. */
+/*
+ * Puts a row with evq's columns into a slot; it points into the values. Columns of
+ * users are as in the row that it replaces ("before"), or have their defaults where
+ * there is none (NULL). Raises an error where a constraint of a user is violated.
+ */
 void
 evq_rows_fill(EvqStore *store, EvqStoreTable *table, TupleTableSlot *slot, const Datum *values,
 			  const bool *nulls, TupleTableSlot *before)
@@ -238,6 +243,10 @@ insert_index_entries(EvqStore *store, EvqStoreTable *table, TupleTableSlot *slot
 	ResetPerTupleExprContext(store->estate);
 }
 
+/*
+ * Inserts a row and its index entries. It is seen after evq_rows_written(),
+ * which the caller calls when all are in.
+ */
 void
 evq_rows_insert(EvqStore *store, EvqStoreTable *table, const Datum *values, const bool *nulls)
 {
@@ -246,7 +255,7 @@ evq_rows_insert(EvqStore *store, EvqStoreTable *table, const Datum *values, cons
 	insert_index_entries(store, table, table->new_slot, false, EVQ_ALL_INDEXES);
 }
 
-/* The slot of a row in the batch to insert. */
+/* The slot for row "index" of the batch to insert, below INSERT_BATCH; made when it is first needed. */
 TupleTableSlot *
 evq_rows_batch_slot(EvqStore *store, EvqStoreTable *table, int index)
 {
@@ -321,7 +330,11 @@ heed_summaries(EvqStoreTable *table)
 																	   ->rd_index->indisready;
 }
 
-/* Inserts the first rows of the batch, of events if they are: one WAL record for each page that they fill. */
+/*
+ * Inserts the first rows of the batch and their index entries: one WAL record for
+ * each page that they fill. events: whose rows they are, told where (tid); NULL = of
+ * no interest. Seen as of evq_rows_insert().
+ */
 void
 evq_rows_insert_batch(EvqStore *store, EvqStoreTable *table, int count, EvqEvent *events)
 {
@@ -389,8 +402,11 @@ lock_row(EvqStore *store, EvqStoreTable *table)
 }
 
 /*
- * Replaces the row fetched last, which values may point into. wait: for a transaction that is changing it. tid: set if it
- * moves; NULL = of no interest.
+ * Replaces the row fetched last, which values may point into. wait: for a
+ * transaction that is changing it; otherwise such a row is EVQ_STORE_BUSY. tid: set
+ * if the row moves; NULL = of no interest. Where another transaction has changed it,
+ * a transaction that keeps its snapshot gets a serialization failure, any other
+ * EVQ_STORE_CHANGED and a new snapshot.
  */
 EvqStoreResult
 evq_rows_update(EvqStore *store, EvqStoreTable *table, const Datum *values, const bool *nulls, bool wait,
@@ -423,7 +439,7 @@ evq_rows_update(EvqStore *store, EvqStoreTable *table, const Datum *values, cons
 	return judge(store, result, wait);
 }
 
-/* Deletes the row fetched last. */
+/* Deletes the row fetched last; wait, and what it returns, as of evq_rows_update(). Its other rows are still to be deleted. */
 EvqStoreResult
 evq_rows_delete(EvqStore *store, EvqStoreTable *table, bool wait)
 {
@@ -443,6 +459,7 @@ evq_rows_delete(EvqStore *store, EvqStoreTable *table, bool wait)
 				 wait);
 }
 
+/* A text for a column; NULL for NULL. */
 Datum
 evq_rows_text(const char *text, bool *is_null)
 {
@@ -450,12 +467,14 @@ evq_rows_text(const char *text, bool *is_null)
 	return text == NULL ? (Datum) 0 : CStringGetTextDatum(text);
 }
 
+/* The text of a column, in the current memory context; NULL for NULL. */
 char *
 evq_rows_cstring(Datum value, bool is_null)
 {
 	return is_null ? NULL : TextDatumGetCString(value);
 }
 
+/* A number for a column that is NULL where there is none, that is 0. */
 Datum
 evq_rows_no(int32 no, bool *is_null)
 {

@@ -1,6 +1,9 @@
 /*
  * rows.h
  *		Single rows of an open store: found by the id of their event, inserted, updated, deleted.
+ *
+ * A row that was fetched is in table->slot, and evq's columns of it in table->row,
+ * until the next one of that table is fetched or the store is refreshed.
  */
 #ifndef EVQ_ROWS_H
 #define EVQ_ROWS_H

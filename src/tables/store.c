@@ -48,6 +48,7 @@ push_snapshot(const EvqStore *store)
 	UpdateActiveSnapshotCommandId();
 }
 
+/* Ends the walk under way, if any. */
 void
 evq_store_end_walk(EvqStore *store)
 {
@@ -60,7 +61,11 @@ evq_store_end_walk(EvqStore *store)
 	store->walk_index = NULL;
 }
 
-/* Opens the store for a verb that writes; function is its name, for error messages. */
+/*
+ * Opens the store for a verb that writes. function: its name in SQL, for the error
+ * where the transaction is read-only or in parallel mode. The tables are locked
+ * (RowExclusive) when they are first needed, until the end of the transaction.
+ */
 EvqStore *
 evq_store_open(const char *function)
 {
@@ -74,7 +79,10 @@ evq_store_open(const char *function)
 	return store;
 }
 
-/* Opens the store for a query that sees what the statement around it sees; it may be on a standby or in a parallel worker. */
+/*
+ * Opens the store for a query that sees what the statement around it sees; it may
+ * be on a standby or in a parallel worker. Nothing is to be written with it.
+ */
 EvqStore *
 evq_store_open_to_read(void)
 {
@@ -105,7 +113,7 @@ end_scans(EvqStore *store)
 		end_scan(&store->tables[i]);
 }
 
-/* lock: to give back; NoLock = it stays until the end of the transaction. */
+/* Closes a table, if it is open. lock: to give back; NoLock = it stays until the end of the transaction. */
 void
 evq_store_close_table(EvqStoreTable *table, LOCKMODE lock)
 {
@@ -128,6 +136,10 @@ evq_store_close_table(EvqStoreTable *table, LOCKMODE lock)
 	memset(table, 0, sizeof(*table));
 }
 
+/*
+ * Closes the tables, whose locks stay until the end of the transaction, and
+ * frees the store. Batches have been ended.
+ */
 void
 evq_store_close(EvqStore *store)
 {
@@ -147,7 +159,11 @@ evq_store_close(EvqStore *store)
 	pfree(store);
 }
 
-/* Looks at the tables anew: sees what others have committed meanwhile. Whoever decides again comes by here. */
+/*
+ * Takes a new snapshot, which sees what others have committed meanwhile, unless the
+ * transaction keeps its own. Walks and fetched rows end. Whoever decides again
+ * comes by here, so this heeds interrupts.
+ */
 void
 evq_store_refresh(EvqStore *store)
 {
@@ -222,6 +238,7 @@ heed_rewrite(EvqStore *store, EvqTableNo no, Relation rel)
 	seen[no] = rel->rd_rel->relfilenode;
 }
 
+/* Makes an open and locked relation a table of the store, which closes it. map: where it has evq's columns. */
 void
 evq_store_take_table(EvqStore *store, EvqTableNo no, Relation rel, const EvqColumnMap *map)
 {
@@ -239,6 +256,10 @@ evq_store_take_table(EvqStore *store, EvqTableNo no, Relation rel, const EvqColu
 	MemoryContextSwitchTo(previous);
 }
 
+/*
+ * A table of the store, opened and locked when it is first needed. Raises an
+ * error where evq cannot work with it.
+ */
 EvqStoreTable *
 evq_store_use_table(EvqStore *store, EvqTableNo no)
 {
@@ -254,7 +275,7 @@ evq_store_use_table(EvqStore *store, EvqTableNo no)
 	return table;
 }
 
-/* Most verbs write a heap-only row version and add no index entry: then all this is not needed. */
+/* Opens the indexes of a table, to add entries. Most verbs write a heap-only row version and need none of them. */
 void
 evq_store_use_indexes(EvqStore *store, EvqStoreTable *table)
 {
@@ -300,7 +321,7 @@ evq_store_check_index(Relation index)
 				 errhint("Retry the transaction.")));
 }
 
-/* Opens an index of a table, to search it; NULL = its primary key. */
+/* Opens an index of a table, to search it; the caller closes it. name: NULL = the primary key. Raises an error where it cannot be searched. */
 Relation
 evq_store_open_index(Relation rel, const char *name, LOCKMODE lock)
 {
@@ -318,7 +339,7 @@ evq_store_open_index(Relation rel, const char *name, LOCKMODE lock)
 	return opened;
 }
 
-/* The index by which the rows of an event are found. */
+/* The index by which the rows of an event are found; it is open as long as the table. */
 Relation
 evq_store_use_key(const EvqStore *store, EvqStoreTable *table)
 {

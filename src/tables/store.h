@@ -5,6 +5,11 @@
  * A store is open for the length of one verb. It holds one snapshot, which
  * sees what the verb itself has written, and is renewed when a row turns out
  * to be changed by someone else.
+ *
+ * What is read from it is in the caller's current memory context, what the store
+ * itself needs in the one in which it was opened. All that takes a store may raise
+ * an error; the end of the (sub)transaction cleans up then, and the store is of no
+ * use any more.
  */
 #ifndef EVQ_STORE_H
 #define EVQ_STORE_H

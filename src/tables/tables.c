@@ -225,6 +225,7 @@ forget_relids(Datum arg, Oid relid)
 	memset(relids, 0, sizeof(relids));
 }
 
+/* Has the oids forgotten when tables change. Called by _PG_init(). */
 void
 evq_tables_init(void)
 {
@@ -239,7 +240,7 @@ find_table(const char *name)
 	return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
 }
 
-/* The table's OID; InvalidOid, where that is allowed, if this database does not have it. */
+/* The table's oid. Where this database does not have it: InvalidOid if missing_ok, else an error. */
 Oid
 evq_tables_relid(EvqTableNo no, bool missing_ok)
 {
@@ -254,7 +255,7 @@ evq_tables_relid(EvqTableNo no, bool missing_ok)
 	return relids[no];
 }
 
-/* Has this database the extension? */
+/* Has this database the extension? Needs a transaction, as all that follows. */
 bool
 evq_tables_exist(void)
 {
@@ -268,7 +269,7 @@ evq_tables_has(const char *name)
 	return OidIsValid(find_table(name));
 }
 
-/* Where a table has its columns; refuses one that evq cannot work with. */
+/* Where a table, or a partition of it, has evq's columns. Raises an error if evq cannot work with it. */
 void
 evq_tables_map(EvqTableNo no, Relation rel, EvqColumnMap *map)
 {
@@ -301,7 +302,7 @@ evq_tables_is_direct(Oid relid)
 	return false;
 }
 
-/* The columns that this library knows of a table. */
+/* The columns that this library knows of a table, "count" of them, and the table's name; static. */
 const EvqColumn *
 evq_tables_columns(EvqTableNo no, const char **name, int *count)
 {
@@ -310,13 +311,17 @@ evq_tables_columns(EvqTableNo no, const char **name, int *count)
 	return table_facts[no].columns;
 }
 
-/* A slot for rows of a table with evq's columns alone. */
+/* A slot for rows of a table with evq's columns alone, in the current memory context; the caller drops it. */
 TupleTableSlot *
 evq_tables_make_slot(EvqTableNo no)
 {
 	return evq_columns_make_slot(table_facts[no].columns, table_facts[no].count);
 }
 
+/*
+ * Opens and locks a table, for the caller to close; map: where it has evq's
+ * columns. Raises an error if evq cannot work with it.
+ */
 Relation
 evq_tables_open(EvqTableNo no, LOCKMODE lock, EvqColumnMap *map)
 {
@@ -337,7 +342,7 @@ table_owner(void)
 	return owner;
 }
 
-/* Reads a whole table, as of now, into an array in the current memory context. */
+/* Reads a whole table, as of now, into an array in the current memory context; returns how many elements it has. */
 int
 evq_tables_read_all(EvqTableNo no, EvqReadRow read_row, Size row_size, void **rows)
 {
@@ -382,7 +387,7 @@ evq_tables_read_all(EvqTableNo no, EvqReadRow read_row, Size row_size, void **ro
 
 /* ---------- SQL, as the owner ---------- */
 
-/* From here on SPI runs statements as the owner of the extension, in a security-restricted operation. */
+/* From here to evq_tables_become_oneself() SPI, which is connected, runs statements as the owner of the extension, in a security-restricted operation. */
 void
 evq_tables_become_owner(EvqIdentity *previous)
 {
@@ -393,7 +398,7 @@ evq_tables_become_owner(EvqIdentity *previous)
 		elog(ERROR, "SPI_connect failed");
 }
 
-/* An error on the way restores the identity too: the abort of the (sub)transaction does. */
+/* Ends that. An error on the way does too: the abort of the (sub)transaction restores the identity. */
 void
 evq_tables_become_oneself(const EvqIdentity *previous)
 {
@@ -420,7 +425,7 @@ ask(const char *query, bool *is_null)
 	return answer;
 }
 
-/* Asks for a boolean; NULL is false. */
+/* Runs a query of one row as the owner of the extension and returns its boolean; NULL is false. */
 bool
 evq_tables_ask(const char *query)
 {
@@ -430,7 +435,7 @@ evq_tables_ask(const char *query)
 	return !is_null && DatumGetBool(answer);
 }
 
-/* Asks for a time; false = NULL. */
+/* The same of a time; false = it is NULL, and "time" stays as it is. */
 bool
 evq_tables_ask_time(const char *query, TimestampTz *time)
 {

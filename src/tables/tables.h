@@ -181,7 +181,7 @@ enum
 	LIFESPAN_CHANGE_COLUMNS
 };
 
-/* Reads one row of a table into an element of an array. */
+/* Reads one row of a table into an element of an array, which is zeros; it may allocate in the current memory context. */
 typedef void (*EvqReadRow)(TupleTableSlot *slot, void *row);
 
 /* Who a session was before it became the owner. */

@@ -80,7 +80,12 @@ evq_walk_splits_instants(const EvqStore *store)
 	return RelationGetNumberOfAttributes(store->walk_index) > 2;
 }
 
-/* Walks over the live events of a flow whose next attempt is due from a position in its line on, earliest first. */
+/*
+ * Begins a walk over the live events of a flow whose next attempt is due from a
+ * position in its line on, earliest first. A store has one walk at a time; it ends
+ * with evq_walk_end(), the next one or evq_store_refresh(). Raises an error where the
+ * index is missing or cannot be searched.
+ */
 void
 evq_walk_due(EvqStore *store, int32 flow_no, const EvqDuePosition *from)
 {
@@ -122,7 +127,7 @@ flow_id_text(EvqStore *store, const char *flow_id)
 	return text;
 }
 
-/* Walks over the live ordered events of one flow_id, in publish order. */
+/* The same over the live ordered events of one flow_id, in publish order. */
 void
 evq_walk_flow_id(EvqStore *store, int32 flow_no, const char *flow_id)
 {
@@ -146,7 +151,7 @@ walk_on(EvqStore *store, ItemPointerData *root)
 	return found;
 }
 
-/* The next event of the walk; its strings hold until the one after it, or the next walk, is asked for. */
+/* The next event of the walk; false = there is none. Its strings hold until the one after it is asked for, or the store is closed. */
 bool
 evq_walk_next(EvqStore *store, EvqEvent *event)
 {
@@ -189,6 +194,7 @@ evq_walk_is_own(const EvqStore *store)
 		DatumGetTransactionId(slot_getsysattr(store->walk_slot, MinTransactionIdAttributeNumber, &is_null)));
 }
 
+/* Ends the walk under way, if any. */
 void
 evq_walk_end(EvqStore *store)
 {
