@@ -4,6 +4,12 @@
 -- what it defines, an operator: names are looked up in pg_catalog alone, and
 -- everything else is written with its schema.
 SET LOCAL search_path = pg_catalog, pg_temp;
+-- What this script makes of other definitions is the same for everybody; and tables are such as evq's own code can write.
+SET LOCAL quote_all_identifiers = off;
+SET LOCAL datestyle = 'ISO';
+SET LOCAL intervalstyle = 'postgres';
+SET LOCAL timezone = 'UTC';
+SET LOCAL default_table_access_method = heap;
 
 CREATE SCHEMA evq;
 COMMENT ON SCHEMA evq IS 'evq: tables, views and types of the event engine; its functions are called evq_*';

@@ -48,7 +48,7 @@ COMMENT ON FUNCTION evq.dblink_function() IS 'The function dblink_exec(text, tex
 CREATE FUNCTION evq.conninfo(database text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT string_agg(format('%s=''%s''', keyword, regexp_replace(value, '([''\\])', '\\\1', 'g')), ' ')
+	SELECT string_agg(format('%s=''%s''', keyword, regexp_replace(value, E'([''\\\\])', E'\\\\\\1', 'g')), ' ')
 	FROM (VALUES
 		('host', coalesce(nullif(btrim(split_part(current_setting('unix_socket_directories'), ',', 1)), ''), 'localhost')),
 		('port', current_setting('port')), ('dbname', database), ('user', current_user), ('connect_timeout', '10'),

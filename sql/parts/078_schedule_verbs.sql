@@ -28,7 +28,7 @@ BEGIN
 			USING ERRCODE = 'EQ006', HINT = 'Pass skip, once or all: what becomes of times that were missed.';
 	ELSIF priority NOT BETWEEN -32768 AND 32767 THEN
 		RAISE EXCEPTION 'priority is out of range' USING ERRCODE = 'EQ006', HINT = 'Pass a number between -32768 and 32767.';
-	ELSIF pg_typeof(payload)::text NOT IN ('jsonb', 'json', 'text', 'character varying') THEN
+	ELSIF pg_typeof(payload) NOT IN ('jsonb'::regtype, 'json', 'text', 'varchar') THEN
 		RAISE EXCEPTION 'payload cannot be of type %', pg_typeof(payload)
 			USING ERRCODE = 'EQ006', HINT = 'Pass jsonb, json or its text; to_jsonb() makes jsonb of other values.';
 	ELSIF overlap IS NOT NULL AND overlap NOT IN ('allow', 'skip', 'queue') THEN
@@ -92,7 +92,7 @@ CREATE FUNCTION @extschema@.evq_schedule(name text, cron text, event_type text, 
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF pg_typeof(flow_id)::text NOT IN ('smallint', 'integer', 'bigint', 'uuid') THEN
+	IF pg_typeof(flow_id) NOT IN ('smallint'::regtype, 'integer', 'bigint', 'uuid') THEN
 		RAISE EXCEPTION 'flow_id cannot be of type %', pg_typeof(flow_id)
 			USING ERRCODE = 'EQ006', HINT = 'Pass text, a whole number or a uuid.';
 	END IF;

@@ -56,7 +56,7 @@ FROM (SELECT n.oid, n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid =
 JOIN pg_proc p ON EXISTS (SELECT FROM pg_proc ours JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = ours.oid
 						  WHERE ours.proname = p.proname AND ours.pronamespace = x.oid)
 JOIN pg_roles o ON o.oid = p.proowner
-WHERE p.proname LIKE 'evq\_%' AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)
+WHERE p.proname LIKE E'evq\\_%' AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)
 UNION ALL
 SELECT 'error', 'privileges', format('function %s, of %I, has the name that one of evq''s had before 0.3', p.oid::regprocedure, o.rolname),
 	format('DROP FUNCTION %s, or name it otherwise: an evq-gateway of 0.2 that is still at work calls it.', p.oid::regprocedure)

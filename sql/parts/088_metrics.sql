@@ -9,7 +9,7 @@ No rows without preloading, and from the server's start until the dispatcher has
 
 CREATE FUNCTION evq.label(name text, value text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN name || '="' || replace(replace(replace(value, '\', '\\'), '"', '\"'), E'\n', '\n') || '"';
+RETURN name || '="' || replace(replace(replace(value, E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n') || '"';
 COMMENT ON FUNCTION evq.label(text, text) IS 'A label of a metric, escaped';
 
 CREATE FUNCTION evq.samples(OUT family text, OUT suffix text, OUT labels text, OUT value float8, OUT bound float8)

@@ -23,7 +23,7 @@ CREATE FUNCTION evq_http.search_of(q text, OUT flow_types text[], OUT event_type
 RETURNS record LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	words text[] := regexp_split_to_array(btrim(q), '\s+');
+	words text[] := regexp_split_to_array(btrim(q), E'\\s+');
 	word text;
 	part text[];
 BEGIN
@@ -31,7 +31,7 @@ BEGIN
 		RAISE EXCEPTION 'q has % words', cardinality(words) USING ERRCODE = 'EQ006', HINT = 'Search for at most 20.';
 	END IF;
 	FOREACH word IN ARRAY coalesce(words, '{}') LOOP
-		part := regexp_match(word, '^(flow|type|status|id|payload\.[^:]+):(.+)$');
+		part := regexp_match(word, E'^(flow|type|status|id|payload\\.[^:]+):(.+)$');
 		CASE
 			WHEN part[1] = 'flow' THEN flow_types := array_append(flow_types, part[2]);
 			WHEN part[1] = 'type' THEN event_types := array_append(event_types, part[2]);

@@ -100,7 +100,7 @@ BEGIN
 			RETURN format('%s must match the pattern %s', subject, schema ->> 'pattern');
 		ELSIF content COLLATE "C" !~* (CASE schema ->> 'format'
 			WHEN 'uuid' THEN '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-			WHEN 'date-time' THEN '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[-+]\d\d:\d\d)$' END) THEN
+			WHEN 'date-time' THEN E'^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d(\\.\\d+)?(Z|[-+]\\d\\d:\\d\\d)$' END) THEN
 			RETURN format('%s must have the format %s', subject, schema ->> 'format');
 		END IF;
 	WHEN 'array' THEN

@@ -16,9 +16,9 @@ COMMENT ON FUNCTION evq_http.mcp_tools(boolean) IS 'The tools of evq_http.mcp(),
 CREATE FUNCTION evq_http.mcp_may_use(tool evq_http.mcp_tool) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-SELECT CASE WHEN tool.statement COLLATE "C" ~ 'evq_http\.mcp_queues'
+SELECT CASE WHEN tool.statement COLLATE "C" ~ E'evq_http\\.mcp_queues'
 	THEN has_table_privilege('evq.queue', 'SELECT')
-	ELSE has_function_privilege(format('%s(text, jsonb, jsonb, jsonb)', substring(tool.statement COLLATE "C" FROM 'evq_http\.[a-z_]+')), 'EXECUTE') END
+	ELSE has_function_privilege(format('%s(text, jsonb, jsonb, jsonb)', substring(tool.statement COLLATE "C" FROM E'evq_http\\.[a-z_]+')), 'EXECUTE') END
 $$;
 COMMENT ON FUNCTION evq_http.mcp_may_use(evq_http.mcp_tool) IS 'May the current user call what a tool calls?';
 

@@ -212,11 +212,12 @@ TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 -- A schema that was made for evq may be closed to PUBLIC, and so may public.
 DO $$
 DECLARE
+	target oid := (SELECT x.extnamespace FROM pg_extension x WHERE x.extname = 'evq');
 	role_name name;
 BEGIN
 	FOREACH role_name IN ARRAY ARRAY['evq_publisher', 'evq_worker', 'evq_operator', 'evq_monitor', 'evq_restricted_publisher', 'evq_restricted_worker']
 	LOOP
-		IF NOT pg_catalog.has_schema_privilege(role_name, '@extschema@', 'USAGE') THEN
+		IF NOT pg_catalog.has_schema_privilege(role_name, target, 'USAGE') THEN
 			GRANT USAGE ON SCHEMA @extschema@ TO evq_publisher, evq_worker, evq_operator, evq_monitor, evq_restricted_publisher, evq_restricted_worker;
 		END IF;
 	END LOOP;

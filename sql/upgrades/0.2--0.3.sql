@@ -2,6 +2,11 @@
 -- functions and views take the place of the old ones. A function whose arguments or result change is dropped here first.
 
 SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL quote_all_identifiers = off;
+SET LOCAL datestyle = 'ISO';
+SET LOCAL intervalstyle = 'postgres';
+SET LOCAL timezone = 'UTC';
+SET LOCAL default_table_access_method = heap;
 
 -- What is altered below, in the order in which sessions use it: while they are at work an upgrade waits, and none is lost.
 LOCK TABLE evq.event, evq.event_history, evq.event_error;

@@ -72,6 +72,43 @@ is($node->safe_psql('postgres', "SELECT application_name FROM pg_stat_activity W
 	'evq dispatcher', 'under its own name');
 in_settings(q{SELECT evq_cancel(event_id) FROM evq.event; ALTER ROLE ALL RESET ALL});
 
+# ---------- settings under which the extension is made ----------
+
+# What its functions, views and constraints are, seen by a sane session.
+sub definitions
+{
+	my ($database, $schema) = @_;
+
+	return $node->safe_psql($database, qq{
+		SELECT pg_get_functiondef(p.oid) FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+		JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'evq' ORDER BY p.proname, p.oid::regprocedure::text COLLATE "C";
+		SELECT relname, relam = (SELECT oid FROM pg_am WHERE amname = 'heap'), CASE WHEN relkind = 'v' THEN pg_get_viewdef(oid) END
+		FROM pg_class WHERE relnamespace = 'evq'::regnamespace AND relkind IN ('r', 'v') AND NOT relispartition ORDER BY relname COLLATE "C";
+		SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'evq'::regnamespace ORDER BY conname COLLATE "C"},
+		connstr => $node->connstr($database) . q{ options='-c quote_all_identifiers=off -c search_path=pg_catalog -c standard_conforming_strings=on}
+		  . q{ -c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC'})
+	  =~ s/\Q$schema\E\./public./gr;
+}
+
+my @odd = ('quote_all_identifiers = on', 'default_table_access_method = other_heap', q{datestyle = 'German'}, q{intervalstyle = 'sql_standard'},
+	q{timezone = 'Asia/Kolkata'}, 'check_function_bodies = on', 'backslash_quote = off', q{bytea_output = 'escape'},
+	$node->safe_psql('postgres', 'SHOW server_version_num') < 190000 ? 'standard_conforming_strings = off' : ());
+$node->safe_psql('postgres', 'CREATE DATABASE odd');
+$node->safe_psql('odd', 'CREATE ACCESS METHOD other_heap TYPE TABLE HANDLER heap_tableam_handler');
+$node->safe_psql('postgres', "ALTER DATABASE odd SET $_") for @odd;
+$node->safe_psql('odd', 'CREATE SCHEMA "My Jobs"; CREATE EXTENSION evq SCHEMA "My Jobs"');
+make_database($node, 'even');
+is(definitions('odd', '"My Jobs"'), definitions('even', 'public'), 'odd settings, and a schema to be quoted: the extension is made as anywhere else');
+is($node->safe_psql('odd', q{
+	SET search_path = "My Jobs";
+	SELECT evq_configure('task', 'SIDE'), evq_schedule('s', '@daily', 'task', 'SIDE', 'case', '{}'::text), evq_schedule('n', '@daily', 'task', 'SIDE', 7);
+	SELECT evq_publish('task', 'SIDE', 'x y') IS NOT NULL;
+	SELECT jsonb_array_length(evq_http.events('', '{"q": "type:task flow:SIDE"}', NULL, NULL) -> 'events');
+	SELECT evq.label('a', E'b\\\\c');
+	SELECT count(*) FROM evq_check() WHERE subject = 'privileges' AND severity <> 'ok';
+	SELECT count(*) FROM pg_class WHERE relname LIKE 'event_history_2%' AND relkind = 'r' AND relam <> (SELECT oid FROM pg_am WHERE amname = 'heap')}),
+	qq{||\nt\n1\na="b\\\\c"\n0\n0}, '... and its functions work under these');
+
 # ---------- a search_path full of traps ----------
 
 make_database($node, 'traps');
