@@ -40,6 +40,8 @@ session_set_up(char *sql, int statement_timeout, int lock_timeout)
 		"SELECT pg_catalog.set_config('search_path', pg_catalog.quote_ident(n.nspname) || ', pg_temp', false),"
 		" pg_catalog.set_config('statement_timeout', '%d', false),"
 		" pg_catalog.set_config('lock_timeout', '%d', false), pg_catalog.set_config('TimeZone', 'UTC', false),"
+		" pg_catalog.set_config('idle_session_timeout', '0', false),"
+		" pg_catalog.set_config('default_transaction_isolation', 'read committed', false),"
 		" pg_catalog.set_config('DateStyle', 'ISO', false), pg_catalog.set_config('IntervalStyle', 'postgres', false),"
 		" " RELEASE_IS_OLD_SQL " AS " RELEASE_COLUMN
 		" FROM pg_catalog.pg_extension x JOIN pg_catalog.pg_namespace n ON n.oid = x.extnamespace WHERE x.extname = 'evq'",

@@ -26,8 +26,10 @@
 /* Follows the call that returns evq.acquired. */
 #define AS_ACQUIRED " a CROSS JOIN LATERAL pg_catalog.to_jsonb(a) j (event)"
 
+/* A worker without work is idle, and shall not lose its session for that. */
 static const char hello[] =
-	"SELECT pg_catalog.quote_ident(n.nspname), f.channel FROM pg_catalog.pg_extension x"
+	"SELECT pg_catalog.quote_ident(n.nspname), f.channel,"
+	" pg_catalog.set_config('idle_session_timeout', '0', false) FROM pg_catalog.pg_extension x"
 	" JOIN pg_catalog.pg_namespace n ON n.oid " SAME " x.extnamespace"
 	" CROSS JOIN pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY w (flow_type, place)"
 	" LEFT JOIN evq.flows f ON f.flow_type " SAME " w.flow_type"
