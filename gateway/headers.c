@@ -16,6 +16,7 @@ const char *const header_names[HEADER_COUNT] = {
 	[HEADER_ORIGIN] = "origin",
 	[HEADER_AUTHORIZATION] = "authorization",
 	[HEADER_CONTENT_TYPE] = "content-type",
+	[HEADER_CONTENT_ENCODING] = "content-encoding",
 	[HEADER_CONTENT_LENGTH] = "content-length",
 	[HEADER_TRANSFER_ENCODING] = "transfer-encoding",
 	[HEADER_IF_NONE_MATCH] = "if-none-match",

@@ -254,6 +254,12 @@ is_json(const char *content_type)
 }
 
 static bool
+is_encoded(const char *content_encoding)
+{
+	return content_encoding != NULL && strcasecmp(content_encoding, "identity") != 0;
+}
+
+static bool
 admit_body(Request *request)
 {
 	if (body_length(request) == 0)
@@ -263,6 +269,9 @@ admit_body(Request *request)
 	else if (!is_json(request->headers.values[HEADER_CONTENT_TYPE]))
 		request_refuse(request, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "the body is not application/json",
 					   "Send the header Content-Type: application/json.");
+	else if (is_encoded(request->headers.values[HEADER_CONTENT_ENCODING]))
+		request_refuse(request, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "the body has a Content-Encoding",
+					   "Send it as it is, not compressed.");
 	return request->status == 0;
 }
 

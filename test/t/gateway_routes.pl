@@ -210,6 +210,8 @@ for my $type ('text/plain', 'application/x-www-form-urlencoded', 'multipart/form
 {
 	answers("content type '$type'", $gateway->post('/api/events', '{}', 'Content-Type' => $type), 415);
 }
+answers('a body that is compressed', $gateway->post('/api/events', '{}', 'Content-Encoding' => 'gzip'), 415);
+answers('... or says that it is not', $gateway->post('/api/events', { event_type => 'no such' }, 'Content-Encoding' => 'identity'), 400, { sqlstate => 'EQ001' });
 answers('JSON with a charset', $gateway->post('/api/events', { event_type => 'STEP', flow_id => 'a' }, 'Content-Type' => 'Application/JSON; charset=utf-8'), 201);
 answers('a GET with a body', $gateway->call('GET', '/api/flows', '{}'), 400);
 answers("GET $_", $gateway->get($_), 400) for '/api/events?q=%', '/api/events?q=%zz', '/api/events?q=%00', '/api/events?q=%0a', '/api/events?q=%ff', '/api/events?q=a&q=b', '/api/events/%C0%AF',
