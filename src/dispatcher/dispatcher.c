@@ -613,7 +613,7 @@ run(void)
 				pg_atomic_write_u32(&slot->is_offering, 0);
 				evq_engine_destroy(engine);
 				engine = evq_engine_create(slot);
-				evq_engine_be_careful(engine);
+				evq_engine_isolate_events(engine);
 				require_extension(true);
 				back_off(backoff_ms(errors));
 				errors++;

@@ -2,9 +2,57 @@
  * engine.c
  *		The turn: what is due is timed out, expired or dispatched.
  *
- * Only one turn runs at a time in a database, whether in the dispatcher or in
- * evq_tick(): a transaction-level lock sees to that. So order within a flow_id
- * and the limits of a flow are kept by one.
+ * The model, from one turn to the next:
+ *
+ * 1. The dispatcher has an engine as long as it runs; evq_tick() makes one for the
+ *	  call. An engine knows nothing that the tables do not say: it may be thrown away
+ *	  at any time, and another one begins by reading them.
+ *
+ * 2. Between turns the dispatcher's engine hears. evq_engine_hear() takes out of the
+ *	  ring what sessions have announced, and the memory (memory.c) keeps what it will
+ *	  need of that. No table is read and no event is touched. Where the ring has
+ *	  overflowed, all that is remembered is in doubt, and the tables are to be read.
+ *
+ * 3. evq_engine_is_due() tells whether a turn would find anything to do. If not, the
+ *	  dispatcher sleeps until evq_engine_next_at(), and sessions wake it before that
+ *	  only for what evq_engine_guide() says.
+ *
+ * 4. A turn is one transaction. It begins with a lock that is never waited for, so
+ *	  that one turn at a time runs in a database, in whatever process. Therefore order
+ *	  within a flow_id, and the limits of a flow, are kept by one who sees all. In a
+ *	  database that is paused a turn does nothing.
+ *
+ * 5. First it learns: a sweep (sweep.c) reads some rows of the tables into the memory,
+ *	  if one is wanted; a configuration that has changed wants one. What is too much
+ *	  for one turn goes on in the next.
+ *
+ * 6. Then it does what the clock asks (engine_event.c). Each remembered event has a
+ *	  timer. Those whose timer has come are looked at, a batch at most: their row is
+ *	  read and says whether the lifespan is over, a dispatch, a permit or a suspension
+ *	  has timed out, or the next attempt is due. This comes before the dispatch, for it
+ *	  makes room and brings events back.
+ *
+ * 7. Where the event in front of a flow_id has gone, the next one is read.
+ *
+ * 8. Then the flows dispatch (engine_dispatch.c), each its share of a batch, as many
+ *	  events as it has room for, in their order. In a pull flow, and in a push flow that
+ *	  is drained, an event is put on offer and its row stays as it is. Otherwise the row
+ *	  is read, and marked as dispatched; the event is on offer when this has committed.
+ *	  In a flow that keeps order or a limit all events go this second way, and only
+ *	  where the turn has the lock of the flow's order (engine_flows.c): a session that
+ *	  gives turns to its own events has it meanwhile.
+ *
+ * 9. Last it tells: one notification for each event dispatched in a push flow, one for
+ *	  a pull flow whose offer was empty, and what watchers want to know. The lock of
+ *	  NOTIFY, which holds up the commits of others, is so taken at the end of the turn.
+ *
+ * 10. It commits without waiting for the disk: what a crash undoes is dispatched
+ *	  again. What a turn did itself is in the memory already; the ring brings only the
+ *	  events that it has published.
+ *
+ * 11. An error rolls the turn back, but not the memory: so the engine is thrown away.
+ *	  For some time after that each event is handled in a subtransaction of its own. One
+ *	  that fails is put off, longer each time, and the others go on.
  */
 #include "postgres.h"
 

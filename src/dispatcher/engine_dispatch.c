@@ -58,7 +58,7 @@ blocked_key(const EvqChange *facts)
 	return hash_combine64(facts->flow_id_hash, (uint64) facts->flow_no);
 }
 
-/* Until the end of the turn, no other event of its flow_id can go than the one in front. */
+/* Notes, until the end of the turn, which event is in front of the flow_id of a ready one: no other can go. */
 static void
 block(EvqWork *work, const EvqTracked *tracked, const EvqEvent *front)
 {
@@ -78,7 +78,7 @@ block(EvqWork *work, const EvqTracked *tracked, const EvqEvent *front)
 	blocked->front = front->event_id;
 }
 
-/* Is an event of the same flow_id on its way, or known to come first? Without looking at the table. */
+/* Does the memory alone, or what this turn has read, say that another event of this one's flow_id comes first? */
 static bool
 is_held_back(const EvqWork *work, const EvqChange *facts)
 {
@@ -132,8 +132,8 @@ evq_engine_follow_successors(EvqWork *work)
 /* ---------- dispatch ---------- */
 
 /*
- * Do workers come for the backlog of this push flow by themselves? Then its
- * events are put on offer as those of a pull flow, for to mark and to notify
+ * Is the flow drained: a push flow with a backlog, out of whose offer workers take?
+ * Then its events are put on offer as those of a pull flow: to mark and to notify
  * each of them would only keep the workers waiting.
  */
 static bool

@@ -1,6 +1,6 @@
 /*
  * engine_event.c
- *		What a turn does about one event: carefully where need be, and what its timer asks.
+ *		What a turn does about one event: in a subtransaction where need be, and what its timer asks.
  */
 #include "postgres.h"
 
@@ -16,10 +16,10 @@
 #include "rules/uuid.h"
 #include "session/lifecycle.h"
 
-/* How long to put off an event that cannot be processed, at most, and to be careful after that. */
+/* How long to put off an event that cannot be processed, at most, and to isolate events after that. */
 #define SHORTEST_LONGEST_PUT_OFF USECS_PER_SEC
 #define LONGEST_PUT_OFF USECS_PER_MINUTE
-#define CAREFUL_TIME (10 * USECS_PER_MINUTE)
+#define ISOLATION_TIME (10 * USECS_PER_MINUTE)
 
 /* So many events that are put off are logged a minute. */
 #define LOGGED_A_MINUTE 10
@@ -47,13 +47,13 @@ evq_engine_open_store(void)
 	return store;
 }
 
-/* ---------- carefully ---------- */
+/* ---------- in isolation ---------- */
 
-/* The last turn failed: the next ones are to keep the events apart. */
+/* A turn failed: for some time each event is to have a subtransaction of its own, so that one that fails stops no other. */
 void
-evq_engine_be_careful(EvqEngine *engine)
+evq_engine_isolate_events(EvqEngine *engine)
 {
-	engine->careful_until = evq_clock_monotonic() + CAREFUL_TIME;
+	engine->isolates_until = evq_clock_monotonic() + ISOLATION_TIME;
 }
 
 /* Is it an error that comes of the server's state, a lock or a full disk say, and not of the event? It may be gone any moment. */
@@ -110,7 +110,7 @@ log_put_off(const pg_uuid_t *event_id, const char *message)
  * the others.
  */
 static void
-act_carefully(EvqWork *work, EvqTracked *tracked, void (*act)(EvqWork *, EvqTracked *))
+act_in_subtransaction(EvqWork *work, EvqTracked *tracked, void (*act)(EvqWork *, EvqTracked *))
 {
 	EvqEngine *engine = work->engine;
 	MemoryContext context = CurrentMemoryContext;
@@ -141,7 +141,7 @@ act_carefully(EvqWork *work, EvqTracked *tracked, void (*act)(EvqWork *, EvqTrac
 		CurrentResourceOwner = owner;
 		log_put_off(&event_id, error->message);
 		FreeErrorData(error);
-		evq_engine_be_careful(engine);
+		evq_engine_isolate_events(engine);
 		tracked = evq_memory_find(engine->memory, &event_id);
 		if (tracked != NULL)
 			evq_memory_put_off(engine->memory, tracked, longest_put_off(is_transient), work->now);
@@ -153,8 +153,9 @@ act_carefully(EvqWork *work, EvqTracked *tracked, void (*act)(EvqWork *, EvqTrac
 }
 
 /*
- * Does something about one event, in a context that is reset after it; carefully
- * for a while after a turn that failed. The event may be forgotten after it.
+ * Does something about one event, in a context that is reset after it, and for a
+ * while after a turn that failed in a subtransaction of its own. The event may be
+ * forgotten after it.
  */
 void
 evq_engine_act_on(EvqWork *work, EvqTracked *tracked, void (*act)(EvqWork *, EvqTracked *))
@@ -162,8 +163,8 @@ evq_engine_act_on(EvqWork *work, EvqTracked *tracked, void (*act)(EvqWork *, Evq
 	EvqEngine *engine = work->engine;
 	MemoryContext previous = MemoryContextSwitchTo(engine->event_context);
 
-	if (evq_clock_monotonic() < engine->careful_until)
-		act_carefully(work, tracked, act);
+	if (evq_clock_monotonic() < engine->isolates_until)
+		act_in_subtransaction(work, tracked, act);
 	else
 		act(work, tracked);
 	MemoryContextSwitchTo(previous);

@@ -86,26 +86,27 @@ evq_engine_look_at_flows(EvqEngine *engine, TimestampTz now)
 
 /* ---------- what sessions are told ---------- */
 
-/* Flows of the same class are told of together: only what is so of each of them is so of the class. */
+/* Bit masks of EVQ_FLOW_CLASS(): of flows for which something holds, and of flows for which it does not. */
 typedef struct Classes
 {
-	uint64 any;
-	uint64 not_all;
+	uint64 of_some;
+	uint64 not_of_some;
 } Classes;
 
 static void
-note_class(Classes *classes, int32 flow_no, bool is_so)
+note_class(Classes *classes, int32 flow_no, bool holds)
 {
-	if (is_so)
-		classes->any |= EVQ_FLOW_CLASS(flow_no);
+	if (holds)
+		classes->of_some |= EVQ_FLOW_CLASS(flow_no);
 	else
-		classes->not_all |= EVQ_FLOW_CLASS(flow_no);
+		classes->not_of_some |= EVQ_FLOW_CLASS(flow_no);
 }
 
+/* The classes of whose flows, as far as they were noted, it holds for every one. */
 static uint64
 whole_classes(const Classes *classes)
 {
-	return classes->any & ~classes->not_all;
+	return classes->of_some & ~classes->not_of_some;
 }
 
 /* What sessions need to wake the dispatcher for, and what they can do without it. */

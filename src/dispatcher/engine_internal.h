@@ -40,7 +40,7 @@ struct EvqEngine
 	EvqWatch *watch;
 	List *flows;          /* of EvqFlowDispatch, by the memory's index of the flow */
 	int offered_directly; /* by sessions, since the last turn */
-	int64 careful_until;  /* by the monotonic clock; see evq_engine_act_on() */
+	int64 isolates_until; /* by the monotonic clock; see evq_engine_isolate_events() */
 	uint32 first_flow;    /* where the last turn began to dispatch */
 	uint64 configuration_seen;
 	uint64 locked_first; /* see evq_engine_lock_before_reading() */

@@ -2,8 +2,54 @@
  * memory.c
  *		What an engine remembers of live events, and what of them is on offer.
  *
- * What is remembered decides only when to look at an event: its row is read
- * before anything is done with it.
+ * The model:
+ *
+ * 1. The engine must know what comes next without searching the tables for it, for
+ *	  that costs the more the longer the queue is and the more dead rows it left. So it
+ *	  remembers live events. It is a memory and not the truth: it decides when to look
+ *	  at an event, and the event's row, read then, decides what is done.
+ *
+ * 2. It is filled in three ways: sessions tell of each change (evq_memory_absorb()),
+ *	  sweeps read rows (evq_memory_see()), and the engine says what it did itself.
+ *
+ * 3. A remembered event is in one of these states, which follow from the state in its
+ *	  row but for two: READY is due and waits for its flow to have room, OFFERED is on
+ *	  offer without a dispatch. A flow's ready events are lined up by priority, time and
+ *	  id.
+ *
+ *			WAITING --due--> READY --offer--> OFFERED --worker--> PROCESSING
+ *			   ^               |                                  ^       |
+ *			   |               +--dispatch--> DISPATCHED ---------+       v
+ *			   +---- its time comes again: retry, timeout, release ---- SUSPENDED
+ *
+ * 4. Each has one timer: when to read its row. That is the end of what it is in: the
+ *	  time of the next attempt, of a dispatch, a permit, a suspension, or of its
+ *	  lifespan.
+ *
+ * 5. Not all live events are here. What is known of the others is this:
+ *	  - what is due beyond the horizon: when the earliest of them is;
+ *	  - what is parked, that is due but cannot go yet (its type is suspended, or another
+ *	    event of its flow_id is on its way), or sleeps for long: that there are some, so
+ *	    that sweeps go on;
+ *	  - what is unread, for want of memory: from which position on, and the highest
+ *	    priority among them (memory_unread.c).
+ *
+ * 6. Waiting and ready events take evq.max_tracked places, and a flow has its share
+ *	  whatever others take. Of a flow those are remembered that come first; one that
+ *	  comes before the last of them takes its place. Events on their way are always
+ *	  remembered: the limits of flows bound them.
+ *
+ * 7. In an ordered flow, a flow_id is busy while an event of it is offered, dispatched,
+ *	  in process or suspended. When that has gone, the engine is told to read the next
+ *	  one (evq_memory_take_successors()). The flow_id of an event that was not
+ *	  dispatched from here may not be known; then all is in doubt.
+ *
+ * 8. What may be wrong is found out by looking. Doubt, which begins with the memory,
+ *	  makes the next sweep a complete one. An event on its way that a sweep did not meet
+ *	  is looked at by its id. An offer that nobody took is repeated when its timer
+ *	  comes.
+ *
+ * 9. Nothing here survives an error: see engine.c. All memory is in one context.
  */
 #include "postgres.h"
 

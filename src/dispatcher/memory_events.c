@@ -270,7 +270,7 @@ state_from_facts(const EvqChange *facts, TimestampTz now)
 	}
 }
 
-/* Remembers a live event as the facts say, whatever was remembered of it before. */
+/* Remembers a live event in the state and with the timer that follow from its facts; what was remembered of it before is replaced. */
 EvqTracked *
 evq_memory_put(EvqMemory *memory, const EvqChange *facts, TimestampTz now)
 {
@@ -320,7 +320,7 @@ evq_memory_drop(EvqMemory *memory, EvqTracked *tracked)
 	hash_search(memory->events, &tracked->event_id, HASH_REMOVE, NULL);
 }
 
-/* Forgets the events that wait for their turn, and what was left unread. Those that are put off keep their timers. */
+/* Forgets the waiting and ready events, and what was left unread, but not the events that are put off: their timers bring them back. */
 void
 evq_memory_forget_waiting(EvqMemory *memory)
 {

@@ -31,7 +31,7 @@ struct EvqTracked
 	pairingheap_node timer_node;
 	pairingheap_node ready_node;
 	pairingheap_node last_node;
-	bool offered_before;  /* without a dispatch, and nobody took it */
+	bool offered_before;  /* it was on offer without a dispatch, and nobody took it */
 	int put_offs;         /* how often it could not be processed, since it was told of */
 	uint32 seen_in_sweep; /* the last sweep that came by, or that was under way when it was told of */
 	char *flow_id;        /* of an ordered event that was dispatched from here; NULL = unknown */

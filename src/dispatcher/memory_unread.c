@@ -26,7 +26,7 @@ leave_from(EvqUnread *unread, const EvqDuePosition *from, int16 priority)
 	unread->priority = Max(unread->priority, priority);
 }
 
-/* Leaves an event to the table; reading on will meet it. */
+/* Notes that an event is in the table alone: reading on will meet it there. */
 static void
 leave_to_table(EvqTrackedFlow *flow, const EvqChange *facts)
 {

@@ -306,7 +306,7 @@ compare_ids(const void *a, const void *b)
 	return memcmp(DatumGetUUIDP(*(const Datum *) a), DatumGetUUIDP(*(const Datum *) b), UUID_LEN);
 }
 
-/* A partition may have the columns of its table in another order, and gaps elsewhere. */
+/* Adds a row of a partition to the answer, its columns by name: a partition may have them in another order, and gaps of dropped ones. */
 static void
 put_row(ReturnSetInfo *result, TupleTableSlot *row)
 {

@@ -250,12 +250,12 @@ evq_work_succeed(EvqStore *store, const EvqReports *reports, EvqWorkReported tel
 	{
 		MemoryContext previous = MemoryContextSwitchTo(row_context);
 		EvqEvent event;
-		bool is_so = is_accepted(succeed_plainly(store, now, &reports->attempts[i], &event));
+		bool was_accepted = is_accepted(succeed_plainly(store, now, &reports->attempts[i], &event));
 
 		CHECK_FOR_INTERRUPTS();
-		accepted += is_so;
+		accepted += was_accepted;
 		if (tell != NULL)
-			tell(context, &reports->attempts[i].event_id, is_so);
+			tell(context, &reports->attempts[i].event_id, was_accepted);
 		end_row(row_context, previous);
 	}
 	evq_history_end_batch(store);

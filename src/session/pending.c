@@ -101,7 +101,11 @@ must_wake(EvqSlot *slot, const EvqChange *changes, int count)
 	return false;
 }
 
-/* The dispatcher knows what it does itself, but for the events that it publishes; those who watch do not. */
+/*
+ * For the dispatcher's own transactions: keeps the changes that it has to hear of,
+ * and returns how many. Those are the events that it published; of its other changes
+ * it knows, but watchers, if there are any, are told of them.
+ */
 static int
 keep_news(EvqSlot *slot, EvqChange *changes, int count)
 {
@@ -374,7 +378,7 @@ evq_pending_database_created(Oid database)
 
 /* ---------- the end of a transaction ---------- */
 
-/* Dispatched events are on offer before anyone is notified of them: that comes later in the commit. */
+/* Puts dispatched events on offer. This comes before the notification of them, which PostgreSQL sends later in the commit. */
 static void
 offer_dispatched(EvqSlot *slot, const EvqChange *changes, int count)
 {
@@ -435,7 +439,7 @@ look_for_extension(Oid database, bool may_be_new)
 	evq_shmem_wake_launcher();
 }
 
-/* What was changed is not, after all. */
+/* A rollback undoes changes of events: see evq_pending_upsets(). */
 static void
 note_undone(void)
 {
