@@ -99,9 +99,13 @@ use_history(EvqStore *store, TimestampTz finished_at)
 					 errmsg("table evq.event_history has no partition for an event that finishes now"),
 					 errhint("Attach evq.event_history_default to it again as its default partition.")));
 		require_plain_table(relid);
-		/* One that was dropped meanwhile is not known any more once we have asked for its lock. */
+		/*
+		 * One that was dropped meanwhile is not known any more once we have asked for its lock. Nor does one hold the
+		 * time then whose bounds were changed, or, of the default one, for which another was made.
+		 */
 		table = use_partition(store, relid);
-		if (table != NULL)
+		if (table != NULL &&
+			evq_partition_at(evq_tables_relid(EVQ_TABLE_HISTORY, false), finished_at) == relid)
 			return table;
 	}
 }
