@@ -8,6 +8,7 @@
 
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "nodes/primnodes.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -228,6 +229,7 @@ evq_argument_json_elements(FunctionCallInfo fcinfo, int argno, const char *name,
 	deconstruct_array(array, ARR_ELEMTYPE(array), length, by_value, align, &elements, &nulls, count);
 	for (int i = 0; i < *count; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (!nulls[i])
 			elements[i] = source == JSON_IS_JSONB ? PointerGetDatum(PG_DETOAST_DATUM(elements[i]))
 												  : jsonb_from_text(elements[i]);
@@ -697,6 +699,7 @@ evq_argument_events(Datum events, const char *what, bool is_spinoff, int *count)
 	{
 		JsonbValue *element = getIthJsonbValueFromContainer(&array->root, position.index);
 
+		CHECK_FOR_INTERRUPTS();
 		if (element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
 			ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%s is not an object", what),
 							errhint("Pass an array of objects.")));

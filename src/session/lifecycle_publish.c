@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
+#include "miscadmin.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
@@ -226,6 +227,7 @@ evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *reques
 	{
 		const EvqPublish *request = &requests[i];
 
+		CHECK_FOR_INTERRUPTS();
 		position.index = i;
 		evq_config_require(EVQ_RIGHT_PUBLISH, request->event_type->flow_no);
 		evq_lifecycle_check_request(request);

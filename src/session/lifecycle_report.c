@@ -204,6 +204,7 @@ evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const EvqAttempt *attemp
 			evq_position_begin(&position, "spinoff");
 			for (int i = 0; i < spinoff_count; i++)
 			{
+				CHECK_FOR_INTERRUPTS();
 				position.index = i;
 				if (spinoffs[i].event_type->flow_no != event->flow_no)
 					ereport(
