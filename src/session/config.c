@@ -69,6 +69,7 @@ static uint64 generation;
 static Oid judged_role; /* whom "applies" of the restrictions is about; InvalidOid = nobody */
 static int
 	judged_rights; /* EVQ_RIGHT_*: what that role has in flows that a restriction names, and in no others */
+static uint64 role_changes;
 
 static void
 mark_stale(Datum arg, Oid relid)
@@ -81,6 +82,7 @@ static void
 forget_judgement(Datum arg, int cache, uint32 hash)
 {
 	judged_role = InvalidOid;
+	role_changes++;
 }
 
 /* By how much the end of an event's lifespan has moved since it was written. */
@@ -344,13 +346,13 @@ has_privileges_of_named(Oid role, const char *name)
 static void
 judge(Oid role)
 {
-	bool is_free = has_privileges_of_named(role, "evq_operator");
+	uint64 changes_before = role_changes;
+	bool is_free;
 
-	/* A change that comes while we look makes the next call judge anew; an error leaves the role restricted. */
-	judged_role = role;
+	/* Until all is known, nobody is judged: an error on the way leaves it so. */
+	judged_role = InvalidOid;
+	is_free = has_privileges_of_named(role, "evq_operator");
 	judged_rights = EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK;
-	for (int i = 0; i < copy->restriction_count; i++)
-		copy->restrictions[i].applies = true;
 	if (is_free || !has_privileges_of_named(role, "evq_restricted_publisher"))
 		judged_rights &= ~EVQ_RIGHT_PUBLISH;
 	if (is_free || !has_privileges_of_named(role, "evq_restricted_worker"))
@@ -364,6 +366,9 @@ judge(Oid role)
 		if (restriction->applies)
 			judged_rights |= restriction->right;
 	}
+	/* A change that came while we looked makes the next call judge anew. */
+	if (role_changes == changes_before)
+		judged_role = role;
 }
 
 /* Is the role held to some flows, or none, in one of the rights? */
