@@ -17,6 +17,7 @@
 
 static int32 epoch; /* 0 = unknown */
 static Oid epoch_event_table;
+static bool begun_by_this_transaction;
 
 /* The tables may be other ones now. */
 static void
@@ -26,12 +27,14 @@ forget_epoch_of_tables(Datum arg, Oid relid)
 		epoch = 0;
 }
 
-/* The row of this epoch may have been rolled back. */
+/* The row of this epoch may have been rolled back, or may yet be, where it was prepared: by anybody, who tells us nothing. */
 static void
 forget_epoch(XactEvent event, void *arg)
 {
-	if (event == XACT_EVENT_ABORT)
+	if (event == XACT_EVENT_ABORT || (event == XACT_EVENT_PREPARE && begun_by_this_transaction))
 		epoch = 0;
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
+		begun_by_this_transaction = false;
 }
 
 static void
@@ -124,6 +127,7 @@ evq_epoch(bool *begun)
 		epoch = newest.epoch;
 	else
 	{
+		begun_by_this_transaction = true;
 		begin_epoch(newest.epoch + 1);
 		/* As the permits that come with it. */
 		ForceSyncCommit();

@@ -128,3 +128,14 @@ SELECT evq_publish('A', NULL, 'copy') \gset
 SELECT reason FROM evq.pause;
 SELECT evq_resume();
 SELECT database_oid = (SELECT oid FROM pg_database WHERE datname = current_database()) AS at_home FROM evq.home;
+
+-- So is an epoch that it has begun: the permits that the session grants later are of one that is on record.
+DELETE FROM evq.epoch;
+\c -
+BEGIN;
+SELECT count(*) FROM evq_acquire_next('NEW_FLOW');
+PREPARE TRANSACTION 'epoch';
+ROLLBACK PREPARED 'epoch';
+SELECT count(*) FROM evq.epoch;
+SELECT count(*) FROM evq_acquire_next('NEW_FLOW');
+SELECT count(*) FROM evq.epoch;
