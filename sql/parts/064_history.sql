@@ -95,15 +95,15 @@ BEGIN
 			DELETE FROM evq.housekeeping k WHERE k.relation = doomed.relname;
 			PERFORM evq.look_for_leftovers(doomed.to_at);
 			RETURN doomed.relname;
-		EXCEPTION WHEN lock_not_available THEN
-			RAISE LOG 'evq: partition % is in use: it will be dropped later', doomed.relname;
+		EXCEPTION WHEN lock_not_available OR dependent_objects_still_exist THEN
+			RAISE LOG 'evq: partition % is not dropped yet: %', doomed.relname, SQLERRM;
 		END;
 	END LOOP;
 	RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION evq.drop_history() IS
-	'Drops the oldest partition of the history in which the retention of all types is over, unless it is in use; returns its name';
+	'Drops the oldest partition of the history in which the retention of all types is over, unless it is in use, or something depends on it; returns its name';
 
 CREATE FUNCTION evq.thin_history(OUT partition name, OUT events bigint)
 RETURNS record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

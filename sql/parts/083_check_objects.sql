@@ -160,6 +160,12 @@ SELECT 'error', 'tables', format('partition %s of the history is not a plain tab
 FROM evq.history_partitions() p JOIN pg_class c ON c.oid = p.relation
 WHERE c.relkind <> 'r' AND p.from_at <= clock_timestamp() + interval '2 days' AND p.to_at > clock_timestamp()
 UNION ALL
+SELECT 'warning', 'tables', format('%s is to be dropped since %s: the retention of all types is over for it', p.relation, d.since),
+	'DROP TABLE tells what depends on it; otherwise somebody has read it whenever housekeeping came by, and the server''s log says so.'
+FROM evq.history_partitions() p JOIN pg_class c ON c.oid = p.relation,
+	LATERAL (SELECT p.to_at + (SELECT coalesce(max(t.retention), '0 s') FROM evq.event_type t) AS since) d
+WHERE c.relkind = 'r' AND d.since < clock_timestamp() - interval '1 day'
+UNION ALL
 SELECT 'error', 'tables', format('%s has no replica identity: where a publication publishes updates or deletes of it, they fail', r.oid::regclass),
 	format('ALTER TABLE %s REPLICA IDENTITY FULL.', r.oid::regclass)
 FROM relation r

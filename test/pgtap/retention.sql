@@ -67,6 +67,17 @@ SELECT is(pg_temp.there(), 'long, today', 'a second type goes from a partition t
 SELECT evq_configure('long', retention => pg_temp.since(:'from_at') - interval '23 hours') \g /dev/null
 SELECT pg_temp.keep_house() \g /dev/null
 SELECT is(pg_temp.there(), 'long, today', 'the longest retention is over for the beginning of a partition: it stays');
+SELECT is_empty($$SELECT finding FROM evq_check() WHERE finding LIKE '%is to be dropped since%'$$, '... and nobody wonders why');
+-- What a user has made of it hinders no other step.
+SELECT format('CREATE VIEW pg_temp.of_the_day AS SELECT * FROM %s', :'day') \gexec
+SAVEPOINT kept;
+UPDATE evq.event_type SET retention = '1 hour';
+SELECT lives_ok('SELECT pg_temp.keep_house()', 'a view of a partition that is to be dropped is no error');
+SELECT is(to_regclass(:'day') IS NULL, false, '... and keeps it');
+SELECT results_eq($$SELECT severity, subject, regexp_replace(finding, ' since .*', '') FROM evq_check() WHERE finding LIKE '%is to be dropped since%'$$,
+	format($$VALUES ('warning', 'tables', '%s is to be dropped')$$, :'day'), '... of which evq_check() tells');
+ROLLBACK TO kept;
+DROP VIEW pg_temp.of_the_day;
 SELECT is(to_regclass(:'day') IS NULL, false, '... with its table');
 DELETE FROM evq.housekeeping;
 SELECT evq_configure('long', retention => pg_temp.since(:'to_at') - interval '1 second') \g /dev/null
