@@ -26,6 +26,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/clock.h"
+#include "base/debug.h"
 #include "dispatcher/recount.h"
 #include "rules/transition.h"
 #include "session/config.h"
@@ -249,8 +250,10 @@ evq_recount_run(EvqSlot *slot)
 	/* To a snapshot from before the end of an ALTER TABLE that writes it anew the table is empty. */
 	LockRelationOid(evq_tables_relid(EVQ_TABLE_EVENT, false), AccessShareLock);
 
-	/* What is wanted from now on is wanted again. */
-	evq_counters_want_recount(slot->counters, false);
+	/* What is wanted from now on is wanted again. Where it does not come to its end, it is so still, in a while. */
+	evq_counters_begin_recount(slot->counters);
+	put_off(slot, PUT_OFF);
+	evq_debug_point("recount");
 	quiet = is_quiet(slot, &announcing);
 	evq_counters_copy_live(slot->counters, copy);
 	PushActiveSnapshot(GetLatestSnapshot());
@@ -267,8 +270,10 @@ evq_recount_run(EvqSlot *slot)
 	}
 	else
 		put_off(slot, PUT_OFF);
-	if (!quiet)
-		evq_counters_want_recount(slot->counters, true);
+	if (quiet)
+		evq_counters_end_recount(slot->counters);
+	else
+		evq_counters_want_recount(slot->counters);
 	PopActiveSnapshot();
 }
 

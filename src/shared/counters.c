@@ -63,11 +63,18 @@ typedef struct FlowEntry
 	pg_atomic_uint64 permit_since;
 } FlowEntry;
 
+typedef enum Recount
+{
+	RECOUNT_NOT_WANTED,
+	RECOUNT_WANTED,
+	RECOUNT_BEGUN
+} Recount;
+
 struct EvqCounters
 {
 	pg_atomic_uint32 phase;
-	pg_atomic_uint32 recount_wanted;
-	pg_atomic_uint64 sweep; /* microseconds */
+	pg_atomic_uint32 recount; /* a Recount */
+	pg_atomic_uint64 sweep;   /* microseconds */
 	TypeEntry types[EVQ_COUNTED_TYPES];
 	FlowEntry flows[EVQ_COUNTED_FLOWS];
 };
@@ -93,7 +100,7 @@ void
 evq_counters_clear(EvqCounters *counters)
 {
 	pg_atomic_init_u32(&counters->phase, EVQ_COUNTERS_NEW);
-	pg_atomic_init_u32(&counters->recount_wanted, 0);
+	pg_atomic_init_u32(&counters->recount, RECOUNT_NOT_WANTED);
 	pg_atomic_init_u64(&counters->sweep, 0);
 	for (int i = 0; i < EVQ_COUNTED_TYPES; i++)
 	{
@@ -143,16 +150,32 @@ evq_counters_open(EvqCounters *counters)
 
 /* The live events are to be counted, or (wanted false) are about to be. May be called at any time. */
 void
-evq_counters_want_recount(EvqCounters *counters, bool wanted)
+evq_counters_want_recount(EvqCounters *counters)
 {
-	pg_atomic_exchange_u32(&counters->recount_wanted, wanted);
+	pg_atomic_exchange_u32(&counters->recount, RECOUNT_WANTED);
+}
+
+/* It stays wanted until it has come to its end. */
+void
+evq_counters_begin_recount(EvqCounters *counters)
+{
+	pg_atomic_exchange_u32(&counters->recount, RECOUNT_BEGUN);
+}
+
+/* It was made, unless another is wanted since it began. */
+void
+evq_counters_end_recount(EvqCounters *counters)
+{
+	uint32 expected = RECOUNT_BEGUN;
+
+	(void) pg_atomic_compare_exchange_u32(&counters->recount, &expected, RECOUNT_NOT_WANTED);
 }
 
 /* Are the live events to be counted? */
 bool
 evq_counters_is_recount_wanted(EvqCounters *counters)
 {
-	return pg_atomic_read_u32(&counters->recount_wanted) != 0;
+	return pg_atomic_read_u32(&counters->recount) != RECOUNT_NOT_WANTED;
 }
 
 /*

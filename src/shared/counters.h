@@ -76,7 +76,9 @@ extern void evq_counters_clear(EvqCounters *counters);
 extern EvqCountersPhase evq_counters_phase(EvqCounters *counters);
 extern void evq_counters_set_phase(EvqCounters *counters, EvqCountersPhase phase);
 extern void evq_counters_open(EvqCounters *counters);
-extern void evq_counters_want_recount(EvqCounters *counters, bool wanted);
+extern void evq_counters_want_recount(EvqCounters *counters);
+extern void evq_counters_begin_recount(EvqCounters *counters);
+extern void evq_counters_end_recount(EvqCounters *counters);
 extern bool evq_counters_is_recount_wanted(EvqCounters *counters);
 
 /* Counting. */

@@ -189,7 +189,7 @@ hand_over(EvqSlot *slot, Oid database)
 		/* What was told to nobody meanwhile is in the tables. */
 		set_owner(slot, before);
 		pg_atomic_write_u32(&slot->look_now, 1);
-		evq_counters_want_recount(slot->counters, true);
+		evq_counters_want_recount(slot->counters);
 		return false;
 	}
 	slot->state = EVQ_SLOT_FREE;
@@ -377,7 +377,7 @@ evq_shmem_recount(void)
 
 	if (slot == NULL)
 		return;
-	evq_counters_want_recount(slot->counters, true);
+	evq_counters_want_recount(slot->counters);
 	evq_shmem_wake_dispatcher(slot);
 }
 

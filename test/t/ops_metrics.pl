@@ -144,6 +144,23 @@ ok(poll_until('all are dispatched', sub { run(q{SELECT count(*) FROM evq.event W
 	'and dispatched');
 are_right('after that');
 
+# ---------- a count that does not come to its end ----------
+
+my $holder = $node->background_psql('db');
+$holder->query_safe('SELECT pg_advisory_lock(1)');
+run(q{ALTER DATABASE db SET evq.debug_wait_at = 'recount'});
+run(q{BEGIN; SELECT evq_publish('job', NULL, 'prepared'); PREPARE TRANSACTION 'four'});
+run(q{COMMIT PREPARED 'four'});
+my $counting = q{SELECT l.pid FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND NOT l.granted
+	AND a.backend_type = 'evq housekeeper'};
+ok(poll_until('the count begins', sub { run($counting) ne '' }), 'the live events are being counted');
+is(run('SELECT bool_or(is_exact) FROM evq.live_counts()'), 'f', '... and the numbers of before are not said to be exact');
+run(qq{SELECT pg_cancel_backend(pid) FROM ($counting) c});
+ok(poll_until('it is canceled', sub { run($counting) eq '' }), 'the count is canceled');
+is(run('SELECT bool_or(is_exact) FROM evq.live_counts()'), 'f', 'it is still to be made');
+run(q{ALTER DATABASE db RESET evq.debug_wait_at});
+$holder->quit;
+
 # ---------- crash ----------
 
 kill_server($node);
