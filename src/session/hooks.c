@@ -54,7 +54,7 @@
 static ProcessUtility_hook_type previous_utility_hook;
 static object_access_hook_type previous_access_hook;
 
-/* Slots of databases that this transaction keeps empty. */
+/* Slots of databases that this transaction keeps empty; NULL = there was none to be had. */
 static List *held;
 
 /* ---------- keeping dispatchers away ---------- */
@@ -149,8 +149,12 @@ changes_databases(Node *statement)
 static EvqSlot *
 hold_database(Oid database)
 {
+	MemoryContext previous = MemoryContextSwitchTo(TopMemoryContext);
 	EvqSlot *slot;
 
+	/* Before anything is held: there may be no memory for it. */
+	held = lappend(held, NULL);
+	MemoryContextSwitchTo(previous);
 	LWLockAcquire(evq_shared->lock, LW_EXCLUSIVE);
 	slot = evq_shmem_find_or_make(database);
 	if (slot != NULL)
@@ -162,14 +166,8 @@ hold_database(Oid database)
 			kill(slot->housekeeper_pid, SIGTERM);
 		slot->holds++;
 	}
+	llast(held) = slot;
 	LWLockRelease(evq_shared->lock);
-	if (slot != NULL)
-	{
-		MemoryContext previous = MemoryContextSwitchTo(TopMemoryContext);
-
-		held = lappend(held, slot);
-		MemoryContextSwitchTo(previous);
-	}
 	return slot;
 }
 
@@ -182,6 +180,8 @@ release_databases(int keep)
 	{
 		EvqSlot *slot = list_nth(held, i);
 
+		if (slot == NULL)
+			continue;
 		slot->holds--;
 		if (slot->holds == 0 && slot->state == EVQ_SLOT_STOPPED)
 		{
