@@ -382,11 +382,12 @@ judge(EvqStore *store, TM_Result result, bool wait)
 }
 
 /*
- * Locks the row fetched last, for an update that is not to wait: an update that
- * meets a row which another transaction is changing always waits for that.
+ * Locks the row fetched last as what follows will, which is not to wait: that
+ * always waits where it meets a row which another transaction is changing, or a
+ * lock of its own kind is in the way of.
  */
 static TM_Result
-lock_row(EvqStore *store, EvqStoreTable *table)
+lock_row(EvqStore *store, EvqStoreTable *table, LockTupleMode mode)
 {
 	TM_FailureData failure;
 
@@ -398,7 +399,7 @@ lock_row(EvqStore *store, EvqStoreTable *table)
 		MemoryContextSwitchTo(previous);
 	}
 	return table_tuple_lock(table->rel, &table->slot->tts_tid, GetActiveSnapshot(), table->lock_slot,
-							GetCurrentCommandId(true), LockTupleNoKeyExclusive, LockWaitSkip, 0, &failure);
+							GetCurrentCommandId(true), mode, LockWaitSkip, 0, &failure);
 }
 
 /*
@@ -420,7 +421,7 @@ evq_rows_update(EvqStore *store, EvqStoreTable *table, const Datum *values, cons
 	Assert(!TTS_EMPTY(table->slot));
 	if (!wait)
 	{
-		result = lock_row(store, table);
+		result = lock_row(store, table, LockTupleNoKeyExclusive);
 		if (result != TM_Ok)
 			return judge(store, result, wait);
 	}
@@ -448,7 +449,7 @@ evq_rows_delete(EvqStore *store, EvqStoreTable *table, bool wait)
 	Assert(!TTS_EMPTY(table->slot));
 	if (!wait)
 	{
-		TM_Result result = lock_row(store, table);
+		TM_Result result = lock_row(store, table, LockTupleExclusive);
 
 		if (result != TM_Ok)
 			return judge(store, result, wait);
