@@ -72,3 +72,18 @@ token.
 token: that of the batch.
 Returns: a row for each event with its permit.
 Errors: EQ006 not a whole token.$$;
+
+-- What hands a batch on event by event: evq-gateway and evq-worker.
+CREATE FUNCTION evq.events_of_batch(batch evq.acquired_batch) RETURNS SETOF jsonb
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp ROWS 100
+AS $$
+	SELECT jsonb_build_object('event_id', e.event_id, 'permit', p.permit, 'event_type', e.event_type, 'flow_type', batch.flow_type,
+		'flow_id', e.flow_id, 'attempt', e.attempt, 'attempts_left', e.attempts_left, 'payload', e.payload, 'headers', e.headers,
+		'attempt_due_at', batch.attempt_due_at, 'due_at', batch.due_at, 'answer', e.answer)
+	FROM unnest(batch.event_ids, batch.event_types, batch.flow_ids, batch.attempts, batch.attempts_left, batch.payloads, batch.headers, batch.answers)
+		WITH ORDINALITY e (event_id, event_type, flow_id, attempt, attempts_left, payload, headers, answer, place)
+	JOIN @extschema@.evq_batch_permits(batch.token) p USING (event_id)
+	ORDER BY e.place
+$$;
+COMMENT ON FUNCTION evq.events_of_batch(evq.acquired_batch) IS
+'Each event of a batch, in its order, as evq.acquired has columns; attempt_due_at and due_at are those of the batch';

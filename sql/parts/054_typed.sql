@@ -22,3 +22,12 @@ COMMENT ON FUNCTION evq.succeed(uuid, bigint, jsonb, jsonb) IS 'evq_succeed()';
 CREATE FUNCTION evq.activate(event_id uuid, payload_patch jsonb, answer jsonb, permit bigint)
 RETURNS evq.event_state AS 'MODULE_PATHNAME', 'evq_sql_activate' LANGUAGE c VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION evq.activate(uuid, jsonb, jsonb, bigint) IS 'evq_activate()';
+
+CREATE FUNCTION evq.succeed_batch(token text, except_ids uuid[])
+RETURNS SETOF uuid AS 'MODULE_PATHNAME', 'evq_sql_succeed_batch' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1;
+COMMENT ON FUNCTION evq.succeed_batch(text, uuid[]) IS 'evq_succeed_batch()';
+
+CREATE FUNCTION evq.fail_batch(token text, error_message text, event_ids uuid[], retryable boolean,
+	OUT event_id uuid, OUT accepted boolean, OUT state evq.event_state)
+RETURNS SETOF record AS 'MODULE_PATHNAME', 'evq_sql_fail_batch' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION evq.fail_batch(text, text, uuid[], boolean) IS 'evq_fail_batch()';

@@ -52,28 +52,47 @@ $$;
 COMMENT ON FUNCTION evq_http.acquire(text, jsonb, jsonb, jsonb) IS
 'POST /api/events/{id}/acquire: worker, permit_for. Errors: as evq_acquire';
 
+CREATE FUNCTION evq_http.wait_of(given jsonb) RETURNS interval
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	longest interval := coalesce(evq_http.duration_of(given -> 'wait', 'wait'), '0');
+BEGIN
+	IF longest NOT BETWEEN '0' AND '60 s' THEN
+		PERFORM evq_http.refuse('wait', 'a time from 0 to 60 seconds');
+	END IF;
+	RETURN longest;
+END
+$$;
+COMMENT ON FUNCTION evq_http.wait_of(jsonb) IS 'How long the client is willing to wait; 0 where it does not say';
+
+CREATE FUNCTION evq_http.waiting_for(flow_type text, event_types text[], longest interval, OUT wait_ms int, OUT channel text, OUT choice text)
+RETURNS record LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT (extract(epoch FROM longest) * 1000)::int,
+		(SELECT f.channel FROM evq.flows f WHERE f.flow_type = waiting_for.flow_type),
+		(SELECT string_agg(t, ',' ORDER BY t) FROM (SELECT DISTINCT unnest(event_types)) types (t))
+$$;
+COMMENT ON FUNCTION evq_http.waiting_for(text, text[], interval) IS
+'What the gateway is to know of a client that waits for events of a flow: see acquire_next';
+
 CREATE FUNCTION evq_http.acquire_next(target text, query jsonb, headers jsonb, body jsonb,
 	OUT answer jsonb, OUT wait_ms int, OUT channel text, OUT choice text)
 RETURNS record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	given jsonb := evq_http.object_of(body, '{max_events, event_types, worker, permit_for, wait}');
-	longest interval := coalesce(evq_http.duration_of(given -> 'wait', 'wait'), '0');
+	longest interval := evq_http.wait_of(given);
 	event_types text[] := evq_http.texts_of(given, 'event_types');
 	events jsonb;
 BEGIN
-	IF longest NOT BETWEEN '0' AND '60 s' THEN
-		PERFORM evq_http.refuse('wait', 'a time from 0 to 60 seconds');
-	END IF;
 	SELECT jsonb_agg(to_jsonb(a)) INTO events
 	FROM @extschema@.evq_acquire_next(target, coalesce(evq_http.integer_of(given, 'max_events', 1, 10000), 1),
 									  event_types, evq_http.text_of(given, 'worker'),
 									  evq_http.duration_of(given -> 'permit_for', 'permit_for')) a;
 	answer := jsonb_build_object('events', coalesce(events, '[]'));
 	IF events IS NULL AND longest > '0' THEN
-		wait_ms := (extract(epoch FROM longest) * 1000)::int;
-		channel := (SELECT f.channel FROM evq.flows f WHERE f.flow_type = target);
-		choice := (SELECT string_agg(t, ',' ORDER BY t) FROM (SELECT DISTINCT unnest(event_types)) types (t));
+		SELECT w.* INTO wait_ms, channel, choice FROM evq_http.waiting_for(target, event_types, longest) w;
 	END IF;
 END
 $$;

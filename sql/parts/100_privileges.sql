@@ -48,6 +48,9 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_batch_permits(text),
 	evq.heartbeat(uuid[], bigint[], interval),
 	evq.succeed(uuid, bigint, jsonb, jsonb),
+	evq.succeed_batch(text, uuid[]),
+	evq.fail_batch(text, text, uuid[], boolean),
+	evq.events_of_batch(evq.acquired_batch),
 	evq.are_held(uuid[], bigint[])
 TO evq_worker, evq_operator;
 
@@ -124,6 +127,14 @@ TO evq_publisher, evq_operator;
 GRANT EXECUTE ON FUNCTION
 	evq_http.acquire(text, jsonb, jsonb, jsonb),
 	evq_http.acquire_next(text, jsonb, jsonb, jsonb),
+	evq_http.acquire_batch(text, jsonb, jsonb, jsonb),
+	evq_http.succeed_batch(text, jsonb, jsonb, jsonb),
+	evq_http.lost_of_success(jsonb),
+	evq_http.fail_batch(text, jsonb, jsonb, jsonb),
+	evq_http.heartbeat_batch(text, jsonb, jsonb, jsonb),
+	evq_http.release_batch(text, jsonb, jsonb, jsonb),
+	evq_http.wait_of(jsonb),
+	evq_http.waiting_for(text, text[], interval),
 	evq_http.succeed(text, jsonb, jsonb, jsonb),
 	evq_http.fail(text, jsonb, jsonb, jsonb),
 	evq_http.heartbeat(text, jsonb, jsonb, jsonb),

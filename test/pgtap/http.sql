@@ -262,6 +262,42 @@ SELECT is(pg_temp.call('schedules') #>> '{schedules, 0, last_status}', 'AWAITING
 SELECT matches(pg_temp.error(verb, NULL, 'none'), '^EQ002 no schedule "none" ', verb || ': no such schedule') FROM unnest('{pause_schedule, resume_schedule, run_schedule}'::text[]) verb;
 SELECT matches(pg_temp.error(verb, '{"x": 1}', 'hourly'), '^EQ006 ', verb || ' takes no body') FROM unnest('{pause_schedule, resume_schedule, run_schedule}'::text[]) verb;
 
+-- Batches.
+SELECT evq_configure('BATCHED', 'FLOW_BATCH', 3, '1 hour', '{0 s}', attempt_timeout => '10 min') \g /dev/null
+SELECT evq_publish('BATCHED', NULL, 'batch') FROM generate_series(1, 4) \g /dev/null
+SELECT pg_temp.call('acquire_batch', '{"worker": "w", "permit_for": 60}', 'FLOW_BATCH') AS answer \gset
+SELECT :'answer'::jsonb ->> 'token' AS token \gset
+SELECT is(jsonb_array_length(:'answer'::jsonb -> 'events'), 4, 'acquire_batch: all that is due');
+SELECT is(pg_temp.keys((:'answer'::jsonb #> '{events, 0}')), 'answer attempt attempt_due_at attempts_left due_at event_id event_type flow_id flow_type headers payload permit', '... each as from acquire');
+SELECT results_eq(format($$SELECT (e ->> 'event_id')::uuid, (e ->> 'permit')::bigint FROM jsonb_array_elements(%L::jsonb -> 'events') e$$, :'answer'), format($$SELECT * FROM evq_batch_permits(%L)$$, :'token'), '... with its permit');
+SELECT is(jsonb_agg(e -> 'event_id'), (SELECT jsonb_agg(x.event_id ORDER BY x.event_id) FROM evq.events x WHERE x.worker = 'w' AND x.flow_id = 'batch'), '... in order') FROM jsonb_array_elements(:'answer'::jsonb -> 'events') e;
+SELECT jsonb_agg(e ->> 'event_id') AS ids FROM jsonb_array_elements(:'answer'::jsonb -> 'events') e \gset
+SELECT is(pg_temp.call('acquire_batch', NULL, 'FLOW_BATCH'), '{"token": null, "events": []}', 'nothing is left');
+SELECT results_eq($$SELECT answer, wait_ms, channel, choice FROM evq_http.acquire_batch('FLOW_BATCH', '{}', '{}', '{"wait": "2.5 s", "event_types": ["BATCHED"]}')$$,
+	$$VALUES ('{"token": null, "events": []}'::jsonb, 2500, 'evq_flow_batch', 'BATCHED')$$, '... and the client would wait');
+SELECT is(jsonb_path_query_array(pg_temp.call('heartbeat_batch', jsonb_build_object('token', :'token', 'extend_by', '5 min')::text), '$.events[*].held'), '[true, true, true, true]', 'heartbeat_batch');
+SELECT is(jsonb_path_query_array(pg_temp.call('fail_batch', jsonb_build_object('token', :'token', 'error_message', 'no', 'event_ids', jsonb_build_array(:'ids'::jsonb -> 1), 'retryable', false)::text), '$.events[*].*'),
+	jsonb_build_array('FAILED', true, :'ids'::jsonb -> 1), 'fail_batch: one of it');
+SELECT evq_cancel((:'ids'::jsonb ->> 3)::uuid) \g /dev/null
+SELECT evq_publish('BATCHED', NULL, 'after') \g /dev/null
+SELECT results_eq(format($$SELECT answer -> 'lost_event_ids', jsonb_array_length(answer -> 'events'), wait_ms FROM evq_http.acquire_batch('FLOW_BATCH', '{}', '{}', %L)$$,
+		jsonb_build_object('token', :'token', 'except_ids', jsonb_build_array(:'ids'::jsonb -> 0, :'ids'::jsonb -> 1))),
+	format($$VALUES (%L::jsonb, 1, NULL::int)$$, jsonb_build_array(:'ids'::jsonb -> 3)), 'acquire_batch: reports the batch before, and tells what was lost');
+SELECT is(pg_temp.call('succeed_batch', jsonb_build_object('token', :'token')::text), jsonb_build_object('acknowledged', true, 'lost_event_ids', jsonb_build_array(:'ids'::jsonb -> 1, :'ids'::jsonb -> 3)), 'succeed_batch: what was left, and what was reported before');
+SELECT set_eq(format($$SELECT state::text FROM evq.events WHERE flow_id = 'batch'$$), ARRAY['succeeded', 'failed', 'canceled'], '... as reported');
+SELECT is(wait_ms, NULL, 'with a token it does not wait') FROM evq_http.acquire_batch('FLOW_BATCH', '{}', '{}', jsonb_build_object('token', :'token', 'wait', 10));
+SELECT evq_publish('BATCHED', NULL, 'released') AS id \gset
+SELECT pg_temp.call('acquire_batch', '{"max_events": 1}', 'FLOW_BATCH') ->> 'token' AS token \gset
+SELECT is(pg_temp.call('release_batch', jsonb_build_object('token', :'token')::text), '{"acknowledged": true, "lost_event_ids": []}', 'release_batch');
+SELECT is(pg_temp.call('release_batch', jsonb_build_object('token', :'token')::text), jsonb_build_object('acknowledged', true, 'lost_event_ids', jsonb_build_array(:'id')), '... is not accepted twice');
+SELECT is(jsonb_array_length(pg_temp.call('acquire_batch', NULL, 'FLOW_BATCH') -> 'events'), 1, '... and the event is back');
+SELECT matches(pg_temp.error(verb, body), '^EQ006 ', verb || ': ' || body)
+FROM unnest('{succeed_batch, fail_batch, heartbeat_batch, release_batch}'::text[]) verb,
+	unnest(ARRAY['{"error_message": "no"}', '{"token": "x", "error_message": "no"}', '{"token": 1, "error_message": "no"}', '{"token": "x", "error_message": "no", "y": 1}', '[]', 'null']) body;
+SELECT matches(pg_temp.error('acquire_batch', body, 'FLOW_BATCH'), '^EQ006 ', 'acquire_batch: ' || body)
+FROM unnest(ARRAY['{"wait": 61}', '{"max_events": 0}', '{"max_events": 10001}', '{"event_types": "STEP"}', '{"token": "x"}', '{"except_ids": []}', '{"x": 1}', '[]']) body;
+SELECT matches(pg_temp.error('acquire_batch', NULL, 'NONE_SUCH'), '^EQ001 ', 'unknown flow');
+
 -- Odd arguments to every route: an error of evq's own or an answer.
 SELECT matches(pg_temp.error(proname, body, target, query), '^(EQ00|no error|22)', format('%s: %s %s %s', proname, target, query, body))
 FROM pg_proc, (VALUES (NULL, NULL, NULL), ('', '[]', NULL), (gen_random_uuid()::text, '{"permit": 1}', '{"after": ""}'), ('FLOW_H', '{"permit": null}', '{"limit": "1e9"}'),
@@ -285,7 +321,7 @@ FROM unnest('{evq_publisher, evq_worker, evq_operator, evq_monitor}'::text[]) ro
 	('publisher', 'publish', '{"event_type": "STEP", "flow_id": "r"}', NULL), ('publisher', 'publish_batch', '[{"event_type": "STEP", "flow_id": "r"}]', NULL),
 	('worker', 'acquire', NULL, NULL), ('worker', 'acquire_next', '{"wait": 1}', 'FLOW_S'), ('worker', 'succeed', '{"permit": PERMIT}', NULL),
 	('worker', 'fail', '{"permit": PERMIT, "error_message": "no", "retry_in": 1}', NULL), ('worker', 'heartbeat', '{"permit": PERMIT}', NULL),
-	('worker', 'suspend', '{"permit": PERMIT}', NULL), ('worker', 'release', '{"permit": PERMIT}', NULL),
+	('worker', 'acquire_batch', NULL, 'FLOW_S'), ('worker', 'suspend', '{"permit": PERMIT}', NULL), ('worker', 'release', '{"permit": PERMIT}', NULL),
 	('none', 'cancel', NULL, NULL), ('none', 'event', NULL, NULL), ('none', 'events', NULL, NULL), ('none', 'errors', NULL, NULL),
 	('none', 'configure', '{}', 'STEP'), ('none', 'configure_flow', '{}', 'FLOW_H'), ('none', 'suspend_event_type', NULL, 'STEP'), ('none', 'unsuspend_event_type', NULL, 'STEP'),
 	('worker|monitor', 'pending', NULL, 'FLOW_H'), ('worker|monitor', 'counts', NULL, NULL), ('worker|monitor', 'health', NULL, NULL),

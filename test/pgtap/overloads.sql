@@ -60,7 +60,7 @@ END
 $$;
 SELECT is(pg_temp.outcome(format('SELECT evq_http.%I(%L::text, %L::jsonb, %L::jsonb, %L::jsonb)', f.proname, t.target, '{}', '{}', b.body)), 'done', f.proname || ' ' || b.body)
 FROM functions f, (VALUES ('{}'), ('{"permit": 1}'), ('{"event_type": "PLANTED", "flow_id": "f"}'), ('{"permit": 1, "run_at": "2030-01-01"}'),
-	('{"permit": 1, "error_message": "no"}'), ('{"payload_patch": {}}'), ('{"max_attempts": 3}')) b(body), (VALUES (:'event_id'), ('PLANTED')) t(target)
+	('{"permit": 1, "error_message": "no"}'), ('{"payload_patch": {}}'), ('{"max_attempts": 3}'), ('{"token": "none", "error_message": "no"}')) b(body), (VALUES (:'event_id'), ('PLANTED')) t(target)
 WHERE f.pronamespace = 'evq_http'::regnamespace AND pg_get_function_identity_arguments(f.oid) LIKE 'target text, query jsonb, headers jsonb, body jsonb%';
 SELECT is(pg_temp.outcome(t.statement), 'done', format('tool %s', t.name)) FROM (
 	SELECT m.name, format('DO %L', format('DECLARE answer jsonb; BEGIN EXECUTE %L INTO answer USING %L::jsonb; END', m.statement,

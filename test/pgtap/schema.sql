@@ -103,13 +103,14 @@ SELECT set_eq('SELECT oid FROM shown', $$SELECT oid FROM functions WHERE proname
 SELECT is_empty($$SELECT proname, pronargs, length(arguments) FROM shown WHERE pronargs > 14 OR length(arguments) > 10 * 80$$,
 	'... each with at most 14 arguments, in ten lines of a terminal: what is more is hard to find one''s way in');
 SELECT is_empty(
-	$$SELECT signature FROM functions WHERE pronamespace = 'evq_http'::regnamespace AND proargnames[1:4] = '{target, query, headers, body}' AND proname <> 'acquire_next'
+	$$SELECT signature FROM functions WHERE pronamespace = 'evq_http'::regnamespace AND proargnames[1:4] = '{target, query, headers, body}' AND proname NOT IN ('acquire_next', 'acquire_batch')
 		AND (pg_get_function_arguments(oid), pg_get_function_result(oid)) <> ('target text, query jsonb, headers jsonb, body jsonb', 'jsonb')$$,
 	'a route of the gateway is a function of the same arguments');
 SELECT set_eq(
-	$$SELECT proname || '(' || pg_get_function_arguments(oid) || ') ' || pg_get_function_result(oid) FROM functions WHERE oid::regproc IN ('evq_http.acquire_next'::regproc, 'evq_http.mcp'::regproc)$$,
-	ARRAY['acquire_next(target text, query jsonb, headers jsonb, body jsonb, OUT answer jsonb, OUT wait_ms integer, OUT channel text, OUT choice text) record',
-	'mcp(headers jsonb, body text, allow_writes boolean DEFAULT false, OUT status integer, OUT answer text) record'], '... but two');
+	$$SELECT proname || '(' || pg_get_function_arguments(oid) || ') ' || pg_get_function_result(oid) FROM functions WHERE oid::regproc IN ('evq_http.acquire_next'::regproc, 'evq_http.acquire_batch'::regproc, 'evq_http.mcp'::regproc)$$,
+	ARRAY['acquire_batch(target text, query jsonb, headers jsonb, body jsonb, OUT answer jsonb, OUT wait_ms integer, OUT channel text, OUT choice text) record',
+	'acquire_next(target text, query jsonb, headers jsonb, body jsonb, OUT answer jsonb, OUT wait_ms integer, OUT channel text, OUT choice text) record',
+	'mcp(headers jsonb, body text, allow_writes boolean DEFAULT false, OUT status integer, OUT answer text) record'], '... but three');
 SELECT is_empty(
 	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname NOT IN ('transitions', 'live_counts', 'cron_fields', 'cron_next', 'cron_next_if_any', 'cron_previous', 'cron_count', 'caller_may_work', 'caller_may_publish', 'finished_events', 'history_partitions', 'attempts_that_fit')$$,
 	'functions in C are VOLATILE and PARALLEL UNSAFE, but what only calculates or reads the code');

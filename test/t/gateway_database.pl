@@ -62,6 +62,12 @@ for my $type ([ 'STEP', 'FLOW_B' ], [ 'PULLED', 'FLOW_P' ])
 	cmp_ok(time - $began, '<', 20, '... is answered at once');
 }
 
+# One who waits for a batch has what has come.
+my $for_batch = begin('POST', '/api/flows/FLOW_P/acquire-batch', { wait => 60, worker => 'w' });
+Evq::Gateway::wait_until('LISTEN for a batch', sub { sessions(q{query ILIKE '%listen "evq_flow_p"%'}) });
+$node->safe_psql('postgres', q{SELECT evq_publish_many('PULLED', NULL, '{a, b}', '{1, 2}')});
+is_deeply(events(finish($for_batch)), [qw(a b)], 'a batch that came while a request waited');
+
 # Several wait: each event is one's, and the others go on waiting.
 my @waiting = map { begin('POST', '/api/flows/FLOW_B/acquire', { wait => 30, worker => "w$_" }) } 1 .. 4;
 $node->safe_psql('postgres', q{SELECT evq_publish('STEP', NULL, 'for-' || n) FROM generate_series(1, 4) n});

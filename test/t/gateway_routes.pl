@@ -129,6 +129,32 @@ is($next->{events}[0]{flow_id}, 'next', 'the event');
 refuses('... of no flow', $gateway->post('/api/flows/NONE_SUCH/acquire'), 400, 'EQ001');
 refuses('... too many', $gateway->post('/api/flows/FLOW_B/acquire', { max_events => 100_000 }), 400, 'EQ006');
 
+# Batches.
+{
+	my $acquire = sub { return $gateway->post('/api/flows/FLOW_E/acquire-batch', @_) };
+	my $report = sub { my ($verb, %body) = @_; return $gateway->post("/api/batches/$verb", \%body) };
+
+	$node->safe_psql('postgres', q{SELECT evq_configure('BATCHED', 'FLOW_E', attempt_delays => '{0 s}')});
+	answers('a batch, where there is nothing', $acquire->(), 200, { token => undef, events => [] });
+	$gateway->post('/api/events', { event_type => 'BATCHED', flow_id => "token-$_" }) for 1 .. 4;
+	my $waiting = q{SELECT count(*) FROM evq.events WHERE flow_id LIKE 'token-%' AND state = 'dispatched'};
+	Evq::Gateway::wait_until('four events', sub { $node->safe_psql('postgres', $waiting) == 4 });
+	my $batch = answers('... where there is something', $acquire->({ worker => 'w', wait => 60 }), 200, { token => qr/^[\w+\/=]+$/ });
+	my @events = map { $_->{event_id} } @{ $batch->{events} };
+	my $token = $batch->{token};
+	is(join(' ', map { $_->{flow_id} } @{ $batch->{events} }), 'token-1 token-2 token-3 token-4', '... is all of it');
+	is_deeply([ map { $_->{held} } @{ $report->('heartbeat', token => $token, extend_by => '5 min')->{json}{events} } ], [ (JSON::PP::true) x 4 ], 'heartbeat of a batch');
+	is_deeply($report->('failure', token => $token, error_message => 'no', event_ids => [ $events[1] ], retryable => JSON::PP::false)->{json}{events},
+		[ { event_id => $events[1], accepted => JSON::PP::true, status => 'FAILED' } ], 'failure of one of it');
+	answers('one of it by its own permit', $gateway->post("/api/events/$events[2]/snooze", { permit => $batch->{events}[2]{permit}, run_at => '2090-01-01T00:00:00Z' }), 200, { status => 'AWAITING_PROCESSING' });
+	answers('the others are done, and the next batch', $acquire->({ token => $token, except_ids => [ @events[ 1, 2 ] ] }), 200, { token => undef, lost_event_ids => [] });
+	answers('success again', $report->('success', token => $token), 200, { acknowledged => JSON::PP::true, lost_event_ids => [ @events[ 1, 2 ] ] });
+	is($node->safe_psql('postgres', q{SELECT string_agg(state::text, ' ' ORDER BY flow_id) FROM evq.events WHERE flow_id LIKE 'token-%'}), 'succeeded failed awaiting_processing succeeded', 'each is as it was reported');
+	answers('release: what is not held is told', $report->('release', token => $token), 200, { lost_event_ids => \@events });
+	refuses('failure of no token', $report->('failure', token => 'x', error_message => 'no'), 400, 'EQ006');
+	refuses("$_ of a part of a token", $report->($_, token => substr $token, 4), 400, 'EQ006') for qw(success heartbeat release);
+}
+
 # Read.
 answers('event', $gateway->get("/api/events/$id"), 200, { event_id => $id, status => 'CANCELED', reason => 'enough', payload => { driver => 7 } });
 refuses('no such event', $gateway->get("/api/events/$nobody"), 404, 'EQ002');
@@ -146,7 +172,7 @@ answers('pending', $gateway->get('/api/events/pending/FLOW_B'), 200, { events =>
 refuses('pending of no flow', $gateway->get('/api/events/pending/NONE_SUCH'), 400, 'EQ001');
 ok((grep { $_->{status} eq 'BEING_PROCESSED' } @{ answers('counts', $gateway->get('/api/counts?flow_type=FLOW_C'), 200)->{counts} }), 'counts by status');
 refuses('counts: unknown key', $gateway->get('/api/counts?x=1'), 400, 'EQ006');
-is_deeply([ map { $_->{flow_type} } @{ answers('flows', $gateway->get('/api/flows'), 200)->{flows} } ], [ 'FLOW_B', 'FLOW_C' ], 'the flows');
+is_deeply([ map { $_->{flow_type} } @{ answers('flows', $gateway->get('/api/flows'), 200)->{flows} } ], [ 'FLOW_B', 'FLOW_C', 'FLOW_E' ], 'the flows');
 refuses('flows: bad limit', $gateway->get('/api/flows?limit=0'), 400, 'EQ006');
 is(@{ answers('event types', $gateway->get('/api/event-types?flow_type=FLOW_B'), 200)->{event_types} }, 2, 'the types');
 is(answers('errors', $gateway->get('/api/errors?flow_type=FLOW_B'), 200)->{errors}[0]{error_message}, 'no', 'the errors');

@@ -83,6 +83,9 @@ sub use_routes
 	if ($since eq '0.3')
 	{
 		is_status($gateway->get('/api/rights'), 200, "$when: rights");
+		my $taken = $gateway->post('/api/flows/FLOW_B/acquire-batch', { wait => 30 })->{json};
+		like($taken->{token}, qr/./, "$when: a batch");
+		is_status($gateway->post('/api/batches/release', { token => $taken->{token} }), 200, "$when: release it");
 	}
 	else
 	{
@@ -190,7 +193,8 @@ for my $from (qw(0.1 0.2))
 		CREATE FUNCTION evq_http.flows(target text, query jsonb, headers jsonb, body jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'captured'; END $$;
 		CREATE FUNCTION evq_http.health(target text, query jsonb, headers jsonb, body jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'captured'; END $$});
 	wait_for_dispatcher($node, $database);
-	$gateway = Evq::Gateway->new_ready($node, '--database', $node->connstr($database) . ' application_name=evq-gateway');
+	# Nobody reads the stream while all the others are at work.
+	$gateway = Evq::Gateway->new_ready($node, '--database', $node->connstr($database) . ' application_name=evq-gateway', '--stream-backlog', 1_000_000);
 	$stdio = start_stdio();
 	$stream = $gateway->socket;
 	syswrite $stream, $gateway->request_bytes('GET', '/api/stream');
