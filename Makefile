@@ -20,6 +20,7 @@ STORED_PARTS = \
 	015_row_types \
 	020_configuration \
 	030_storage \
+	031_batches \
 	032_housekeeping \
 	034_pause \
 	036_restriction \

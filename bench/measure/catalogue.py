@@ -5,7 +5,7 @@ from typing import Callable, NamedTuple
 import gateway
 import metrics
 import streams
-from evq import Evq, EvqOnNode
+from evq import Evq, EvqBatches, EvqOnNode
 from gateway import EvqOverHttp, EvqOverSql
 from libraries import GraphileWorker, PgBoss
 from limit import Copy, Limit
@@ -25,6 +25,8 @@ EVQ_WORKERS = [PUSH, Evq("evq push, fused", turn="turn_fused"), PULL_FUSED, BRIE
 TOKENS = [Evq("evq pull, fused, token", turn="turn_token", delivery="pull"),
           Evq("evq pull, fused, token, retention 0", turn="turn_token", delivery="pull", retention="0")]
 
+BATCHES = [EvqBatches("evq batches, fused", turn="turn_fused", delivery="pull"), EvqBatches("evq batches, token", turn="turn_token", delivery="pull")]
+
 
 class Metric(NamedTuple):
     title: str
@@ -42,7 +44,7 @@ def several(unit, *numbers):
 def life(batch, events, *workers):
     return Metric(f"A backlog of {events:,} events drained, {batch:,} a turn", "events/s",
                   lambda contestant, workers: metrics.drain(contestant, events, batch, workers),
-                  several("worker", *workers), [*PEERS, *EVQ_WORKERS, *(TOKENS if batch >= 10 else [])])
+                  several("worker", *workers), [*PEERS, *EVQ_WORKERS, *([*TOKENS, *BATCHES] if batch >= 10 else [])])
 
 
 METRICS = {
@@ -55,7 +57,7 @@ METRICS = {
     "life100": life(100, BACKLOG, WORKERS),
     "life1000": life(1000, BACKLOG, WORKERS),
     "mixed": Metric("8 publishers and 8 workers at once, from the first publish to the last finish", "events/s", metrics.mixed,
-                    {f"{n} a transaction": n for n in (1, 10, 100)}, [*PEERS, *EVQ_WORKERS]),
+                    {f"{n} a transaction": n for n in (1, 10, 100)}, [*PEERS, *EVQ_WORKERS, *TOKENS, *BATCHES]),
     "latency": Metric("From a publish to whoever waits for it, idle", "ms", metrics.latency,
                       dict.fromkeys(("acknowledged, p50", "acknowledged, p99", "called, p50", "called, p99")),
                       [Notify(), PGQ, GRAPHILE_WORKER, PG_BOSS, EVQ, EvqOnNode("evq, Node worker")]),
@@ -70,7 +72,7 @@ METRICS = {
                                              "first hears of an event, p50, ms", "last hears of it, p50, ms",
                                              "last hears of it, longest, ms")), [EVQ]),
     "wal": Metric("WAL of an event's whole life", "bytes", metrics.wal,
-                  {"1 a transaction": 1, "100 a transaction": 100}, [*PEERS, *EVQ_WORKERS], LONG_ROUNDS),
+                  {"1 a transaction": 1, "100 a transaction": 100}, [*PEERS, *EVQ_WORKERS, *BATCHES], LONG_ROUNDS),
     "idle": Metric("The dispatcher with nothing to do, in a minute", "", metrics.idle,
                    dict.fromkeys(("CPU, ms", "WAL, bytes")), [EVQ]),
     "held": Metric(f"mixed by 1 for {HELD} s, while another session holds a snapshot", "", metrics.held,

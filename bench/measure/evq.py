@@ -57,10 +57,12 @@ class Evq(Contestant):
         return latency.notified("SELECT evq_publish('BENCH', 'BENCH', 'case', %s)",
                                 "SELECT evq_succeed(event_id, permit) FROM evq_acquire_next('BENCH')")
 
+    def finished(self):
+        return value("SELECT count(*) FROM evq.event_history")
+
     def check_worked(self, published, left=None):
         done = super().check_worked(published, left)
-        found = database.row("SELECT (SELECT count(*) FROM evq.event_history), (SELECT count(*) FROM evq.events WHERE state = 'succeeded'),"
-                             " (SELECT count(*) FROM evq.event_error)")
+        found = (self.finished(), *database.row("SELECT (SELECT count(*) FROM evq.events WHERE state = 'succeeded'), (SELECT count(*) FROM evq.event_error)"))
         kept = 0 if self.retention == "0" else done + self.remembered
         if found != (kept, kept, 0):
             raise Wrong(f"{self.name}: of {kept} events that are kept (finished, succeeded, errors) are {found}")
@@ -106,6 +108,23 @@ class Evq(Contestant):
                   flow_ids, n, n + 999, PAYLOAD)
         self.check_published(-(-events // 1000) * 1000)
         return -(-events // 1000) * 1000
+
+
+class EvqBatches(Evq):
+    """Events that are published together are stored in batches."""
+
+    def install(self, workers):
+        value("ALTER DATABASE bench SET evq.store_batches_from = 8")
+        super().install(workers)
+
+    def published(self):
+        return value("SELECT count(*) FROM evq.events")
+
+    def left(self):
+        return value("SELECT (SELECT count(*) FROM evq.event) + (SELECT coalesce(sum(events), 0)::bigint FROM evq.batch_count)")
+
+    def finished(self):
+        return super().finished() + value("SELECT count(*) FROM evq.batch_event WHERE state = 's'")
 
 
 class EvqOnNode(Evq):

@@ -93,12 +93,6 @@ COMMENT ON TABLE evq.event_history_default IS 'Finished events that no other par
 ALTER TABLE evq.event_history REPLICA IDENTITY FULL;
 ALTER TABLE evq.event_history_default REPLICA IDENTITY FULL;
 
-CREATE VIEW evq.payloads AS
-	SELECT event_id, payload, NULL::jsonb AS headers FROM evq.event WHERE payload IS NOT NULL
-	UNION ALL SELECT event_id, payload, NULL FROM evq.event_history WHERE payload IS NOT NULL
-	UNION ALL SELECT event_id, payload, headers FROM evq.event_payload;
-COMMENT ON VIEW evq.payloads IS 'Payload and headers of every event, live or finished';
-
 CREATE TABLE evq.event_error (
 	event_id uuid NOT NULL,
 	failed_at timestamptz NOT NULL,

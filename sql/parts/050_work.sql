@@ -144,7 +144,12 @@ LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_ca
 AS $$
 	SELECT NOT EXISTS (
 		SELECT FROM unnest(event_ids, permits) p (event_id, permit)
-		WHERE NOT EXISTS (SELECT FROM evq.event e WHERE e.event_id = p.event_id AND e.permit = p.permit AND e.state = 'p'))
+		WHERE NOT EXISTS (SELECT FROM evq.event e WHERE e.event_id = p.event_id AND e.permit = p.permit AND e.state = 'p')
+			AND NOT EXISTS (
+				SELECT FROM evq.run r
+				WHERE r.last_id >= p.event_id AND r.last_id <= evq.id_in_batch(p.event_id, 1023) AND r.permit = p.permit AND r.state = 'p'
+					AND evq.ordinal(p.event_id) > evq.ordinal(r.last_id) - r.events
+					AND NOT EXISTS (SELECT FROM evq.exception x WHERE x.event_id = p.event_id)))
 $$;
 COMMENT ON FUNCTION evq.are_held(uuid[], bigint[]) IS
 	'Do all of these permits hold? It only reads: a worker asks each second, and by evq_heartbeat() which does not';

@@ -118,7 +118,8 @@ DECLARE
 BEGIN
 	-- What no live event is older than counts for none; ids know the time to the millisecond.
 	DELETE FROM evq.lifespan_change c
-	WHERE c.event_type_no = shift_lifespan.event_type_no AND NOT EXISTS (SELECT FROM evq.event e WHERE e.event_id < evq.first_id(c.changed_at + interval '1 ms'));
+	WHERE c.event_type_no = shift_lifespan.event_type_no AND NOT EXISTS (SELECT FROM evq.event e WHERE e.event_id < evq.first_id(c.changed_at + interval '1 ms'))
+		AND NOT EXISTS (SELECT FROM evq.backlog k WHERE k.batch_id < evq.first_id(c.changed_at + interval '1 ms'));
 	INSERT INTO evq.lifespan_change AS c VALUES (shift_lifespan.event_type_no, evq.clock_now(), exact)
 	ON CONFLICT ON CONSTRAINT lifespan_change_pkey DO UPDATE SET shift = c.shift + EXCLUDED.shift;
 	-- Of very many the first ones become one.
@@ -166,7 +167,8 @@ BEGIN
 		END IF;
 		SELECT f.flow_no INTO STRICT wanted_flow_no FROM evq.flow f WHERE f.flow_type = configure.flow_type;
 		IF NOT is_new AND wanted_flow_no <> present.flow_no
-			AND EXISTS (SELECT FROM evq.event e WHERE e.event_type_no = present.event_type_no) THEN
+			AND (EXISTS (SELECT FROM evq.event e WHERE e.event_type_no = present.event_type_no)
+				OR EXISTS (SELECT FROM evq.batch_count c WHERE c.event_type_no = present.event_type_no)) THEN
 			RAISE EXCEPTION 'event type "%" has live events in another flow', event_type
 				USING ERRCODE = 'EQ003', HINT = 'Let them finish or cancel them, then move the type.';
 		END IF;
@@ -319,7 +321,8 @@ AS $$
 DECLARE
 	doomed_no int := evq.require_event_type(event_type);
 BEGIN
-	IF EXISTS (SELECT FROM evq.event e WHERE e.event_type_no = doomed_no) THEN
+	IF EXISTS (SELECT FROM evq.event e WHERE e.event_type_no = doomed_no)
+		OR EXISTS (SELECT FROM evq.batch_count c WHERE c.event_type_no = doomed_no) THEN
 		RAISE EXCEPTION 'event type "%" has live events', event_type
 			USING ERRCODE = 'EQ003', HINT = 'Let them finish or cancel them first.';
 	END IF;

@@ -44,7 +44,17 @@ SELECT h.event_id, t.event_type, f.flow_type, h.flow_id, evq.state_name(h.state)
 FROM evq.event_history h
 JOIN evq.event_type t USING (event_type_no)
 JOIN evq.flow f ON f.flow_no = h.flow_no
-LEFT JOIN evq.event_type o ON o.event_type_no = h.on_fail_event_type_no;
+LEFT JOIN evq.event_type o ON o.event_type_no = h.on_fail_event_type_no
+UNION ALL
+SELECT b.event_id, t.event_type, f.flow_type, b.flow_id, evq.state_name(b.state), b.published_at,
+	b.attempt_scheduled_at, b.due_at, CASE b.state WHEN 's' THEN 1 ELSE 0 END, t.max_attempts::int, b.priority::int,
+	b.state_since, b.state_due_at, b.attempt_started_at, CASE WHEN b.state = 's' THEN b.state_since END,
+	b.permit, b.worker, NULL, 0, o.event_type,
+	NULL, NULL, NULL, NULL
+FROM evq.batch_event b
+JOIN evq.event_type t USING (event_type_no)
+JOIN evq.flow f ON f.flow_no = b.flow_no
+LEFT JOIN evq.event_type o ON o.event_type_no = b.on_fail_event_type_no;
 COMMENT ON VIEW evq.events IS
 $$All events, live and finished, one row each; the payload is in evq_event(event_id). By id ask evq.events_by_id(ids): a query of the
 view by id opens, and locks, every partition of the history.$$;
@@ -85,11 +95,14 @@ DECLARE
 	what record;
 BEGIN
 	FOR what IN
-		SELECT v.relid, v.name, replace(replace(pg_get_viewdef(v.relid), 'evq.event_history h', 'evq.finished_events($1) h'),
-			'evq.event_history', 'evq.finished_events($1) event_history') AS query
-		FROM (VALUES ('evq.events'::regclass, 'events_by_id'), ('evq.payloads', 'payloads_by_id')) v(relid, name)
+		SELECT v.relid, v.name, replace(replace(replace(replace(pg_get_viewdef(v.relid), 'evq.event_history h', 'evq.finished_events($1) h'),
+			'evq.event_history', 'evq.finished_events($1) event_history'), 'evq.log l', 'evq.logged_events($1) l'),
+			'evq.batch_event b', 'evq.batch_events_by_id($1) b') AS query
+		FROM (VALUES (1, 'evq.batch_event'::regclass, 'batch_events_by_id'), (2, 'evq.events', 'events_by_id'),
+			(3, 'evq.payloads', 'payloads_by_id')) v(n, relid, name)
+		ORDER BY v.n
 	LOOP
-		ASSERT what.query LIKE '%finished_events%';
+		ASSERT what.query LIKE '%($1)%';
 		EXECUTE format($function$
 			CREATE OR REPLACE FUNCTION evq.%1$I(event_ids uuid[]) RETURNS SETOF %2$s
 			LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 1

@@ -84,6 +84,7 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_tick()
 TO evq_operator;
 GRANT SELECT ON evq.events, evq.payloads, evq.errors, evq.audit TO evq_operator;
+GRANT EXECUTE ON FUNCTION evq.ordinal(uuid), evq.id_in_batch(uuid, int) TO evq_operator;
 GRANT EXECUTE ON FUNCTION evq.events_by_id(uuid[]), evq.payloads_by_id(uuid[]) TO evq_operator;
 -- What evq.errors calls.
 GRANT EXECUTE ON FUNCTION evq.finished_events(uuid[]) TO evq_operator;

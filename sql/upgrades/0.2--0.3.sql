@@ -172,3 +172,74 @@ CREATE TRIGGER schedules_changed AFTER INSERT OR UPDATE OF name, cron, is_paused
 ALTER TABLE evq.schedule ENABLE ALWAYS TRIGGER schedules_changed;
 -- The dispatcher looks at once.
 UPDATE evq.schedule SET cron = cron;
+
+-- Batches: see sql/parts/031_batches.sql.
+CREATE TABLE evq.log (
+	event_id uuid NOT NULL,
+	flow_id text NOT NULL,
+	payload jsonb NOT NULL,
+	headers jsonb
+);
+CREATE INDEX log_event_id_idx ON evq.log USING brin (event_id) WITH (pages_per_range = 32);
+ALTER TABLE evq.log REPLICA IDENTITY FULL;
+COMMENT ON TABLE evq.log IS 'What was published in batches, one row an event; read it through evq.events and evq.payloads';
+
+CREATE TABLE evq.batch (
+	batch_id uuid NOT NULL,
+	published_at timestamptz NOT NULL,
+	attempt_scheduled_at timestamptz NOT NULL,
+	due_at timestamptz NOT NULL,
+	event_type_no int NOT NULL,
+	flow_no int NOT NULL,
+	priority smallint NOT NULL,
+	events smallint NOT NULL,
+	on_fail_event_type_no int,
+	places bytea NOT NULL,
+	CONSTRAINT batch_pkey PRIMARY KEY (batch_id)
+);
+ALTER TABLE evq.batch ALTER COLUMN places SET STORAGE PLAIN;
+COMMENT ON TABLE evq.batch IS 'What the events of a batch have in common';
+COMMENT ON COLUMN evq.batch.batch_id IS 'The id of its first event; those of the others count up in the last ten bits';
+COMMENT ON COLUMN evq.batch.places IS 'Where its rows of evq.log are, if nothing has moved them since: page, first item, number of items';
+
+-- One row while a batch has an event that is not final: what the engine walks when it begins.
+CREATE TABLE evq.backlog (
+	flow_no int NOT NULL,
+	attempt_scheduled_at timestamptz NOT NULL,
+	batch_id uuid NOT NULL,
+	event_type_no int NOT NULL,
+	priority smallint NOT NULL,
+	events smallint NOT NULL
+);
+CREATE INDEX backlog_flow_no_attempt_scheduled_at_idx ON evq.backlog (flow_no, attempt_scheduled_at, batch_id);
+ALTER TABLE evq.backlog REPLICA IDENTITY FULL;
+COMMENT ON TABLE evq.backlog IS 'The batches of which something is left to do';
+
+CREATE TABLE evq.run (
+	last_id uuid NOT NULL,
+	events smallint NOT NULL,
+	state "char" NOT NULL,
+	state_since timestamptz NOT NULL,
+	state_due_at timestamptz NOT NULL,
+	attempt_started_at timestamptz NOT NULL,
+	permit bigint NOT NULL,
+	worker text,
+	CONSTRAINT run_pkey PRIMARY KEY (last_id)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE evq.run IS 'Neighbours of a batch that were acquired together, and what became of those of them that have no exception';
+COMMENT ON COLUMN evq.run.last_id IS 'The last of them';
+
+CREATE TABLE evq.exception (
+	event_id uuid NOT NULL,
+	state "char" NOT NULL,
+	state_since timestamptz NOT NULL,
+	CONSTRAINT exception_pkey PRIMARY KEY (event_id)
+);
+COMMENT ON TABLE evq.exception IS 'Events of batches that went another way than their run, or had none';
+COMMENT ON COLUMN evq.exception.state IS 's = succeeded; m = moved: from then on it is a row of evq.event or evq.event_history';
+
+SELECT pg_catalog.pg_extension_config_dump('evq.log', '');
+SELECT pg_catalog.pg_extension_config_dump('evq.batch', '');
+SELECT pg_catalog.pg_extension_config_dump('evq.backlog', '');
+SELECT pg_catalog.pg_extension_config_dump('evq.run', '');
+SELECT pg_catalog.pg_extension_config_dump('evq.exception', '');

@@ -22,6 +22,7 @@ extern bool evq_trace;                /* see trace.h */
 extern int evq_max_pending_per_transaction;
 extern int evq_max_payload; /* bytes */
 extern int evq_max_chain_depth;
+extern int evq_store_batches_from; /* events, 0 = never */
 
 /* for tests */
 extern int evq_debug_clock_offset; /* seconds */

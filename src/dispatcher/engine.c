@@ -83,6 +83,7 @@ evq_engine_create(EvqSlot *slot)
 	engine->event_context = AllocSetContextCreate(context, "evq event", ALLOCSET_DEFAULT_SIZES);
 	engine->slot = slot;
 	engine->memory = evq_memory_create(context, slot);
+	engine->batches = evq_batch_track_create(context, slot, engine->memory);
 	engine->sweeper = evq_sweep_create(context, slot, engine->memory);
 	engine->watch = evq_watch_create(context);
 	return engine;
@@ -99,7 +100,7 @@ evq_engine_destroy(EvqEngine *engine)
 bool
 evq_engine_is_sweeping(const EvqEngine *engine)
 {
-	return evq_sweep_is_under_way(engine->sweeper);
+	return evq_sweep_is_under_way(engine->sweeper) || evq_batch_track_is_walking(engine->batches);
 }
 
 /* Has it read what comes first in each flow? */
@@ -116,11 +117,14 @@ absorb(EvqEngine *engine, const EvqChange *change, TimestampTz now)
 {
 	if (change->is_own)
 		return;
-	evq_memory_absorb(engine->memory, change, now);
+	if (change->events > 0)
+		evq_batch_track_hear(engine->batches, change, now);
+	else
+		evq_memory_absorb(engine->memory, change, now);
 	if (!change->is_new)
 		return;
 	if (change->is_offered)
-		engine->offered_directly++;
+		engine->offered_directly += Max(change->events, 1);
 	if (change->was_empty)
 		evq_engine_use_flow(engine, change->flow_no)->tell_ready = true;
 }
@@ -144,12 +148,13 @@ evq_engine_hear(EvqEngine *engine, TimestampTz now)
 		{
 			heard_all = false;
 			evq_memory_doubt(engine->memory);
+			evq_batch_track_want_walk(engine->batches);
 			if (evq_shmem_is_watched(slot))
 				evq_watch_note_lost(engine->watch);
 		}
 		for (int i = 0; i < count; i++)
 		{
-			if (!changes[i].is_returned && evq_shmem_is_watched(slot))
+			if (!changes[i].is_returned && changes[i].events == 0 && evq_shmem_is_watched(slot))
 				evq_watch_note(engine->watch, &changes[i]);
 			absorb(engine, &changes[i], now);
 		}
@@ -203,7 +208,8 @@ evq_engine_is_due(EvqEngine *engine, TimestampTz now)
 	EvqProspects flows = evq_engine_look_at_flows(engine, now);
 
 	return evq_sweep_is_due(engine->sweeper, now) || evq_memory_is_due(engine->memory, now) ||
-		   flows.can_dispatch || flows.must_tell || evq_watch_due_at(engine->watch) <= now;
+		   evq_batch_track_next_at(engine->batches) <= now || flows.can_dispatch || flows.must_tell ||
+		   evq_watch_due_at(engine->watch) <= now;
 }
 
 /* The time until which nothing is due, if nobody tells of anything. */
@@ -213,10 +219,30 @@ evq_engine_next_at(EvqEngine *engine, TimestampTz now)
 	TimestampTz next_at = Min(evq_sweep_next_at(engine->sweeper, now), evq_watch_due_at(engine->watch));
 
 	next_at = Min(next_at, evq_engine_look_at_flows(engine, now).held_until);
+	next_at = Min(next_at, evq_batch_track_next_at(engine->batches));
 	return Min(next_at, evq_memory_next_at(engine->memory));
 }
 
 /* ---------- the turn ---------- */
+
+/* Does what is to be done about batches. What is to be read of them is read whenever a sweep begins. */
+static void
+attend_to_batches(EvqWork *work)
+{
+	EvqEngine *engine = work->engine;
+	EvqBatchWork done = {0};
+	int32 flow_no;
+
+	if (engine->sweeps_seen != evq_sweep_number(engine->sweeper))
+		evq_batch_track_want_walk(engine->batches);
+	engine->sweeps_seen = evq_sweep_number(engine->sweeper);
+	evq_batch_track_run(engine->batches, work->store, work->now, &done);
+	work->turn->dispatched += done.offered;
+	work->turn->timed_out += done.timed_out;
+	work->turn->expired += done.expired;
+	while ((flow_no = evq_batch_track_take_ready(engine->batches)) != 0)
+		evq_engine_use_flow(engine, flow_no)->tell_ready = true;
+}
 
 /* What a turn does that has its lock, where the database is not paused. */
 static void
@@ -238,6 +264,7 @@ run_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn, uint64 configuration
 	evq_memory_offer_missing(engine->memory);
 	evq_engine_fire_timers(&work);
 	evq_engine_follow_successors(&work);
+	attend_to_batches(&work);
 	watch_due = evq_watch_due_at(engine->watch) <= now;
 	flows = evq_engine_look_at_flows(engine, now);
 	work.notify = (watch_due || flows.can_dispatch || flows.must_tell) && evq_notify_has_room();

@@ -124,14 +124,15 @@ evq_engine_guide(EvqEngine *engine)
 	{
 		int32 flow_no = flows[i].flow_no;
 		const EvqFlowDispatch *flow = evq_engine_use_flow(engine, flow_no);
-		bool blocked = is_blocked(flow);
+		bool has_batches = evq_batch_track_has_waiting(engine->batches, flow_no);
+		bool blocked = is_blocked(flow) || has_batches;
 
 		guide.wants_changes |= blocked;
 		note_class(&full, flow_no, blocked);
 		if (flows[i].pull)
 			note_class(&direct, flow_no,
 					   has_seen_all && evq_memory_ready(flow->flow) == 0 &&
-						   !evq_memory_is_unread(flow->flow));
+						   !evq_memory_is_unread(flow->flow) && !has_batches);
 	}
 	guide.full_flows = whole_classes(&full);
 	guide.direct_flows = whole_classes(&direct);

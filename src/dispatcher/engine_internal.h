@@ -7,6 +7,7 @@
 
 #include "utils/hsearch.h"
 
+#include "dispatcher/batch_track.h"
 #include "dispatcher/engine.h"
 #include "dispatcher/memory.h"
 #include "dispatcher/sweep.h"
@@ -36,7 +37,9 @@ struct EvqEngine
 	MemoryContext event_context; /* what one event needs, which may be several times its payload */
 	EvqSlot *slot;               /* NULL = no shared memory */
 	EvqMemory *memory;
+	EvqBatchTrack *batches;
 	EvqSweeper *sweeper;
+	uint32 sweeps_seen;
 	EvqWatch *watch;
 	List *flows;          /* of EvqFlowDispatch, by the memory's index of the flow */
 	int offered_directly; /* by sessions, since the last turn */

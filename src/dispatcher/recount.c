@@ -106,6 +106,16 @@ put_counters(const EvqReading *readings, int count)
 	evq_tables_become_oneself(&previous);
 }
 
+#define COUNT_EVENTS "SELECT event_type_no, state, pg_catalog.count(*) FROM evq.event GROUP BY 1, 2"
+
+static const char count_events[] = COUNT_EVENTS;
+
+/* The same of those in batches, too, which tables of an older version do not have. */
+static const char count_all[] =
+	"SELECT event_type_no, state, pg_catalog.sum(events)::pg_catalog.int8 FROM (" COUNT_EVENTS
+	" UNION ALL SELECT event_type_no, state, events::pg_catalog.int8 FROM evq.batch_count) live(event_type_no, state, events)"
+	" GROUP BY 1, 2";
+
 /* Counts the live events by type and state, as the active snapshot sees them. */
 static int
 count_live(EvqLiveCount **counts)
@@ -115,8 +125,7 @@ count_live(EvqLiveCount **counts)
 	int count;
 
 	evq_tables_become_owner(&previous);
-	if (SPI_execute("SELECT event_type_no, state, pg_catalog.count(*) FROM evq.event GROUP BY 1, 2", true,
-					0) != SPI_OK_SELECT)
+	if (SPI_execute(evq_tables_has("backlog") ? count_all : count_events, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not count the live events");
 	count = SPI_processed;
 	*counts = MemoryContextAlloc(caller, Max(count, 1) * sizeof(EvqLiveCount));

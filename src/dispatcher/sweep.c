@@ -166,6 +166,13 @@ evq_sweep_is_under_way(const EvqSweeper *sweeper)
 	return sweeper->near.under_way || is_far_due(sweeper);
 }
 
+/* That of the near sweep that began last. */
+uint32
+evq_sweep_number(const EvqSweeper *sweeper)
+{
+	return sweeper->near.number;
+}
+
 /* Has a near sweep ended, so that what comes first in each flow was read? */
 bool
 evq_sweep_has_read(const EvqSweeper *sweeper)

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/errors.h"
 #include "functions/work.h"
+#include "session/lifecycle_batch.h"
 #include "tables/events.h"
 #include "tables/history.h"
 
@@ -213,6 +214,7 @@ evq_sql_succeed(PG_FUNCTION_ARGS)
 	EvqSuccess success = {.outcome = &outcome};
 	Datum spinoff_list;
 	Datum *elements;
+	TimestampTz now = evq_clock_now();
 	EvqStore *store;
 	EvqEvent event;
 	EvqVerdict verdict;
@@ -225,7 +227,10 @@ evq_sql_succeed(PG_FUNCTION_ARGS)
 		success.spinoffs = evq_argument_events(spinoff_list, "spinoff", true, &success.spinoff_count);
 
 	store = evq_store_open("evq_succeed()");
-	verdict = evq_lifecycle_succeed(store, evq_clock_now(), &attempt, &success, &event);
+	if (outcome.has_result || success.spinoff_count > 0 ||
+		evq_lifecycle_succeed_in_batch(store, now, &attempt, 1, &verdict) == 0 ||
+		verdict == EVQ_NO_SUCH_EVENT)
+		verdict = evq_lifecycle_succeed(store, now, &attempt, &success, &event);
 	if (!is_accepted(verdict))
 		evq_lifecycle_refuse(verdict, &attempt.event_id, &event);
 	evq_store_close(store);
@@ -243,19 +248,37 @@ evq_work_succeed(EvqStore *store, const EvqReports *reports, EvqWorkReported tel
 {
 	TimestampTz now = evq_clock_now();
 	MemoryContext row_context = evq_work_make_row_context();
+	EvqVerdict verdicts[EVQ_UUID_BATCH_ROOM];
 	int accepted = 0;
 
 	evq_history_begin_batch(store);
-	for (int i = 0; i < reports->count; i++)
+	for (int i = 0; i < reports->count;)
 	{
 		MemoryContext previous = MemoryContextSwitchTo(row_context);
-		EvqEvent event;
-		bool was_accepted = is_accepted(succeed_plainly(store, now, &reports->attempts[i], &event));
+		const EvqAttempt *attempts = &reports->attempts[i];
+		int count = evq_uuid_is_of_batch(&attempts[0].event_id)
+						? evq_lifecycle_succeed_in_batch(store, now, attempts, reports->count - i, verdicts)
+						: 0;
 
 		CHECK_FOR_INTERRUPTS();
-		accepted += was_accepted;
-		if (tell != NULL)
-			tell(context, &reports->attempts[i].event_id, was_accepted);
+		if (count == 0)
+		{
+			verdicts[0] = EVQ_NO_SUCH_EVENT;
+			count = 1;
+		}
+		for (int j = 0; j < count; j++)
+		{
+			EvqEvent event;
+			bool was_accepted;
+
+			if (verdicts[j] == EVQ_NO_SUCH_EVENT)
+				verdicts[j] = succeed_plainly(store, now, &attempts[j], &event);
+			was_accepted = is_accepted(verdicts[j]);
+			accepted += was_accepted;
+			if (tell != NULL)
+				tell(context, &attempts[j].event_id, was_accepted);
+		}
+		i += count;
 		end_row(row_context, previous);
 	}
 	evq_history_end_batch(store);

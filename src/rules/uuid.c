@@ -16,9 +16,8 @@
 
 static uint64 last_stamp; /* milliseconds << 12 | fraction */
 
-/* A new id: UUIDv7 of this time. Ids of one session ascend, even if its clock is set back. */
-pg_uuid_t
-evq_uuid_make(TimestampTz now)
+static pg_uuid_t
+make(TimestampTz now)
 {
 	uint64 unix_us = (uint64) (now + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
 	uint64 stamp = (unix_us / 1000) << 12 | ((unix_us % 1000) * 4096 / 1000);
@@ -36,8 +35,44 @@ evq_uuid_make(TimestampTz now)
 	id.data[6] = 0x70 | (uint8) ((stamp >> 8) & 0x0f);
 	id.data[7] = (uint8) stamp;
 	memcpy(&id.data[8], &random, sizeof(random));
-	id.data[8] = 0x80 | (id.data[8] & 0x3f);
+	id.data[8] = 0x80 | (id.data[8] & 0x3f & ~EVQ_UUID_OF_BATCH);
 	return id;
+}
+
+/* A new id: UUIDv7 of this time. Ids of one session ascend, even if its clock is set back. */
+pg_uuid_t
+evq_uuid_make(TimestampTz now)
+{
+	return make(now);
+}
+
+/* The id of a batch, which is that of its first event. */
+pg_uuid_t
+evq_uuid_make_batch(TimestampTz now)
+{
+	pg_uuid_t id = make(now);
+
+	id.data[8] |= EVQ_UUID_OF_BATCH;
+	return evq_uuid_in_batch(&id, 0);
+}
+
+/* The id of the event with this number in the same batch. */
+pg_uuid_t
+evq_uuid_in_batch(const pg_uuid_t *id, int ordinal)
+{
+	pg_uuid_t other = *id;
+
+	Assert(ordinal >= 0 && ordinal < EVQ_UUID_BATCH_ROOM);
+	other.data[14] = (uint8) ((id->data[14] & 0xfc) | (ordinal >> 8));
+	other.data[15] = (uint8) ordinal;
+	return other;
+}
+
+/* Are they the ids of two events of one batch, or of one event? */
+bool
+evq_uuid_is_same_batch(const pg_uuid_t *a, const pg_uuid_t *b)
+{
+	return memcmp(a, b, 14) == 0 && ((a->data[14] ^ b->data[14]) & 0xfc) == 0;
 }
 
 /* When the id was made, to the millisecond. */

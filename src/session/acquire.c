@@ -14,7 +14,9 @@
 #include "utils/memutils.h"
 
 #include "base/clock.h"
+#include "rules/uuid.h"
 #include "session/acquire.h"
+#include "session/lifecycle_batch.h"
 #include "session/pending.h"
 #include "tables/events.h"
 
@@ -69,6 +71,47 @@ acquire_one_of(EvqAcquireNext *wanted, const pg_uuid_t *event_id)
 	return grant;
 }
 
+/* Tries to acquire neighbours in a batch; left: those at their end that nobody looked at, for it was enough. */
+static EvqGrant
+acquire_range_of(EvqAcquireNext *wanted, const EvqTakenOffer *offer, int *left)
+{
+	EvqBatchAcquisition some = {
+		.first_id = &offer->event_id,
+		.events = offer->events,
+		.most = wanted->max_events - wanted->count,
+		.hint = &offer->tid,
+		.worker = wanted->worker,
+		.permit_for = wanted->permit_for,
+		.acquired = wanted->acquired,
+		.context = wanted->context,
+	};
+	EvqGrant grant = evq_lifecycle_acquire_from_batch(wanted->store, evq_clock_now(), &some);
+
+	wanted->count += some.count;
+	*left = some.left;
+	if (some.is_enough)
+		wanted->max_events = wanted->count;
+	return grant;
+}
+
+static List *
+add_offer(List *offers, const EvqTakenOffer *offer)
+{
+	return lappend(offers, memcpy(palloc(sizeof(EvqTakenOffer)), offer, sizeof(EvqTakenOffer)));
+}
+
+/* The end of an offer of neighbours. */
+static EvqTakenOffer
+end_of_offer(const EvqTakenOffer *offer, int events)
+{
+	EvqTakenOffer end = *offer;
+
+	end.event_id = evq_uuid_in_batch(&offer->event_id,
+									 evq_uuid_ordinal(&offer->event_id) + offer->events - events);
+	end.events = events;
+	return end;
+}
+
 /*
  * Takes from what the dispatcher put on offer. What cannot be had just now is
  * given back at the end, so that it is not met again in the same call. false =
@@ -110,16 +153,24 @@ acquire_offered(EvqAcquireNext *wanted, EvqSlot *slot)
 		for (int i = 0; i < popped; i++)
 		{
 			EvqGrant grant = EVQ_GRANT_LATER;
+			int left = 0;
 
 			CHECK_FOR_INTERRUPTS();
-			if (wanted->count < wanted->max_events)
+			if (wanted->count < wanted->max_events && taken[i].events > 0)
+				grant = acquire_range_of(wanted, &taken[i], &left);
+			else if (wanted->count < wanted->max_events)
 			{
 				evq_events_hint(&taken[i].event_id, &taken[i].tid);
 				grant = acquire_one_of(wanted, &taken[i].event_id);
 			}
 			if (grant == EVQ_GRANT_LATER || (grant == EVQ_GRANT_REFUSED && keeps_snapshot))
-				later = lappend(later,
-								memcpy(palloc(sizeof(EvqTakenOffer)), &taken[i], sizeof(EvqTakenOffer)));
+				later = add_offer(later, &taken[i]);
+			else if (left > 0)
+			{
+				EvqTakenOffer end = end_of_offer(&taken[i], left);
+
+				later = add_offer(later, &end);
+			}
 		}
 	}
 	foreach(cell, later)
@@ -136,6 +187,43 @@ acquire_found(void *context, const pg_uuid_t *event_id)
 	return wanted->count >= wanted->max_events;
 }
 
+/* A search in the batches that are not done. */
+typedef struct BatchSearch
+{
+	EvqAcquireNext *wanted;
+	bool own_only; /* those of this transaction */
+} BatchSearch;
+
+static bool
+acquire_from_batch(void *context, const EvqWaitingBatch *waiting)
+{
+	BatchSearch *search = context;
+	EvqAcquireNext *wanted = search->wanted;
+	EvqTakenOffer all = {.event_id = waiting->batch_id,
+						 .event_type_no = waiting->event_type_no,
+						 .events = waiting->events};
+	int left;
+
+	if ((search->own_only && !waiting->is_own) ||
+		!evq_search_is_wanted(&wanted->search, waiting->event_type_no))
+		return false;
+	ItemPointerSetInvalid(&all.tid);
+	(void) acquire_range_of(wanted, &all, &left);
+	return wanted->count >= wanted->max_events;
+}
+
+/* Takes from the batches of the flow that are not done, in the order of their times. */
+static void
+acquire_from_batches(EvqAcquireNext *wanted, bool own_only)
+{
+	BatchSearch search = {.wanted = wanted, .own_only = own_only};
+	EvqDuePosition from = evq_due_position(DT_NOBEGIN);
+
+	if (evq_batches_exist())
+		evq_batches_walk(wanted->store, wanted->search.flow->flow_no, &from, evq_clock_now(),
+						 acquire_from_batch, &search);
+}
+
 /*
  * Acquires events of a flow: from the offer, then from the table, then those of
  * this transaction itself. Calls wanted->acquired() for each, which may keep
@@ -145,6 +233,7 @@ void
 evq_acquire_next(EvqStore *store, EvqAcquireNext *wanted)
 {
 	int change_count = evq_pending_changes(); /* what follows from this call is not for this call */
+	bool has_offer;
 
 	if (evq_config_is_paused())
 	{
@@ -153,8 +242,11 @@ evq_acquire_next(EvqStore *store, EvqAcquireNext *wanted)
 	}
 	wanted->store = store;
 	evq_store_pass_over_changed(store);
-	if (!acquire_offered(wanted, evq_shmem_mine()))
+	has_offer = acquire_offered(wanted, evq_shmem_mine());
+	if (!has_offer)
 		evq_search_table(store, &wanted->search, acquire_found, wanted);
+	if (wanted->count < wanted->max_events && (!has_offer || evq_pending_has_batches()))
+		acquire_from_batches(wanted, has_offer);
 	if (wanted->count < wanted->max_events)
 		evq_search_own(store, &wanted->search, change_count, acquire_found, wanted);
 }

@@ -7,9 +7,6 @@
 
 #include "session/search.h"
 
-/* Is told of an event that was acquired; true = that is enough. What it was read into is freed when this returns. */
-typedef bool (*EvqAcquiredCallback)(void *context, EvqStore *store, const EvqAcquired *acquired);
-
 /* What evq_acquire_next() is asked for. */
 typedef struct EvqAcquireNext
 {

@@ -75,6 +75,9 @@ typedef struct EvqAcquired
 	Datum headers; /* 0 = none */
 } EvqAcquired;
 
+/* Is told of an event that was acquired; true = that is enough. What it was read into is freed when this returns. */
+typedef bool (*EvqAcquiredCallback)(void *context, EvqStore *store, const EvqAcquired *acquired);
+
 /* A success. */
 typedef struct EvqSuccess
 {

@@ -20,7 +20,12 @@ extern void evq_lifecycle_check_payload_size(const EvqEventType *event_type, Dat
 extern const char *evq_lifecycle_clip(const char *text, int limit);
 extern bool evq_lifecycle_needs_dispatch(const EvqEvent *event);
 
+/* lifecycle_report.c */
+extern int64 evq_lifecycle_draw_permit(int64 last);
+extern void evq_lifecycle_end_unreadable(EvqStore *store, EvqEvent *event, TimestampTz now);
+
 /* lifecycle_publish.c */
+extern int32 evq_lifecycle_offer_limit(const EvqEvent *event);
 extern void evq_lifecycle_check_request(const EvqPublish *request);
 extern void evq_lifecycle_make_event(EvqEvent *event, const EvqPublish *request, EvqOrigin origin,
 									 const EvqEvent *parent, TimestampTz now);

@@ -10,6 +10,7 @@
 #include "base/errors.h"
 #include "rules/transition.h"
 #include "rules/uuid.h"
+#include "session/lifecycle_batch.h"
 #include "session/lifecycle_internal.h"
 #include "session/pending.h"
 #include "tables/events.h"
@@ -28,20 +29,24 @@ refuse_verb(const pg_uuid_t *event_id, EvqState state, EvqVerb verb, const char 
 
 /* Reads an event, or raises an error. */
 static void
-must_fetch_any(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event)
+must_fetch_any(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqEvent *event)
 {
+	EvqAttempt any = {.event_id = *event_id};
 	EvqOutcome outcome;
 
-	if ((!evq_events_fetch(store, event_id, event) && !evq_history_fetch(store, event_id, event, &outcome)) ||
+	if ((!evq_lifecycle_fetch(store, now, &any, EVQ_TAKE_OUT_LIVE, event) &&
+		 !evq_history_fetch(store, event_id, event, &outcome) &&
+		 !evq_lifecycle_fetch_in_batch(store, event_id, event)) ||
 		!evq_lifecycle_caller_may(EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK, event))
 		evq_lifecycle_refuse(EVQ_NO_SUCH_EVENT, event_id, NULL);
 }
 
 /* Reads an event that the verb applies to, or raises an error. */
 static void
-must_fetch(EvqStore *store, const pg_uuid_t *event_id, EvqVerb verb, const char *hint, EvqEvent *event)
+must_fetch(EvqStore *store, TimestampTz now, const pg_uuid_t *event_id, EvqVerb verb, const char *hint,
+		   EvqEvent *event)
 {
-	must_fetch_any(store, event_id, event);
+	must_fetch_any(store, now, event_id, event);
 	if (!evq_transition_can(event->state, verb))
 		refuse_verb(event_id, event->state, verb, hint);
 }
@@ -133,7 +138,7 @@ evq_lifecycle_must_activate(EvqStore *store, TimestampTz now, const pg_uuid_t *e
 		evq_lifecycle_check_size("answer", activation->answer);
 	do
 	{
-		must_fetch_any(store, event_id, &event);
+		must_fetch_any(store, now, event_id, &event);
 		if (is_repeated(store, &event, activation))
 			return event.state;
 		is_early = event.state == EVQ_STATE_BEING_PROCESSED && evq_events_keeps_answers(store);
@@ -170,14 +175,15 @@ evq_lifecycle_must_cancel(EvqStore *store, TimestampTz now, const pg_uuid_t *eve
 
 	do
 	{
+		EvqAttempt any = {.event_id = *event_id};
 		EvqOutcome found;
 
-		if (!evq_events_fetch(store, event_id, &event))
+		if (!evq_lifecycle_fetch(store, now, &any, EVQ_TAKE_OUT_LIVE, &event))
 		{
 			if (evq_history_fetch(store, event_id, &event, &found) && event.state == EVQ_STATE_CANCELED &&
 				evq_lifecycle_caller_may(EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK, &event))
 				return false;
-			must_fetch(store, event_id, EVQ_VERB_CANCEL, "A finished event stays as it is.", &event);
+			must_fetch(store, now, event_id, EVQ_VERB_CANCEL, "A finished event stays as it is.", &event);
 			elog(ERROR, "evq: a finished event can be canceled");
 		}
 		if (!evq_lifecycle_caller_may(EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK, &event))
@@ -204,7 +210,7 @@ evq_lifecycle_must_retry(EvqStore *store, TimestampTz now, const pg_uuid_t *even
 	{
 		const EvqEventType *event_type;
 
-		must_fetch(store, event_id, EVQ_VERB_RETRY,
+		must_fetch(store, now, event_id, EVQ_VERB_RETRY,
 				   "Only a failed, expired or canceled event can be retried.", &event);
 		event_type = evq_config_event_type(event.event_type_no);
 		if (event_type == NULL || event_type->dropped)

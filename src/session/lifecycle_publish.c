@@ -13,6 +13,7 @@
 #include "base/errors.h"
 #include "base/guc.h"
 #include "rules/uuid.h"
+#include "session/lifecycle_batch.h"
 #include "session/lifecycle_internal.h"
 #include "session/pending.h"
 #include "tables/events.h"
@@ -111,8 +112,8 @@ evq_lifecycle_make_event(EvqEvent *event, const EvqPublish *request, EvqOrigin o
 }
 
 /* The longest queue in which a new event may be offered without the dispatcher, 0 = in none: it keeps order and limits. */
-static int32
-offer_limit(const EvqEvent *event)
+int32
+evq_lifecycle_offer_limit(const EvqEvent *event)
 {
 	const EvqFlow *flow = evq_config_flow(event->flow_no);
 	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
@@ -133,7 +134,7 @@ evq_lifecycle_insert_events(EvqStore *store, EvqEvent *events, const Datum *payl
 {
 	evq_events_insert(store, events, payloads, headers, count);
 	for (int i = 0; i < count; i++)
-		evq_pending_published(&events[i], offer_limit(&events[i]));
+		evq_pending_published(&events[i], evq_lifecycle_offer_limit(&events[i]));
 }
 
 /* Inserts the events of requests; of payloads that are made for this there are so many bytes at a time, or one more. */
@@ -217,10 +218,12 @@ evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *reques
 	EvqEvent *events = palloc(Max(count, 1) * sizeof(EvqEvent));
 	const EvqPublish **published = palloc(Max(count, 1) * sizeof(EvqPublish *));
 	Claim *claims = palloc(Max(count, 1) * sizeof(Claim));
-	bool *known = palloc0(Max(count, 1) * sizeof(bool));
+	bool *known = palloc0(Max(count, 1) * sizeof(bool)); /* it is not to be published by itself */
+	int *batches = palloc0(Max(count, 1) * sizeof(int)); /* so many alike begin here */
 	EvqPosition position;
 	int claim_count = 0;
 	int fresh = 0;
+	int alike = 0; /* of the requests from here on, to be published in batches */
 
 	evq_position_begin(&position, what);
 	for (int i = 0; i < count; i++)
@@ -231,7 +234,20 @@ evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *reques
 		position.index = i;
 		evq_config_require(EVQ_RIGHT_PUBLISH, request->event_type->flow_no);
 		evq_lifecycle_check_request(request);
+		if (alike > 0)
+		{
+			known[i] = true;
+			alike--;
+			continue;
+		}
 		evq_lifecycle_make_event(&events[i], request, EVQ_ORIGIN_API, NULL, now);
+		batches[i] = evq_lifecycle_count_alike(request, count - i);
+		if (batches[i] > 0)
+		{
+			known[i] = true;
+			alike = batches[i] - 1;
+			continue;
+		}
 		ids[i] = events[i].event_id;
 		if (request->idempotency_key != NULL)
 			claims[claim_count++] = (Claim){i, request};
@@ -248,6 +264,8 @@ evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *reques
 
 	for (int i = 0; i < count; i++)
 	{
+		if (batches[i] > 0)
+			evq_lifecycle_publish_batches(store, &events[i], &requests[i], batches[i], &ids[i]);
 		if (known[i])
 			continue;
 		events[fresh] = events[i];

@@ -12,6 +12,7 @@
 #include "base/errors.h"
 #include "base/guc.h"
 #include "base/random.h"
+#include "session/lifecycle_batch.h"
 #include "session/lifecycle_internal.h"
 #include "session/pending.h"
 #include "tables/events.h"
@@ -29,8 +30,8 @@ finish_well(EvqStore *store, const EvqEvent *event, const EvqOutcome *outcome)
 }
 
 /* A permit that differs from the last one of the event. */
-static int64
-draw_permit(int64 last)
+int64
+evq_lifecycle_draw_permit(int64 last)
 {
 	int64 permit;
 
@@ -45,8 +46,8 @@ draw_permit(int64 last)
  * before its text was measured would fail whoever acquires it, and all that was
  * acquired with it.
  */
-static void
-end_unreadable(EvqStore *store, EvqEvent *event, TimestampTz now)
+void
+evq_lifecycle_end_unreadable(EvqStore *store, EvqEvent *event, TimestampTz now)
 {
 	static const EvqFailureReport report = {
 		.error_message =
@@ -67,12 +68,13 @@ end_unreadable(EvqStore *store, EvqEvent *event, TimestampTz now)
 EvqGrant
 evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const EvqAcquisition *wanted, EvqAcquired *acquired)
 {
+	EvqAttempt attempt = {.event_id = *wanted->event_id};
 	EvqEvent *event = &acquired->event;
 	int64 permit_for = wanted->permit_for;
 
 	for (;;)
 	{
-		if (!evq_events_fetch(store, wanted->event_id, event) ||
+		if (!evq_lifecycle_fetch(store, now, &attempt, EVQ_TAKE_OUT_WANTED, event) ||
 			!evq_lifecycle_caller_may(EVQ_RIGHT_WORK, event))
 			return EVQ_GRANT_REFUSED;
 		if (!evq_lifecycle_may_acquire(event, now))
@@ -91,7 +93,7 @@ evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const EvqAcquisition *wa
 			permit_for = evq_config_event_type(event->event_type_no)->attempt_timeout;
 		evq_lifecycle_move(event, EVQ_VERB_ACQUIRE, EVQ_STATE_BEING_PROCESSED, now);
 		event->state_due_at = Min(evq_retry_add(now, permit_for), event->due_at);
-		event->permit = draw_permit(event->permit);
+		event->permit = evq_lifecycle_draw_permit(event->permit);
 		event->worker = wanted->worker;
 		switch (evq_events_update(store, event, false))
 		{
@@ -102,7 +104,7 @@ evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const EvqAcquisition *wa
 				if (!evq_lifecycle_is_readable(acquired->payload) ||
 					(acquired->headers != (Datum) 0 && !evq_lifecycle_is_readable(acquired->headers)))
 				{
-					end_unreadable(store, event, now);
+					evq_lifecycle_end_unreadable(store, event, now);
 					return EVQ_GRANT_REFUSED;
 				}
 				return EVQ_GRANTED;
@@ -117,7 +119,8 @@ evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const EvqAcquisition *wa
 static EvqVerdict
 judge_finished(EvqStore *store, const EvqAttempt *attempt, EvqEvent *event, EvqOutcome *outcome)
 {
-	if (!evq_history_fetch(store, &attempt->event_id, event, outcome) ||
+	if ((!evq_history_fetch(store, &attempt->event_id, event, outcome) &&
+		 !evq_lifecycle_fetch_in_batch(store, &attempt->event_id, event)) ||
 		!evq_lifecycle_caller_may(EVQ_RIGHT_WORK, event))
 		return EVQ_NO_SUCH_EVENT;
 	if (!attempt->permit.given)
@@ -132,10 +135,10 @@ judge_finished(EvqStore *store, const EvqAttempt *attempt, EvqEvent *event, EvqO
  * it. or_suspended: also when the event was suspended with that very permit.
  */
 static EvqVerdict
-fetch_held(EvqStore *store, const EvqAttempt *attempt, bool or_suspended, EvqEvent *event,
+fetch_held(EvqStore *store, TimestampTz now, const EvqAttempt *attempt, bool or_suspended, EvqEvent *event,
 		   EvqOutcome *outcome)
 {
-	if (!evq_events_fetch(store, &attempt->event_id, event))
+	if (!evq_lifecycle_fetch(store, now, attempt, EVQ_TAKE_OUT_HELD, event))
 		return judge_finished(store, attempt, event, outcome);
 	if (!evq_lifecycle_caller_may(EVQ_RIGHT_WORK, event))
 		return EVQ_NO_SUCH_EVENT;
@@ -151,10 +154,10 @@ fetch_held(EvqStore *store, const EvqAttempt *attempt, bool or_suspended, EvqEve
 
 /* The same for reports that, other than a success, cannot be repeated. */
 static EvqVerdict
-fetch_running(EvqStore *store, const EvqAttempt *attempt, bool or_suspended, EvqEvent *event)
+fetch_running(EvqStore *store, TimestampTz now, const EvqAttempt *attempt, bool or_suspended, EvqEvent *event)
 {
 	EvqOutcome found;
-	EvqVerdict verdict = fetch_held(store, attempt, or_suspended, event, &found);
+	EvqVerdict verdict = fetch_held(store, now, attempt, or_suspended, event, &found);
 
 	return verdict == EVQ_ACCEPTED_BEFORE ? EVQ_WRONG_STATE : verdict;
 }
@@ -183,7 +186,7 @@ evq_lifecycle_succeed(EvqStore *store, TimestampTz now, const EvqAttempt *attemp
 	for (;;)
 	{
 		EvqOutcome written = {0};
-		EvqVerdict verdict = fetch_held(store, attempt, !in_passing, event, &written);
+		EvqVerdict verdict = fetch_held(store, now, attempt, !in_passing, event, &written);
 
 		if (verdict != EVQ_ACCEPTED)
 		{
@@ -251,7 +254,7 @@ evq_lifecycle_fail(EvqStore *store, TimestampTz now, const EvqAttempt *attempt,
 {
 	for (;;)
 	{
-		EvqVerdict verdict = fetch_running(store, attempt, true, event);
+		EvqVerdict verdict = fetch_running(store, now, attempt, true, event);
 
 		if (verdict != EVQ_ACCEPTED)
 			return verdict;
@@ -270,7 +273,7 @@ evq_lifecycle_extend(EvqStore *store, TimestampTz now, const EvqAttempt *attempt
 {
 	for (;;)
 	{
-		EvqVerdict verdict = fetch_running(store, attempt, true, event);
+		EvqVerdict verdict = fetch_running(store, now, attempt, true, event);
 
 		if (verdict != EVQ_ACCEPTED || event->state == EVQ_STATE_SUSPENDED)
 			return verdict;
@@ -293,7 +296,7 @@ evq_lifecycle_release(EvqStore *store, TimestampTz now, const EvqAttempt *attemp
 {
 	for (;;)
 	{
-		EvqVerdict verdict = fetch_running(store, attempt, false, event);
+		EvqVerdict verdict = fetch_running(store, now, attempt, false, event);
 
 		if (verdict != EVQ_ACCEPTED)
 			return verdict;
@@ -321,7 +324,7 @@ evq_lifecycle_suspend(EvqStore *store, TimestampTz now, const EvqAttempt *attemp
 {
 	for (;;)
 	{
-		EvqVerdict verdict = fetch_running(store, attempt, false, event);
+		EvqVerdict verdict = fetch_running(store, now, attempt, false, event);
 
 		if (verdict != EVQ_ACCEPTED)
 			return verdict;

@@ -51,6 +51,7 @@ typedef struct Tallies
 static PendingList pending; /* to announce at commit */
 static PendingList taken;   /* events popped from an offer queue: to give back at abort */
 static bool overflowed;
+static bool published_batches;  /* also if a savepoint took them along */
 static uint64 upsets;           /* see evq_pending_upsets() */
 static Tallies tallies;         /* to count at commit: of all changes, overflowed or not */
 static EvqSlot *announcing_in;  /* where we have said that an announcement may come, */
@@ -194,7 +195,7 @@ begin_announcing(void)
 }
 
 static void
-remember_change(const EvqEvent *event, int32 offer_limit)
+remember_change(const EvqEvent *event, int events, int32 offer_limit, bool is_moved)
 {
 	EvqSlot *slot = begin_announcing();
 	EvqChange change;
@@ -207,6 +208,11 @@ remember_change(const EvqEvent *event, int32 offer_limit)
 		EvqTally new;
 
 		evq_counters_make_tally(&new, event, GetCurrentTransactionNestLevel());
+		if (events > 0)
+		{
+			new.count = events;
+			new.waited *= events;
+		}
 		tally(&new);
 	}
 	if (pending.count >= evq_max_pending_per_transaction)
@@ -215,6 +221,8 @@ remember_change(const EvqEvent *event, int32 offer_limit)
 		return;
 	}
 	evq_change_from_event(&change, event);
+	change.events = events;
+	change.is_moved = is_moved;
 	change.offer_limit = offer_limit;
 	remember(&pending, &change);
 }
@@ -223,7 +231,7 @@ remember_change(const EvqEvent *event, int32 offer_limit)
 void
 evq_pending_changed(const EvqEvent *event)
 {
-	remember_change(event, 0);
+	remember_change(event, 0, 0, false);
 }
 
 /*
@@ -233,7 +241,29 @@ evq_pending_changed(const EvqEvent *event)
 void
 evq_pending_published(const EvqEvent *event, int32 offer_limit)
 {
-	remember_change(event, offer_limit);
+	remember_change(event, 0, offer_limit, false);
+}
+
+/* The same for neighbours in a batch, to which the same was done. */
+void
+evq_pending_changed_range(const EvqEvent *first, int events)
+{
+	remember_change(first, events, 0, false);
+}
+
+/* The same for neighbours that it published together; see evq_pending_published(). */
+void
+evq_pending_published_batch(const EvqEvent *first, int events, int32 offer_limit)
+{
+	published_batches = true;
+	remember_change(first, events, offer_limit, false);
+}
+
+/* An event has left its batch, as it was there; that it is live in another place comes after this. */
+void
+evq_pending_moved(const EvqEvent *event)
+{
+	remember_change(event, 1, 0, true);
 }
 
 static void
@@ -243,6 +273,7 @@ fill_returned(EvqChange *change, int32 flow_no, const EvqTakenOffer *event)
 	change->event_id = event->event_id;
 	change->tid = event->tid;
 	change->event_type_no = event->event_type_no;
+	change->events = event->events;
 	change->flow_no = flow_no;
 	change->is_returned = true;
 }
@@ -274,6 +305,13 @@ evq_pending_changes(void)
 	return pending.count;
 }
 
+/* Has this transaction published batches, or a savepoint that was rolled back? */
+bool
+evq_pending_has_batches(void)
+{
+	return published_batches;
+}
+
 /*
  * The events of a flow that this transaction has made wait, until a time, with
  * its first so many pending; in no order, in the current context. What has
@@ -289,8 +327,8 @@ evq_pending_own_waiting(int32 flow_no, TimestampTz until, int change_count, EvqC
 	{
 		const EvqChange *change = &pending.changes[i];
 
-		if (change->flow_no != flow_no || change->state != EVQ_STATE_AWAITING_PROCESSING ||
-			change->at > until)
+		if (change->flow_no != flow_no || change->events > 0 ||
+			change->state != EVQ_STATE_AWAITING_PROCESSING || change->at > until)
 			continue;
 		if (*own == NULL)
 			*own = palloc((change_count - i) * sizeof(EvqChange));
@@ -407,10 +445,10 @@ offer_published(EvqSlot *slot, EvqChange *changes, int count)
 	for (int i = 0; i < count; i++)
 	{
 		if (changes[i].offer_limit > 0 && (direct_flows & EVQ_FLOW_CLASS(changes[i].flow_no)) != 0)
-			changes[i].is_offered = evq_offers_push(slot->offers, changes[i].flow_no,
-													changes[i].event_type_no, &changes[i].event_id,
-													&changes[i].tid, changes[i].offer_limit,
-													&changes[i].was_empty);
+			changes[i].is_offered = evq_offers_push_range(slot->offers, changes[i].flow_no,
+														  changes[i].event_type_no, &changes[i].event_id,
+														  changes[i].events, &changes[i].tid,
+														  changes[i].offer_limit, &changes[i].was_empty);
 	}
 }
 
@@ -492,7 +530,7 @@ static void
 forget_changes(void)
 {
 	pending.count = taken.count = tallies.count = 0;
-	overflowed = false;
+	overflowed = published_batches = false;
 	announcing_in = NULL;
 }
 

@@ -11,9 +11,13 @@
 extern void evq_pending_init(void);
 extern void evq_pending_changed(const EvqEvent *event);
 extern void evq_pending_published(const EvqEvent *event, int32 offer_limit);
+extern void evq_pending_changed_range(const EvqEvent *first, int events);
+extern void evq_pending_published_batch(const EvqEvent *first, int events, int32 offer_limit);
+extern void evq_pending_moved(const EvqEvent *event);
 extern void evq_pending_taken(int32 flow_no, const EvqTakenOffer *event);
 extern void evq_pending_return_offer(EvqSlot *slot, int32 flow_no, const EvqTakenOffer *event);
 extern int evq_pending_changes(void);
+extern bool evq_pending_has_batches(void);
 extern bool
 evq_pending_own_waiting(int32 flow_no, TimestampTz until, int change_count, EvqChange **own, int *count);
 extern uint64 evq_pending_upsets(void);

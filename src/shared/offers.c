@@ -11,6 +11,7 @@
 #include "common/hashfn.h"
 #include "port/pg_bitutils.h"
 
+#include "rules/uuid.h"
 #include "shared/offers.h"
 
 /* How much shared memory offers of this size take. */
@@ -157,17 +158,29 @@ use_queue(EvqOffers *offers, int32 flow_no)
 
 /* ---------- entries ---------- */
 
+static uint32
+bucket_of(const EvqOffers *offers, const pg_uuid_t *event_id)
+{
+	return hash_bytes(event_id->data, UUID_LEN) % offers->size;
+}
+
 /* The link that leads, or would lead, to the event's entry. */
 static int32 *
 find_link(EvqOffers *offers, const pg_uuid_t *event_id)
 {
-	uint32 hash = hash_bytes(event_id->data, UUID_LEN);
-	int32 *link = &offers->buckets[hash % offers->size];
+	int32 *link = &offers->buckets[bucket_of(offers, event_id)];
 
 	Assert(LWLockHeldByMe(offers->lock));
 	while (*link != EVQ_OFFERS_NONE && memcmp(&offers->entries[*link].event_id, event_id, UUID_LEN) != 0)
 		link = &offers->entries[*link].next_in_bucket;
 	return link;
+}
+
+/* How many events it is for. */
+static int32
+entry_length(const EvqOffer *entry)
+{
+	return Max(entry->events, 1);
 }
 
 static void
@@ -185,7 +198,7 @@ remove_entry(EvqOffers *offers, int32 index)
 		queue->last = entry->previous;
 	else
 		offers->entries[entry->next].previous = entry->previous;
-	set_count(offers, queue, queue->count - 1);
+	set_count(offers, queue, queue->count - entry_length(entry));
 	entry->next = offers->free;
 	offers->free = index;
 }
@@ -204,7 +217,7 @@ make_room(EvqOffers *offers)
 }
 
 static void
-append_entry(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
+append_entry(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id, int32 events,
 			 const ItemPointerData *tid, bool *was_empty)
 {
 	EvqOfferQueue *queue;
@@ -223,6 +236,7 @@ append_entry(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_uui
 	entry->tid = *tid;
 	entry->event_type_no = event_type_no;
 	entry->flow_no = flow_no;
+	entry->events = events;
 	entry->next = EVQ_OFFERS_NONE;
 	entry->previous = queue->last;
 	entry->next_in_bucket = EVQ_OFFERS_NONE;
@@ -232,17 +246,18 @@ append_entry(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_uui
 	else
 		offers->entries[queue->last].next = index;
 	queue->last = index;
-	set_count(offers, queue, queue->count + 1);
+	set_count(offers, queue, queue->count + entry_length(entry));
 }
 
 /*
- * Puts an event at the end of its flow's queue, unless it is there already; false
- * = the queue has as many as the limit. Where no entry is free, the longest queue
- * loses its oldest. was_empty: the event is the first of its queue now.
+ * Puts neighbours in a batch at the end of their flow's queue, unless there is an
+ * entry that begins with the first one; false = the queue has as many as the limit.
+ * Where no entry is free, the longest queue loses its oldest. was_empty: they are the first
+ * of their queue now. events: 0 = one with a row of its own.
  */
 bool
-evq_offers_push(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
-				const ItemPointerData *tid, int32 limit, bool *was_empty)
+evq_offers_push_range(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_uuid_t *first_id,
+					  int32 events, const ItemPointerData *tid, int32 limit, bool *was_empty)
 {
 	int32 queue;
 	bool has_room;
@@ -251,10 +266,18 @@ evq_offers_push(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_
 	LWLockAcquire(offers->lock, LW_EXCLUSIVE);
 	queue = *find_queue_link(offers, flow_no);
 	has_room = queue == EVQ_OFFERS_NONE || offers->queues[queue].count < limit;
-	if (has_room && *find_link(offers, event_id) == EVQ_OFFERS_NONE)
-		append_entry(offers, flow_no, event_type_no, event_id, tid, was_empty);
+	if (has_room && *find_link(offers, first_id) == EVQ_OFFERS_NONE)
+		append_entry(offers, flow_no, event_type_no, first_id, events, tid, was_empty);
 	LWLockRelease(offers->lock);
 	return has_room;
+}
+
+/* The same for an event with a row of its own. */
+bool
+evq_offers_push(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
+				const ItemPointerData *tid, int32 limit, bool *was_empty)
+{
+	return evq_offers_push_range(offers, flow_no, event_type_no, event_id, 0, tid, limit, was_empty);
 }
 
 /* Takes an event off the offer, if it is there. */
@@ -281,13 +304,35 @@ is_wanted(int32 event_type_no, const int32 *event_type_nos, int event_type_count
 	return event_type_count == 0;
 }
 
-/* Takes up to max events of these types out of a flow's queue, first come first; returns how many. event_type_count: 0 = of all types. */
+/* Takes the first events of an entry, which stays for the others. */
+static void
+take_part(EvqOffers *offers, int32 index, int32 events)
+{
+	EvqOffer *entry = &offers->entries[index];
+	EvqOfferQueue *queue = &offers->queues[*find_queue_link(offers, entry->flow_no)];
+	int32 *link;
+
+	*find_link(offers, &entry->event_id) = entry->next_in_bucket;
+	entry->event_id = evq_uuid_in_batch(&entry->event_id, evq_uuid_ordinal(&entry->event_id) + events);
+	entry->events -= events;
+	set_count(offers, queue, queue->count - events);
+	/* Should another entry begin there, one of the two is wrong, as whoever takes it will see; so this one comes first. */
+	link = &offers->buckets[bucket_of(offers, &entry->event_id)];
+	entry->next_in_bucket = *link;
+	*link = index;
+}
+
+/*
+ * Takes up to max events of these types out of a flow's queue, first come first; returns how many entries that makes.
+ * event_type_count: 0 = of all types.
+ */
 int
 evq_offers_pop(EvqOffers *offers, int32 flow_no, const int32 *event_type_nos, int event_type_count,
 			   EvqTakenOffer *taken, int max)
 {
 	int32 queue;
 	int count = 0;
+	int events = 0;
 
 	LWLockAcquire(offers->lock, LW_EXCLUSIVE);
 	queue = *find_queue_link(offers, flow_no);
@@ -295,21 +340,28 @@ evq_offers_pop(EvqOffers *offers, int32 flow_no, const int32 *event_type_nos, in
 	{
 		int32 index = offers->queues[queue].first;
 
-		while (index != EVQ_OFFERS_NONE && count < max)
+		while (index != EVQ_OFFERS_NONE && events < max)
 		{
 			EvqOffer *entry = &offers->entries[index];
 			int32 next = entry->next;
 
 			if (is_wanted(entry->event_type_no, event_type_nos, event_type_count))
 			{
-				taken[count].event_id = entry->event_id;
-				taken[count].tid = entry->tid;
-				taken[count++].event_type_no = entry->event_type_no;
-				remove_entry(offers, index);
+				EvqTakenOffer *one = &taken[count++];
+
+				one->event_id = entry->event_id;
+				one->tid = entry->tid;
+				one->event_type_no = entry->event_type_no;
+				one->events = Min(entry->events, max - events);
+				events += Max(one->events, 1);
+				offers->queues[queue].taken += entry->events == 0;
+				if (one->events < entry->events)
+					take_part(offers, index, one->events);
+				else
+					remove_entry(offers, index);
 			}
 			index = next;
 		}
-		offers->queues[queue].taken += count;
 	}
 	LWLockRelease(offers->lock);
 	return count;

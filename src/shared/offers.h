@@ -2,7 +2,8 @@
  * offers.h
  *		Events on offer, by flow: evq_acquire_next() takes them from here without a search.
  *
- * Entries are hints: whoever takes one looks at the event's row before he believes it.
+ * Entries are hints: whoever takes one looks at the event's row before he believes it. One entry may be for neighbours in a
+ * batch, of which workers take from the first one on.
  * These functions take the lock of the offers, but for the first two and where one
  * says otherwise; they allocate nothing and raise nothing.
  */
@@ -24,6 +25,8 @@ typedef struct EvqOffer
 	ItemPointerData tid; /* see evq_events_hint() */
 	int32 event_type_no;
 	int32 flow_no;
+	int32
+		events; /* neighbours in a batch, this one the first; 0 = it has a row of its own, and tid is of that */
 	int32 next; /* in its flow's queue, or in the free list */
 	int32 previous;
 	int32 next_in_bucket;
@@ -34,6 +37,7 @@ typedef struct EvqTakenOffer
 	pg_uuid_t event_id;
 	ItemPointerData tid;
 	int32 event_type_no;
+	int32 events; /* as in EvqOffer */
 } EvqTakenOffer;
 
 /* The offers of one flow. An empty queue may become another flow's. Links are indexes of queues, or EVQ_OFFERS_NONE. */
@@ -42,11 +46,11 @@ typedef struct EvqOfferQueue
 	int32 flow_no;
 	int32 first;
 	int32 last;
-	int32 count;
+	int32 count; /* of events */
 	int32 next_in_bucket;
 	int32 next; /* in the list of its length, see EvqOffers */
 	int32 previous;
-	uint64 taken; /* by workers, since the queue is this flow's */
+	uint64 taken; /* by workers, since the queue is this flow's: of events with a row of their own */
 } EvqOfferQueue;
 
 /* Queues by length: 0, 1, 2 to 3, 4 to 7 and so on. */
@@ -75,6 +79,9 @@ extern void evq_offers_init(EvqOffers *offers, int size, LWLock *lock);
 extern void evq_offers_clear(EvqOffers *offers);
 extern bool evq_offers_push(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
 							const ItemPointerData *tid, int32 limit, bool *was_empty);
+extern bool
+evq_offers_push_range(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_uuid_t *first_id,
+					  int32 events, const ItemPointerData *tid, int32 limit, bool *was_empty);
 extern void evq_offers_remove(EvqOffers *offers, const pg_uuid_t *event_id);
 extern int evq_offers_pop(EvqOffers *offers, int32 flow_no, const int32 *event_type_nos, int event_type_count,
 						  EvqTakenOffer *taken, int max);

@@ -136,8 +136,11 @@ something_waits(void)
 {
 	bool is_null;
 
-	if (SPI_execute("SELECT EXISTS (SELECT FROM evq.event) OR EXISTS (SELECT FROM evq.schedule)", false, 0) !=
-		SPI_OK_SELECT)
+	if (SPI_execute(evq_tables_has("backlog")
+						? "SELECT EXISTS (SELECT FROM evq.event) OR EXISTS (SELECT FROM evq.backlog) OR"
+						  " EXISTS (SELECT FROM evq.schedule)"
+						: "SELECT EXISTS (SELECT FROM evq.event) OR EXISTS (SELECT FROM evq.schedule)",
+					false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for what waits");
 	return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
 }

@@ -9,6 +9,7 @@
 #include "executor/executor.h"
 #include "executor/tuptable.h"
 #include "utils/rel.h"
+#include "utils/snapshot.h"
 
 #include "base/compat.h"
 #include "tables/store.h"
@@ -51,6 +52,7 @@ struct EvqStore
 	MemoryContext walk_context; /* of the strings of the row met last */
 	ScanKeyData walk_from[2];   /* where the walk begins, as does the next */
 	pg_uuid_t walk_from_id;
+	SnapshotData dirty;       /* see runs.c */
 	bool passes_over_changed; /* see evq_store_pass_over_changed() */
 	bool sees_present;        /* see evq_store_see_present() */
 	bool batching;            /* rows of finished events are collected, */

@@ -119,6 +119,52 @@ static const EvqColumn epoch_columns[EPOCH_COLUMNS] = {
 	[EPOCH_BEGAN_AT] = REQUIRED("began_at", TIMESTAMPTZOID),
 };
 
+static const EvqColumn log_columns[LOG_COLUMNS] = {
+	[LOG_EVENT_ID] = REQUIRED("event_id", UUIDOID),
+	[LOG_FLOW_ID] = REQUIRED("flow_id", TEXTOID),
+	[LOG_PAYLOAD] = REQUIRED("payload", JSONBOID),
+	[LOG_HEADERS] = NULLABLE("headers", JSONBOID),
+};
+
+static const EvqColumn batch_columns[BATCH_COLUMNS] = {
+	[BATCH_ID] = REQUIRED("batch_id", UUIDOID),
+	[BATCH_PUBLISHED_AT] = REQUIRED("published_at", TIMESTAMPTZOID),
+	[BATCH_ATTEMPT_SCHEDULED_AT] = REQUIRED("attempt_scheduled_at", TIMESTAMPTZOID),
+	[BATCH_DUE_AT] = REQUIRED("due_at", TIMESTAMPTZOID),
+	[BATCH_EVENT_TYPE_NO] = REQUIRED("event_type_no", INT4OID),
+	[BATCH_FLOW_NO] = REQUIRED("flow_no", INT4OID),
+	[BATCH_PRIORITY] = REQUIRED("priority", INT2OID),
+	[BATCH_EVENTS] = REQUIRED("events", INT2OID),
+	[BATCH_ON_FAIL_NO] = NULLABLE("on_fail_event_type_no", INT4OID),
+	[BATCH_PLACES] = REQUIRED("places", BYTEAOID),
+};
+
+static const EvqColumn backlog_columns[BACKLOG_COLUMNS] = {
+	[BACKLOG_FLOW_NO] = REQUIRED("flow_no", INT4OID),
+	[BACKLOG_ATTEMPT_SCHEDULED_AT] = REQUIRED("attempt_scheduled_at", TIMESTAMPTZOID),
+	[BACKLOG_BATCH_ID] = REQUIRED("batch_id", UUIDOID),
+	[BACKLOG_EVENT_TYPE_NO] = REQUIRED("event_type_no", INT4OID),
+	[BACKLOG_PRIORITY] = REQUIRED("priority", INT2OID),
+	[BACKLOG_EVENTS] = REQUIRED("events", INT2OID),
+};
+
+static const EvqColumn run_columns[RUN_COLUMNS] = {
+	[RUN_LAST_ID] = REQUIRED("last_id", UUIDOID),
+	[RUN_EVENTS] = REQUIRED("events", INT2OID),
+	[RUN_STATE] = REQUIRED("state", CHAROID),
+	[RUN_STATE_SINCE] = REQUIRED("state_since", TIMESTAMPTZOID),
+	[RUN_STATE_DUE_AT] = REQUIRED("state_due_at", TIMESTAMPTZOID),
+	[RUN_ATTEMPT_STARTED_AT] = REQUIRED("attempt_started_at", TIMESTAMPTZOID),
+	[RUN_PERMIT] = REQUIRED("permit", INT8OID),
+	[RUN_WORKER] = NULLABLE("worker", TEXTOID),
+};
+
+static const EvqColumn exception_columns[EXCEPTION_COLUMNS] = {
+	[EXCEPTION_EVENT_ID] = REQUIRED("event_id", UUIDOID),
+	[EXCEPTION_STATE] = REQUIRED("state", CHAROID),
+	[EXCEPTION_STATE_SINCE] = REQUIRED("state_since", TIMESTAMPTZOID),
+};
+
 static const EvqColumn event_type_columns[TYPE_COLUMNS] = {
 	[TYPE_NO] = REQUIRED("event_type_no", INT4OID),
 	[TYPE_EVENT_TYPE] = REQUIRED("event_type", TEXTOID),
@@ -187,6 +233,11 @@ static const struct
 	[EVQ_TABLE_ERROR] = {"event_error", error_columns, ERROR_COLUMNS},
 	[EVQ_TABLE_IDEMPOTENCY] = {"idempotency", key_columns, KEY_COLUMNS},
 	[EVQ_TABLE_EPOCH] = {"epoch", epoch_columns, EPOCH_COLUMNS},
+	[EVQ_TABLE_LOG] = {"log", log_columns, LOG_COLUMNS},
+	[EVQ_TABLE_BATCH] = {"batch", batch_columns, BATCH_COLUMNS},
+	[EVQ_TABLE_BACKLOG] = {"backlog", backlog_columns, BACKLOG_COLUMNS},
+	[EVQ_TABLE_RUN] = {"run", run_columns, RUN_COLUMNS},
+	[EVQ_TABLE_EXCEPTION] = {"exception", exception_columns, EXCEPTION_COLUMNS},
 	[EVQ_TABLE_EVENT_TYPE] = {"event_type", event_type_columns, TYPE_COLUMNS},
 	[EVQ_TABLE_FLOW] = {"flow", flow_columns, FLOW_COLUMNS},
 	[EVQ_TABLE_PAUSE] = {"pause", pause_columns, PAUSE_COLUMNS},

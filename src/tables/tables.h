@@ -1,6 +1,6 @@
 /*
  * tables.h
- *		The tables and their columns, and what to do with a table as a whole; sql/parts/020 and 030 say the same.
+ *		The tables and their columns, and what to do with a table as a whole; sql/parts/020, 030 and 031 say the same.
  *
  * The columns are for the rooms that read and write rows: store, config_rows,
  * epoch, home. Their numbers are those of evq's own columns, which a table of a
@@ -24,7 +24,12 @@ typedef enum EvqTableNo
 	EVQ_TABLE_ERROR,
 	EVQ_TABLE_IDEMPOTENCY,
 	EVQ_TABLE_EPOCH,
-	EVQ_TABLE_EVENT_TYPE,
+	EVQ_TABLE_LOG,
+	EVQ_TABLE_BATCH,
+	EVQ_TABLE_BACKLOG,
+	EVQ_TABLE_RUN,
+	EVQ_TABLE_EXCEPTION,
+	EVQ_TABLE_EVENT_TYPE, /* those before it C code writes, past triggers */
 	EVQ_TABLE_FLOW,
 	EVQ_TABLE_PAUSE,
 	EVQ_TABLE_RESTRICTION,
@@ -111,6 +116,62 @@ enum
 	EPOCH_TIMELINE,
 	EPOCH_BEGAN_AT,
 	EPOCH_COLUMNS
+};
+
+enum
+{
+	LOG_EVENT_ID,
+	LOG_FLOW_ID,
+	LOG_PAYLOAD,
+	LOG_HEADERS,
+	LOG_COLUMNS
+};
+
+enum
+{
+	BATCH_ID,
+	BATCH_PUBLISHED_AT,
+	BATCH_ATTEMPT_SCHEDULED_AT,
+	BATCH_DUE_AT,
+	BATCH_EVENT_TYPE_NO,
+	BATCH_FLOW_NO,
+	BATCH_PRIORITY,
+	BATCH_EVENTS,
+	BATCH_ON_FAIL_NO,
+	BATCH_PLACES,
+	BATCH_COLUMNS
+};
+
+enum
+{
+	BACKLOG_FLOW_NO,
+	BACKLOG_ATTEMPT_SCHEDULED_AT,
+	BACKLOG_BATCH_ID,
+	BACKLOG_EVENT_TYPE_NO,
+	BACKLOG_PRIORITY,
+	BACKLOG_EVENTS,
+	BACKLOG_COLUMNS
+};
+
+enum
+{
+	RUN_LAST_ID,
+	RUN_EVENTS,
+	RUN_STATE,
+	RUN_STATE_SINCE,
+	RUN_STATE_DUE_AT,
+	RUN_ATTEMPT_STARTED_AT,
+	RUN_PERMIT,
+	RUN_WORKER,
+	RUN_COLUMNS
+};
+
+enum
+{
+	EXCEPTION_EVENT_ID,
+	EXCEPTION_STATE,
+	EXCEPTION_STATE_SINCE,
+	EXCEPTION_COLUMNS
 };
 
 enum

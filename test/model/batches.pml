@@ -1,6 +1,6 @@
 /*
  * batches.pml
- *		Events of one batch, whose state is kept by runs: the planned storage of batches, of which nothing is in C yet.
+ *		Events of one batch, whose state is kept by runs: tables/runs.c and session/lifecycle_batch.c.
  *
  * A run is a row for some neighbours of the batch that were acquired together, keyed by its last one; an exception is a
  * row for one event that left its run, or was canceled before it had one. Who changes anything takes the lock of the

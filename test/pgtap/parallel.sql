@@ -44,6 +44,8 @@ INSERT INTO calls VALUES
 	('evq_counts', $$(SELECT sum(events) FROM evq_counts('FLOW_PARALLEL'))$$), ('cron_previous', $$evq.cron_previous('@hourly', '2030-01-01')$$),
 	('cron_next', $$evq.cron_next('@hourly', '2030-01-01')$$), ('cron_fields', $$evq.cron_fields('@hourly')$$),
 	('cron_count', $$evq.cron_count('@hourly', '2030-01-01', '2030-01-02')$$), ('finished_events', format($$(SELECT array_agg(h.event_id) FROM evq.finished_events('{%s}') h)$$, :'finished')),
+	('ordinal', format($$evq.ordinal(%L)$$, :'live')), ('id_in_batch', format($$evq.id_in_batch(%L, 1)$$, :'live')),
+	('logged_events', format($$(SELECT count(*) FROM evq.logged_events('{%s}'))$$, :'live')), ('batch_events_by_id', format($$(SELECT count(*) FROM evq.batch_events_by_id('{%s}'))$$, :'live')),
 	('transitions', $$(SELECT count(*) FROM evq.transitions())$$), ('evq_http.states_of', $$evq_http.states_of('{FAILED}')$$), ('timeline', format($$evq.timeline(%L)$$, :'finished')),
 	('evq_event', format($$evq_event(%L)$$, :'finished')), ('events_by_id', format($$(SELECT string_agg(e::text, '') FROM evq.events_by_id('{%s, %s}') e)$$, :'live', :'finished')),
 	('payloads_by_id', format($$(SELECT string_agg(e::text, '') FROM evq.payloads_by_id('{%s, %s}') e)$$, :'live', :'finished')),

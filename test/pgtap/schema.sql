@@ -12,13 +12,14 @@ JOIN pg_language l ON l.oid = p.prolang;
 -- Relations and types.
 SELECT set_eq($$SELECT relname::text FROM pg_class JOIN members ON classid = 'pg_class'::regclass AND objid = oid WHERE relkind IN ('r', 'p')$$,
 	ARRAY['flow', 'event_type', 'event', 'event_payload', 'event_history', 'event_history_default', 'event_error', 'idempotency', 'epoch', 'counter',
-		  'pause', 'housekeeping', 'schedule', 'restriction', 'home', 'lifespan_change', 'audit_entry'], 'tables');
+		  'pause', 'housekeeping', 'schedule', 'restriction', 'home', 'lifespan_change', 'audit_entry',
+		  'log', 'batch', 'backlog', 'run', 'exception'], 'tables');
 SELECT is_empty(
 	$$SELECT oid::regclass FROM pg_class c WHERE relnamespace = 'evq'::regnamespace AND relkind IN ('r', 'p')
 		AND oid NOT IN (SELECT objid FROM members WHERE classid = 'pg_class'::regclass)
 		AND oid NOT IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'evq.event_history'::regclass)$$,
 	'other tables are partitions of the history');
-SELECT views_are('evq', ARRAY['flows', 'event_types', 'events', 'queue', 'errors', 'workers', 'transition', 'payloads', 'schedules', 'restrictions', 'blocked_flows', 'audit', 'live_event']);
+SELECT views_are('evq', ARRAY['flows', 'event_types', 'events', 'queue', 'errors', 'workers', 'transition', 'payloads', 'schedules', 'restrictions', 'blocked_flows', 'audit', 'live_event', 'batch_event', 'batch_count']);
 SELECT enums_are('evq', ARRAY['event_state']);
 SELECT enum_has_labels('evq', 'event_state', ARRAY['awaiting_processing', 'dispatched', 'being_processed', 'suspended',
 	'succeeded', 'failed', 'expired', 'canceled'], 'states, the live ones first');
@@ -112,7 +113,8 @@ SELECT set_eq(
 	'acquire_next(target text, query jsonb, headers jsonb, body jsonb, OUT answer jsonb, OUT wait_ms integer, OUT channel text, OUT choice text) record',
 	'mcp(headers jsonb, body text, allow_writes boolean DEFAULT false, OUT status integer, OUT answer text) record'], '... but three');
 SELECT is_empty(
-	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname NOT IN ('transitions', 'live_counts', 'cron_fields', 'cron_next', 'cron_next_if_any', 'cron_previous', 'cron_count', 'caller_may_work', 'caller_may_publish', 'finished_events', 'history_partitions', 'attempts_that_fit')$$,
+	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname NOT IN ('transitions', 'live_counts', 'cron_fields', 'cron_next', 'cron_next_if_any', 'cron_previous', 'cron_count', 'caller_may_work', 'caller_may_publish', 'finished_events', 'history_partitions', 'attempts_that_fit',
+		'ordinal', 'id_in_batch', 'logged_events')$$,
 	'functions in C are VOLATILE and PARALLEL UNSAFE, but what only calculates or reads the code');
 SELECT is_empty($$SELECT signature FROM functions WHERE lanname = 'c' AND prosecdef$$, 'functions in C need no SECURITY DEFINER');
 SELECT is_empty(

@@ -1,0 +1,703 @@
+/*
+ * batch_track.c
+ *		What the engine remembers of batches: what is to be offered, and when to look at one.
+ *
+ * A batch is remembered while an event of it is in it and not final, if there is memory; others stay in evq.backlog, and
+ * are read when there is room again. What is remembered is told by sessions, as soon as their transactions have
+ * committed. To look at a batch means to read its runs and exceptions, and to do what they ask: end attempts whose permit
+ * ran out, expire what nobody has acquired, take events out where their flow is no longer one of batches, and forget the
+ * batch when nothing of it is left.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "lib/pairingheap.h"
+#include "miscadmin.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#include "base/clock.h"
+#include "base/guc.h"
+#include "base/trace.h"
+#include "dispatcher/batch_track.h"
+#include "session/config.h"
+#include "session/lifecycle_batch.h"
+
+/* A batch takes as much memory as so many events. */
+#define EVENTS_OF_MEMORY 3
+
+/* When to look again at what somebody else is changing. */
+#define BUSY_DELAY (USECS_PER_SEC / 10)
+
+/* Batches that are looked at in a turn. */
+#define LOOKS_AT_ONCE 200
+
+/* The batches of a flow. */
+typedef struct FlowBatches
+{
+	int32 flow_no;
+	pairingheap *waiting; /* of batches with events to offer, those that come first on top */
+	int64 offered;        /* events */
+	bool tell_ready;      /* listeners are to be told of what is on offer */
+} FlowBatches;
+
+typedef struct TrackedBatch
+{
+	pg_uuid_t batch_id; /* the key */
+	pairingheap_node in_timers;
+	pairingheap_node in_waiting;
+	bool is_waiting; /* ... it is in there */
+	FlowBatches *flow;
+	ItemPointerData tid; /* of its row in evq.batch */
+	int32 event_type_no;
+	int16 priority;
+	int16 events;
+	TimestampTz at; /* when its events may be attempted */
+	TimestampTz look_at;
+	TimestampTz offered_until;
+	int ended; /* so many were told to have ended, or left the batch */
+	EvqOrdinals to_offer;
+	EvqOrdinals on_offer;
+} TrackedBatch;
+
+struct EvqBatchTrack
+{
+	MemoryContext context;
+	EvqMemory *memory; /* of events with a row of their own */
+	EvqSlot *slot;     /* NULL = no shared memory */
+	HTAB *batches;     /* of TrackedBatch */
+	List *flows;       /* of FlowBatches */
+	pairingheap *timers;
+	bool walk_wanted;
+	bool has_more;         /* to look at, than the last turn had time for */
+	bool is_unread;        /* there was no memory for some */
+	TimestampTz future_at; /* the earliest beyond the horizon */
+};
+
+static int
+compare_timers(const pairingheap_node *a, const pairingheap_node *b, void *arg)
+{
+	const TrackedBatch *batch_a = pairingheap_const_container(TrackedBatch, in_timers, a);
+	const TrackedBatch *batch_b = pairingheap_const_container(TrackedBatch, in_timers, b);
+
+	if (batch_a->look_at != batch_b->look_at)
+		return batch_a->look_at < batch_b->look_at ? 1 : -1;
+	return 0;
+}
+
+static int
+compare_waiting(const pairingheap_node *a, const pairingheap_node *b, void *arg)
+{
+	const TrackedBatch *batch_a = pairingheap_const_container(TrackedBatch, in_waiting, a);
+	const TrackedBatch *batch_b = pairingheap_const_container(TrackedBatch, in_waiting, b);
+
+	if (batch_a->priority != batch_b->priority)
+		return batch_a->priority > batch_b->priority ? 1 : -1;
+	if (batch_a->at != batch_b->at)
+		return batch_a->at < batch_b->at ? 1 : -1;
+	return -memcmp(&batch_a->batch_id, &batch_b->batch_id, sizeof(pg_uuid_t));
+}
+
+/* Makes what an engine remembers of batches, nothing yet, in a context of its own below this one; slot: NULL = without shared memory. */
+EvqBatchTrack *
+evq_batch_track_create(MemoryContext parent, EvqSlot *slot, EvqMemory *memory)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "evq batches", ALLOCSET_DEFAULT_SIZES);
+	EvqBatchTrack *track = MemoryContextAllocZero(context, sizeof(EvqBatchTrack));
+	HASHCTL control = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(TrackedBatch), .hcxt = context};
+	MemoryContext previous = MemoryContextSwitchTo(context);
+
+	track->context = context;
+	track->slot = slot;
+	track->memory = memory;
+	track->batches = hash_create("evq batches", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	track->timers = pairingheap_allocate(compare_timers, NULL);
+	track->walk_wanted = true;
+	track->future_at = DT_NOEND;
+	MemoryContextSwitchTo(previous);
+	return track;
+}
+
+static FlowBatches *
+find_flow(const EvqBatchTrack *track, int32 flow_no)
+{
+	ListCell *cell;
+
+	foreach(cell, track->flows)
+	{
+		if (((FlowBatches *) lfirst(cell))->flow_no == flow_no)
+			return lfirst(cell);
+	}
+	return NULL;
+}
+
+static FlowBatches *
+use_flow(EvqBatchTrack *track, int32 flow_no)
+{
+	FlowBatches *flow = find_flow(track, flow_no);
+
+	if (flow == NULL)
+	{
+		MemoryContext previous = MemoryContextSwitchTo(track->context);
+
+		flow = palloc0(sizeof(FlowBatches));
+		flow->flow_no = flow_no;
+		flow->waiting = pairingheap_allocate(compare_waiting, NULL);
+		track->flows = lappend(track->flows, flow);
+		MemoryContextSwitchTo(previous);
+	}
+	return flow;
+}
+
+/* ---------- one batch ---------- */
+
+static void
+set_look_at(EvqBatchTrack *track, TrackedBatch *batch, TimestampTz look_at)
+{
+	pairingheap_remove(track->timers, &batch->in_timers);
+	batch->look_at = look_at;
+	pairingheap_add(track->timers, &batch->in_timers);
+}
+
+static void
+look_by(EvqBatchTrack *track, TrackedBatch *batch, TimestampTz at)
+{
+	if (at < batch->look_at)
+		set_look_at(track, batch, at);
+}
+
+static bool
+has_any(const EvqOrdinals *set)
+{
+	for (int i = 0; i < lengthof(set->words); i++)
+	{
+		if (set->words[i] != 0)
+			return true;
+	}
+	return false;
+}
+
+/* It is among those of its flow that have something to offer, if it has. */
+static void
+set_waiting(TrackedBatch *batch)
+{
+	bool is_waiting = has_any(&batch->to_offer);
+
+	if (is_waiting && !batch->is_waiting)
+		pairingheap_add(batch->flow->waiting, &batch->in_waiting);
+	else if (!is_waiting && batch->is_waiting)
+		pairingheap_remove(batch->flow->waiting, &batch->in_waiting);
+	batch->is_waiting = is_waiting;
+}
+
+static void
+forget(EvqBatchTrack *track, TrackedBatch *batch)
+{
+	pg_uuid_t batch_id = batch->batch_id;
+
+	for (int i = 0; i < batch->events; i++)
+		batch->flow->offered -= evq_ordinals_have(&batch->on_offer, i);
+	if (batch->is_waiting)
+		pairingheap_remove(batch->flow->waiting, &batch->in_waiting);
+	pairingheap_remove(track->timers, &batch->in_timers);
+	hash_search(track->batches, &batch_id, HASH_REMOVE, NULL);
+}
+
+static int64
+room(void)
+{
+	return Max(evq_max_tracked / EVENTS_OF_MEMORY, 1);
+}
+
+/* Remembers a batch; NULL = there is no memory for it. */
+static TrackedBatch *
+remember(EvqBatchTrack *track, const EvqChange *facts, TimestampTz look_at)
+{
+	TrackedBatch *batch;
+
+	if (hash_get_num_entries(track->batches) >= room())
+	{
+		track->is_unread = true;
+		return NULL;
+	}
+	batch = hash_search(track->batches, &facts->event_id, HASH_ENTER, NULL);
+	memset((char *) batch + sizeof(pg_uuid_t), 0, sizeof(TrackedBatch) - sizeof(pg_uuid_t));
+	batch->flow = use_flow(track, facts->flow_no);
+	batch->tid = facts->tid;
+	batch->event_type_no = facts->event_type_no;
+	batch->priority = facts->priority;
+	batch->events = facts->events;
+	batch->at = facts->at;
+	batch->look_at = look_at;
+	batch->offered_until = DT_NOEND;
+	pairingheap_add(track->timers, &batch->in_timers);
+	return batch;
+}
+
+/* ---------- what sessions tell ---------- */
+
+static void
+remove_bit(EvqOrdinals *set, int ordinal)
+{
+	set->words[ordinal / 64] &= ~(UINT64CONST(1) << (ordinal % 64));
+}
+
+/* They are not on offer any more. */
+static void
+take_off(TrackedBatch *batch, int first, int events)
+{
+	for (int i = first; i < Min(first + events, batch->events); i++)
+	{
+		batch->flow->offered -= evq_ordinals_have(&batch->on_offer, i);
+		remove_bit(&batch->on_offer, i);
+		remove_bit(&batch->to_offer, i);
+	}
+	set_waiting(batch);
+}
+
+static void
+put_on_offer(TrackedBatch *batch, int first, int last, TimestampTz until)
+{
+	for (int i = first; i <= last; i++)
+	{
+		batch->flow->offered += !evq_ordinals_have(&batch->on_offer, i);
+		evq_ordinals_add(&batch->on_offer, i);
+		remove_bit(&batch->to_offer, i);
+	}
+	batch->offered_until = until;
+}
+
+static void
+hear_published(EvqBatchTrack *track, const EvqChange *change, TimestampTz now)
+{
+	const EvqFlow *flow = evq_config_flow(change->flow_no);
+	TrackedBatch *batch;
+
+	if (change->at > now + EVQ_MEMORY_HORIZON)
+	{
+		track->future_at = Min(track->future_at, change->at);
+		return;
+	}
+	batch = remember(track, change, change->due_at);
+	if (batch == NULL)
+		return;
+	if (flow == NULL || !change->is_offered)
+	{
+		look_by(track, batch, Max(change->at, now));
+		return;
+	}
+	put_on_offer(batch, 0, batch->events - 1, evq_retry_add(now, flow->dispatch_timeout));
+	look_by(track, batch, batch->offered_until);
+}
+
+/* Takes in what a session has told of neighbours in a batch. */
+void
+evq_batch_track_hear(EvqBatchTrack *track, const EvqChange *change, TimestampTz now)
+{
+	pg_uuid_t batch_id = evq_uuid_in_batch(&change->event_id, 0);
+	int first = evq_uuid_ordinal(&change->event_id);
+	TrackedBatch *batch = hash_search(track->batches, &batch_id, HASH_FIND, NULL);
+
+	Assert(change->events > 0);
+	if (batch == NULL && change->is_new && !change->is_returned && !change->is_moved)
+		hear_published(track, change, now);
+	if (batch == NULL)
+		return;
+	if (change->is_returned)
+	{
+		take_off(batch, first, change->events);
+		look_by(track, batch, now);
+		return;
+	}
+	if (change->is_new && !change->is_moved)
+		return; /* a walk met it before we heard of it */
+	take_off(batch, first, change->events);
+	if (change->is_moved || change->state == EVQ_STATE_SUCCEEDED)
+	{
+		batch->ended += change->events;
+		if (batch->ended >= batch->events)
+			look_by(track, batch, now);
+	}
+	else
+		look_by(track, batch, change->at);
+}
+
+/* ---------- looking at a batch ---------- */
+
+/* What its rows say. */
+typedef struct Looked
+{
+	EvqBatchTrack *track;
+	EvqStore *store;
+	TimestampTz now;
+	EvqBatchWork *work;
+	EvqBatch batch;
+	EvqExceptions exceptions;
+	EvqOrdinals in_run;
+	int ended;
+	TimestampTz look_at; /* when it is to be looked at again */
+} Looked;
+
+/* Somebody has changed the state of it, or is about to. */
+static bool
+has_exception(const Looked *looked, int ordinal)
+{
+	return evq_ordinals_have(&looked->exceptions.open, ordinal) ||
+		   evq_ordinals_have(&looked->exceptions.moved, ordinal) ||
+		   evq_ordinals_have(&looked->exceptions.succeeded, ordinal);
+}
+
+/* Takes an event out of the batch and does what the clock asks of it, if anything. */
+static void
+take_out(Looked *looked, int ordinal)
+{
+	EvqAttempt attempt = {.event_id = evq_uuid_in_batch(&looked->batch.batch_id, ordinal)};
+	EvqEvent event;
+	EvqChange facts;
+
+	CHECK_FOR_INTERRUPTS();
+	if (evq_lifecycle_take_out(looked->store, looked->now, &attempt, EVQ_TAKE_OUT_LIVE, false, &event) !=
+		EVQ_TAKEN_OUT)
+	{
+		looked->look_at = looked->now + BUSY_DELAY;
+		return;
+	}
+	switch (evq_lifecycle_settle(looked->store, looked->now, &attempt.event_id, &event))
+	{
+		case EVQ_SETTLED_TIMED_OUT:
+			looked->work->timed_out++;
+			break;
+		case EVQ_SETTLED_EXPIRED:
+			looked->work->expired++;
+			break;
+		case EVQ_SETTLED_NOTHING:
+			break;
+		case EVQ_SETTLED_BUSY:
+		case EVQ_SETTLED_GONE:
+			return;
+	}
+	looked->ended++;
+	evq_change_from_event(&facts, &event);
+	(void) evq_memory_remember(looked->track->memory, &facts, looked->now);
+}
+
+/* Looks at a run: what of it has ended, and whether its permit ran out. */
+static void
+look_at_run(Looked *looked, const EvqRun *run)
+{
+	bool is_over = run->state == EVQ_STATE_BEING_PROCESSED && run->state_due_at <= looked->now;
+
+	for (int i = run->range.first; i <= run->range.last; i++)
+	{
+		evq_ordinals_add(&looked->in_run, i);
+		if (TransactionIdIsValid(run->changer))
+			continue;
+		if (run->state == EVQ_STATE_SUCCEEDED || evq_ordinals_have(&looked->exceptions.moved, i) ||
+			evq_ordinals_have(&looked->exceptions.succeeded, i))
+			looked->ended++;
+		else if (is_over && !has_exception(looked, i))
+			take_out(looked, i);
+	}
+	if (TransactionIdIsValid(run->changer))
+		looked->look_at = Min(looked->look_at, looked->now + (int64) evq_poll_interval * 1000);
+	else if (run->state == EVQ_STATE_BEING_PROCESSED && !is_over)
+		looked->look_at = Min(looked->look_at, run->state_due_at);
+}
+
+/* What nobody has acquired is to be offered, or expires, or leaves the batch for its flow is no longer one of batches. */
+static void
+look_at_rest(Looked *looked, TrackedBatch *tracked, const EvqEvent *event)
+{
+	const EvqFlow *flow = evq_config_flow(event->flow_no);
+	bool is_of_batches = flow != NULL && flow->pull && !evq_flow_is_regulated(flow);
+	bool is_over = event->due_at <= looked->now;
+	bool is_offer_over = tracked->offered_until <= looked->now;
+	bool can_be_offered = flow != NULL && evq_memory_keeps_offer(looked->track->memory) &&
+						  event->attempt_scheduled_at <= looked->now &&
+						  !evq_config_is_type_suspended(event->event_type_no);
+
+	memset(&tracked->to_offer, 0, sizeof(tracked->to_offer));
+	if (is_offer_over)
+	{
+		take_off(tracked, 0, tracked->events);
+		tracked->offered_until = DT_NOEND;
+	}
+	for (int i = 0; i < looked->batch.events; i++)
+	{
+		if (evq_ordinals_have(&looked->in_run, i) || has_exception(looked, i))
+		{
+			looked->ended += !evq_ordinals_have(&looked->in_run, i) &&
+							 !evq_ordinals_have(&looked->exceptions.open, i);
+			continue;
+		}
+		looked->look_at = Min(looked->look_at, event->due_at);
+		if (is_over || !is_of_batches)
+			take_out(looked, i);
+		else if (can_be_offered && !evq_ordinals_have(&tracked->on_offer, i))
+			evq_ordinals_add(&tracked->to_offer, i);
+	}
+	if (event->attempt_scheduled_at > looked->now)
+		looked->look_at = Min(looked->look_at, event->attempt_scheduled_at);
+	/* Nobody came for it. */
+	if (is_offer_over && has_any(&tracked->to_offer))
+		tracked->flow->tell_ready = true;
+	set_waiting(tracked);
+}
+
+/* Reads what its rows say of a batch, and does what they ask. */
+static void
+look(EvqBatchTrack *track, TrackedBatch *tracked, EvqStore *store, TimestampTz now, EvqBatchWork *work)
+{
+	Looked *looked = palloc0(sizeof(Looked));
+	EvqRange all = {.first = 0};
+	EvqEvent event;
+	EvqRun run;
+	int next = 0;
+
+	looked->track = track;
+	looked->store = store;
+	looked->now = now;
+	looked->work = work;
+	looked->look_at = DT_NOEND;
+	if (!evq_batches_fetch(store, &tracked->batch_id, &tracked->tid, &looked->batch))
+	{
+		forget(track, tracked);
+		return;
+	}
+	all.last = looked->batch.events - 1;
+	evq_batches_make_event(&looked->batch, 0, &event);
+	evq_runs_find_exceptions(store, &looked->batch, all, &looked->exceptions);
+	while (next < looked->batch.events && evq_runs_find(store, &looked->batch, next, &run))
+	{
+		look_at_run(looked, &run);
+		next = run.range.last + 1;
+	}
+	look_at_rest(looked, tracked, &event);
+	tracked->ended = looked->ended;
+	if (looked->ended == looked->batch.events)
+	{
+		evq_batches_done(store, &looked->batch);
+		forget(track, tracked);
+		return;
+	}
+	if (has_any(&looked->exceptions.open))
+		looked->look_at = Min(looked->look_at, now + (int64) evq_poll_interval * 1000);
+	set_look_at(track, tracked, Max(Min(looked->look_at, tracked->offered_until), now + 1));
+	pfree(looked);
+}
+
+/* ---------- walking ---------- */
+
+typedef struct Walk
+{
+	EvqBatchTrack *track;
+	int32 flow_no;
+	TimestampTz now;
+} Walk;
+
+static bool
+meet(void *context, const EvqWaitingBatch *waiting)
+{
+	Walk *walk = context;
+	TrackedBatch *tracked = hash_search(walk->track->batches, &waiting->batch_id, HASH_FIND, NULL);
+	EvqChange facts = {.event_id = waiting->batch_id,
+					   .at = waiting->attempt_scheduled_at,
+					   .flow_no = walk->flow_no,
+					   .event_type_no = waiting->event_type_no,
+					   .priority = waiting->priority,
+					   .events = waiting->events};
+
+	if (waiting->attempt_scheduled_at > walk->now + EVQ_MEMORY_HORIZON)
+	{
+		walk->track->future_at = Min(walk->track->future_at, waiting->attempt_scheduled_at);
+		return true;
+	}
+	ItemPointerSetInvalid(&facts.tid);
+	if (tracked != NULL)
+		look_by(walk->track, tracked, walk->now);
+	else
+		(void) remember(walk->track, &facts, walk->now);
+	return walk->track->is_unread;
+}
+
+/* Reads which batches are not done, and remembers as many as there is memory for. */
+static void
+walk_backlog(EvqBatchTrack *track, EvqStore *store, TimestampTz now)
+{
+	EvqDuePosition from = evq_due_position(DT_NOBEGIN);
+	int count;
+	const EvqFlow *flows = evq_config_flows(&count);
+
+	track->walk_wanted = track->is_unread = false;
+	track->future_at = DT_NOEND;
+	for (int i = 0; i < count; i++)
+	{
+		Walk walk = {.track = track, .flow_no = flows[i].flow_no, .now = now};
+
+		evq_batches_walk(store, walk.flow_no, &from, DT_NOEND, meet, &walk);
+	}
+}
+
+/* Something may have been missed: the backlog is to be read, in the next turn. */
+void
+evq_batch_track_want_walk(EvqBatchTrack *track)
+{
+	track->walk_wanted = true;
+}
+
+static bool
+is_walk_due(const EvqBatchTrack *track)
+{
+	return track->walk_wanted || (track->is_unread && hash_get_num_entries(track->batches) <= room() / 2);
+}
+
+/* ---------- offering ---------- */
+
+/* Offers what a batch has, up to so many events or one range more. */
+static void
+offer_batch(EvqBatchTrack *track, TrackedBatch *batch, const EvqFlow *flow, TimestampTz now,
+			EvqBatchWork *work)
+{
+	int first = 0;
+
+	while (first < batch->events && batch->flow->offered < flow->max_dispatched)
+	{
+		pg_uuid_t first_id;
+		bool was_empty;
+		int last;
+
+		if (!evq_ordinals_have(&batch->to_offer, first))
+		{
+			first++;
+			continue;
+		}
+		for (last = first; last + 1 < batch->events && evq_ordinals_have(&batch->to_offer, last + 1);)
+			last++;
+		first_id = evq_uuid_in_batch(&batch->batch_id, first);
+		(void) evq_offers_push_range(track->slot->offers, flow->flow_no, batch->event_type_no, &first_id,
+									 last - first + 1, &batch->tid, EVQ_OFFERS_NO_LIMIT, &was_empty);
+		if (was_empty)
+			batch->flow->tell_ready = true;
+		put_on_offer(batch, first, last, evq_retry_add(now, flow->dispatch_timeout));
+		work->offered += last - first + 1;
+		first = last + 1;
+	}
+	look_by(track, batch, batch->offered_until);
+	set_waiting(batch);
+}
+
+static bool
+has_room(const FlowBatches *batches, const EvqFlow *flow)
+{
+	return batches->offered < flow->max_dispatched;
+}
+
+static void
+offer_waiting(EvqBatchTrack *track, TimestampTz now, EvqBatchWork *work)
+{
+	ListCell *cell;
+
+	if (!evq_memory_keeps_offer(track->memory))
+		return;
+	foreach(cell, track->flows)
+	{
+		FlowBatches *batches = lfirst(cell);
+		const EvqFlow *flow = evq_config_flow(batches->flow_no);
+
+		while (flow != NULL && !pairingheap_is_empty(batches->waiting) && has_room(batches, flow))
+			offer_batch(track,
+						pairingheap_container(TrackedBatch, in_waiting, pairingheap_first(batches->waiting)),
+						flow, now, work);
+	}
+}
+
+/* ---------- the turn ---------- */
+
+static TrackedBatch *
+first_timer(const EvqBatchTrack *track)
+{
+	return pairingheap_container(TrackedBatch, in_timers, pairingheap_first(track->timers));
+}
+
+static bool
+is_look_due(const EvqBatchTrack *track, TimestampTz now)
+{
+	return !pairingheap_is_empty(track->timers) && first_timer(track)->look_at <= now;
+}
+
+/* Is there more to read than fits into one turn? */
+bool
+evq_batch_track_is_walking(const EvqBatchTrack *track)
+{
+	return is_walk_due(track) || track->has_more;
+}
+
+/* When there is something to do; DT_NOBEGIN = now. */
+TimestampTz
+evq_batch_track_next_at(const EvqBatchTrack *track)
+{
+	TimestampTz next_at = track->future_at == DT_NOEND ? DT_NOEND : track->future_at - EVQ_MEMORY_HORIZON / 2;
+	ListCell *cell;
+
+	if (is_walk_due(track))
+		return DT_NOBEGIN;
+	foreach(cell, track->flows)
+	{
+		const FlowBatches *batches = lfirst(cell);
+		const EvqFlow *flow = evq_config_flow(batches->flow_no);
+
+		if (flow != NULL && !pairingheap_is_empty(batches->waiting) && has_room(batches, flow))
+			return DT_NOBEGIN;
+	}
+	return pairingheap_is_empty(track->timers) ? next_at : Min(next_at, first_timer(track)->look_at);
+}
+
+/* Has this flow batches that nobody has offered yet? */
+bool
+evq_batch_track_has_waiting(const EvqBatchTrack *track, int32 flow_no)
+{
+	const FlowBatches *batches = find_flow(track, flow_no);
+
+	return track->is_unread || (batches != NULL && !pairingheap_is_empty(batches->waiting));
+}
+
+/* A flow whose listeners are to be told that there is something on offer, each once; 0 = there is none. */
+int32
+evq_batch_track_take_ready(EvqBatchTrack *track)
+{
+	ListCell *cell;
+
+	foreach(cell, track->flows)
+	{
+		FlowBatches *batches = lfirst(cell);
+
+		if (batches->tell_ready)
+		{
+			batches->tell_ready = false;
+			return batches->flow_no;
+		}
+	}
+	return 0;
+}
+
+/* Does what is to be done about batches in a turn. */
+void
+evq_batch_track_run(EvqBatchTrack *track, EvqStore *store, TimestampTz now, EvqBatchWork *work)
+{
+	if (!evq_batches_exist())
+	{
+		track->walk_wanted = false;
+		return;
+	}
+	if (track->future_at <= now + EVQ_MEMORY_HORIZON / 2)
+		track->walk_wanted = true;
+	if (is_walk_due(track))
+		walk_backlog(track, store, now);
+	for (int i = 0; i < LOOKS_AT_ONCE && is_look_due(track, now); i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		look(track, first_timer(track), store, now, work);
+	}
+	track->has_more = is_look_due(track, now);
+	offer_waiting(track, now, work);
+}

@@ -1,0 +1,598 @@
+/*
+ * lifecycle_batch.c
+ *		The verbs on events of batches, many at a time, and how one of them comes to a row of its own.
+ *
+ * What most events go through, publish, acquire and success, is done here for neighbours at once. For anything else an
+ * event leaves its batch: an exception says so, and a row of evq.event takes its place, which the verb then changes as any
+ * other. test/model/batches.pml is the model of what is done under the lock of a batch.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "base/errors.h"
+#include "base/guc.h"
+#include "rules/transition.h"
+#include "session/lifecycle_batch.h"
+#include "session/lifecycle_internal.h"
+#include "session/pending.h"
+#include "tables/events.h"
+#include "tables/history.h"
+
+/* ---------- publish ---------- */
+
+/* May an event be published in a batch? */
+static bool
+fits_batch(const EvqPublish *request)
+{
+	const EvqFlow *flow = evq_config_flow(request->event_type->flow_no);
+	Size size;
+
+	if (flow == NULL || !flow->pull || evq_flow_is_regulated(flow) || request->event_type->retention == 0 ||
+		request->idempotency_key != NULL || request->payload_part != NULL)
+		return false;
+	size = VARSIZE_ANY(DatumGetPointer(request->payload));
+	if (request->headers != (Datum) 0)
+		size += VARSIZE_ANY(DatumGetPointer(request->headers));
+	return size <= EVQ_BATCH_PAYLOAD;
+}
+
+static bool
+is_alike(const EvqPublish *a, const EvqPublish *b)
+{
+	return a->event_type == b->event_type && a->on_fail_event_type_no == b->on_fail_event_type_no &&
+		   a->has_run_at == b->has_run_at && (!a->has_run_at || a->run_at == b->run_at) &&
+		   a->has_priority == b->has_priority && (!a->has_priority || a->priority == b->priority);
+}
+
+/* How many of the requests, from the first one on, are to be published in batches; 0 = that one is not. */
+int
+evq_lifecycle_count_alike(const EvqPublish *requests, int count)
+{
+	int alike = 0;
+
+	if (evq_store_batches_from == 0 || !evq_batches_exist())
+		return 0;
+	while (alike < count && fits_batch(&requests[alike]) && is_alike(&requests[0], &requests[alike]))
+		alike++;
+	return alike >= evq_store_batches_from ? alike : 0;
+}
+
+/* Publishes alike events. model: as evq_lifecycle_make_event() makes one of them. */
+void
+evq_lifecycle_publish_batches(EvqStore *store, const EvqEvent *model, const EvqPublish *requests, int count,
+							  pg_uuid_t *ids)
+{
+	EvqBatchWriter *writer = palloc(sizeof(EvqBatchWriter));
+	bool is_open = false;
+
+	for (int i = 0; i < count; i++)
+	{
+		EvqLogged logged = {
+			.flow_id = requests[i].flow_id,
+			.payload = requests[i].payload,
+			.headers = requests[i].headers,
+		};
+
+		CHECK_FOR_INTERRUPTS();
+		if (!is_open)
+			evq_batches_begin(store, writer, model);
+		logged.event_id = ids[i] = evq_uuid_in_batch(&writer->batch.batch_id, writer->batch.events);
+		is_open = evq_batches_add(store, writer, &logged);
+		if (!is_open || i == count - 1)
+		{
+			EvqEvent first = *model;
+
+			evq_batches_end(store, writer);
+			first.event_id = writer->batch.batch_id;
+			first.tid = writer->batch.tid;
+			evq_pending_published_batch(&first, writer->batch.events, evq_lifecycle_offer_limit(&first));
+		}
+	}
+	pfree(writer);
+}
+
+/* ---------- acquire ---------- */
+
+/* What is known of the events of a run that is being acquired. */
+typedef struct Acquiring
+{
+	EvqStore *store;
+	EvqBatchAcquisition *wanted;
+	EvqAcquired acquired; /* as the first one; the rest of each is set when it is told */
+	EvqOrdinals unreadable;
+	bool has_unreadable;
+} Acquiring;
+
+static void
+tell_acquired(void *context, const EvqLogged *logged)
+{
+	Acquiring *acquiring = context;
+	EvqAcquired *acquired = &acquiring->acquired;
+
+	acquired->event.event_id = logged->event_id;
+	acquired->event.flow_id = logged->flow_id;
+	acquired->payload = PointerGetDatum(PG_DETOAST_DATUM(logged->payload));
+	acquired->headers = logged->headers == (Datum) 0 ? (Datum) 0
+													 : PointerGetDatum(PG_DETOAST_DATUM(logged->headers));
+	if (!evq_lifecycle_is_readable(acquired->payload) ||
+		(acquired->headers != (Datum) 0 && !evq_lifecycle_is_readable(acquired->headers)))
+	{
+		evq_ordinals_add(&acquiring->unreadable, evq_uuid_ordinal(&logged->event_id));
+		acquiring->has_unreadable = true;
+		return;
+	}
+	acquiring->wanted->count++;
+	acquiring->wanted->is_enough |= acquiring->wanted->acquired(acquiring->wanted->context, acquiring->store,
+																acquired);
+}
+
+/* Ends those that nobody could read: see evq_lifecycle_end_unreadable(). */
+static void
+end_unreadable(EvqStore *store, TimestampTz now, const EvqBatch *batch, const EvqOrdinals *unreadable)
+{
+	for (int i = 0; i < batch->events; i++)
+	{
+		EvqAttempt attempt = {.event_id = evq_uuid_in_batch(&batch->batch_id, i)};
+		EvqEvent event;
+
+		if (!evq_ordinals_have(unreadable, i))
+			continue;
+		if (evq_lifecycle_take_out(store, now, &attempt, EVQ_TAKE_OUT_LIVE, false, &event) != EVQ_TAKEN_OUT)
+			elog(ERROR, "evq: could not take an event with an unreadable payload out of its batch");
+		evq_lifecycle_end_unreadable(store, &event, now);
+	}
+}
+
+/* Makes a run of the first events of a range that nobody has; false = there are none, or it is enough. */
+static bool
+acquire_gap(EvqStore *store, TimestampTz now, const EvqBatch *batch, EvqRange *within,
+			EvqBatchAcquisition *wanted)
+{
+	MemoryContext context;
+	MemoryContext previous;
+	Acquiring acquiring = {.store = store, .wanted = wanted};
+	EvqEvent *event = &acquiring.acquired.event;
+	int64 permit = evq_lifecycle_draw_permit(0);
+	EvqRange gap;
+	bool found;
+
+	evq_runs_lock(batch);
+	found = evq_runs_find_gap(store, batch, *within, &gap);
+	gap.last = Min(gap.last, gap.first + wanted->most - wanted->count - 1);
+	within->first = found ? gap.last + 1 : within->last + 1;
+	if (found)
+	{
+		int64 permit_for = wanted->permit_for == EVQ_DEFAULT_TIME
+							   ? evq_config_event_type(batch->event_type_no)->attempt_timeout
+							   : wanted->permit_for;
+		EvqRun run = {.range = gap};
+
+		evq_batches_make_event(batch, gap.first, event);
+		evq_lifecycle_move(event, EVQ_VERB_ACQUIRE, EVQ_STATE_BEING_PROCESSED, now);
+		event->state_due_at = Min(evq_retry_add(now, permit_for), event->due_at);
+		event->permit = run.permit = permit;
+		event->worker = run.worker = wanted->worker;
+		run.state = event->state;
+		run.state_since = run.attempt_started_at = event->state_since;
+		run.state_due_at = event->state_due_at;
+		evq_runs_insert(store, batch, &run);
+	}
+	evq_runs_unlock(batch);
+	if (!found)
+		return false;
+
+	/* A permit lost in a crash would be granted again, to somebody else. */
+	ForceSyncCommit();
+	evq_runs_written();
+	evq_pending_changed_range(event, gap.last - gap.first + 1);
+	context = AllocSetContextCreate(CurrentMemoryContext, "evq run", ALLOCSET_DEFAULT_SIZES);
+	previous = MemoryContextSwitchTo(context);
+	evq_batches_read(store, batch, gap, tell_acquired, &acquiring);
+	if (acquiring.has_unreadable)
+		end_unreadable(store, now, batch, &acquiring.unreadable);
+	MemoryContextSwitchTo(previous);
+	MemoryContextDelete(context);
+	return !wanted->is_enough && wanted->count < wanted->most;
+}
+
+/* Acquires of neighbours in a batch those that nobody has. It waits for nobody. */
+EvqGrant
+evq_lifecycle_acquire_from_batch(EvqStore *store, TimestampTz now, EvqBatchAcquisition *wanted)
+{
+	EvqRange within = {.first = evq_uuid_ordinal(wanted->first_id)};
+	EvqBatch batch;
+	EvqEvent event;
+
+	wanted->count = 0;
+	wanted->is_enough = false;
+	wanted->left = 0;
+	if (!evq_batches_exist() || !evq_batches_fetch(store, wanted->first_id, wanted->hint, &batch))
+		return EVQ_GRANT_REFUSED;
+	within.last = Min(within.first + wanted->events, batch.events) - 1;
+	evq_batches_make_event(&batch, within.first, &event);
+	if (!evq_lifecycle_caller_may(EVQ_RIGHT_WORK, &event))
+		return EVQ_GRANT_REFUSED;
+	if (!evq_lifecycle_may_acquire(&event, now))
+	{
+		const EvqEventType *event_type = evq_config_event_type(event.event_type_no);
+
+		return (event_type != NULL && event_type->is_suspended) || evq_lifecycle_needs_dispatch(&event)
+				   ? EVQ_GRANT_LATER
+				   : EVQ_GRANT_REFUSED;
+	}
+	while (within.first <= within.last && acquire_gap(store, now, &batch, &within, wanted))
+		CHECK_FOR_INTERRUPTS();
+	wanted->left = Max(within.last - within.first + 1, 0);
+	return wanted->count > 0 ? EVQ_GRANTED : EVQ_GRANT_REFUSED;
+}
+
+/* ---------- success ---------- */
+
+/* A report on events of a batch with one permit. */
+typedef struct Report
+{
+	const EvqBatch *batch;
+	int64 permit;
+	EvqOrdinals wanted; /* those not dealt with yet */
+	uint8 *verdicts;    /* by ordinal */
+	EvqExceptions exceptions;
+} Report;
+
+/* The event's row, or another look, has to tell. */
+#define UNDECIDED 0xff
+
+static void
+decide(Report *report, int ordinal, uint8 verdict)
+{
+	report->verdicts[ordinal] = verdict;
+	report->wanted.words[ordinal / 64] &= ~(UINT64CONST(1) << (ordinal % 64));
+}
+
+static void
+decide_all(Report *report, EvqRange range, uint8 verdict)
+{
+	for (int i = range.first; i <= range.last; i++)
+	{
+		if (evq_ordinals_have(&report->wanted, i))
+			decide(report, i, verdict);
+	}
+}
+
+/* Somebody else's open transaction that ends one of the events wanted; invalid = none. */
+static TransactionId
+find_open(const Report *report, EvqRange range)
+{
+	for (int i = range.first; i <= range.last; i++)
+	{
+		if (evq_ordinals_have(&report->wanted, i) && evq_ordinals_have(&report->exceptions.open, i))
+			return report->exceptions.open_of[i];
+	}
+	return InvalidTransactionId;
+}
+
+/* Tells of the success of neighbours; it is one change for all of them. */
+static void
+tell_success(const Report *report, const EvqRun *run, EvqRange range, TimestampTz now)
+{
+	EvqEvent event;
+
+	evq_batches_make_event(report->batch, range.first, &event);
+	event.state = EVQ_STATE_BEING_PROCESSED;
+	event.attempt_started_at = run->attempt_started_at;
+	event.permit = run->permit;
+	evq_lifecycle_move(&event, EVQ_VERB_SUCCEED, EVQ_STATE_SUCCEEDED, now);
+	event.attempts_used++;
+	evq_pending_changed_range(&event, range.last - range.first + 1);
+}
+
+/* Writes that events of a run succeeded: in the run, if nothing is left of it, or else an exception for each. */
+static void
+end_well(EvqStore *store, Report *report, EvqRun *run, TimestampTz now)
+{
+	EvqRange told = {.first = -1};
+	bool is_whole = true;
+
+	for (int i = run->range.first; i <= run->range.last; i++)
+	{
+		/* What others are ending just now is left: they may yet be rolled back. */
+		is_whole &= evq_ordinals_have(&report->wanted, i) ||
+					evq_ordinals_have(&report->exceptions.succeeded, i) ||
+					evq_ordinals_have(&report->exceptions.moved, i);
+	}
+	if (is_whole)
+	{
+		run->state = EVQ_STATE_SUCCEEDED;
+		run->state_since = now;
+		run->state_due_at = DT_NOEND;
+		evq_runs_update(store, report->batch, run);
+	}
+	for (int i = run->range.first; i <= run->range.last; i++)
+	{
+		bool ends = evq_ordinals_have(&report->wanted, i);
+
+		if (ends && !is_whole)
+			evq_runs_insert_exception(store, report->batch, i, EVQ_EXCEPTION_SUCCEEDED, now);
+		if (ends)
+			decide(report, i, EVQ_ACCEPTED);
+		if (ends && told.first < 0)
+			told.first = i;
+		told.last = ends ? i : told.last;
+		if (told.first >= 0 && (!ends || i == run->range.last))
+		{
+			tell_success(report, run, told, now);
+			told.first = -1;
+		}
+	}
+}
+
+/* Deals with those wanted that the run of the first of them has; under the lock. Returns whom to wait for before another look. */
+static TransactionId
+end_in_run(EvqStore *store, Report *report, int first, TimestampTz now)
+{
+	EvqRun run;
+	TransactionId other;
+
+	if (!evq_runs_find(store, report->batch, first, &run) || run.range.first > first)
+	{
+		decide(report, first, UNDECIDED);
+		return InvalidTransactionId;
+	}
+	if (TransactionIdIsValid(run.changer))
+		return run.changer;
+	if (run.permit != report->permit ||
+		(run.state != EVQ_STATE_BEING_PROCESSED && run.state != EVQ_STATE_SUCCEEDED))
+	{
+		decide_all(report, run.range, UNDECIDED);
+		return InvalidTransactionId;
+	}
+	evq_runs_find_exceptions(store, report->batch, run.range, &report->exceptions);
+	other = find_open(report, run.range);
+	if (TransactionIdIsValid(other))
+		return other;
+	evq_runs_fail_if_unseen(run.is_unseen || report->exceptions.has_unseen);
+	for (int i = run.range.first; i <= run.range.last; i++)
+	{
+		if (!evq_ordinals_have(&report->wanted, i))
+			continue;
+		if (evq_ordinals_have(&report->exceptions.moved, i))
+			decide(report, i, UNDECIDED);
+		else if (evq_ordinals_have(&report->exceptions.succeeded, i) || run.state == EVQ_STATE_SUCCEEDED)
+			decide(report, i, EVQ_ACCEPTED_BEFORE);
+	}
+	if (run.state == EVQ_STATE_BEING_PROCESSED)
+		end_well(store, report, &run, now);
+	return InvalidTransactionId;
+}
+
+/*
+ * Reports success of the first attempts, as many as are of one batch with one permit; returns how many, 0 = the first is
+ * not of a batch. Of those of which the verdict is EVQ_NO_SUCH_EVENT nothing was found here.
+ */
+int
+evq_lifecycle_succeed_in_batch(EvqStore *store, TimestampTz now, const EvqAttempt *attempts, int count,
+							   EvqVerdict *verdicts)
+{
+	const pg_uuid_t *first_id = &attempts[0].event_id;
+	int64 permit = attempts[0].permit.value;
+	uint8 by_ordinal[EVQ_UUID_BATCH_ROOM];
+	Report report;
+	EvqBatch batch;
+	EvqEvent event;
+	int reported = 1;
+
+	if (!evq_uuid_is_of_batch(first_id) || !attempts[0].permit.given || !evq_batches_exist() ||
+		!evq_batches_fetch(store, first_id, NULL, &batch))
+		return 0;
+	evq_batches_make_event(&batch, 0, &event);
+	if (!evq_lifecycle_caller_may(EVQ_RIGHT_WORK, &event) ||
+		EVQ_PERMIT_EPOCH(permit) != evq_lifecycle_current_epoch())
+		return 0;
+	memset(&report.wanted, 0, sizeof(report.wanted));
+	memset(by_ordinal, UNDECIDED, sizeof(by_ordinal));
+	report.batch = &batch;
+	report.permit = permit;
+	report.verdicts = by_ordinal;
+	while (reported < count && reported < EVQ_UUID_BATCH_ROOM && attempts[reported].permit.given &&
+		   attempts[reported].permit.value == permit &&
+		   evq_uuid_is_same_batch(first_id, &attempts[reported].event_id))
+		reported++;
+	for (int i = 0; i < reported; i++)
+		evq_ordinals_add(&report.wanted, evq_uuid_ordinal(&attempts[i].event_id));
+
+	for (int i = 0; i < EVQ_UUID_BATCH_ROOM; i++)
+	{
+		while (evq_ordinals_have(&report.wanted, i))
+		{
+			TransactionId other;
+
+			evq_runs_lock(&batch);
+			other = end_in_run(store, &report, i, now);
+			evq_runs_unlock(&batch);
+			if (TransactionIdIsValid(other))
+				evq_runs_wait(store, other);
+		}
+	}
+	evq_runs_written();
+	for (int i = 0; i < reported; i++)
+	{
+		uint8 verdict = by_ordinal[evq_uuid_ordinal(&attempts[i].event_id)];
+
+		verdicts[i] = verdict == UNDECIDED ? EVQ_NO_SUCH_EVENT : (EvqVerdict) verdict;
+	}
+	return reported;
+}
+
+/* ---------- a row of its own ---------- */
+
+/* What is known of an event of a batch. */
+typedef struct Found
+{
+	EvqBatch batch;
+	EvqRange range; /* it alone */
+	bool is_moved;
+	bool has_run;
+	EvqRun run;
+	TransactionId other; /* open, which may change that; invalid = none */
+	bool is_unseen;      /* see EvqRun */
+} Found;
+
+static bool
+find_batch(EvqStore *store, const pg_uuid_t *event_id, Found *found, EvqEvent *event)
+{
+	int ordinal = evq_uuid_ordinal(event_id);
+
+	if (!evq_uuid_is_of_batch(event_id) || !evq_batches_exist() ||
+		!evq_batches_fetch(store, event_id, NULL, &found->batch) || ordinal >= found->batch.events)
+		return false;
+	found->range.first = found->range.last = ordinal;
+	evq_batches_make_event(&found->batch, ordinal, event);
+	return true;
+}
+
+/* Reads what runs and exceptions say of the event. */
+static void
+look(EvqStore *store, Found *found, EvqEvent *event)
+{
+	int ordinal = found->range.first;
+	EvqExceptions *exceptions = palloc(sizeof(EvqExceptions));
+
+	found->has_run = evq_runs_find(store, &found->batch, ordinal, &found->run) &&
+					 found->run.range.first <= ordinal;
+	evq_runs_find_exceptions(store, &found->batch, found->range, exceptions);
+	found->is_unseen = exceptions->has_unseen || (found->has_run && found->run.is_unseen);
+	found->is_moved = evq_ordinals_have(&exceptions->moved, ordinal);
+	found->other = found->has_run ? found->run.changer : InvalidTransactionId;
+	if (evq_ordinals_have(&exceptions->open, ordinal))
+		found->other = exceptions->open_of[ordinal];
+	if (found->has_run)
+	{
+		event->state = found->run.state;
+		event->state_since = found->run.state_since;
+		event->state_due_at = found->run.state_due_at;
+		event->attempt_started_at = found->run.attempt_started_at;
+		event->permit = found->run.permit;
+		event->worker = found->run.worker;
+	}
+	if (evq_ordinals_have(&exceptions->succeeded, ordinal))
+		event->state = EVQ_STATE_SUCCEEDED;
+	pfree(exceptions);
+}
+
+static void
+copy_logged(void *context, const EvqLogged *logged)
+{
+	EvqLogged *copy = context;
+
+	*copy = *logged;
+	copy->flow_id = pstrdup(logged->flow_id);
+	copy->payload = PointerGetDatum(PG_DETOAST_DATUM_COPY(logged->payload));
+	if (logged->headers != (Datum) 0)
+		copy->headers = PointerGetDatum(PG_DETOAST_DATUM_COPY(logged->headers));
+}
+
+/* Gives an event that has left its batch a row of its own. */
+static void
+make_row(EvqStore *store, const Found *found, EvqEvent *event)
+{
+	EvqLogged logged = {.flow_id = NULL};
+	EvqEvent left = *event;
+
+	evq_batches_read(store, &found->batch, found->range, copy_logged, &logged);
+	if (logged.flow_id == NULL)
+		elog(ERROR, "evq: an event of a batch has no row in evq.log");
+	event->flow_id = logged.flow_id;
+	evq_events_insert(store, event, &logged.payload, &logged.headers, 1);
+	evq_pending_moved(&left);
+	evq_pending_changed(event);
+}
+
+static bool
+is_to_be_taken(EvqTakeOut which, const EvqAttempt *attempt, const EvqEvent *event, TimestampTz now)
+{
+	if (evq_transition_is_final(event->state))
+		return false;
+	switch (which)
+	{
+		case EVQ_TAKE_OUT_HELD:
+			return event->state == EVQ_STATE_BEING_PROCESSED &&
+				   (!attempt->permit.given ||
+					(attempt->permit.value == event->permit &&
+					 EVQ_PERMIT_EPOCH(event->permit) == evq_lifecycle_current_epoch()));
+		case EVQ_TAKE_OUT_WANTED:
+			return evq_lifecycle_may_acquire(event, now);
+		default:
+			return true;
+	}
+}
+
+/* Sees to it that an event of a batch has a row of its own, if it is one of those. */
+EvqTakenOut
+evq_lifecycle_take_out(EvqStore *store, TimestampTz now, const EvqAttempt *attempt, EvqTakeOut which,
+					   bool wait, EvqEvent *event)
+{
+	for (;;)
+	{
+		Found found;
+		bool is_taken;
+
+		if (!find_batch(store, &attempt->event_id, &found, event) ||
+			!evq_lifecycle_caller_may(EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK, event))
+			return EVQ_NOT_OF_BATCH;
+		evq_runs_lock(&found.batch);
+		look(store, &found, event);
+		if (!TransactionIdIsValid(found.other))
+			evq_runs_fail_if_unseen(found.is_unseen);
+		is_taken = !TransactionIdIsValid(found.other) && !found.is_moved &&
+				   is_to_be_taken(which, attempt, event, now);
+		if (is_taken)
+		{
+			evq_runs_insert_exception(store, &found.batch, found.range.first, EVQ_EXCEPTION_MOVED, now);
+		}
+		evq_runs_unlock(&found.batch);
+		if (TransactionIdIsValid(found.other))
+		{
+			if (!wait)
+				return EVQ_TAKE_BUSY;
+			evq_runs_wait(store, found.other);
+			continue;
+		}
+		if (found.is_moved)
+		{
+			/* Perhaps just now. */
+			evq_store_refresh(store);
+			return EVQ_TAKEN_OUT;
+		}
+		if (!is_taken)
+			return EVQ_NOT_WANTED;
+		make_row(store, &found, event);
+		return EVQ_TAKEN_OUT;
+	}
+}
+
+/* Reads an event with a row of its own, as evq_events_fetch(), or gives it one, if it is one of those; where that is to be acquired, it waits for nobody. */
+bool
+evq_lifecycle_fetch(EvqStore *store, TimestampTz now, const EvqAttempt *attempt, EvqTakeOut which,
+					EvqEvent *event)
+{
+	if (evq_events_fetch(store, &attempt->event_id, event))
+		return true;
+	return evq_uuid_is_of_batch(&attempt->event_id) &&
+		   evq_lifecycle_take_out(store, now, attempt, which, which != EVQ_TAKE_OUT_WANTED, event) ==
+			   EVQ_TAKEN_OUT &&
+		   evq_events_fetch(store, &attempt->event_id, event);
+}
+
+/* Reads an event that is in a batch and has no row of its own. */
+bool
+evq_lifecycle_fetch_in_batch(EvqStore *store, const pg_uuid_t *event_id, EvqEvent *event)
+{
+	Found found;
+
+	if (!find_batch(store, event_id, &found, event))
+		return false;
+	look(store, &found, event);
+	return !found.is_moved;
+}
