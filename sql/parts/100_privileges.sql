@@ -84,7 +84,6 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_tick()
 TO evq_operator;
 GRANT SELECT ON evq.events, evq.payloads, evq.errors, evq.audit TO evq_operator;
-GRANT EXECUTE ON FUNCTION evq.ordinal(uuid), evq.id_in_batch(uuid, int) TO evq_operator;
 GRANT EXECUTE ON FUNCTION evq.events_by_id(uuid[]), evq.payloads_by_id(uuid[]) TO evq_operator;
 -- What evq.errors calls.
 GRANT EXECUTE ON FUNCTION evq.finished_events(uuid[]) TO evq_operator;
@@ -98,7 +97,9 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_watch(interval),
 	@extschema@.evq_version(),
 	evq.transitions(),
-	evq.state_name("char")
+	evq.state_name("char"),
+	evq.ordinal(uuid),
+	evq.id_in_batch(uuid, int)
 TO evq_worker, evq_operator, evq_monitor;
 GRANT EXECUTE ON FUNCTION @extschema@.evq_metrics(), evq.counters(), @extschema@.evq_check(interval) TO evq_operator, evq_monitor;
 GRANT SELECT ON evq.flows, evq.event_types TO evq_publisher, evq_worker, evq_operator, evq_monitor;

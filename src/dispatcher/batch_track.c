@@ -29,9 +29,6 @@
 /* When to look again at what somebody else is changing. */
 #define BUSY_DELAY (USECS_PER_SEC / 10)
 
-/* Batches that are looked at in a turn. */
-#define LOOKS_AT_ONCE 200
-
 /* The batches of a flow. */
 typedef struct FlowBatches
 {
@@ -69,7 +66,7 @@ struct EvqBatchTrack
 	List *flows;       /* of FlowBatches */
 	pairingheap *timers;
 	bool walk_wanted;
-	bool has_more;         /* to look at, than the last turn had time for */
+	TimestampTz last_turn_at;
 	bool is_unread;        /* there was no memory for some */
 	TimestampTz future_at; /* the earliest beyond the horizon */
 };
@@ -444,16 +441,19 @@ look_at_rest(Looked *looked, TrackedBatch *tracked, const EvqEvent *event)
 	set_waiting(tracked);
 }
 
-/* Reads what its rows say of a batch, and does what they ask. */
-static void
-look(EvqBatchTrack *track, TrackedBatch *tracked, EvqStore *store, TimestampTz now, EvqBatchWork *work)
+/* Looks at a batch that is remembered: reads what its rows say, and does what they ask. */
+void
+evq_batch_track_look(EvqBatchTrack *track, const pg_uuid_t *batch_id, EvqStore *store, TimestampTz now,
+					 EvqBatchWork *work)
 {
+	TrackedBatch *tracked = hash_search(track->batches, batch_id, HASH_FIND, NULL);
 	Looked *looked = palloc0(sizeof(Looked));
 	EvqRange all = {.first = 0};
 	EvqEvent event;
 	EvqRun run;
 	int next = 0;
 
+	Assert(tracked != NULL);
 	looked->track = track;
 	looked->store = store;
 	looked->now = now;
@@ -483,7 +483,16 @@ look(EvqBatchTrack *track, TrackedBatch *tracked, EvqStore *store, TimestampTz n
 	if (has_any(&looked->exceptions.open))
 		looked->look_at = Min(looked->look_at, now + (int64) evq_poll_interval * 1000);
 	set_look_at(track, tracked, Max(Min(looked->look_at, tracked->offered_until), now + 1));
-	pfree(looked);
+}
+
+/* It could not be looked at: not again before that time. */
+void
+evq_batch_track_put_off(EvqBatchTrack *track, const pg_uuid_t *batch_id, TimestampTz until)
+{
+	TrackedBatch *tracked = hash_search(track->batches, batch_id, HASH_FIND, NULL);
+
+	if (tracked != NULL)
+		set_look_at(track, tracked, until);
 }
 
 /* ---------- walking ---------- */
@@ -555,8 +564,7 @@ is_walk_due(const EvqBatchTrack *track)
 
 /* Offers what a batch has, up to so many events or one range more. */
 static void
-offer_batch(EvqBatchTrack *track, TrackedBatch *batch, const EvqFlow *flow, TimestampTz now,
-			EvqBatchWork *work)
+offer_batch(EvqBatchTrack *track, TrackedBatch *batch, const EvqFlow *flow, TimestampTz now, int *offered)
 {
 	int first = 0;
 
@@ -579,7 +587,7 @@ offer_batch(EvqBatchTrack *track, TrackedBatch *batch, const EvqFlow *flow, Time
 		if (was_empty)
 			batch->flow->tell_ready = true;
 		put_on_offer(batch, first, last, evq_retry_add(now, flow->dispatch_timeout));
-		work->offered += last - first + 1;
+		*offered += last - first + 1;
 		first = last + 1;
 	}
 	look_by(track, batch, batch->offered_until);
@@ -592,13 +600,15 @@ has_room(const FlowBatches *batches, const EvqFlow *flow)
 	return batches->offered < flow->max_dispatched;
 }
 
-static void
-offer_waiting(EvqBatchTrack *track, TimestampTz now, EvqBatchWork *work)
+/* Offers what there is room for; returns how many events that is. */
+int
+evq_batch_track_offer(EvqBatchTrack *track, TimestampTz now)
 {
+	int offered = 0;
 	ListCell *cell;
 
 	if (!evq_memory_keeps_offer(track->memory))
-		return;
+		return 0;
 	foreach(cell, track->flows)
 	{
 		FlowBatches *batches = lfirst(cell);
@@ -607,8 +617,9 @@ offer_waiting(EvqBatchTrack *track, TimestampTz now, EvqBatchWork *work)
 		while (flow != NULL && !pairingheap_is_empty(batches->waiting) && has_room(batches, flow))
 			offer_batch(track,
 						pairingheap_container(TrackedBatch, in_waiting, pairingheap_first(batches->waiting)),
-						flow, now, work);
+						flow, now, &offered);
 	}
+	return offered;
 }
 
 /* ---------- the turn ---------- */
@@ -625,11 +636,11 @@ is_look_due(const EvqBatchTrack *track, TimestampTz now)
 	return !pairingheap_is_empty(track->timers) && first_timer(track)->look_at <= now;
 }
 
-/* Is there more to read than fits into one turn? */
+/* Is there more to read, or to look at, than the last turn had time for? */
 bool
-evq_batch_track_is_walking(const EvqBatchTrack *track)
+evq_batch_track_has_more(const EvqBatchTrack *track)
 {
-	return is_walk_due(track) || track->has_more;
+	return is_walk_due(track) || is_look_due(track, track->last_turn_at);
 }
 
 /* When there is something to do; DT_NOBEGIN = now. */
@@ -680,10 +691,11 @@ evq_batch_track_take_ready(EvqBatchTrack *track)
 	return 0;
 }
 
-/* Does what is to be done about batches in a turn. */
+/* Reads which batches there are, where that is to be done. */
 void
-evq_batch_track_run(EvqBatchTrack *track, EvqStore *store, TimestampTz now, EvqBatchWork *work)
+evq_batch_track_read(EvqBatchTrack *track, EvqStore *store, TimestampTz now)
 {
+	track->last_turn_at = now;
 	if (!evq_batches_exist())
 	{
 		track->walk_wanted = false;
@@ -693,11 +705,15 @@ evq_batch_track_run(EvqBatchTrack *track, EvqStore *store, TimestampTz now, EvqB
 		track->walk_wanted = true;
 	if (is_walk_due(track))
 		walk_backlog(track, store, now);
-	for (int i = 0; i < LOOKS_AT_ONCE && is_look_due(track, now); i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		look(track, first_timer(track), store, now, work);
-	}
-	track->has_more = is_look_due(track, now);
-	offer_waiting(track, now, work);
+}
+
+/* Is a batch to be looked at? Tells which. */
+bool
+evq_batch_track_is_look_due(const EvqBatchTrack *track, TimestampTz now, pg_uuid_t *batch_id)
+{
+	bool is_due = is_look_due(track, now);
+
+	if (is_due)
+		*batch_id = first_timer(track)->batch_id;
+	return is_due;
 }

@@ -16,7 +16,6 @@ typedef struct EvqBatchTrack EvqBatchTrack;
 /* What was done in a turn. */
 typedef struct EvqBatchWork
 {
-	int offered;
 	int timed_out;
 	int expired;
 } EvqBatchWork;
@@ -24,10 +23,17 @@ typedef struct EvqBatchWork
 extern EvqBatchTrack *evq_batch_track_create(MemoryContext parent, EvqSlot *slot, EvqMemory *memory);
 extern void evq_batch_track_hear(EvqBatchTrack *track, const EvqChange *change, TimestampTz now);
 extern void evq_batch_track_want_walk(EvqBatchTrack *track);
-extern bool evq_batch_track_is_walking(const EvqBatchTrack *track);
+extern bool evq_batch_track_has_more(const EvqBatchTrack *track);
 extern TimestampTz evq_batch_track_next_at(const EvqBatchTrack *track);
 extern int32 evq_batch_track_take_ready(EvqBatchTrack *track);
 extern bool evq_batch_track_has_waiting(const EvqBatchTrack *track, int32 flow_no);
-extern void evq_batch_track_run(EvqBatchTrack *track, EvqStore *store, TimestampTz now, EvqBatchWork *work);
+
+/* In a transaction. */
+extern void evq_batch_track_read(EvqBatchTrack *track, EvqStore *store, TimestampTz now);
+extern bool evq_batch_track_is_look_due(const EvqBatchTrack *track, TimestampTz now, pg_uuid_t *batch_id);
+extern void evq_batch_track_look(EvqBatchTrack *track, const pg_uuid_t *batch_id, EvqStore *store,
+								 TimestampTz now, EvqBatchWork *work);
+extern void evq_batch_track_put_off(EvqBatchTrack *track, const pg_uuid_t *batch_id, TimestampTz until);
+extern int evq_batch_track_offer(EvqBatchTrack *track, TimestampTz now);
 
 #endif /* EVQ_BATCH_TRACK_H */

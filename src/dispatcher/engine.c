@@ -68,6 +68,9 @@
 /* So many changes are taken out of the ring under one lock. */
 #define HEARD_AT_ONCE 512
 
+/* Batches that are looked at in a turn. */
+#define LOOKS_AT_ONCE 200
+
 /* The turn's lock is an advisory one of a class that SQL cannot take. */
 #define TURN_LOCK_CLASS 0xE5
 
@@ -100,7 +103,7 @@ evq_engine_destroy(EvqEngine *engine)
 bool
 evq_engine_is_sweeping(const EvqEngine *engine)
 {
-	return evq_sweep_is_under_way(engine->sweeper) || evq_batch_track_is_walking(engine->batches);
+	return evq_sweep_is_under_way(engine->sweeper) || evq_batch_track_has_more(engine->batches);
 }
 
 /* Has it read what comes first in each flow? */
@@ -230,16 +233,17 @@ static void
 attend_to_batches(EvqWork *work)
 {
 	EvqEngine *engine = work->engine;
-	EvqBatchWork done = {0};
+	pg_uuid_t batch_id;
 	int32 flow_no;
 
 	if (engine->sweeps_seen != evq_sweep_number(engine->sweeper))
 		evq_batch_track_want_walk(engine->batches);
 	engine->sweeps_seen = evq_sweep_number(engine->sweeper);
-	evq_batch_track_run(engine->batches, work->store, work->now, &done);
-	work->turn->dispatched += done.offered;
-	work->turn->timed_out += done.timed_out;
-	work->turn->expired += done.expired;
+	evq_batch_track_read(engine->batches, work->store, work->now);
+	for (int i = 0; i < LOOKS_AT_ONCE && evq_batch_track_is_look_due(engine->batches, work->now, &batch_id);
+		 i++)
+		evq_engine_look_at_batch(work, &batch_id);
+	work->turn->dispatched += evq_batch_track_offer(engine->batches, work->now);
 	while ((flow_no = evq_batch_track_take_ready(engine->batches)) != 0)
 		evq_engine_use_flow(engine, flow_no)->tell_ready = true;
 }

@@ -105,51 +105,84 @@ log_put_off(const pg_uuid_t *event_id, const char *message)
 }
 
 /*
- * Does something about one event in a subtransaction: one that cannot be
- * processed, say because its payload is damaged, is put off and does not stop
- * the others.
+ * Does something about an event, or a batch, in a subtransaction; false = it failed, which was logged. What cannot be
+ * processed, say because a payload is damaged, so does not stop the others.
  */
-static void
-act_in_subtransaction(EvqWork *work, EvqTracked *tracked, void (*act)(EvqWork *, EvqTracked *))
+static bool
+try_in_subtransaction(EvqWork *work, const pg_uuid_t *event_id, void (*act)(EvqWork *, void *), void *subject,
+		  bool *is_transient)
 {
-	EvqEngine *engine = work->engine;
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	EvqStore *store = work->store;
-	pg_uuid_t event_id = evq_memory_facts(tracked)->event_id;
+	volatile bool done = false;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
 		work->store = evq_engine_open_store();
-		act(work, tracked);
+		act(work, subject);
 		evq_store_close(work->store);
 		ReleaseCurrentSubTransaction();
+		done = true;
 	}
 	PG_CATCH();
 	{
 		ErrorData *error;
-		bool is_transient;
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		is_transient = is_transient_error(error->sqlerrcode);
+		*is_transient = is_transient_error(error->sqlerrcode);
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
-		log_put_off(&event_id, error->message);
+		log_put_off(event_id, error->message);
 		FreeErrorData(error);
-		evq_engine_isolate_events(engine);
-		tracked = evq_memory_find(engine->memory, &event_id);
-		if (tracked != NULL)
-			evq_memory_put_off(engine->memory, tracked, longest_put_off(is_transient), work->now);
+		evq_engine_isolate_events(work->engine);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	work->store = store;
+	return done;
+}
+
+/* What is to be done about an event. */
+typedef struct Deed
+{
+	EvqTracked *tracked;
+	void (*act)(EvqWork *, EvqTracked *);
+} Deed;
+
+static void
+do_deed(EvqWork *work, void *subject)
+{
+	Deed *deed = subject;
+
+	deed->act(work, deed->tracked);
+}
+
+static void
+act_in_subtransaction(EvqWork *work, EvqTracked *tracked, void (*act)(EvqWork *, EvqTracked *))
+{
+	EvqMemory *memory = work->engine->memory;
+	pg_uuid_t event_id = evq_memory_facts(tracked)->event_id;
+	Deed deed = {.tracked = tracked, .act = act};
+	bool is_transient;
+
+	if (try_in_subtransaction(work, &event_id, do_deed, &deed, &is_transient))
+		return;
+	tracked = evq_memory_find(memory, &event_id);
+	if (tracked != NULL)
+		evq_memory_put_off(memory, tracked, longest_put_off(is_transient), work->now);
+}
+
+static bool
+isolates(const EvqWork *work)
+{
+	return evq_clock_monotonic() < work->engine->isolates_until;
 }
 
 /*
@@ -163,10 +196,37 @@ evq_engine_act_on(EvqWork *work, EvqTracked *tracked, void (*act)(EvqWork *, Evq
 	EvqEngine *engine = work->engine;
 	MemoryContext previous = MemoryContextSwitchTo(engine->event_context);
 
-	if (evq_clock_monotonic() < engine->isolates_until)
+	if (isolates(work))
 		act_in_subtransaction(work, tracked, act);
 	else
 		act(work, tracked);
+	MemoryContextSwitchTo(previous);
+	MemoryContextReset(engine->event_context);
+}
+
+static void
+look_at_batch(EvqWork *work, void *subject)
+{
+	EvqBatchWork done = {0};
+
+	evq_batch_track_look(work->engine->batches, subject, work->store, work->now, &done);
+	work->turn->timed_out += done.timed_out;
+	work->turn->expired += done.expired;
+}
+
+/* Looks at a batch, as evq_engine_act_on() does something about an event; batch_id: that of the batch. */
+void
+evq_engine_look_at_batch(EvqWork *work, const pg_uuid_t *batch_id)
+{
+	EvqEngine *engine = work->engine;
+	MemoryContext previous = MemoryContextSwitchTo(engine->event_context);
+	pg_uuid_t id = *batch_id;
+	bool is_transient;
+
+	if (!isolates(work))
+		look_at_batch(work, &id);
+	else if (!try_in_subtransaction(work, &id, look_at_batch, &id, &is_transient))
+		evq_batch_track_put_off(engine->batches, &id, work->now + longest_put_off(is_transient));
 	MemoryContextSwitchTo(previous);
 	MemoryContextReset(engine->event_context);
 }

@@ -412,6 +412,18 @@ evq_sql_fail_many(PG_FUNCTION_ARGS)
 
 /* ---------- other reports ---------- */
 
+static void
+put_extended(FunctionCallInfo fcinfo, const pg_uuid_t *event_id, EvqVerdict verdict, const EvqEvent *event)
+{
+	bool held = verdict == EVQ_ACCEPTED;
+	bool canceled = verdict != EVQ_NO_SUCH_EVENT && event->state == EVQ_STATE_CANCELED;
+	Datum values[4] = {UUIDPGetDatum(event_id), BoolGetDatum(held), BoolGetDatum(canceled),
+					   TimestampTzGetDatum(event->state_due_at)};
+	bool nulls[4] = {false, false, false, !held};
+
+	evq_work_put_row(fcinfo, values, nulls);
+}
+
 /* Extends each permit. The columns of evq_heartbeat(). */
 int
 evq_work_extend(FunctionCallInfo fcinfo, const char *function, const EvqReports *reports, int64 extend_by)
@@ -419,22 +431,32 @@ evq_work_extend(FunctionCallInfo fcinfo, const char *function, const EvqReports 
 	TimestampTz now = evq_clock_now();
 	EvqStore *store = evq_store_open(function);
 	MemoryContext row_context = evq_work_make_row_context();
+	EvqVerdict verdicts[EVQ_UUID_BATCH_ROOM];
 	int held_count = 0;
 
-	for (int i = 0; i < reports->count; i++)
+	for (int i = 0; i < reports->count;)
 	{
 		MemoryContext previous = MemoryContextSwitchTo(row_context);
-		EvqEvent event = {.state = EVQ_STATE_NONE};
-		EvqVerdict verdict = evq_lifecycle_extend(store, now, &reports->attempts[i], extend_by, &event);
-		bool held = verdict == EVQ_ACCEPTED;
-		bool canceled = verdict != EVQ_NO_SUCH_EVENT && event.state == EVQ_STATE_CANCELED;
-		Datum values[4] = {UUIDPGetDatum(&reports->attempts[i].event_id), BoolGetDatum(held),
-						   BoolGetDatum(canceled), TimestampTzGetDatum(event.state_due_at)};
-		bool nulls[4] = {false, false, false, !held};
+		const EvqAttempt *attempts = &reports->attempts[i];
+		TimestampTz due_at = 0;
+		int count = evq_uuid_is_of_batch(&attempts[0].event_id)
+						? evq_lifecycle_extend_in_batch(store, now, attempts, reports->count - i, extend_by,
+														verdicts, &due_at)
+						: 0;
 
 		CHECK_FOR_INTERRUPTS();
-		held_count += held;
-		evq_work_put_row(fcinfo, values, nulls);
+		if (count == 0)
+			verdicts[0] = EVQ_NO_SUCH_EVENT;
+		for (int j = 0; j < Max(count, 1); j++)
+		{
+			EvqEvent event = {.state = EVQ_STATE_NONE, .state_due_at = due_at};
+
+			if (verdicts[j] == EVQ_NO_SUCH_EVENT)
+				verdicts[j] = evq_lifecycle_extend(store, now, &attempts[j], extend_by, &event);
+			put_extended(fcinfo, &attempts[j].event_id, verdicts[j], &event);
+			held_count += verdicts[j] == EVQ_ACCEPTED;
+		}
+		i += Max(count, 1);
 		end_row(row_context, previous);
 	}
 	evq_store_close(store);

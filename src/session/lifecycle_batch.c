@@ -236,6 +236,9 @@ typedef struct Report
 {
 	const EvqBatch *batch;
 	int64 permit;
+	bool extends;       /* it extends permits; otherwise it is a success */
+	int64 extend_by;    /* ... as in evq_lifecycle_extend() */
+	TimestampTz due_at; /* ... and until when they hold now */
 	EvqOrdinals wanted; /* those not dealt with yet */
 	uint8 *verdicts;    /* by ordinal */
 	EvqExceptions exceptions;
@@ -288,20 +291,26 @@ tell_success(const Report *report, const EvqRun *run, EvqRange range, TimestampT
 	evq_pending_changed_range(&event, range.last - range.first + 1);
 }
 
+/* Is the report on all that is left of the run? What others are ending just now is left: they may yet be rolled back. */
+static bool
+is_whole_run(const Report *report, const EvqRun *run)
+{
+	bool is_whole = true;
+
+	for (int i = run->range.first; i <= run->range.last && is_whole; i++)
+		is_whole = evq_ordinals_have(&report->wanted, i) ||
+				   evq_ordinals_have(&report->exceptions.succeeded, i) ||
+				   evq_ordinals_have(&report->exceptions.moved, i);
+	return is_whole;
+}
+
 /* Writes that events of a run succeeded: in the run, if nothing is left of it, or else an exception for each. */
 static void
 end_well(EvqStore *store, Report *report, EvqRun *run, TimestampTz now)
 {
 	EvqRange told = {.first = -1};
-	bool is_whole = true;
+	bool is_whole = is_whole_run(report, run);
 
-	for (int i = run->range.first; i <= run->range.last; i++)
-	{
-		/* What others are ending just now is left: they may yet be rolled back. */
-		is_whole &= evq_ordinals_have(&report->wanted, i) ||
-					evq_ordinals_have(&report->exceptions.succeeded, i) ||
-					evq_ordinals_have(&report->exceptions.moved, i);
-	}
 	if (is_whole)
 	{
 		run->state = EVQ_STATE_SUCCEEDED;
@@ -328,6 +337,35 @@ end_well(EvqStore *store, Report *report, EvqRun *run, TimestampTz now)
 	}
 }
 
+/* Extends the permit of a run; a part of one is extended in rows of their own. */
+static void
+extend_run(EvqStore *store, Report *report, EvqRun *run, TimestampTz now)
+{
+	EvqEvent event;
+	int64 extend_by = report->extend_by;
+
+	if (!is_whole_run(report, run))
+	{
+		decide_all(report, run->range, UNDECIDED);
+		return;
+	}
+	if (extend_by == EVQ_DEFAULT_TIME)
+	{
+		const EvqEventType *event_type = evq_config_event_type(report->batch->event_type_no);
+
+		extend_by = event_type == NULL ? 0 : event_type->attempt_timeout;
+	}
+	evq_batches_make_event(report->batch, run->range.first, &event);
+	report->due_at = run->state_due_at = Min(evq_retry_add(now, extend_by), event.due_at);
+	evq_runs_update(store, report->batch, run);
+	event.state = run->state;
+	event.state_since = run->state_since;
+	event.state_due_at = run->state_due_at;
+	event.permit = run->permit;
+	evq_pending_changed_range(&event, run->range.last - run->range.first + 1);
+	decide_all(report, run->range, EVQ_ACCEPTED);
+}
+
 /* Deals with those wanted that the run of the first of them has; under the lock. Returns whom to wait for before another look. */
 static TransactionId
 end_in_run(EvqStore *store, Report *report, int first, TimestampTz now)
@@ -343,7 +381,7 @@ end_in_run(EvqStore *store, Report *report, int first, TimestampTz now)
 	if (TransactionIdIsValid(run.changer))
 		return run.changer;
 	if (run.permit != report->permit ||
-		(run.state != EVQ_STATE_BEING_PROCESSED && run.state != EVQ_STATE_SUCCEEDED))
+		(run.state != EVQ_STATE_BEING_PROCESSED && (run.state != EVQ_STATE_SUCCEEDED || report->extends)))
 	{
 		decide_all(report, run.range, UNDECIDED);
 		return InvalidTransactionId;
@@ -357,59 +395,57 @@ end_in_run(EvqStore *store, Report *report, int first, TimestampTz now)
 	{
 		if (!evq_ordinals_have(&report->wanted, i))
 			continue;
-		if (evq_ordinals_have(&report->exceptions.moved, i))
+		if (evq_ordinals_have(&report->exceptions.moved, i) ||
+			(report->extends && evq_ordinals_have(&report->exceptions.succeeded, i)))
 			decide(report, i, UNDECIDED);
 		else if (evq_ordinals_have(&report->exceptions.succeeded, i) || run.state == EVQ_STATE_SUCCEEDED)
 			decide(report, i, EVQ_ACCEPTED_BEFORE);
 	}
-	if (run.state == EVQ_STATE_BEING_PROCESSED)
+	if (run.state == EVQ_STATE_BEING_PROCESSED && report->extends)
+		extend_run(store, report, &run, now);
+	else if (run.state == EVQ_STATE_BEING_PROCESSED)
 		end_well(store, report, &run, now);
 	return InvalidTransactionId;
 }
 
-/*
- * Reports success of the first attempts, as many as are of one batch with one permit; returns how many, 0 = the first is
- * not of a batch. Of those of which the verdict is EVQ_NO_SUCH_EVENT nothing was found here.
- */
-int
-evq_lifecycle_succeed_in_batch(EvqStore *store, TimestampTz now, const EvqAttempt *attempts, int count,
-							   EvqVerdict *verdicts)
+/* Makes a report on the first attempts, as many as are of one batch with one permit; see evq_lifecycle_succeed_in_batch(). */
+static int
+make_report(EvqStore *store, TimestampTz now, Report *report, const EvqAttempt *attempts, int count,
+			EvqVerdict *verdicts)
 {
 	const pg_uuid_t *first_id = &attempts[0].event_id;
-	int64 permit = attempts[0].permit.value;
 	uint8 by_ordinal[EVQ_UUID_BATCH_ROOM];
-	Report report;
 	EvqBatch batch;
 	EvqEvent event;
 	int reported = 1;
 
+	report->batch = &batch;
+	report->permit = attempts[0].permit.value;
+	report->verdicts = by_ordinal;
 	if (!evq_uuid_is_of_batch(first_id) || !attempts[0].permit.given || !evq_batches_exist() ||
 		!evq_batches_fetch(store, first_id, NULL, &batch))
 		return 0;
 	evq_batches_make_event(&batch, 0, &event);
 	if (!evq_lifecycle_caller_may(EVQ_RIGHT_WORK, &event) ||
-		EVQ_PERMIT_EPOCH(permit) != evq_lifecycle_current_epoch())
+		EVQ_PERMIT_EPOCH(report->permit) != evq_lifecycle_current_epoch())
 		return 0;
-	memset(&report.wanted, 0, sizeof(report.wanted));
+	memset(&report->wanted, 0, sizeof(report->wanted));
 	memset(by_ordinal, UNDECIDED, sizeof(by_ordinal));
-	report.batch = &batch;
-	report.permit = permit;
-	report.verdicts = by_ordinal;
 	while (reported < count && reported < EVQ_UUID_BATCH_ROOM && attempts[reported].permit.given &&
-		   attempts[reported].permit.value == permit &&
+		   attempts[reported].permit.value == report->permit &&
 		   evq_uuid_is_same_batch(first_id, &attempts[reported].event_id))
 		reported++;
 	for (int i = 0; i < reported; i++)
-		evq_ordinals_add(&report.wanted, evq_uuid_ordinal(&attempts[i].event_id));
+		evq_ordinals_add(&report->wanted, evq_uuid_ordinal(&attempts[i].event_id));
 
 	for (int i = 0; i < EVQ_UUID_BATCH_ROOM; i++)
 	{
-		while (evq_ordinals_have(&report.wanted, i))
+		while (evq_ordinals_have(&report->wanted, i))
 		{
 			TransactionId other;
 
 			evq_runs_lock(&batch);
-			other = end_in_run(store, &report, i, now);
+			other = end_in_run(store, report, i, now);
 			evq_runs_unlock(&batch);
 			if (TransactionIdIsValid(other))
 				evq_runs_wait(store, other);
@@ -422,6 +458,31 @@ evq_lifecycle_succeed_in_batch(EvqStore *store, TimestampTz now, const EvqAttemp
 
 		verdicts[i] = verdict == UNDECIDED ? EVQ_NO_SUCH_EVENT : (EvqVerdict) verdict;
 	}
+	return reported;
+}
+
+/*
+ * Reports success of the first attempts, as many as are of one batch with one permit; returns how many, 0 = the first is
+ * not of a batch. Of those of which the verdict is EVQ_NO_SUCH_EVENT nothing was found here.
+ */
+int
+evq_lifecycle_succeed_in_batch(EvqStore *store, TimestampTz now, const EvqAttempt *attempts, int count,
+							   EvqVerdict *verdicts)
+{
+	Report report = {.extends = false};
+
+	return make_report(store, now, &report, attempts, count, verdicts);
+}
+
+/* The same for extending their permits; due_at: until when those hold that were accepted. */
+int
+evq_lifecycle_extend_in_batch(EvqStore *store, TimestampTz now, const EvqAttempt *attempts, int count,
+							  int64 extend_by, EvqVerdict *verdicts, TimestampTz *due_at)
+{
+	Report report = {.extends = true, .extend_by = extend_by};
+	int reported = make_report(store, now, &report, attempts, count, verdicts);
+
+	*due_at = report.due_at;
 	return reported;
 }
 

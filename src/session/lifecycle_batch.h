@@ -49,6 +49,9 @@ extern EvqGrant
 evq_lifecycle_acquire_from_batch(EvqStore *store, TimestampTz now, EvqBatchAcquisition *wanted);
 extern int evq_lifecycle_succeed_in_batch(EvqStore *store, TimestampTz now, const EvqAttempt *attempts,
 										  int count, EvqVerdict *verdicts);
+extern int
+evq_lifecycle_extend_in_batch(EvqStore *store, TimestampTz now, const EvqAttempt *attempts, int count,
+							  int64 extend_by, EvqVerdict *verdicts, TimestampTz *due_at);
 extern EvqTakenOut evq_lifecycle_take_out(EvqStore *store, TimestampTz now, const EvqAttempt *attempt,
 										  EvqTakeOut which, bool wait, EvqEvent *event);
 extern bool evq_lifecycle_fetch(EvqStore *store, TimestampTz now, const EvqAttempt *attempt, EvqTakeOut which,

@@ -159,6 +159,25 @@ RESET evq.debug_clock_offset;
 SELECT event_type, state, flow_id, reason FROM evq.events ORDER BY event_id;
 SELECT * FROM stored;
 
+-- A heartbeat of all that is left of a run is one for the run; that of a part gives those rows.
+CALL clean();
+SELECT publish('A', 'a b c d e');
+SELECT names(event_ids), token AS beat FROM evq_acquire_batch('F', 4) \gset
+SELECT names(ARRAY[event_id]), held, cancel_requested, seconds(attempt_due_at - now()) FROM evq_heartbeat_batch(:'beat', '1 h');
+SELECT seconds(state_due_at - now()) FROM evq.run;
+SELECT names(ARRAY[lost]) FROM evq_succeed_batch(:'beat', ARRAY[ev('a'), ev('c'), ev('d')]) lost;
+SELECT evq_cancel(ev('d'));
+SELECT names(ARRAY[event_id]), held, cancel_requested, seconds(attempt_due_at - now()) FROM evq_heartbeat_batch(:'beat', '2 h');
+SELECT * FROM stored;
+SELECT names(ARRAY[event_id]), held, seconds(attempt_due_at - now()) FROM evq_heartbeat(ARRAY[ev('c')], ARRAY[permit('c')]);
+SELECT * FROM stored;
+SELECT names(ARRAY[event_id]), held, seconds(attempt_due_at - now()) FROM evq_heartbeat(ARRAY[ev('a')], ARRAY[permit('a') + 1]);
+SELECT flow_id, seconds(state_due_at - now()) FROM evq.events WHERE state = 'being_processed' ORDER BY event_id;
+SET evq.debug_clock_offset = '6 min';
+SELECT * FROM evq_tick();
+RESET evq.debug_clock_offset;
+SELECT * FROM states;
+
 -- Transactions and savepoints.
 CALL clean();
 SELECT publish('A', 'a b c d e f');
