@@ -110,7 +110,7 @@ log_put_off(const pg_uuid_t *event_id, const char *message)
  */
 static bool
 try_in_subtransaction(EvqWork *work, const pg_uuid_t *event_id, void (*act)(EvqWork *, void *), void *subject,
-		  bool *is_transient)
+					  bool *is_transient)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;

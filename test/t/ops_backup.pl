@@ -26,8 +26,17 @@ $node->safe_psql('old', q{
 
 my ($permit, %event) = events_in_each_state($node, 'old');
 
+# In batches: some have succeeded, one was canceled, some are held, some wait.
+$node->safe_psql('old', q{
+	SELECT evq_configure_flow('BATCHES', delivery => 'pull'), evq_configure('stored', 'BATCHES', lifespan => '1 day', attempt_timeout => '1 hour');
+	SET evq.store_batches_from = 1;
+	SELECT count(*) FROM evq_publish_many('stored', NULL, string_to_array('a b c d e f g h', ' '), ARRAY(SELECT to_jsonb(n) FROM generate_series(1, 8) n));
+	SELECT evq_succeed_batch(token) FROM evq_acquire_batch('BATCHES', 2);
+	SELECT evq_succeed(b.event_ids[1], p.permit) FROM evq_acquire_batch('BATCHES', 3) b, evq_batch_permits(b.token) p WHERE p.event_id = b.event_ids[1];
+	SELECT evq_cancel(event_id) FROM evq.events WHERE flow_id = 'g'});
+
 # All rows of all tables, but not what the new database adds by itself.
-my @tables = qw(flow event_type lifespan_change event event_payload event_history event_error idempotency schedule);
+my @tables = qw(flow event_type lifespan_change event event_payload event_history event_error idempotency schedule log batch backlog run exception);
 
 sub contents
 {
@@ -100,6 +109,10 @@ is($other->safe_psql('from_custom', "SELECT payload, headers, attempt FROM evq_a
 	'and acquired');
 isnt($other->safe_psql('from_custom', "SELECT permit FROM evq_acquire('$event{dispatched}')"), $permit, 'with permits of its own');
 ok(is_dispatching($other, 'from_plain'), 'new events are dispatched');
+ok(poll_until('offered', sub { $other->safe_psql('from_plain', q{SELECT names FROM (SELECT array_to_string(flow_ids, ' ') || ' ' || array_to_string(payloads, ' ') AS names FROM evq_acquire_batch('BATCHES', 10)) b}) eq 'f h 6 8' }),
+	'so are those of batches that nobody has had');
+is($other->safe_psql('from_plain', q{SELECT string_agg(flow_id || ' ' || state, ', ' ORDER BY event_id) FROM evq.events WHERE flow_type = 'BATCHES'}),
+	'a succeeded, b succeeded, c succeeded, d being_processed, e being_processed, f being_processed, g canceled, h being_processed', '... and the others are as they were');
 
 # In the same server.
 $node->safe_psql('postgres', 'CREATE DATABASE beside TEMPLATE template0');
