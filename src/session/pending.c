@@ -2,19 +2,56 @@
  * pending.c
  *		From a transaction's changes to the dispatcher.
  *
- * Each change of an event is remembered in this backend with the depth of the
- * subtransaction that made it. A rolled back savepoint takes its changes along;
- * after the commit the rest goes into the ring of the database, and the
- * dispatcher's latch is set where it would sleep too long.
+ * The model, from a change of an event to the dispatcher that hears of it:
  *
- * What runs after the commit cannot fail: all memory is there before.
+ * 1. A verb writes the event's row, and then says here what it changed. The table says
+ *	  it too, after the commit; what follows is so that the dispatcher, and a worker
+ *	  that waits, know at once and need not search.
  *
- * A prepared transaction says nothing when it commits, perhaps in another
- * session: the dispatcher is told to read the tables until no prepared
- * transaction is left, and the launcher to look whether there is to be one.
+ * 2. What is said is kept in this backend twice: as a change, for the dispatcher, and in
+ *	  a tally of equal changes, for the counters. Of more changes than
+ *	  evq.max_pending_per_transaction only that there were more is kept: the dispatcher
+ *	  will read the tables. The tallies are complete.
  *
- * A slot may have become another database's by the end of the transaction:
- * then nothing is told, for there is nobody to tell it to.
+ * 3. With its first change the transaction counts "announcing" up in the slot. Until
+ *	  "announced" follows, a sweep may miss what is not committed yet; so the dispatcher
+ *	  goes on with sweeps.
+ *
+ * 4. Each change has the level of the subtransaction that made it. A savepoint that is
+ *	  rolled back takes its changes along, a released one leaves them to its parent.
+ *
+ * 5. The commit is told of when the rows are visible to others. Nothing may fail there,
+ *	  for an error would be a PANIC: all memory was allocated before, and what is called
+ *	  allocates and raises nothing. In this order, in settle_commit():
+ *	  - the tallies are added to the counters, before "announced" says that they are: so
+ *	    a recount knows whom its snapshot and the counters tell of;
+ *	  - new events of direct flows are put on offer. A worker may have one, and announce
+ *	    that, before the dispatcher hears that it is new: see absorb_published() in
+ *	    memory.c;
+ *	  - the changes go into the ring, and say what is on offer;
+ *	  - events that an evq_tick() dispatched are put on offer: who takes one announces it
+ *	    after them. What the dispatcher dispatched is on offer before it announces
+ *	    anything, and before PostgreSQL sends its notifications;
+ *	  - "announced" is counted up.
+ *
+ * 6. The dispatcher is woken only where it would sleep too long (must_wake()). It writes
+ *	  until when it sleeps and then looks at the ring; we write to the ring and then
+ *	  look until when it sleeps: one of the two sees the other.
+ *
+ * 7. Others see a change of the catalogs or the configuration by its invalidations,
+ *	  which are sent after that. So who changed these tells all only in after_release(),
+ *	  when the invalidations are out and the locks released.
+ *
+ * 8. A rollback has nothing to tell but this: events that the transaction took off the
+ *	  offer are given back through the ring, those of a savepoint with that.
+ *
+ * 9. A prepared transaction is committed perhaps by another session, which knows nothing
+ *	  of it. So PREPARE sets "prepared" in the slot: sweeps go on while any prepared
+ *	  transaction is left, or the launcher looks where no dispatcher runs. COMMIT
+ *	  PREPARED has all looked at.
+ *
+ * 10. By its end a slot may have become another database's. Then nothing is told, for
+ *	  there is nobody to tell it to: see evq_shmem_begin_settling().
  */
 #include "postgres.h"
 
@@ -433,7 +470,7 @@ offer_dispatched(EvqSlot *slot, const EvqChange *changes, int count)
 /*
  * Puts new events on offer without the dispatcher, which learns of them in its
  * own time. A worker may have taken one before the dispatcher hears that it is
- * new: see absorb_published() in engine.c.
+ * new: see absorb_published() in memory.c.
  */
 static void
 offer_published(EvqSlot *slot, EvqChange *changes, int count)
