@@ -36,7 +36,9 @@ TAP := $(sort $(notdir $(wildcard test/t/*.pl)))
 TESTS = lint sql/* specs/* pgtap/* t/*
 override TESTS := $(subst ",,$(subst ',,$(TESTS)))
 
-PG_CONFIG ?= pg_config
+ifndef PG_CONFIG
+PG_CONFIG := $(shell scripts/pg-config)
+endif
 export PG_CONFIG
 
 PROJECT_TARGETS = help check check-slow check-versions check-cassert check-dates check-mutants check-package check-newcomer dist demo bench lint format \

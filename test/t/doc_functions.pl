@@ -35,4 +35,9 @@ for my $macro ([ queue => qr/FLOW +\| job +\| dispatched +\| +1/ ], [ blocked =>
 	is($error, '', '... without a complaint');
 }
 
+# Where the private copy is the first of PATH, as `make server` says, evq is still built for the server that was copied.
+chomp(my ($copy, $found) = map { scalar qx($_) } "sh -c 'command -v pg_config'", 'scripts/pg-config');
+like($copy, qr{/pg/.*/pg_config$}, 'a private copy is the first of PATH');
+unlike($found, qr{/pg/.*/pg_config$}, '... and not what the next build is for') or diag($found);
+
 done_testing();
