@@ -133,7 +133,8 @@ FROM pg_constraint c JOIN known_relation r ON r.oid = c.conrelid
 WHERE c.contype = 'c' AND r.is_direct AND c.coninhcount = 0
 UNION ALL
 SELECT 'warning', 'tables', format('%s has a column that is not evq''s, %I', a.oid::regclass, a.attname),
-	'It gets its default, and keeps its value while the row lives; a finished event does not take it along. Better keep it in a table of your own, by event_id.'
+	'A dump can only be restored where it was added before the data, see doc/operations.md. It gets its default, and keeps its value while the row lives; '
+	'a finished event does not take it along. Better keep it in a table of your own, by event_id.'
 FROM attribute a JOIN relation r ON r.oid = a.oid AND NOT r.relispartition
 WHERE NOT EXISTS (SELECT FROM known k WHERE k.table_name = a.table_name AND k.column_name = a.attname::text)
 UNION ALL
@@ -201,6 +202,11 @@ SELECT 'warning', 'tables', format('%s in schema %s is not evq''s', c.oid::regcl
 FROM pg_class c
 WHERE c.relnamespace IN ('evq'::regnamespace, 'evq_http'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT c.relispartition
 	AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype IN ('e', 'i'))
+UNION ALL
+SELECT 'warning', 'tables', format('index %s is one of the whole history, which pg_restore does not put together again', i.indexrelid::regclass),
+	'Make one on each partition instead: with this one it reports errors, and with --exit-on-error or --single-transaction it restores nothing.'
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = 'evq.event_history'::regclass AND c.relkind = 'I'
 UNION ALL
 SELECT 'warning', 'tables', format('index %s makes every dispatch and acquire slower', i.indexrelid::regclass),
 	'Drop it: nothing that changes with the state may be indexed, or no update of evq.event stays on its page (HOT).'

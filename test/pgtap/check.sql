@@ -91,6 +91,7 @@ SELECT pg_temp.comes_and_goes('tables', come, looks_like, go) FROM (VALUES
 	('ALTER TABLE evq.event ADD CONSTRAINT mine CHECK (flow_id <> '''')', '^warning: evq.event has a constraint that is not evq''s, mine$', 'ALTER TABLE evq.event DROP CONSTRAINT mine'),
 	('ALTER TABLE evq.event_history ADD CONSTRAINT mine CHECK (flow_id <> '''')', '^warning: evq.event_history has a constraint that is not evq''s, mine$', 'ALTER TABLE evq.event_history DROP CONSTRAINT mine'),
 	('ALTER TABLE evq.event_history ADD COLUMN mine int', '^warning: evq.event_history has a column that is not evq''s, mine$', 'ALTER TABLE evq.event_history DROP COLUMN mine'),
+	('CREATE INDEX mine ON evq.event_history (flow_id)', '^warning: index evq.mine is one of the whole history', 'DROP INDEX evq.mine'),
 	('ALTER TABLE evq.restriction ADD COLUMN mine int', '^warning: evq.restriction has a column that is not evq''s, mine$', 'ALTER TABLE evq.restriction DROP COLUMN mine'),
 	('UPDATE pg_index SET indisvalid = false WHERE indexrelid = ''evq.event_pkey''::regclass', 'error: index evq.event_pkey is not valid$', 'UPDATE pg_index SET indisvalid = true WHERE indexrelid = ''evq.event_pkey''::regclass'),
 	('ALTER TABLE evq.event ENABLE ROW LEVEL SECURITY', '^error: evq.event has row security$', 'ALTER TABLE evq.event DISABLE ROW LEVEL SECURITY'),

@@ -127,6 +127,22 @@ ok(is_dispatching($node, 'beside'), 'and at work');
 my (undef, undef, $stderr) = $node->psql('beside', "\\set VERBOSITY sqlstate\nSELECT evq_succeed('$event{held}', $permit)");
 like($stderr, qr/ERROR:  EQ004/, 'another database of the same server refuses the old permit as well');
 
+# ---------- columns of users ----------
+
+# No dump has them, for the tables are the extension's: they have to be there before the data come.
+my @own = ('ALTER TABLE evq.event ADD COLUMN mine text DEFAULT $$own$$', 'ALTER TABLE evq.event_history ADD COLUMN mine int');
+make_database($node, 'own');
+$node->safe_psql('own', join ';', @own, q{SELECT evq_configure('rescue', 'FLOW'), evq_configure('job', on_fail_event_type => 'rescue')});
+my ($own_permit, %own_event) = events_in_each_state($node, 'own');
+my $own_contents = contents($node, 'own');
+$node->command_ok([ 'pg_dump', '--dbname', $node->connstr('own'), '--file', "$folder/own", '--format', 'custom' ], 'pg_dump');
+$other->safe_psql('postgres', 'CREATE DATABASE own TEMPLATE template0');
+$other->safe_psql('own', join ';', 'SET row_security = off', 'CREATE EXTENSION evq', @own);
+$other->command_ok([ 'pg_restore', '--exit-on-error', '--dbname', $other->connstr('own'), "$folder/own" ], 'restore where they are');
+is(contents($other, 'own'), $own_contents, '... and all is there');
+like($own_contents, qr/,own\)$/m, '... these columns too');
+is($other->safe_psql('own', q{SELECT problem FROM evq_status()}), 'this database is paused', '... and paused');
+
 # ---------- the schema alone ----------
 
 $other->safe_psql('postgres', 'CREATE DATABASE schema_only TEMPLATE template0');
