@@ -6,6 +6,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -608,11 +610,15 @@ json_flow_id(const JsonbValue *value)
 static int16
 json_priority(const JsonbValue *value)
 {
-	if (value->type != jbvNumeric)
-		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("priority is not a number"),
+	double number = 0.5;
+
+	if (value->type == jbvNumeric)
+		number = DatumGetFloat8(
+			DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
+	if (number != rint(number))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("priority is not a whole number"),
 						errhint("Pass a number between -32768 and 32767.")));
-	return check_priority(
-		DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric))));
+	return check_priority(number);
 }
 
 /* Is it worth while to leave a value where it is until it is needed? */

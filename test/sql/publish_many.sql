@@ -56,6 +56,7 @@ CALL refused($$SELECT evq_publish_many('[{"event_type": "A", "flow_id": "1"}, []
 CALL refused($$SELECT evq_publish_many('[{"event_type": "A", "flow_id": "1", "colour": "red"}]')$$);
 CALL refused($$SELECT evq_publish_many('[{"event_type": "A", "flow_id": "1", "Priority": 1}]')$$);
 CALL refused($$SELECT evq_publish_many('[{"event_type": "A", "flow_id": "1", "priority": "high"}]')$$);
+CALL refused($$SELECT evq_publish_many('[{"event_type": "A", "flow_id": "1", "priority": 1.5}]')$$);
 CALL refused($$SELECT evq_publish_many('[{"event_type": "A", "flow_id": "1", "priority": 32768}]')$$);
 CALL refused($$SELECT evq_publish_many('[{"event_type": "A", "flow_id": "1", "priority": 1e999}]')$$);
 CALL refused($$SELECT evq_publish_many('[{"event_type": "A", "flow_id": "1", "run_at": 5}]')$$);
