@@ -65,7 +65,7 @@ sub essence
 sub start_sql
 {
 	my ($file, $page) = @_;
-	my @blocks = $page =~ /CREATE EXTENSION evq;/ ? () : ({ sql => "CREATE EXTENSION evq;\n" });
+	my @blocks = (grep { /CREATE EXTENSION evq;/ } blocks($page, 'sql')) ? () : ({ sql => "CREATE EXTENSION evq;\n" });
 	my ($script, $output) = ('');
 
 	while ($page =~ /^```sql\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?/msg)
