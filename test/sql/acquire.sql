@@ -84,3 +84,23 @@ SELECT attempt, attempts_left FROM evq_acquire(ev('fewer'));
 SELECT evq_fail(ev('fewer'), 'twice');
 SELECT evq_configure('fewer', max_attempts => 1) \gset
 SELECT attempt, attempts_left FROM evq_acquire(ev('fewer'));
+
+-- A grant is safe once it is committed, whatever the session says of its commits.
+SELECT evq_publish_many('A', NULL, (SELECT array_agg('safe' || n) FROM generate_series(1, 50) n), array_fill('{}'::jsonb, '{50}')) \g /dev/null
+SET synchronous_commit = off;
+DO $$
+DECLARE
+	event uuid;
+	written pg_lsn;
+	flushed int := 0;
+BEGIN
+	FOR event IN SELECT event_id FROM evq.events WHERE flow_id ~ '^safe' LOOP
+		PERFORM evq_acquire(event);
+		written := pg_current_wal_insert_lsn();
+		COMMIT;
+		flushed := flushed + (pg_current_wal_flush_lsn() >= written)::int;
+	END LOOP;
+	RAISE INFO '% grants are on disk', flushed;
+END
+$$;
+RESET synchronous_commit;

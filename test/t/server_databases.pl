@@ -113,6 +113,12 @@ ok(is_dispatching($node, 'own'), 'and works');
 isnt($node->psql('postgres', 'ALTER DATABASE own RENAME TO renamed'), 0, 'ALTER DATABASE ... RENAME fails');
 isnt($node->psql('postgres', 'DROP DATABASE missing'), 0, 'DROP DATABASE of none fails');
 is($node->psql('postgres', 'DROP DATABASE IF EXISTS missing'), 0, 'or does nothing');
+$pid = wait_for_dispatcher($node, 'own');
+my $patient = session($node, 'postgres');
+$patient->query_safe(q{BEGIN; DO $$BEGIN ALTER DATABASE own RENAME TO renamed; EXCEPTION WHEN object_in_use THEN NULL; END$$});
+ok(wait_for_dispatcher($node, 'own', $pid), 'a command that failed in a transaction that goes on: the dispatcher comes back at once');
+$patient->query_safe('COMMIT');
+end_session($patient);
 $node->psql('postgres', 'BEGIN; DROP DATABASE own; COMMIT');
 end_session($guest);
 ok(is_dispatching($node, 'own'), 'the dispatcher is there in the end');
@@ -129,6 +135,19 @@ $node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_acti
 $dropper->finish;
 ok(is_dispatching($node, 'own'), 'DROP DATABASE whose session is terminated: the dispatcher is back');
 end_session($guest);
+
+# ---------- a housekeeper that has much to do ----------
+
+$node->safe_psql('postgres', 'CREATE DATABASE laden');
+$node->safe_psql('laden', q{
+	BEGIN;
+	CREATE EXTENSION evq;
+	CREATE OR REPLACE FUNCTION evq.prepare_history(ahead int DEFAULT 2, at timestamptz DEFAULT clock_timestamp()) RETURNS int
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$ BEGIN PERFORM pg_sleep(60); RETURN 0; END $$;
+	COMMIT});
+ok(poll_until('housekeeper', sub { $node->safe_psql('postgres',
+	"SELECT count(*) FROM pg_stat_activity WHERE datname = 'laden' AND backend_type = 'evq housekeeper' AND wait_event = 'PgSleep'") eq '1' }), 'a housekeeper is at work');
+soon('DROP DATABASE beside a housekeeper', 'DROP DATABASE laden');
 
 # ---------- DROP EXTENSION ----------
 
