@@ -98,7 +98,7 @@ is(run("SELECT state FROM evq.events WHERE event_id = '$event'"), 'being_process
 
 # Many new tables make the invalidations of a commit, and what comes before them, take their time.
 my $tables = join '; ', map { "CREATE TEMPORARY TABLE t$_ () ON COMMIT DROP" } 1 .. 100;
-run(q{SELECT evq_cancel(event_id) FROM evq.event; SELECT evq_configure('other', 'OTHER')});
+run(q{SELECT evq_cancel(event_id) FROM evq.event; SELECT evq_configure_flow('OTHER', dispatch_timeout => '1 hour'); SELECT evq_configure('other', 'OTHER')});
 my $too_early = 0;
 for my $round (1 .. 20)
 {
@@ -109,6 +109,11 @@ for my $round (1 .. 20)
 	run(q{SELECT evq_cancel(event_id) FROM evq.event; SELECT evq_unsuspend_event_type('job')});
 }
 is($too_early, 0, 'a type is suspended and events of it are published in one transaction: none is dispatched');
+# The dispatcher knows of nothing else that is to come within the hour.
+run(q{SELECT evq_suspend_event_type('job'); SELECT evq_publish('job', NULL, 'held')});
+wait_for_state($node, 'db', run(q{SELECT evq_publish('other', NULL, 'o')}), 'dispatched');
+run(q{SELECT evq_unsuspend_event_type('job')});
+ok(wait_for(q{SELECT state FROM evq.events WHERE flow_id = 'held'}, 'dispatched'), 'a type is not suspended any more: its events are dispatched');
 
 # ---------- lost wake-ups ----------
 
