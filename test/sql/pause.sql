@@ -43,3 +43,21 @@ SELECT database_oid = (SELECT oid FROM pg_database WHERE datname = current_datab
 \c -
 SELECT evq_publish('A', NULL, 'copy') \gset
 SELECT count(*) FROM evq.pause;
+
+-- What was found out in a savepoint that is rolled back is found out again.
+UPDATE evq.home SET database_oid = 1;
+\c -
+BEGIN;
+SAVEPOINT one;
+SELECT count(*) FROM evq_acquire_next('F');
+ROLLBACK TO one;
+SELECT count(*) FROM evq_acquire_next('F');
+SELECT reason FROM evq.pause;
+ROLLBACK;
+UPDATE evq.home SET database_oid = (SELECT oid FROM pg_database WHERE datname = current_database());
+
+-- A permit of another database is refused, also before anybody has looked whether this is a copy of it.
+SELECT event_id AS id, permit FROM evq_acquire_next('F') \gset
+UPDATE evq.epoch SET database_oid = 1;
+\c -
+CALL lab.refused(format('SELECT evq_succeed(%L, %s)', :'id', :permit));

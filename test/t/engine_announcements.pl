@@ -30,11 +30,12 @@ cmp_ok(run('SELECT ring_overflows FROM evq_status()'), '>', $overflows, '... for
 run(q{SELECT evq_cancel(event_id) FROM evq.event});
 ok(is_dispatching($node, 'db'), 'the dispatcher goes on');
 run(q{SELECT evq_cancel(event_id) FROM evq.event});
-my $turns = -1;
+my ($turns, $same) = (-1, 0);
 ok(poll_until('quiet', sub {
 	my $before = $turns;
 	$turns = run('SELECT turns FROM evq_status()');
-	return $turns == $before;
+	$same = $turns == $before ? $same + 1 : 0;
+	return $same == 20;
 }), '... until nothing is left to do');
 
 # ---------- commits that are seen before they are told of ----------
