@@ -33,6 +33,14 @@ SELECT permit('b') AS stale \gset
 SELECT attempt FROM evq_acquire(ev('b'));
 SELECT held, cancel_requested, attempt_due_at FROM evq_heartbeat(ARRAY[ev('b')], ARRAY[:stale]);
 SELECT held, cancel_requested FROM evq_heartbeat(ARRAY[ev('b')], ARRAY[permit('b')]);
+-- Who only asks: not by a stale permit, nor for what is given back, nor where one of several is lost.
+SELECT evq.are_held(ARRAY[ev('b')], ARRAY[permit('b')]), evq.are_held(ARRAY[ev('b')], ARRAY[:stale]), evq.are_held(ARRAY[ev('b'), ev('b')], ARRAY[permit('b'), :stale]), evq.are_held('{}', '{}');
+SELECT permit('b') AS given_back \gset
+SELECT evq_suspend(ev('b'), :given_back) \gset
+SELECT evq.are_held(ARRAY[ev('b')], ARRAY[:given_back]);
+SELECT evq_activate(ev('b')) \gset
+SELECT evq.are_held(ARRAY[ev('b')], ARRAY[:given_back]);
+SELECT attempt FROM evq_acquire(ev('b'));
 SELECT evq_cancel(ev('b')) \gset
 SELECT held, cancel_requested, attempt_due_at FROM evq_heartbeat(ARRAY[ev('b')], ARRAY[permit('b')]);
 SELECT evq_succeed(ev('a')) \gset

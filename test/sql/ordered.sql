@@ -74,6 +74,16 @@ SELECT evq_succeed(nth('own', 1)) \g /dev/null
 SELECT payload FROM evq_acquire_next('F', 10, '{OWN}');
 COMMIT;
 
+-- Where it has changed more events than are remembered, it finds its own in the table, and no others.
+SELECT evq_publish('OWN', NULL, 'of others') \gset
+SET evq.max_pending_per_transaction = 2;
+BEGIN;
+SELECT evq_publish('OWN', NULL, 'own ' || n) FROM generate_series(1, 4) n \g /dev/null
+SELECT flow_id FROM evq_acquire_next('F', 10, '{OWN}') ORDER BY 1;
+ROLLBACK;
+RESET evq.max_pending_per_transaction;
+SELECT evq_cancel(ev('of others')) \gset
+
 -- The order holds for events published after it was set, and until they are finished.
 SELECT evq_configure_flow('F', ordered => false) \gset
 SELECT evq_publish('A', NULL, 'y', '3') \gset

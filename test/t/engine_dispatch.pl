@@ -146,6 +146,10 @@ wait_for(q{SELECT count(*) FROM evq.events WHERE event_type = 'hand' AND state =
 is(join(' ', map { (split / /, acquire_next('HAND'))[0] } 1 .. 3), "@handed", 'evq_acquire_next() hands dispatched events over, in order');
 is(run(q{SELECT count(*) FROM evq_acquire_next('HAND')}), 0, 'and no more than there are');
 is(run(q{SELECT count(*) FROM evq_acquire_next('HAND', 10, ARRAY['hand'])}), 0, 'of no type');
+run(q{SELECT evq_configure('foot', 'HAND'); SELECT evq_publish('hand', NULL, 'one'); SELECT evq_publish('foot', NULL, 'other')});
+wait_for(q{SELECT count(*) FROM evq.events WHERE flow_type = 'HAND' AND state = 'dispatched'}, 2);
+is(run(q{SELECT event_type FROM evq_acquire_next('HAND', 10, ARRAY['foot'])}), 'foot', 'of what is on offer, only the types asked for');
+is(run(q{SELECT event_type FROM evq_acquire_next('HAND', 10)}), 'hand', 'the others stay there');
 
 $event = run(q{SELECT evq_publish('hand', NULL, 'back')});
 poll_until('dispatch', sub { state_of($node, 'db', $event) eq 'dispatched' });

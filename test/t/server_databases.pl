@@ -104,6 +104,12 @@ soon('busy: DROP DATABASE', 'DROP DATABASE made');
 
 make_busy_database('own');
 my $pid = wait_for_dispatcher($node, 'own');
+$node->safe_psql('postgres', 'CREATE ROLE nobody');
+for my $command ('DROP DATABASE own', 'ALTER DATABASE own RENAME TO renamed', 'CREATE DATABASE copied TEMPLATE own')
+{
+	isnt($node->psql('postgres', "SET ROLE nobody;\n$command"), 0, "$command: not for everybody");
+	is(dispatcher_pid($node, 'own'), $pid, '... and the dispatcher stays');
+}
 my $guest = session($node, 'own');
 my ($status, undef, $stderr) = $node->psql('postgres', 'DROP DATABASE own');
 isnt($status, 0, 'DROP DATABASE fails while someone is connected');
