@@ -40,7 +40,7 @@ for my $host ("localhost:$port", 'localhost', "127.0.0.1:$port", "[::1]:$port", 
 {
 	status("Host $host", $gateway->get('/api/flows', @bearer, Host => $host), 200);
 }
-for my $host ('evil.example', 'localhost.evil.example', 'evq.example.', 'evq.example@evil.example', 'other.example', 'other.example:8444', "localhost:$port:1", 'localhost:', 'localhost:x', '[::1', '[]', ' ', '127.0.0.1.evil.example', "\xff")
+for my $host ('evil.example', 'localhost.evil.example', 'evq.example.', 'evq.example@evil.example', 'other.example', 'other.example:8444', "localhost:$port:1", 'localhost:', 'localhost:x', '[::1', '[]', ' ', '127.0.0.1.evil.example', 'local', '127.0.0', "\xff")
 {
 	status("Host $host", $gateway->get($_, @bearer, Host => $host), 403) for '/api/flows', '/health', '/', '/ws', '/metrics';
 }

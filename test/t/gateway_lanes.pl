@@ -106,16 +106,33 @@ is(answered(@waiting), 0, '... and they are waiting still');
 $holder->query_safe('ROLLBACK');
 is_deeply([ map { finish($_)->{json}{status} } @waiting ], [ ('CANCELED') x 12 ], 'then all are done');
 
+# Who leaves waits for no lock any more, nor for a turn to wait, though it is with those that have patience by then.
+@events = map { query("SELECT evq_publish('A', NULL, 'left-$_')") } 1 .. 6;
+my $log_before = -s $node->logfile;
+$holder->query_safe('BEGIN');
+$holder->query_safe("SELECT evq_cancel('$_')") for @events;
+@waiting = map { begin('POST', "/api/events/$_/cancel", undef, as('evq_operator')) } @events;
+Evq::Gateway::wait_until('each to give up its first wait', sub {
+	my $times = () = slurp_file($node->logfile, $log_before) =~ /canceling statement due to lock timeout/g;
+	return $times >= @events;
+});
+close $_ for @waiting;
+Evq::Gateway::wait_until('changes without a client to be stopped', sub { sessions(q{wait_event_type = 'Lock'}) == 0 });
+$holder->query_safe('ROLLBACK');
+status($gateway->post("/api/events/$events[0]/cancel", undef, as('evq_operator')), 200, 'those who leave hold up nobody');
+is(query(q{SELECT count(*) FROM evq.events WHERE flow_id LIKE 'left-%' AND state = 'canceled'}), 1, '... and what they asked for is not done');
+
 # Who waits for too long is told so.
 {
 	my $impatient = Evq::Gateway->new_ready($node, '--connections', 1, '--statement-timeout', 1);
-	my @locked = map { query("SELECT evq_publish('A', NULL, 'locked')") } 1 .. 3;
+	my @locked = map { query("SELECT evq_publish('A', NULL, 'locked')") } 1 .. 6;
 	$holder->query_safe('BEGIN');
 	$holder->query_safe("SELECT evq_cancel('$_')") for @locked;
 	my @late = map { my $socket = $impatient->socket; syswrite $socket, $impatient->request_bytes('POST', "/api/events/$_/cancel"); $socket } @locked;
 	my @answers = map { finish($_) } @late;
-	is_deeply([ map { $_->{status} } @answers ], [ 503, 503, 503 ], 'changes that wait for too long');
+	is_deeply([ map { $_->{status} } @answers ], [ (503) x 6 ], 'changes that wait for too long');
 	like($_->{json}{sqlstate} // $_->{json}{title}, qr/^57014$|^the database is busy$/, '... are told why') for @answers;
+	cmp_ok(scalar(grep { $_->{json}{title} eq 'the database is busy' } @answers), '>', 1, '... some of them before they had a turn to wait for a lock');
 	$holder->query_safe('ROLLBACK');
 	is($impatient->stop, 0, 'it stops');
 }
