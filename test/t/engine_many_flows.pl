@@ -64,6 +64,23 @@ poll_until('the high one', sub {
 });
 cmp_ok(scalar(@ranked), '<=', 20, 'priority: one event of a high one overtakes what is not on offer yet') or diag("@ranked");
 
+# ---------- flows that sessions cannot tell apart ----------
+
+# One that is full has the class of flows of another, which is not: what is published there is dispatched all the same.
+run(q{SELECT evq_configure_flow('RANKED', dispatch_timeout => '1 hour')});
+my $beside = run(q{SELECT event_type FROM evq.event_type JOIN evq.flow f USING (flow_no)
+	WHERE flow_type ~ '^W' AND delivery = 'push' AND NOT ordered AND (SELECT r.flow_no - f.flow_no FROM evq.flow r WHERE r.flow_type = 'RANKED') % 64 = 0 LIMIT 1});
+my ($turns, $same) = (-1, 0);
+poll_until('quiet', sub {
+	my $before = $turns;
+	$turns = run('SELECT turns FROM evq_status()');
+	$same = $turns == $before ? $same + 1 : 0;
+	return $same == 20;
+});
+is(run(q{SELECT count(*) > 0 FROM evq.events WHERE flow_type = 'RANKED' AND state = 'awaiting_processing'}), 't', 'a flow is full');
+my $event = run("SELECT evq_publish('$beside', NULL, 'beside')");
+ok(wait_for_state($node, 'db', $event, 'dispatched'), '... and an event of another one is dispatched');
+
 end_session($session);
 $node->stop;
 done_testing();

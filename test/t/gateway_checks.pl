@@ -118,7 +118,7 @@ status('not yet', $gateway->get('/api/flows', Authorization => 'Bearer another-t
 $gateway->signal('HUP');
 $gateway->wait_for_log(qr/tokens read .* count=5/);
 status('a new token', $gateway->get('/api/flows', Authorization => 'Bearer another-token-0123456789'), 200);
-append_to_file($tokens, "evq_monitor short\n");
+append_to_file($tokens, "evq_monitor fifteen-bytes-x\n");
 $gateway->signal('HUP');
 $gateway->wait_for_log(qr/tokens refused file=\S+ line=8 error="a token has 16 to 255 characters"/);
 status('the old ones hold', $gateway->get('/api/flows', @bearer), 200);

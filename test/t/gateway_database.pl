@@ -184,6 +184,27 @@ is(finish($blocked)->{status}, 503, 'a session that is terminated');
 $holder->query_safe('ROLLBACK');
 is($gateway->get('/api/flows')->{status}, 200, 'and the next request');
 
+# One that is terminated when its function has answered, and its commit waits: what was answered does not count.
+$node->safe_psql('postgres', q{
+	CREATE TABLE checked (id int);
+	CREATE FUNCTION wait_at_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NULL; END $$;
+	CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON checked DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_at_commit();
+	ALTER FUNCTION evq_http.publish(text, jsonb, jsonb, jsonb) RENAME TO kept_publish;
+	CREATE FUNCTION evq_http.publish(target text, query jsonb, headers jsonb, body jsonb) RETURNS jsonb LANGUAGE plpgsql AS
+		$$ BEGIN INSERT INTO checked VALUES (1); RETURN evq_http.kept_publish(target, query, headers, body); END $$});
+my $log_before = -s $node->logfile;
+$holder->query_safe('BEGIN; SELECT pg_advisory_xact_lock(42)');
+$blocked = begin('POST', '/api/events', { event_type => 'STEP', flow_id => 'at the commit' });
+Evq::Gateway::wait_until('the commit to wait with patience', sub {
+	slurp_file($node->logfile, $log_before) =~ /canceling statement due to lock timeout/ && sessions(q{wait_event_type = 'Lock'}) == 1 });
+$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'evq-gateway' AND wait_event_type = 'Lock'});
+is(finish($blocked)->{status}, 503, 'a session that is terminated in its commit');
+$holder->query_safe('ROLLBACK');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM evq.events WHERE flow_id = 'at the commit'}), 0, '... the event is not there');
+$node->safe_psql('postgres', q{
+	DROP FUNCTION evq_http.publish(text, jsonb, jsonb, jsonb);
+	ALTER FUNCTION evq_http.kept_publish(text, jsonb, jsonb, jsonb) RENAME TO publish});
+
 # ---------- publishes that share a transaction ----------
 
 # While the one session for publishes stands still, requests come, and share it afterwards.

@@ -15,6 +15,8 @@ use Evq::Gateway;
 use Evq::Server qw(make_server wait_for_dispatcher);
 
 my $node = make_server('main');
+# What the gateway answers is in UTC, whatever the database's time zone.
+$node->safe_psql('postgres', q{ALTER DATABASE postgres SET TimeZone = 'Asia/Kathmandu'});
 my $gateway = Evq::Gateway->new_ready($node);
 my $nobody = '00000000-0000-7000-8000-000000000000';
 
@@ -156,7 +158,7 @@ refuses('... too many', $gateway->post('/api/flows/FLOW_B/acquire', { max_events
 }
 
 # Read.
-answers('event', $gateway->get("/api/events/$id"), 200, { event_id => $id, status => 'CANCELED', reason => 'enough', payload => { driver => 7 } });
+answers('event', $gateway->get("/api/events/$id"), 200, { event_id => $id, status => 'CANCELED', reason => 'enough', payload => { driver => 7 }, published_at => qr/\+00:00$/ });
 refuses('no such event', $gateway->get("/api/events/$nobody"), 404, 'EQ002');
 refuses('not an id', $gateway->get('/api/events/x'), 400, 'EQ006');
 my $page = answers('events', $gateway->get('/api/events?flow_type=FLOW_C&event_type=OTHER&status=AWAITING_PROCESSING,BEING_PROCESSED&flow_id=next'), 200, { next => undef });
@@ -254,6 +256,14 @@ $node->safe_psql('postgres', 'ALTER TABLE evq.flow RENAME TO flow_gone');
 my $broken = answers('an internal error', $gateway->get('/api/events/pending/FLOW_B'), 500, { title => 'internal error', detail => undef });
 ok($gateway->wait_for_log(qr/statement failed function=evq_http.pending sqlstate=42P01 error="relation/), 'it is logged');
 $node->safe_psql('postgres', 'ALTER TABLE evq.flow_gone RENAME TO flow');
+$node->safe_psql('postgres', q{
+	ALTER FUNCTION evq_http.counts(text, jsonb, jsonb, jsonb) RENAME TO counts_gone;
+	CREATE FUNCTION evq_http.counts(target text, query jsonb, headers jsonb, body jsonb) RETURNS jsonb LANGUAGE plpgsql AS
+		$$ BEGIN RAISE EXCEPTION 'broken' USING ERRCODE = 'XX000', DETAIL = 'within', HINT = 'within'; END $$});
+answers('... nor is what is said of it', $gateway->get('/api/counts'), 500, { title => 'internal error', detail => undef, hint => undef });
+$node->safe_psql('postgres', q{
+	DROP FUNCTION evq_http.counts(text, jsonb, jsonb, jsonb);
+	ALTER FUNCTION evq_http.counts_gone(text, jsonb, jsonb, jsonb) RENAME TO counts});
 
 # The description names what there is.
 my ($routes) = run_command([ 'evq-gateway', '--routes' ]);

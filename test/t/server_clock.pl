@@ -127,5 +127,18 @@ set_clock(3 * 60 * 60);
 run(q{SELECT evq_configure_flow('FLOW')});    # all are looked at
 ok(wait_for_state($node, 'db', $asleep, 'expired'), 'a long suspension times out when its time has come');
 
+# ---------- back, while no dispatcher is there ----------
+
+$node->safe_psql('postgres', q{ALTER SYSTEM SET evq.poll_interval = '1s'; SELECT pg_reload_conf()});
+my $launcher = run(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'evq launcher'});
+$gone = dispatcher_pid($node, 'db');
+kill 'STOP', $launcher or die "no launcher $launcher";
+run("SELECT pg_terminate_backend($gone)");
+wait_for_no_dispatcher($node, 'db');
+set_clock(0);
+kill 'CONT', $launcher;
+ok(wait_for_dispatcher($node, 'db', $gone), 'what was to start at a time that is far away again starts soon');
+ok(is_dispatching($node, 'db'), '... and works');
+
 $node->stop;
 done_testing();

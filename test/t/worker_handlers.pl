@@ -222,11 +222,13 @@ my $ignored  = publish('once', ':', q(to_jsonb(repeat('x', 500000))));
 my $odd      = publish('Odd.type:1-a', "cat >$folder/odd; env >$folder/env", q('{"n": [1, "\u00e9"]}'));
 my $result   = publish('once', q(cat >/dev/null; echo '{"result": {"n": 1}, "spinoffs": [{"event_type": "next", "payload": {"a": "b"}}]}'));
 my $null     = publish('once', q(printf '\n {"spinoffs": [], "result": null}\n\n'));
+my $full     = publish('once', q(printf '{"result": "full"}'; head -c $((4194304 - 18)) /dev/zero | tr '\0' ' '));
 my $wide     = publish('once', q(printf '{"result": "'; head -c 1000000 /dev/zero | tr '\0' x; echo '"}'));
 
 # Handlers that suspend their event themselves.
 my $suspend = q{psql -XAtqc "SELECT evq_suspend('$EVQ_EVENT_ID', $EVQ_PERMIT, '1 hour')" >/dev/null; };
 my $asking   = publish('once', qq(if [ -n "\$EVQ_ANSWER" ]; then echo "{\\"result\\": \$EVQ_ANSWER}"; else $suspend fi));
+my $asking_much = publish('once', qq(if [ -e $folder/asked ]; then cat >$folder/much; echo '{"result": 3}'; else touch $folder/asked; $suspend fi));
 my $unasked  = publish('once', $suspend . 'echo "nobody to ask" >&2; exit 1');
 
 my %failing = (
@@ -267,6 +269,7 @@ ok(is_gone('left'), 'what a handler leaves behind is killed');
 ok(wait_for($ignored, 'state', 'succeeded'), 'a handler need not read a large event');
 ok(wait_for($null, "state || ' ' || (result IS NULL)", 'succeeded true'), 'an object with space around it is accepted');
 ok(wait_for($wide, "state || ' ' || length(result::text)", 'succeeded 1000002'), 'a large result is accepted');
+ok(wait_for($full, "state || ' ' || result", 'succeeded "full"'), 'so is a report of as many bytes as there may be');
 ok(wait_for($result, "state || ' ' || result", 'succeeded {"n": 1}'), 'a result is stored');
 is( query("SELECT event_type, evq_event(event_id)->'payload' FROM evq.events WHERE parent_id = '$result'"),
 	'next|{"a": "b"}', '... and its spinoff published');
@@ -296,6 +299,10 @@ is_deeply(
 ok(wait_for($asking, 'state', 'suspended'), 'a handler suspends its event, and its end is no success');
 query("SELECT evq_activate('$asking', answer => '{\"to\": [1]}', permit => permit) FROM evq.events WHERE event_id = '$asking'");
 ok(wait_for($asking, "state || ' ' || result", 'succeeded {"to": [1]}'), '... it is called again with the answer');
+ok(wait_for($asking_much, 'state', 'suspended'), '... another one');
+query("SELECT evq_activate('$asking_much', answer => to_jsonb(repeat('x', 300000)), permit => permit) FROM evq.events WHERE event_id = '$asking_much'");
+ok(wait_for($asking_much, "state || ' ' || result", 'succeeded 3'), '... is called again with an answer that is too long for its environment');
+is(length decode_json(slurp_file("$folder/much"))->{answer}, 300000, '... and finds it on its standard input');
 ok(wait_for($unasked, 'state', 'failed'), 'a handler that suspends its event and cannot ask fails');
 is(error_of($unasked), 'nobody to ask', '... for its reason');
 
@@ -348,6 +355,16 @@ exists_file('told');
 ok(is_gone('stubborn'), 'the handler of a canceled event that ignores SIGTERM is killed');
 is(of($_, 'state'), 'canceled', '... the event stays canceled') for $canceled, $stubborn;
 ok(log_has($worker, qr/level=warning msg="event was canceled, its handler is told to end" event_id=$canceled/), '... and the log has it');
+wait_for_worker_log($worker, qr/msg="handler ended" event_id=$_ /) for $canceled, $stubborn;
+stop_worker($worker);
+unlike(slurp_file($worker->{log}), qr/report was refused/, '... and nothing is reported for it');
+
+# Where the permit does not end when the attempt does, a handler may run for longer.
+$worker = start_worker('worker-3b', '--types=again', '--permit-for=1', @flow_id);
+my $patient = publish('again', waiting_for('end-patient'));
+ok(wait_for($patient, "state || ' ' || (clock_timestamp() > attempt_started_at + interval '3 s')", 'being_processed true'), 'a handler runs for longer than --permit-for');
+touch('end-patient');
+ok(wait_for($patient, "state || ' ' || attempts_used", 'succeeded 1'), '... in one attempt');
 stop_worker($worker);
 
 # ---------- the end of a worker ----------
@@ -431,6 +448,20 @@ start_again($node);
 wait_for_dispatcher($node);
 is_done_once($away, 'away', 'a handler that ended while the server was away');
 
+# One that is told to end meanwhile says that it leaves something behind.
+my $left = publish('again', "touch $folder/left-behind; " . waiting_for('end-left'));
+exists_file('left-behind');
+$node->stop('immediate');
+touch('end-left');
+wait_for_worker_log($worker, qr/msg="handler ended" event_id=$left/);
+signal_worker($worker, 'TERM');
+is(finish_worker($worker), 69, 'a worker that ends while the server is away and has not reported');
+ok(log_has($worker, qr/level=error msg="event is left to its permit's timeout" event_id=$left .*unreported=success/), '... says for which event');
+start_again($node);
+wait_for_dispatcher($node);
+query("SELECT evq_cancel('$left')");
+$worker = start_worker('worker-8b', '--types=short,again', '--concurrency=2', '--timeout=0', @flow_id);
+
 # The commit of the report, cut off in its wait for a standby, is done; the worker cannot know.
 my $unsure = publish('again', note_run('unsure') . waiting_for('end-unsure') . $spinoff);
 exists_file('unsure.runs');
@@ -482,6 +513,13 @@ rename "$folder/handler.away", "$folder/handler";
 ok(wait_for($given_back, "state || ' ' || attempts_used", 'succeeded 1'), '... where it is missing, no attempt is used up');
 stop_worker($worker);
 
+# A handler has the signals that the worker was started with, whatever it holds back itself.
+$worker = start_worker('worker-9b', '--types=again', '--', 'grep', 'SigBlk', '/proc/self/status');
+my $mask = publish('again', 'c');
+ok(wait_for($mask, 'state', 'succeeded'), 'a handler that looks at its signals');
+wait_for_worker_log($worker, qr/msg="handler prints" event_id=$mask .*SigBlk:\S*\s*0{16}\b/);
+stop_worker($worker);
+
 # ---------- reports ----------
 
 query(q{SELECT evq_configure('quick', 'FLOW_B', 3, '1 hour', '{0 s}', attempt_timeout => '1 s'), evq_configure('patient', 'OTHER', 1, '1 hour', attempt_timeout => '1 hour')});
@@ -491,6 +529,7 @@ my $nothing  = publish('again', q(echo '{"result": null, "spinoffs": null}' >"$E
 my $hopeless = publish('again', 'echo "no such customer" >&2; exit 65');
 my $by_hand  = publish('again', q(psql -XqAt -c "SELECT evq_fail('$EVQ_EVENT_ID', 'by itself', $EVQ_PERMIT, retryable => false)" && exit 79));
 my $slow     = publish('quick', "echo \$\$ >$folder/slow; [ \$EVQ_ATTEMPT = 2 ] || exec sleep 600");
+my $polite   = publish('quick', "[ \$EVQ_ATTEMPT = 2 ] || { trap 'exit 0' TERM; while :; do sleep 0.05; done; }");
 ok(wait_for($reported, "state || ' ' || result", 'succeeded [1]'), 'what is written to EVQ_REPORT is the report, with null for what is absent');
 ok(log_has($worker, qr/msg="handler prints" event_id=$reported .* text="mail sent"$/m), '... and what is printed is logged');
 ok(wait_for($nothing, "state || ' ' || (result IS NULL)", 'succeeded true'), 'null is absent');
@@ -500,7 +539,8 @@ ok(wait_for($by_hand, "state || ' ' || attempts_used", 'failed 1'), 'exit 79 has
 wait_for_worker_log($worker, qr/msg="handler has reported by itself" event_id=$by_hand/);
 unlike(slurp_file($worker->{log}), qr/report was refused[^\n]*$by_hand/, '... and nothing is reported for it');
 ok(wait_for($slow, "state || ' ' || attempts_used", 'succeeded 2'), 'an attempt ends after attempt_timeout');
-is(error_of($slow), 'handler ran for longer than 1.0 seconds and was ended', '... for that reason');
+ok(wait_for($polite, "state || ' ' || attempts_used", 'succeeded 2'), '... also where the handler then says that it has succeeded');
+like(error_of($_), qr/handler ran for longer than 1\.0 seconds and was ended$/, '... for that reason') for $slow, $polite;
 stop_worker($worker);
 
 # ---------- several flows, and a cancellation ----------
