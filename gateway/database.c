@@ -290,14 +290,14 @@ is_outdated(Line *line, const Call *call, const PGresult *error)
 	return strcmp(sqlstate, "26000") == 0 && strcmp(function, "FetchPreparedStatement") == 0;
 }
 
-/* It waited for a lock as long as it may in its lane. */
+/* It waited for a lock as long as it may in its lane, and somebody waits for it. */
 static bool
 needs_patience(const Call *call, const PGresult *error)
 {
 	const char *sqlstate = PQresultErrorField(error, PG_DIAG_SQLSTATE);
 
 	return sqlstate != NULL && strcmp(sqlstate, "55P03") == 0 && lanes[call->lane].setting.lock_timeout > 0 &&
-		   call->lane != LANE_CONTROL;
+		   call->lane != LANE_CONTROL && !call->is_abandoned;
 }
 
 /* ---------- another release ---------- */
@@ -648,6 +648,7 @@ database_abandon(Call *call)
 {
 	LaneLines *lane = &lanes[call->lane];
 
+	call->is_abandoned = true;
 	if (call->state == CALL_WAITING)
 	{
 		Turn *turn = find_turn(lane, call->role);

@@ -43,8 +43,9 @@ typedef struct Call
 	CallState state;
 	PGresult *result;
 	bool is_repeated;
-	bool was_old;  /* old_sql was sent */
-	int64_t since; /* it came, as loop_now() */
+	bool is_abandoned; /* nobody waits for the answer any more */
+	bool was_old;      /* old_sql was sent */
+	int64_t since;     /* it came, as loop_now() */
 	struct Call *next;
 } Call;
 
