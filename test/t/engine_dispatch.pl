@@ -125,6 +125,13 @@ is(join(' ', map { value_of($_, 'event_id') . ' ' . value_of($_, 'attempt') } @m
 	'an event that nobody acquires is offered again, the attempt is not used up');
 run("SELECT evq_cancel('$event')");
 
+# A suspension times out.
+run(q{SELECT evq_configure('asleep', 'SLEEP'); SELECT evq_configure_flow('SLEEP', dispatch_timeout => '1 hour')});
+$event = run(q{SELECT evq_publish('asleep', NULL, 'x')});
+poll_until('dispatch', sub { state_of($node, 'db', $event) eq 'dispatched' });
+run("SELECT evq_suspend('$event', permit, '0.5 s') FROM evq_acquire('$event')");
+ok(wait_for_state($node, 'db', $event, 'expired'), 'a suspension that nobody ends times out');
+
 # ---------- order ----------
 
 $listener = listen_to($node, 'db', 'evq_priority');

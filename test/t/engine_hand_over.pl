@@ -119,6 +119,17 @@ run(q{SELECT evq_publish('job', NULL, 'waiting')});
 my @messages = wait_for_notifications($listener, $before + 3);
 is($messages[-1], '{"flow_type":"FLOW","ready":true}', 'listeners are told, and again while nobody comes');
 is(acquired(9), 'waiting', 'it is still on offer');
+
+# What was canceled on offer does not make the next event look like one of many.
+run(q{SELECT evq_configure_flow('FLOW', dispatch_timeout => '1 hour'); SELECT evq_configure_flow('CANARY'); SELECT evq_configure('canary', 'CANARY')});
+$before = notifications($listener);
+my $canceled = run(q{SELECT evq_publish('job', NULL, 'canceled')});
+wait_for_notifications($listener, $before + 1);
+run("SELECT evq_cancel('$canceled')");
+ok(wait_for_state($node, 'db', run(q{SELECT evq_publish('canary', NULL, 'x')}), 'dispatched'), 'the dispatcher knows of the cancel');
+run(q{SELECT evq_publish('job', NULL, 'next')});
+cmp_ok(scalar(my @all = wait_for_notifications($listener, $before + 2)), q{>=}, $before + 2, 'listeners are told of the next event');
+is(acquired(9), 'next', '... which is on offer');
 $node->stop;
 
 done_testing();

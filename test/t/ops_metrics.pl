@@ -120,6 +120,19 @@ wait_for_dispatcher($node, 'db', $pid);
 are_right('another dispatcher');
 is(run($kept), $before, 'the counters stay');
 
+# A type that was dropped is not counted from the next start on, which makes room for others.
+run(q{SELECT evq_configure('gone', 'FLOW')});
+my $gone = run(q{SELECT event_type_no FROM evq.event_type WHERE event_type = 'gone'});
+my $counted = "SELECT count(*) FROM evq.counters() WHERE no = $gone AND value <> 0 AND name ~ '^(publish|cancel)/'";
+run(q{SELECT evq_publish('gone', NULL, 'x')});
+run(q{SELECT evq_cancel(event_id) FROM evq.events WHERE event_type = 'gone'});
+run(q{SELECT evq_drop_event_type('gone')});
+is(run($counted), 2, 'a type that was dropped');
+$node->restart;
+wait_for_dispatcher($node, 'db');
+are_right('a restart after that');
+is(run($counted), 0, '... has no counters any more');
+
 # ---------- prepared transactions ----------
 
 run(q{BEGIN; SELECT evq_publish('job', NULL, 'prepared') FROM generate_series(1, 3); PREPARE TRANSACTION 'one'});

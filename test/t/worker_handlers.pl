@@ -218,6 +218,7 @@ my %plain = (
 	'reports by itself, then again' => q{psql -XqAt -c "SELECT evq_succeed('$EVQ_EVENT_ID', $EVQ_PERMIT, '1')"},
 );
 my %plain_event = map { $_ => publish('once', $plain{$_}) } sort keys %plain;
+my $torn     = publish('once', q(psql -XqAt -c "SELECT evq_succeed('$EVQ_EVENT_ID', $EVQ_PERMIT)"; exit 1));
 my $ignored  = publish('once', ':', q(to_jsonb(repeat('x', 500000))));
 my $odd      = publish('Odd.type:1-a', "cat >$folder/odd; env >$folder/env", q('{"n": [1, "\u00e9"]}'));
 my $result   = publish('once', q(cat >/dev/null; echo '{"result": {"n": 1}, "spinoffs": [{"event_type": "next", "payload": {"a": "b"}}]}'));
@@ -265,6 +266,8 @@ for my $what (sort keys %plain)
 {
 	ok(wait_for($plain_event{$what}, "state || coalesce(result::text, '-')", $what =~ /itself/ ? 'succeeded1' : 'succeeded-'), "a handler that $what succeeds");
 }
+wait_for_worker_log($worker, qr/msg="report was refused, it is dropped" report=failure event_id=$torn sqlstate=EQ003/);
+is(of($torn, 'state'), 'succeeded', 'what a handler has reported before it failed stands');
 ok(is_gone('left'), 'what a handler leaves behind is killed');
 ok(wait_for($ignored, 'state', 'succeeded'), 'a handler need not read a large event');
 ok(wait_for($null, "state || ' ' || (result IS NULL)", 'succeeded true'), 'an object with space around it is accepted');
@@ -495,7 +498,7 @@ my $taken = publish('again', "touch $folder/taken; " . waiting_for('end-taken'))
 exists_file('taken');
 query("SELECT evq_fail('$taken', 'by hand', retryable => false)");
 touch('end-taken');
-wait_for_worker_log($worker, qr/level=warning msg="report was refused, it is dropped"|"1 of 1 permits were lost/);
+wait_for_worker_log($worker, qr/level=warning msg="(?:report was refused, it is dropped|permit is lost, its handler is told to end|1 of 1 permits were lost)/);
 is(of($taken, 'state'), 'failed', 'a lost permit changes nothing');
 ok(wait_for(publish('again', ':'), 'state', 'succeeded'), '... and the worker goes on');
 stop_worker($worker);
@@ -553,6 +556,41 @@ exists_file('cut');
 query("SELECT evq_cancel('$cut')");
 exists_file('cut-told');
 ok(log_has($worker, qr/msg="event was canceled, its handler is told to end" event_id=$cut/), 'a cancellation is noticed long before a heartbeat is due');
+stop_worker($worker);
+
+# An attempt is ended by somebody else, and the same worker has the next one: that goes on.
+$worker = start_worker('worker-12b', '--types=again', '--concurrency=2', '--heartbeat=3600', '--timeout=0', @flow_id);
+my $twice = publish('again', "touch $folder/twice-\$EVQ_ATTEMPT; [ \$EVQ_ATTEMPT = 2 ] || exec sleep 600; " . waiting_for('end-twice'));
+exists_file('twice-1');
+query("SELECT evq_fail('$twice', 'by hand')");
+exists_file('twice-2');
+wait_for_worker_log($worker, qr/msg="permit is lost, its handler is told to end" event_id=$twice [^\n]*attempt=1/);
+touch('end-twice');
+ok(wait_for($twice, "state || ' ' || attempts_used", 'succeeded 2'), 'one attempt is lost, the next one of the same worker is not');
+stop_worker($worker);
+
+# What is there already is worked off, although nobody tells of it again.
+query(q{SELECT evq_cancel(event_id) FROM evq.event});
+query(q{SELECT evq_configure_flow('QUEUE', delivery => 'pull', dispatch_timeout => '1 hour'), evq_configure('queued', 'QUEUE', 1, '1 hour')});
+my @queued = map { publish('queued', 'exit 1') } 1 .. 4;
+$worker = start_worker('worker-12c', '--flow=QUEUE', '--types=queued', @flow_id);
+ok(wait_for($_, 'state', 'failed'), 'a queue that was there before the worker: each event is tried') for @queued;
+my ($last_asked, $same) = ('', 0);
+ok(wait_until(60, sub {
+	my $before = $last_asked;
+	$last_asked = query(q{SELECT max(query_start) FROM pg_stat_activity WHERE usename = 'worker'});
+	$same = $last_asked eq $before ? $same + 1 : 0;
+	return $same == 20;
+}), '... then the worker asks for no more');
+stop_worker($worker);
+
+# Of two flows neither waits until the other one has nothing more.
+publish($_, 'exit 1') for ('once', 'queued') x 4;
+$worker = start_worker('worker-12d', '--flow=QUEUE', '--types=once,queued', @flow_id);
+wait_for_result($node, q{SELECT count(*) FROM evq.event JOIN evq.event_type USING (event_type_no) WHERE event_type IN ('once', 'queued')}, 0);
+is(query(q{SELECT bool_and(f.first < f.last_of_other) FROM (
+	SELECT min(finished_at) AS first, (SELECT max(o.finished_at) FROM evq.events o WHERE o.event_type IN ('once', 'queued') AND o.event_type <> e.event_type) AS last_of_other
+	FROM evq.events e WHERE worker = 'worker-12d' GROUP BY event_type) f}), 't', 'two flows take turns');
 stop_worker($worker);
 
 # ---------- what can never succeed ----------
