@@ -8,6 +8,10 @@ CREATE FUNCTION evq.id_in_batch(event_id uuid, ordinal int) RETURNS uuid
 AS 'MODULE_PATHNAME', 'evq_sql_id_in_batch' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION evq.id_in_batch(uuid, int) IS 'The id of the event with this number in the same batch; of number 0 it is the batch''s too';
 
+CREATE FUNCTION evq.may_be_of_batch(event_ids uuid[]) RETURNS boolean
+AS 'MODULE_PATHNAME', 'evq_sql_may_be_of_batch' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION evq.may_be_of_batch(uuid[]) IS 'May one of these ids be that of an event in a batch?';
+
 CREATE FUNCTION evq.logged_events(event_ids uuid[]) RETURNS SETOF evq.log
 AS 'MODULE_PATHNAME', 'evq_sql_logged_events' LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 1;
 COMMENT ON FUNCTION evq.logged_events(uuid[]) IS 'The rows of evq.log with these ids';

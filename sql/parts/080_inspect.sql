@@ -89,27 +89,29 @@ CREATE FUNCTION evq.finished_events(event_ids uuid[]) RETURNS SETOF evq.event_hi
 AS 'MODULE_PATHNAME', 'evq_sql_finished_events' LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 1;
 COMMENT ON FUNCTION evq.finished_events(uuid[]) IS 'The rows of the history with these ids';
 
--- They read what the views say, from the events with these ids. One plan serves a session, whatever is in the tables by then.
+-- They read what the views say, from the events with these ids. One plan serves a session, whatever is in the tables by then. The
+-- last part of each view, that of batches, is only asked where an id may be of one.
 DO $do$
 DECLARE
 	what record;
 BEGIN
 	FOR what IN
-		SELECT v.relid, v.name, replace(replace(replace(replace(pg_get_viewdef(v.relid), 'evq.event_history h', 'evq.finished_events($1) h'),
-			'evq.event_history', 'evq.finished_events($1) event_history'), 'evq.log l', 'evq.logged_events($1) l'),
-			'evq.batch_event b', 'evq.batch_events_by_id($1) b') AS query
-		FROM (VALUES (1, 'evq.batch_event'::regclass, 'batch_events_by_id'), (2, 'evq.events', 'events_by_id'),
-			(3, 'evq.payloads', 'payloads_by_id')) v(n, relid, name)
-		ORDER BY v.n
+		SELECT v.relid, v.name, replace(replace(array_to_string(parts[:cardinality(parts) - 1], 'UNION ALL'), 'evq.event_history h',
+			'evq.finished_events($1) h'), 'evq.event_history', 'evq.finished_events($1) event_history') AS query,
+			replace(replace(rtrim(parts[cardinality(parts)], ';'), 'evq.batch_event b',
+			format('(%s) b', rtrim(pg_get_viewdef('evq.batch_event'::regclass), ';'))), 'evq.log l', 'evq.logged_events($1) l') AS batch_query
+		FROM (VALUES ('evq.events'::regclass, 'events_by_id'), ('evq.payloads', 'payloads_by_id')) v(relid, name),
+			string_to_array(pg_get_viewdef(v.relid), 'UNION ALL') parts
 	LOOP
-		ASSERT what.query LIKE '%($1)%';
+		ASSERT what.query LIKE '%finished_events%' AND what.query NOT LIKE '%evq.log%' AND what.batch_query LIKE '%logged_events%';
 		EXECUTE format($function$
 			CREATE OR REPLACE FUNCTION evq.%1$I(event_ids uuid[]) RETURNS SETOF %2$s
 			LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 1
 			SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off
 			AS %3$L$function$,
 			what.name, what.relid,
-			format(E'#variable_conflict use_column\nBEGIN\nRETURN QUERY SELECT * FROM (%s) b WHERE b.event_id = ANY ($1);\nEND', rtrim(what.query, ';')));
+			format(E'#variable_conflict use_column\nBEGIN\nRETURN QUERY SELECT * FROM (%s) b WHERE b.event_id = ANY ($1);\nIF evq.may_be_of_batch($1) THEN\nRETURN QUERY SELECT * FROM (%s) b WHERE b.event_id = ANY ($1);\nEND IF;\nEND',
+				what.query, what.batch_query));
 		EXECUTE format('COMMENT ON FUNCTION evq.%I(uuid[]) IS %L', what.name,
 			format('The rows of %s with these ids, whose cost does not grow with the number of events or of partitions', what.relid));
 	END LOOP;

@@ -17,6 +17,7 @@
 PG_FUNCTION_INFO_V1(evq_sql_ordinal);
 PG_FUNCTION_INFO_V1(evq_sql_id_in_batch);
 PG_FUNCTION_INFO_V1(evq_sql_logged_events);
+PG_FUNCTION_INFO_V1(evq_sql_may_be_of_batch);
 
 Datum
 evq_sql_ordinal(PG_FUNCTION_ARGS)
@@ -76,4 +77,18 @@ evq_sql_logged_events(PG_FUNCTION_ARGS)
 	if (store != NULL)
 		evq_store_close(store);
 	return (Datum) 0;
+}
+
+/* May one of the ids be that of an event in a batch? */
+Datum
+evq_sql_may_be_of_batch(PG_FUNCTION_ARGS)
+{
+	ArrayIterator iterator = array_create_iterator(PG_GETARG_ARRAYTYPE_P(0), 0, NULL);
+	Datum id;
+	bool is_null;
+	bool found = false;
+
+	while (!found && array_iterate(iterator, &id, &is_null))
+		found = !is_null && evq_uuid_is_of_batch(DatumGetUUIDP(id));
+	PG_RETURN_BOOL(found);
 }

@@ -155,7 +155,7 @@ INSERT INTO granted VALUES
 	('ordinal', false, true, true, true),
 	('id_in_batch', false, true, true, true),
 	('logged_events', false, false, false, false),
-	('batch_events_by_id', false, false, false, false),
+	('may_be_of_batch', false, false, false, false),
 	('live_counts', false, false, false, false),
 	('first_in_line', false, false, false, false),
 	('survey', false, false, false, false),
