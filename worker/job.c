@@ -1,6 +1,7 @@
 /*
  * job.c
- *		An event on its way through the worker: its handler runs, then its report is due until it is answered.
+ *		An event, or a batch of them, on its way through the worker: its handler runs, then its report is due until it is
+ *		answered.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,11 +29,18 @@
 /* Longest message of a failure; what does not fit is in its stack trace. */
 #define MESSAGE_LENGTH 1000
 
+/* What tells a job from the others; pairs without a value are left out. */
+#define BATCH_PAIRS(job)                                                     \
+	"flow", (job)->batch == NULL ? NULL : (job)->batch->flow_type, "events", \
+		(job)->batch == NULL ? NULL : (job)->batch->count
+#define JOB_PAIRS(job)                                                                                  \
+	"event_id", (job)->event_id, "event_type", (job)->event_type, "flow_id", (job)->flow_id, "attempt", \
+		(job)->attempt, BATCH_PAIRS(job)
+
 void
 job_log(LogLevel level, const char *message, const Job *job, const char *key, const char *value)
 {
-	log_write(level, message, "event_id", job->event_id, "event_type", job->event_type, "flow_id",
-			  job->flow_id, "attempt", job->attempt, key, value, NULL);
+	log_write(level, message, JOB_PAIRS(job), key, value, NULL);
 }
 
 static void
@@ -67,10 +75,26 @@ jobs_init(Jobs *jobs, const Options *options, const sigset_t *signal_mask)
 }
 
 static void
-free_job(Job *job)
+free_batch(Batch *batch)
+{
+	for (int i = 0; i < batch->part_count; i++)
+		job_free(&batch->parts[i]);
+	free(batch->parts);
+	free(batch->token);
+	free(batch->flow_type);
+	free(batch->count);
+	buffer_free(&batch->some);
+	buffer_free(&batch->except);
+	free(batch);
+}
+
+void
+job_free(Job *job)
 {
 	if (job->handler != NULL)
 		handler_free(job->handler);
+	if (job->batch != NULL)
+		free_batch(job->batch);
 	free(job->event_id);
 	free(job->permit);
 	free(job->event_type);
@@ -86,7 +110,7 @@ void
 jobs_destroy(Jobs *jobs)
 {
 	for (int i = 0; i < jobs->count; i++)
-		free_job(&jobs->items[i]);
+		job_free(&jobs->items[i]);
 	free(jobs->items);
 }
 
@@ -110,8 +134,9 @@ job_set_heartbeat(const Jobs *jobs, Job *job, Millis left, Millis now)
 	job->heartbeat_at = now + (wait > SHORTEST_HEARTBEAT ? wait : SHORTEST_HEARTBEAT);
 }
 
-Job *
-jobs_take(Jobs *jobs, const Acquired *acquired, Millis now)
+/* A free one, RUNNING from now on. left: until its permits run out. */
+static Job *
+take_free(Jobs *jobs, Millis left, Millis now)
 {
 	Job *job = jobs->items;
 
@@ -120,11 +145,6 @@ jobs_take(Jobs *jobs, const Acquired *acquired, Millis now)
 		job++;
 	*job = (Job){
 		.state = JOB_RUNNING,
-		.event_id = memory_string(acquired->event_id),
-		.permit = memory_string(acquired->permit),
-		.event_type = memory_string(acquired->event_type),
-		.flow_id = memory_string(acquired->flow_id),
-		.attempt = memory_string(acquired->attempt),
 		.started_at = now,
 		.timeout_at = NEVER,
 		.kill_at = NEVER,
@@ -133,8 +153,35 @@ jobs_take(Jobs *jobs, const Acquired *acquired, Millis now)
 	if (jobs->options->timeout > 0)
 		job->timeout_at = now + jobs->options->timeout;
 	else if (jobs->options->timeout < 0 && jobs->options->permit_for <= 0)
-		job->timeout_at = now + acquired->left;
-	job_set_heartbeat(jobs, job, acquired->left, now);
+		job->timeout_at = now + left;
+	job_set_heartbeat(jobs, job, left, now);
+	return job;
+}
+
+Job *
+jobs_take(Jobs *jobs, const Acquired *acquired, Millis now)
+{
+	Job *job = take_free(jobs, acquired->left, now);
+
+	job->event_id = memory_string(acquired->event_id);
+	job->permit = memory_string(acquired->permit);
+	job->event_type = memory_string(acquired->event_type);
+	job->flow_id = memory_string(acquired->flow_id);
+	job->attempt = memory_string(acquired->attempt);
+	return job;
+}
+
+Job *
+jobs_take_batch(Jobs *jobs, const AcquiredBatch *acquired, Millis now)
+{
+	Job *job = take_free(jobs, acquired->left, now);
+
+	job->batch = memory_new(sizeof(Batch));
+	job->batch->token = memory_string(acquired->token);
+	job->batch->flow_type = memory_string(acquired->flow_type);
+	job->batch->count = memory_string(acquired->count);
+	job->batch->rest = atoi(acquired->count);
+	job->batch->step = BATCH_REST;
 	return job;
 }
 
@@ -156,10 +203,31 @@ short_answer(const char *answer)
 	return strlen(answer) > MOST_OF_ANSWER ? "" : answer;
 }
 
+static char *
+report_variable(const Jobs *jobs)
+{
+	return variable("EVQ_REPORT",
+					jobs->options->reports_on_stdout ? HANDLER_STDOUT_FILE : HANDLER_REPORT_FILE);
+}
+
+/* The variables are freed. */
+static bool
+start_handler(const Jobs *jobs, Job *job, char **variables, const char *text)
+{
+	Buffer input = {0};
+
+	buffer_text(&input, text);
+	buffer_text(&input, "\n");
+	job->handler = handler_start(&jobs->handler_setting, variables, &input, job);
+	buffer_free(&input);
+	for (int i = 0; variables[i] != NULL; i++)
+		free(variables[i]);
+	return job->handler != NULL;
+}
+
 bool
 job_run(const Jobs *jobs, Job *job, const Acquired *acquired)
 {
-	Buffer input = {0};
 	char *variables[] = {variable("EVQ_EVENT_ID", acquired->event_id),
 						 variable("EVQ_PERMIT", acquired->permit),
 						 variable("EVQ_EVENT_TYPE", acquired->event_type),
@@ -168,19 +236,25 @@ job_run(const Jobs *jobs, Job *job, const Acquired *acquired)
 						 variable("EVQ_ATTEMPT", acquired->attempt),
 						 variable("EVQ_ATTEMPTS_LEFT", acquired->attempts_left),
 						 variable("EVQ_WORKER", jobs->options->name),
-						 variable("EVQ_REPORT", jobs->options->reports_on_stdout ? HANDLER_STDOUT_FILE
-																				 : HANDLER_REPORT_FILE),
+						 report_variable(jobs),
 						 acquired->answer == NULL ? NULL
 												  : variable("EVQ_ANSWER", short_answer(acquired->answer)),
 						 NULL};
 
-	buffer_text(&input, acquired->event);
-	buffer_text(&input, "\n");
-	job->handler = handler_start(&jobs->handler_setting, variables, &input, job);
-	buffer_free(&input);
-	for (int i = 0; variables[i] != NULL; i++)
-		free(variables[i]);
-	return job->handler != NULL;
+	return start_handler(jobs, job, variables, acquired->event);
+}
+
+bool
+job_run_batch(const Jobs *jobs, Job *job, const AcquiredBatch *acquired)
+{
+	char *variables[] = {variable("EVQ_TOKEN", acquired->token),
+						 variable("EVQ_EVENTS", acquired->count),
+						 variable("EVQ_FLOW_TYPE", acquired->flow_type),
+						 variable("EVQ_WORKER", jobs->options->name),
+						 report_variable(jobs),
+						 NULL};
+
+	return start_handler(jobs, job, variables, acquired->events);
 }
 
 bool
@@ -249,23 +323,41 @@ report_failure(Job *job, const char *message, Millis now)
 	job_report(job, REPORT_FAILURE, now);
 }
 
+static void
+keep_output(Job *job)
+{
+	Buffer *output = handler_report(job->handler);
+
+	if (text_is_blank(output))
+		return;
+	job->report.output = *output;
+	*output = (Buffer){0};
+}
+
 /* The handler did what it could: what it wrote for that goes into the report. */
 static void
 report_output(Job *job, ReportKind kind, Millis now)
 {
-	Buffer *output = handler_report(job->handler);
-
-	if (text_has_nul(output))
+	if (text_has_nul(handler_report(job->handler)))
 	{
 		report_failure(job, "handler wrote a NUL byte into its report", now);
 		return;
 	}
-	if (!text_is_blank(output))
-	{
-		job->report.output = *output;
-		*output = (Buffer){0};
-	}
+	keep_output(job);
 	job_report(job, kind, now);
+}
+
+/* What a handler has said of single events counts, whatever became of it; a line that it did not finish does not. */
+static void
+keep_outcomes(Job *job, bool by_itself)
+{
+	Buffer *output = handler_report(job->handler);
+
+	if (job->report.kind == REPORT_SUCCESS || job->report.kind == REPORT_SNOOZE || text_has_nul(output))
+		return;
+	if (!by_itself)
+		text_end_at_line(output);
+	keep_output(job);
 }
 
 static void
@@ -277,13 +369,12 @@ settle(const Jobs *jobs, Job *job, const HandlerEnd *end, Millis now)
 
 	snprintf(number, sizeof(number), "%d", end->number);
 	snprintf(seconds, sizeof(seconds), "%.3f", (double) (now - job->started_at) / 1000);
-	log_write(LOG_INFO, "handler ended", "event_id", job->event_id, "event_type", job->event_type, "flow_id",
-			  job->flow_id, "attempt", job->attempt, end->by_signal ? "signal" : "status", number, "seconds",
-			  seconds, NULL);
+	log_write(LOG_INFO, "handler ended", JOB_PAIRS(job), end->by_signal ? "signal" : "status", number,
+			  "seconds", seconds, NULL);
 
 	if (job->end_reason == END_LOST)
 	{
-		free_job(job);
+		job_free(job);
 		return;
 	}
 	if (handler_reported_too_much(job->handler))
@@ -292,7 +383,7 @@ settle(const Jobs *jobs, Job *job, const HandlerEnd *end, Millis now)
 	if (by_itself && end->number == REPORTED_STATUS)
 	{
 		job_log(LOG_INFO, "handler has reported by itself", job, NULL, NULL);
-		free_job(job);
+		job_free(job);
 		return;
 	}
 	if (by_itself && end->number == 0)
@@ -306,6 +397,12 @@ settle(const Jobs *jobs, Job *job, const HandlerEnd *end, Millis now)
 		describe_failure(jobs, job, end);
 		job->report.is_final = by_itself && end->number == FINAL_FAILURE_STATUS;
 		job_report(job, REPORT_FAILURE, now);
+	}
+	if (job->batch != NULL)
+	{
+		keep_outcomes(job, by_itself);
+		if (job->report.output.length > 0 || job->report.kind == REPORT_SNOOZE)
+			job->batch->step = BATCH_READ;
 	}
 	handler_free(job->handler);
 	job->handler = NULL;
@@ -366,7 +463,7 @@ report_unfit(Job *job, const char *reason, Millis now)
 	job_log(is_last_resort ? LOG_ERROR : LOG_WARNING, "report is unfit", job, "reason", reason);
 	if (is_last_resort)
 	{
-		free_job(job);
+		job_free(job);
 		return;
 	}
 	if (job->report.kind == REPORT_FAILURE)
@@ -398,16 +495,15 @@ job_take_verdict(Job *job, Verdict verdict, const char *reason, const char *sqls
 	switch (verdict)
 	{
 		case VERDICT_ACCEPTED:
-			log_write(LOG_INFO, "reported", "report", job_report_name(job), "event_id", job->event_id,
-					  "event_type", job->event_type, "flow_id", job->flow_id, "attempt", job->attempt,
-					  "error", job->report.message.data, NULL);
-			free_job(job);
+			log_write(LOG_INFO, "reported", "report", job_report_name(job), JOB_PAIRS(job), "error",
+					  job->report.message.data, NULL);
+			job_free(job);
 			break;
 		case VERDICT_REFUSED:
 			log_write(LOG_WARNING, "report was refused, it is dropped", "report", job_report_name(job),
-					  "event_id", job->event_id, "sqlstate", sqlstate, "reason", reason, "repeated",
-					  job->repeated ? "yes" : NULL, NULL);
-			free_job(job);
+					  "event_id", job->event_id, BATCH_PAIRS(job), "sqlstate", sqlstate, "reason", reason,
+					  "repeated", job->repeated ? "yes" : NULL, NULL);
+			job_free(job);
 			break;
 		case VERDICT_UNFIT:
 			report_unfit(job, reason, now);

@@ -1,6 +1,7 @@
 /*
  * job.h
- *		An event on its way through the worker: its handler runs, then its report is due until it is answered.
+ *		An event, or a batch of them, on its way through the worker: its handler runs, then its report is due until it is
+ *		answered.
  */
 #ifndef EVQ_WORKER_JOB_H
 #define EVQ_WORKER_JOB_H
@@ -27,10 +28,38 @@ typedef enum EndReason
 	END_TIMEOUT   /* it runs for longer than it may */
 } EndReason;
 
-typedef struct Job
+typedef struct Job Job;
+
+/* What the report on a batch is at: see batch.c. */
+typedef enum BatchStep
+{
+	BATCH_READ,  /* what the handler wrote is to be taken apart */
+	BATCH_PARTS, /* events that have a report of their own */
+	BATCH_SOME,  /* those that the handler names as done, where the others are not */
+	BATCH_REST   /* all others, by the exit status */
+} BatchStep;
+
+/* Of a job that is a batch. */
+typedef struct Batch
+{
+	char *token;
+	char *flow_type;
+	char *count; /* of its events */
+	int rest;    /* how many have no report of their own */
+	int lost;    /* of how many it is known that they are ours no more */
+	BatchStep step;
+	bool is_with_acquire; /* the report that is on its way */
+	Job *parts;           /* jobs of one event each, REPORTING or FREE */
+	int part_count;
+	Buffer some;   /* ids of those named as done, as an array */
+	Buffer except; /* ids of all that are not the rest */
+} Batch;
+
+struct Job
 {
 	JobState state;
-	char *event_id;
+	Batch *batch;   /* NULL = it is one event */
+	char *event_id; /* of one event, as those that follow */
 	char *permit;
 	char *event_type;
 	char *flow_id;
@@ -46,7 +75,7 @@ typedef struct Job
 	Millis report_pause;
 	bool on_its_way;
 	bool repeated;
-} Job;
+};
 
 /* All that there is room for. */
 typedef struct Jobs
@@ -64,6 +93,12 @@ extern int jobs_in_state(const Jobs *jobs, JobState state);
 /* A free one takes the event; job_run() false = its handler could not be started, see errno. */
 extern Job *jobs_take(Jobs *jobs, const Acquired *acquired, Millis now);
 extern bool job_run(const Jobs *jobs, Job *job, const Acquired *acquired);
+
+/* The same with a batch. */
+extern Job *jobs_take_batch(Jobs *jobs, const AcquiredBatch *acquired, Millis now);
+extern bool job_run_batch(const Jobs *jobs, Job *job, const AcquiredBatch *acquired);
+
+extern void job_free(Job *job);
 
 extern void job_set_heartbeat(const Jobs *jobs, Job *job, Millis left, Millis now);
 /* A process that ended: is it a handler that somebody waits for? */

@@ -27,12 +27,14 @@
 #define SPARE_FILES 32
 
 #define MOST_BATCH 10000
+/* Their token is in the handler's environment, where Linux lets a variable have 128 kB. */
+#define MOST_EVENTS_PER_RUN 1000
 #define MOST_SECONDS (366 * 86400.0)
 #define MOST_REPORT (512L * 1024 * 1024)
 #define MOST_NAME 255
 
 static const char help[] =
-	"evq-worker runs a program once for each event of one or several flows.\n"
+	"evq-worker runs a program once for each event of one or several flows, or for each batch of them.\n"
 	"\n"
 	"Usage: evq-worker --flow FLOW [OPTION]... [--] HANDLER [ARGUMENT]...\n"
 	"\n"
@@ -41,6 +43,7 @@ static const char help[] =
 	"  -t, --types=TYPE,...     only events of these types\n"
 	"  -c, --concurrency=N      how many handlers run at once, 1 to 256 (default 1)\n"
 	"  -b, --batch=N            how many events one call acquires at most (default: as many as are free to run)\n"
+	"      --events-per-run=N   runs the handler once for up to N events, as one batch, 1 to 1000\n"
 	"      --permit-for=SECONDS how long a permit holds without heartbeat (default: the type's attempt_timeout)\n"
 	"\n"
 	"Where from:\n"
@@ -67,11 +70,17 @@ static const char help[] =
 	"Exit status 0 is success; the handler may write {\"result\": ..., \"spinoffs\": [{\"event_type\": ..., \"payload\": ...}]}\n"
 	"to the file named by EVQ_REPORT. 75 is \"not now\", with {\"snooze_seconds\": N} there if wanted. 79 says that the handler\n"
 	"has reported by itself. 65 is a failure that is not to be tried again, anything else a failure, each with the end of\n"
-	"stderr as its message. What a handler prints to stdout is logged.\n";
+	"stderr as its message. What a handler prints to stdout is logged.\n"
+	"\n"
+	"With --events-per-run it gets the events as lines of JSON on stdin, and EVQ_TOKEN and EVQ_EVENTS, their number. What it\n"
+	"writes to EVQ_REPORT are lines of JSON, for those events that went otherwise than its exit status says:\n"
+	"{\"event_id\": ..., \"error_message\": ...}, or with \"snooze_seconds\", or with \"result\" and \"spinoffs\", or none of these\n"
+	"for a success.\n";
 
 enum LongOnly
 {
 	OPT_PERMIT_FOR = 256,
+	OPT_EVENTS_PER_RUN,
 	OPT_POLL,
 	OPT_NO_LISTEN,
 	OPT_HEARTBEAT,
@@ -89,6 +98,7 @@ static const struct option long_options[] = {{"flow", required_argument, NULL, '
 											 {"types", required_argument, NULL, 't'},
 											 {"concurrency", required_argument, NULL, 'c'},
 											 {"batch", required_argument, NULL, 'b'},
+											 {"events-per-run", required_argument, NULL, OPT_EVENTS_PER_RUN},
 											 {"permit-for", required_argument, NULL, OPT_PERMIT_FOR},
 											 {"dbname", required_argument, NULL, 'd'},
 											 {"name", required_argument, NULL, 'n'},
@@ -331,6 +341,10 @@ options_read(int argc, char **argv, Options *options)
 			case 'n':
 				options->name = checked_name(optarg);
 				break;
+			case OPT_EVENTS_PER_RUN:
+				options->events_per_run = (int) whole_number("events-per-run", optarg, 1,
+															 MOST_EVENTS_PER_RUN);
+				break;
 			case OPT_PERMIT_FOR:
 				options->permit_for = seconds("permit-for", optarg, 0.1);
 				break;
@@ -390,6 +404,8 @@ options_read(int argc, char **argv, Options *options)
 		refuse("the handler \"%s\" is not a program that can be run", options->command[0]);
 	if (options->name == NULL)
 		options->name = default_name();
+	if (options->batch > 0 && options->events_per_run > 0)
+		refuse("--batch is for handlers of one event, a call acquires --events-per-run of them");
 	if (options->batch == 0)
 		options->batch = options->concurrency;
 	if (!options->listen && !poll_given)

@@ -21,6 +21,7 @@ typedef struct Options
 	const char *conninfo; /* NULL = what the environment says */
 	int concurrency;
 	int batch;
+	int events_per_run; /* of a batch that a handler gets; 0 = one event, and no batch */
 	bool listen;
 	bool show_stderr;
 	bool reports_on_stdout;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "batch.h"
 #include "database.h"
 #include "memory.h"
 #include "session.h"
@@ -60,6 +61,7 @@ struct Session
 	Question asked;
 	int asked_for;  /* events wanted by ASKED_ACQUIRE, */
 	int asked_flow; /* of this flow */
+	Job *asked_job; /* a batch, of ASKED_HEARTBEAT */
 	Flow *flows;
 	int next_flow; /* whose turn it is */
 	Greeting greeting;
@@ -153,8 +155,10 @@ take_loss(Session *session, Millis now)
 			job->on_its_way = false;
 			job->repeated = true;
 		}
+		if (job->batch != NULL)
+			batch_take_loss(job, now);
 		/* Once connected again, ask at once whether it is still ours. */
-		if (job->state == JOB_RUNNING && job->heartbeat_at != NEVER)
+		if (job->state != JOB_FREE && job->heartbeat_at != NEVER)
 			job->heartbeat_at = now;
 		if (job->state == JOB_REPORTING)
 			job->report_at = now;
@@ -217,8 +221,12 @@ take_verdict(Session *session, Verdict verdict, Millis now)
 
 	for (int i = 0; i < session->jobs->count; i++)
 	{
-		if (session->jobs->items[i].on_its_way)
-			job_take_verdict(&session->jobs->items[i], verdict, reason, sqlstate, now);
+		Job *job = &session->jobs->items[i];
+
+		if (job->batch != NULL)
+			batch_take_verdict(job, session->verbs, verdict, now);
+		else if (job->on_its_way)
+			job_take_verdict(job, verdict, reason, sqlstate, now);
 	}
 
 	/* What followed from it is not heard of without LISTEN. */
@@ -226,42 +234,90 @@ take_verdict(Session *session, Verdict verdict, Millis now)
 		look_at_all_flows(session);
 }
 
-/* Runs the handler. Where that is not possible the event is given back, for a worker that can. */
+/* Where the handler could not be started what it was for is given back, for a worker that can. */
 static void
-start_job(Session *session, const Acquired *acquired, Millis now)
+take_start(Session *session, Job *job, bool is_running, Millis now)
 {
-	Job *job = jobs_take(session->jobs, acquired, now);
-
 	if (session->stopped)
 		job_report(job, REPORT_RELEASE, now);
-	else if (job_run(session->jobs, job, acquired))
+	else if (is_running)
 	{
 		job_log(LOG_INFO, "handler started", job, NULL, NULL);
 		session->pause = FIRST_PAUSE;
 	}
 	else
 	{
-		job_log(LOG_ERROR, "handler cannot be started, event is given back", job, "reason", strerror(errno));
+		job_log(LOG_ERROR,
+				job->batch == NULL ? "handler cannot be started, event is given back"
+								   : "handler cannot be started, batch is given back",
+				job, "reason", strerror(errno));
 		job_report(job, REPORT_RELEASE, now);
 		pause_acquiring(session, now);
 	}
 }
 
 static void
+start_job(Session *session, const Acquired *acquired, Millis now)
+{
+	Job *job = jobs_take(session->jobs, acquired, now);
+
+	take_start(session, job, !session->stopped && job_run(session->jobs, job, acquired), now);
+}
+
+static void
+start_batch(Session *session, const AcquiredBatch *acquired, Millis now)
+{
+	Job *job = jobs_take_batch(session->jobs, acquired, now);
+
+	take_start(session, job, !session->stopped && job_run_batch(session->jobs, job, acquired), now);
+}
+
+static void
 take_acquired(Session *session, Millis now)
 {
 	int rows = verbs_rows(session->verbs);
+	int events = rows;
 
 	take_verdict(session, VERDICT_ACCEPTED, now);
 	for (int row = 0; row < rows; row++)
 	{
-		Acquired acquired;
+		if (session->options->events_per_run > 0)
+		{
+			AcquiredBatch acquired;
 
-		verbs_read_acquired(session->verbs, row, &acquired);
-		start_job(session, &acquired, now);
+			verbs_read_acquired_batch(session->verbs, &acquired);
+			events = atoi(acquired.count);
+			start_batch(session, &acquired, now);
+		}
+		else
+		{
+			Acquired acquired;
+
+			verbs_read_acquired(session->verbs, row, &acquired);
+			start_job(session, &acquired, now);
+		}
 	}
-	if (rows == session->asked_for)
+	if (events == session->asked_for)
 		session->flows[session->asked_flow].look = true;
+}
+
+/* Of a batch that may be done by now, of the only one, or of all that are no batches. */
+static void
+take_heartbeats(Session *session, Millis now)
+{
+	if (session->asked_job != NULL)
+	{
+		if (session->asked_job->batch != NULL)
+			batch_take_heartbeat(session->jobs, session->asked_job, session->verbs, now);
+		return;
+	}
+	for (int row = 0; row < verbs_rows(session->verbs); row++)
+	{
+		Heartbeat heartbeat;
+
+		verbs_read_heartbeat(session->verbs, row, &heartbeat);
+		take_heartbeat(session, &heartbeat, now);
+	}
 }
 
 static void
@@ -287,13 +343,7 @@ take_answer(Session *session, Millis now)
 			}
 			break;
 		case ASKED_HEARTBEAT:
-			for (int row = 0; row < verbs_rows(session->verbs); row++)
-			{
-				Heartbeat heartbeat;
-
-				verbs_read_heartbeat(session->verbs, row, &heartbeat);
-				take_heartbeat(session, &heartbeat, now);
-			}
+			take_heartbeats(session, now);
 			break;
 		case ASKED_REPORT:
 			take_verdict(session, VERDICT_ACCEPTED, now);
@@ -391,7 +441,33 @@ session_advance(Session *session, short revents, Millis now)
 static bool
 may_be_checked(const Job *job)
 {
-	return job->state == JOB_RUNNING && job->heartbeat_at != NEVER && job->end_reason == END_NONE;
+	return job->state == JOB_RUNNING && job->batch == NULL && job->heartbeat_at != NEVER &&
+		   job->end_reason == END_NONE;
+}
+
+/* A batch is reported in several steps: its permits are to hold until the last one. */
+static bool
+wants_heartbeat(const Job *job)
+{
+	return job->state == JOB_RUNNING || (job->state == JOB_REPORTING && job->batch != NULL);
+}
+
+static bool
+ask_batch_heartbeat(Session *session, Millis now)
+{
+	for (int i = 0; i < session->jobs->count; i++)
+	{
+		Job *job = &session->jobs->items[i];
+
+		if (job->batch == NULL || !wants_heartbeat(job) || job->heartbeat_at > now)
+			continue;
+		job->heartbeat_at = now + HEARTBEAT_AGAIN;
+		session->asked = ASKED_HEARTBEAT;
+		session->asked_job = job;
+		verbs_send_batch_heartbeat(session->verbs, now, job->batch->token);
+		return true;
+	}
+	return false;
 }
 
 static bool
@@ -401,6 +477,8 @@ ask_heartbeat(Session *session, Millis now)
 	EventList running = {0};
 	bool due = false;
 
+	if (session->options->events_per_run > 0)
+		return ask_batch_heartbeat(session, now);
 	for (int i = 0; i < jobs->count; i++)
 		due |= jobs->items[i].state == JOB_RUNNING && jobs->items[i].heartbeat_at <= now;
 	if (!due)
@@ -417,6 +495,7 @@ ask_heartbeat(Session *session, Millis now)
 		job->heartbeat_at = now + HEARTBEAT_AGAIN;
 	}
 	session->asked = ASKED_HEARTBEAT;
+	session->asked_job = NULL;
 	verbs_send_heartbeat(session->verbs, now, &running);
 	event_list_reset(&running);
 	return true;
@@ -456,6 +535,8 @@ may_acquire(const Session *session, Millis now)
 static bool
 is_plain_success(const Job *job, Millis now)
 {
+	if (job->batch != NULL)
+		return batch_is_plain_success(job, now);
 	return job->state == JOB_REPORTING && job->report_at <= now && job->report.kind == REPORT_SUCCESS &&
 		   job->report.output.length == 0;
 }
@@ -467,8 +548,16 @@ ask_report(Session *session, Millis now)
 	{
 		Job *job = &session->jobs->items[i];
 
-		if (job->state != JOB_REPORTING || job->report_at > now ||
-			(is_plain_success(job, now) && may_acquire(session, now)))
+		if (job->state != JOB_REPORTING || (is_plain_success(job, now) && may_acquire(session, now)))
+			continue;
+		if (job->batch != NULL)
+		{
+			if (!batch_send_report(job, session->verbs, now))
+				continue;
+			session->asked = ASKED_REPORT;
+			return true;
+		}
+		if (job->report_at > now)
 			continue;
 		job->on_its_way = true;
 		session->asked = ASKED_REPORT;
@@ -490,6 +579,41 @@ flow_to_look_at(const Session *session, Millis now)
 			return flow;
 	}
 	return -1;
+}
+
+/* What is heard from now on is not in the answer. */
+static void
+begin_acquire(Session *session, int flow, int events, Millis now)
+{
+	session->flows[flow].look = false;
+	session->flows[flow].look_at = now + session->options->poll;
+	session->next_flow = (flow + 1) % session->options->flow_count;
+	session->asked = ASKED_ACQUIRE;
+	session->asked_flow = flow;
+	session->asked_for = events;
+}
+
+/* A batch that is done, if there is one, and the next one. */
+static void
+ask_acquire_batch(Session *session, Millis now)
+{
+	int flow = flow_to_look_at(session, now);
+	Job *succeeded = NULL;
+
+	for (int i = 0; i < session->jobs->count && succeeded == NULL; i++)
+	{
+		if (is_plain_success(&session->jobs->items[i], now))
+			succeeded = &session->jobs->items[i];
+	}
+	if (succeeded == NULL && (flow < 0 || jobs_in_state(session->jobs, JOB_FREE) == 0))
+		return;
+	if (flow < 0)
+		flow = session->next_flow;
+	begin_acquire(session, flow, session->options->events_per_run, now);
+	if (succeeded == NULL)
+		verbs_send_acquire_batch(session->verbs, now, flow, NULL, NULL, session->asked_for);
+	else
+		batch_send_with_acquire(succeeded, session->verbs, now, flow, session->asked_for);
 }
 
 static void
@@ -514,13 +638,7 @@ ask_acquire(Session *session, Millis now)
 	if (flow < 0)
 		flow = session->next_flow;
 
-	/* What is heard from now on is not in the answer. */
-	session->flows[flow].look = false;
-	session->flows[flow].look_at = now + session->options->poll;
-	session->next_flow = (flow + 1) % session->options->flow_count;
-	session->asked = ASKED_ACQUIRE;
-	session->asked_flow = flow;
-	session->asked_for = room < session->options->batch ? room : session->options->batch;
+	begin_acquire(session, flow, room < session->options->batch ? room : session->options->batch, now);
 	if (succeeded.ids.length == 0)
 		verbs_send_acquire(session->verbs, now, flow, session->asked_for);
 	else
@@ -546,7 +664,10 @@ session_ask(Session *session, Millis now)
 			verbs_send_listen(session->verbs, now, session->listening);
 			break;
 		case GREETING_DONE:
-			ask_acquire(session, now);
+			if (session->options->events_per_run > 0)
+				ask_acquire_batch(session, now);
+			else
+				ask_acquire(session, now);
 			break;
 	}
 }
@@ -565,12 +686,12 @@ session_wake_at(const Session *session)
 	{
 		const Job *job = &session->jobs->items[i];
 
-		if (job->state == JOB_RUNNING)
+		if (wants_heartbeat(job))
 			wake = clock_earlier(wake, job->heartbeat_at);
 		if (may_be_checked(job) && !session->cannot_check && session->greeting != GREETING_DUE)
 			wake = clock_earlier(wake, session->check_at);
 		if (job->state == JOB_REPORTING)
-			wake = clock_earlier(wake, job->report_at);
+			wake = clock_earlier(wake, job->batch != NULL ? batch_report_at(job) : job->report_at);
 	}
 	if (session->stopped)
 		return wake;

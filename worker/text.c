@@ -47,6 +47,14 @@ text_trim_end(Buffer *text)
 		text->data[--text->length] = '\0';
 }
 
+/* Drops what follows the last line's end. */
+void
+text_end_at_line(Buffer *text)
+{
+	while (text->length > 0 && text->data[text->length - 1] != '\n')
+		text->data[--text->length] = '\0';
+}
+
 /* Replaces each byte that is not part of valid UTF-8, NUL included. */
 void
 text_make_utf8(Buffer *text)

@@ -52,6 +52,26 @@ static const char heartbeat[] =
 	" pg_catalog.make_interval(secs => $3::pg_catalog.float8)), pg_catalog.unnest($2::pg_catalog.int8[]))"
 	" a (event_id, held, cancel_requested, attempt_due_at, permit)";
 
+#define BATCH_COLUMNS                                                         \
+	"a.token, a.flow_type, pg_catalog.cardinality(a.event_ids), " DUE_AND_NOW \
+	", (SELECT pg_catalog.string_agg(e.event::pg_catalog.text, E'\\n')"       \
+	" FROM evq.events_of_batch(a) e (event))"
+
+static const char acquire_batch[] =
+	"SELECT " BATCH_COLUMNS " FROM @.evq_acquire_batch($1, $2::pg_catalog.int8, $3::pg_catalog.text[], $4,"
+	" pg_catalog.make_interval(secs => $5::pg_catalog.float8)) a";
+
+static const char succeed_batch_and_acquire[] =
+	"SELECT " BATCH_COLUMNS
+	" FROM evq.succeed_batch_and_acquire($6, $1, $2::pg_catalog.int8, $3::pg_catalog.text[], $4,"
+	" pg_catalog.make_interval(secs => $5::pg_catalog.float8), $7::pg_catalog.uuid[]) a";
+
+static const char heartbeat_batch[] =
+	"SELECT pg_catalog.count(*) FILTER (WHERE a.held),"
+	" pg_catalog.date_part('epoch', pg_catalog.min(a.attempt_due_at) FILTER (WHERE a.held)),"
+	" pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())"
+	" FROM @.evq_heartbeat_batch($1, pg_catalog.make_interval(secs => $2::pg_catalog.float8)) a";
+
 static const char are_held[] = "SELECT evq.are_held($1::pg_catalog.uuid[], $2::pg_catalog.int8[])";
 
 /*
@@ -101,6 +121,23 @@ static const char fail[] =
 	"SELECT @.evq_fail($1::pg_catalog.uuid, $3, $2::pg_catalog.int8, $4, $5::pg_catalog.bool)";
 
 static const char release[] = "SELECT @.evq_release($1::pg_catalog.uuid, $2::pg_catalog.int8)";
+
+static const char read_report[] =
+	"SELECT r.event_id, r.permit, r.outcome, r.output, r.error_message, r.stack_trace,"
+	" r.retryable FROM evq.read_batch_report($1, $2, $3::pg_catalog.bool) r";
+
+#define ALL_BUT                                                                    \
+	"ARRAY(SELECT p.event_id FROM @.evq_batch_permits($1) p WHERE NOT p.event_id " \
+	"OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.uuid[]))"
+
+static const char succeed_batch[] = "SELECT s.id FROM evq.succeed_batch($1, $2::pg_catalog.uuid[]) s (id)";
+static const char succeed_some[] = "SELECT s.id FROM evq.succeed_batch($1, " ALL_BUT ") s (id)";
+
+static const char fail_batch[] = "SELECT f.event_id FROM evq.fail_batch($1, $3, " ALL_BUT
+								 ", $4::pg_catalog.bool) f WHERE NOT f.accepted";
+
+/* What was reported before is not given back. */
+static const char release_batch[] = "SELECT r.id FROM @.evq_release_batch($1) r (id)";
 
 struct Verbs
 {
@@ -305,6 +342,38 @@ verbs_read_acquired(Verbs *verbs, int row, Acquired *acquired)
 	};
 }
 
+void
+verbs_send_acquire_batch(Verbs *verbs, Millis now, int flow, const char *succeeded, const char *except,
+						 int max_events)
+{
+	char count[16];
+	const char *values[] = {verbs->options->flow_names[flow],
+							count,
+							verbs->options->types,
+							verbs->options->name,
+							permit_for(verbs),
+							succeeded,
+							except};
+
+	snprintf(count, sizeof(count), "%d", max_events);
+	if (succeeded == NULL)
+		send_statement(verbs, now, acquire_batch, 5, values);
+	else
+		send_statement(verbs, now, succeed_batch_and_acquire, 7, values);
+}
+
+void
+verbs_read_acquired_batch(Verbs *verbs, AcquiredBatch *acquired)
+{
+	*acquired = (AcquiredBatch){
+		.token = value(verbs, 0, 0),
+		.flow_type = value(verbs, 0, 1),
+		.count = value(verbs, 0, 2),
+		.left = time_left(verbs, 0, 3),
+		.events = value(verbs, 0, 5),
+	};
+}
+
 /* ---------- heartbeat ---------- */
 
 void
@@ -333,6 +402,21 @@ verbs_read_heartbeat(Verbs *verbs, int row, Heartbeat *beat)
 		.canceled = is_true(verbs, row, 3),
 		.left = time_left(verbs, row, 4),
 	};
+}
+
+void
+verbs_send_batch_heartbeat(Verbs *verbs, Millis now, const char *token)
+{
+	const char *values[] = {token, permit_for(verbs)};
+
+	send_statement(verbs, now, heartbeat_batch, 2, values);
+}
+
+int
+verbs_read_batch_heartbeat(Verbs *verbs, Millis *left)
+{
+	*left = time_left(verbs, 0, 1);
+	return atoi(value(verbs, 0, 0));
 }
 
 void
@@ -383,6 +467,66 @@ verbs_send_report(Verbs *verbs, Millis now, const char *event_id, const char *pe
 			send_statement(verbs, now, release, 2, values);
 			break;
 	}
+}
+
+/* ---------- report on a batch ---------- */
+
+void
+verbs_send_read_report(Verbs *verbs, Millis now, const char *token, const char *text, bool with_rest)
+{
+	const char *values[] = {token, text, with_rest ? "t" : "f"};
+
+	send_statement(verbs, now, read_report, 3, values);
+}
+
+void
+verbs_read_outcome(Verbs *verbs, int row, Outcome *outcome)
+{
+	const char *kind = value(verbs, row, 2);
+
+	*outcome = (Outcome){
+		.event_id = value(verbs, row, 0),
+		.permit = value(verbs, row, 1),
+		.is_named = kind != NULL,
+		.output = value(verbs, row, 3),
+		.message = value(verbs, row, 4),
+		.trace = value(verbs, row, 5),
+		.is_final = kind != NULL && !is_true(verbs, row, 6),
+	};
+	if (kind != NULL)
+		outcome->kind = strcmp(kind, "failure") == 0  ? REPORT_FAILURE
+						: strcmp(kind, "snooze") == 0 ? REPORT_SNOOZE
+													  : REPORT_SUCCESS;
+}
+
+void
+verbs_send_batch_report(Verbs *verbs, Millis now, const char *token, const char *except, const Report *report)
+{
+	const char *values[] = {token, except == NULL ? "{}" : except, report->message.data,
+							report->is_final ? "f" : "t"};
+
+	switch (report->kind)
+	{
+		case REPORT_SUCCESS:
+			send_statement(verbs, now, succeed_batch, 2, values);
+			break;
+		case REPORT_FAILURE:
+			send_statement(verbs, now, fail_batch, 4, values);
+			break;
+		case REPORT_RELEASE:
+			send_statement(verbs, now, release_batch, 1, values);
+			break;
+		case REPORT_SNOOZE: /* each event has a report of its own */
+			abort();
+	}
+}
+
+void
+verbs_send_succeed_some(Verbs *verbs, Millis now, const char *token, const char *ids)
+{
+	const char *values[] = {token, ids};
+
+	send_statement(verbs, now, succeed_some, 2, values);
 }
 
 const char *
@@ -449,6 +593,12 @@ add_element(Buffer *array, const char *element)
 		buffer_text(array, "{");
 	buffer_text(array, element);
 	buffer_text(array, "}");
+}
+
+void
+id_list_add(Buffer *ids, const char *event_id)
+{
+	add_element(ids, event_id);
 }
 
 void

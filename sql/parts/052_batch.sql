@@ -87,3 +87,60 @@ AS $$
 $$;
 COMMENT ON FUNCTION evq.events_of_batch(evq.acquired_batch) IS
 'Each event of a batch, in its order, as evq.acquired has columns; attempt_due_at and due_at are those of the batch';
+
+-- What the handler of evq-worker says of single events of its batch, a line of JSON for each; see doc/workers.md.
+CREATE FUNCTION evq.read_batch_report(token text, report text, with_rest boolean,
+	OUT event_id uuid, OUT permit bigint, OUT outcome text, OUT output text, OUT error_message text, OUT stack_trace text, OUT retryable boolean)
+RETURNS SETOF record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp ROWS 10
+AS $$
+DECLARE
+	permits jsonb := (SELECT jsonb_object_agg(p.event_id, p.permit) FROM @extschema@.evq_batch_permits(token) p);
+	place int := 0;
+	line text;
+	said jsonb;
+	id text;
+	known text[];
+BEGIN
+	FOREACH line IN ARRAY string_to_array(report, E'\n') LOOP
+		place := place + 1;
+		CONTINUE WHEN btrim(line, E' \t\r') = '';
+		BEGIN
+			said := line::jsonb;
+		EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+			RAISE EXCEPTION 'line % is not JSON: %', place, SQLERRM USING ERRCODE = 'EQ006';
+		END;
+		id := lower((said ->> 'event_id') COLLATE "C");
+		IF jsonb_typeof(said) <> 'object' OR id IS NULL THEN
+			RAISE EXCEPTION 'line % is not an object with an event_id', place USING ERRCODE = 'EQ006';
+		ELSIF NOT permits ? id THEN
+			RAISE EXCEPTION 'line % names an event that is not of the batch, or was named before', place USING ERRCODE = 'EQ006';
+		END IF;
+		event_id := id::uuid;
+		permit := permits ->> id;
+		permits := permits - id;
+		-- null is what many writers of JSON give for what is absent.
+		said := (SELECT coalesce(jsonb_object_agg(m.key, m.value), '{}') FROM jsonb_each(said) m WHERE m.key <> 'event_id' AND m.value <> 'null');
+		outcome := CASE WHEN said ? 'error_message' THEN 'failure' WHEN said ? 'snooze_seconds' THEN 'snooze' ELSE 'success' END;
+		known := CASE outcome WHEN 'failure' THEN '{error_message, stack_trace, retryable}' WHEN 'snooze' THEN '{snooze_seconds}' ELSE '{result, spinoffs}' END;
+		IF said - known <> '{}' THEN
+			RAISE EXCEPTION 'line % has keys that no % has', place, outcome
+				USING ERRCODE = 'EQ006', HINT = format('Known are, beside event_id: %s.', array_to_string(known, ', '));
+		ELSIF outcome = 'failure' AND (jsonb_typeof(said -> 'error_message') <> 'string' OR jsonb_typeof(said -> 'stack_trace') <> 'string'
+									   OR jsonb_typeof(said -> 'retryable') <> 'boolean') THEN
+			RAISE EXCEPTION 'line % has a value of another type', place
+				USING ERRCODE = 'EQ006', HINT = 'error_message and stack_trace are strings, retryable is true or false.';
+		END IF;
+		output := CASE WHEN outcome <> 'failure' AND said <> '{}' THEN said::text END;
+		error_message := said ->> 'error_message';
+		stack_trace := said ->> 'stack_trace';
+		retryable := coalesce((said ->> 'retryable')::boolean, true);
+		RETURN NEXT;
+	END LOOP;
+	IF with_rest THEN
+		RETURN QUERY SELECT r.key::uuid, r.value::bigint, NULL::text, NULL::text, NULL::text, NULL::text, NULL::boolean FROM jsonb_each_text(permits) r;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION evq.read_batch_report(text, text, boolean) IS
+$$What a report says of events of a batch: outcome is success, failure or snooze, output what goes with a success or a snooze, NULL =
+nothing. with_rest: those too that it does not name, with no outcome. EQ006 where the report is not what it should be.$$;

@@ -1,5 +1,6 @@
 -- What evq's own SQL calls in place of the polymorphic functions. Whoever may create functions in the extension's schema can
--- put one there whose types fit better, and what runs with the owner's rights, or for the gateway, would call that.
+-- put one there whose types fit better, and what runs with the owner's rights, or for the gateway, would call that. evq-worker
+-- calls those of batches.
 
 CREATE FUNCTION evq.publish(event_type text, flow_type text, flow_id text, payload jsonb, on_fail_event_type text, run_at timestamptz,
 	priority bigint, idempotency_key text, headers jsonb)
@@ -31,3 +32,8 @@ CREATE FUNCTION evq.fail_batch(token text, error_message text, event_ids uuid[],
 	OUT event_id uuid, OUT accepted boolean, OUT state evq.event_state)
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'evq_sql_fail_batch' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
 COMMENT ON FUNCTION evq.fail_batch(text, text, uuid[], boolean) IS 'evq_fail_batch()';
+
+CREATE FUNCTION evq.succeed_batch_and_acquire(token text, flow_type text, max_events bigint, event_types text[], worker text, permit_for interval,
+	except_ids uuid[])
+RETURNS SETOF evq.acquired_batch AS 'MODULE_PATHNAME', 'evq_sql_succeed_batch_and_acquire' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1;
+COMMENT ON FUNCTION evq.succeed_batch_and_acquire(text, text, bigint, text[], text, interval, uuid[]) IS 'evq_succeed_batch_and_acquire()';

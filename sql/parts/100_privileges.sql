@@ -51,6 +51,8 @@ GRANT EXECUTE ON FUNCTION
 	evq.succeed_batch(text, uuid[]),
 	evq.fail_batch(text, text, uuid[], boolean),
 	evq.events_of_batch(evq.acquired_batch),
+	evq.read_batch_report(text, text, boolean),
+	evq.succeed_batch_and_acquire(text, text, bigint, text[], text, interval, uuid[]),
 	evq.are_held(uuid[], bigint[])
 TO evq_worker, evq_operator;
 

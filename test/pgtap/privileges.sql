@@ -64,6 +64,8 @@ INSERT INTO granted VALUES
 	('evq_release_batch', false, true, true, false),
 	('evq_batch_permits', false, true, true, false),
 	('events_of_batch', false, true, true, false),
+	('read_batch_report', false, true, true, false),
+	('succeed_batch_and_acquire', false, true, true, false),
 	('succeed_batch', false, true, true, false),
 	('fail_batch', false, true, true, false),
 	('evq_fail', false, true, true, false),
