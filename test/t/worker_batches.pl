@@ -27,7 +27,7 @@ my @events = map { decode_json $_ } <STDIN>;
 my ($folder) = @ARGV;
 my %all = map { %{ $_->{payload} } } reverse @events;
 open my $run, '>', "$folder/$events[0]{event_type}.new" or die;
-print $run $json->encode({ events => \@events, environment => { map { /^EVQ_/ ? ($_ => $ENV{$_}) : () } keys %ENV } });
+print $run $json->encode({ events => \@events, environment => { map { /^EVQ_(?!\w+_PROGRAM)/ ? ($_ => $ENV{$_}) : () } keys %ENV } });
 close $run;
 rename "$folder/$events[0]{event_type}.new", "$folder/$events[0]{event_type}.$$" or die;
 open my $report, '>', $ENV{EVQ_REPORT} or die;
