@@ -115,10 +115,10 @@ run(q{SELECT evq_configure_flow('FLOW', max_dispatched => 100, dispatch_timeout 
 run(q{SELECT evq_publish('job', NULL, 'settled')});
 wait_for_acquired('settled', 1);
 my $before = notifications($listener);
-run(q{SELECT evq_publish('job', NULL, 'waiting')});
+run(qq{SELECT evq_publish('job', NULL, '$_')}) for 'waiting', 'too';
 my @messages = wait_for_notifications($listener, $before + 3);
 is($messages[-1], '{"flow_type":"FLOW","ready":true}', 'listeners are told, and again while nobody comes');
-is(acquired(9), 'waiting', 'it is still on offer');
+is(acquired(9), 'too waiting', 'both are still on offer');
 
 # What was canceled on offer does not make the next event look like one of many.
 run(q{SELECT evq_configure_flow('FLOW', dispatch_timeout => '1 hour'); SELECT evq_configure_flow('CANARY'); SELECT evq_configure('canary', 'CANARY')});

@@ -44,7 +44,7 @@ ok(poll_until('an event of each flow', sub {
 # ---------- a flow that came late ----------
 
 run(q{SELECT evq_configure('hot', 'LATE', lifespan => '1 day'); SELECT evq_configure_flow('LATE', ordered => true);
-	SELECT evq_configure('ranked', 'RANKED', lifespan => '1 day'); SELECT evq_configure_flow('RANKED', max_dispatched => 5)});
+	SELECT evq_configure('ranked', 'RANKED', lifespan => '1 day'); SELECT evq_configure_flow('RANKED', max_dispatched => 5, dispatch_timeout => '1 hour')});
 run(q{SELECT count(*) FROM evq_publish_many('hot', NULL, array_fill('hot'::text, ARRAY[10001]), array_fill('{}'::jsonb, ARRAY[10001]));
 	SELECT count(evq_publish('hot', NULL, 'case-' || n)) FROM generate_series(1, 200) n});
 my %had;
@@ -67,7 +67,6 @@ cmp_ok(scalar(@ranked), '<=', 20, 'priority: one event of a high one overtakes w
 # ---------- flows that sessions cannot tell apart ----------
 
 # One that is full has the class of flows of another, which is not: what is published there is dispatched all the same.
-run(q{SELECT evq_configure_flow('RANKED', dispatch_timeout => '1 hour')});
 my $beside = run(q{SELECT event_type FROM evq.event_type JOIN evq.flow f USING (flow_no)
 	WHERE flow_type ~ '^W' AND delivery = 'push' AND NOT ordered AND (SELECT r.flow_no - f.flow_no FROM evq.flow r WHERE r.flow_type = 'RANKED') % 64 = 0 LIMIT 1});
 my ($turns, $same) = (-1, 0);

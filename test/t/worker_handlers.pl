@@ -343,7 +343,7 @@ ok(wait_for($_, 'state', 'succeeded'), 'three handlers run at once') for @parall
 # ---------- heartbeats ----------
 
 stop_worker($worker);
-$worker = start_worker('worker-3', '--concurrency=4', '--types=short', '--grace=0.3', '--timeout=0', @flow_id);
+$worker = start_worker('worker-3', '--concurrency=4', '--types=short', '--grace=3', '--timeout=0', @flow_id);
 my $long = publish('short', waiting_for('end-long'));
 ok(wait_for($long, "state || ' ' || (clock_timestamp() > state_since + interval '5 s')", 'being_processed true'), 'a handler runs for longer than attempt_timeout');
 touch('end-long');
@@ -384,7 +384,7 @@ is(of($drained, 'state'), 'succeeded', '... waits for its handlers');
 is(of($next, "state IN ('awaiting_processing', 'dispatched')"), 't', '... and takes nothing new');
 query("SELECT evq_cancel('$next')");
 
-$worker = start_worker('worker-5', '--concurrency=3', '--types=again', '--drain=0.2', '--grace=0.3', @flow_id);
+$worker = start_worker('worker-5', '--concurrency=3', '--types=again', '--drain=0.2', '--grace=3', @flow_id);
 my $endless = publish('again', "echo \$\$ >$folder/endless; while :; do sleep 0.05; done");
 my $tidy    = publish('again', "trap 'exit 75' TERM; touch $folder/tidy; while :; do sleep 0.05; done");
 my $deaf    = publish('again', "trap '' TERM; echo \$\$ >$folder/deaf; while :; do sleep 0.05; done");
