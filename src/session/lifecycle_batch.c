@@ -234,13 +234,13 @@ evq_lifecycle_acquire_from_batch(EvqStore *store, TimestampTz now, EvqBatchAcqui
 /* A report on events of a batch with one permit. */
 typedef struct Report
 {
-	const EvqBatch *batch;
+	EvqBatch batch;
 	int64 permit;
-	bool extends;       /* it extends permits; otherwise it is a success */
-	int64 extend_by;    /* ... as in evq_lifecycle_extend() */
-	TimestampTz due_at; /* ... and until when they hold now */
-	EvqOrdinals wanted; /* those not dealt with yet */
-	uint8 *verdicts;    /* by ordinal */
+	bool extends;                        /* it extends permits; otherwise it is a success */
+	int64 extend_by;                     /* ... as in evq_lifecycle_extend() */
+	TimestampTz due_at;                  /* ... and until when they hold now */
+	EvqOrdinals wanted;                  /* those not dealt with yet */
+	uint8 verdicts[EVQ_UUID_BATCH_ROOM]; /* by ordinal */
 	EvqExceptions exceptions;
 } Report;
 
@@ -282,7 +282,7 @@ tell_success(const Report *report, const EvqRun *run, EvqRange range, TimestampT
 {
 	EvqEvent event;
 
-	evq_batches_make_event(report->batch, range.first, &event);
+	evq_batches_make_event(&report->batch, range.first, &event);
 	event.state = EVQ_STATE_BEING_PROCESSED;
 	event.attempt_started_at = run->attempt_started_at;
 	event.permit = run->permit;
@@ -316,14 +316,14 @@ end_well(EvqStore *store, Report *report, EvqRun *run, TimestampTz now)
 		run->state = EVQ_STATE_SUCCEEDED;
 		run->state_since = now;
 		run->state_due_at = DT_NOEND;
-		evq_runs_update(store, report->batch, run);
+		evq_runs_update(store, &report->batch, run);
 	}
 	for (int i = run->range.first; i <= run->range.last; i++)
 	{
 		bool ends = evq_ordinals_have(&report->wanted, i);
 
 		if (ends && !is_whole)
-			evq_runs_insert_exception(store, report->batch, i, EVQ_EXCEPTION_SUCCEEDED, now);
+			evq_runs_insert_exception(store, &report->batch, i, EVQ_EXCEPTION_SUCCEEDED, now);
 		if (ends)
 			decide(report, i, EVQ_ACCEPTED);
 		if (ends && told.first < 0)
@@ -351,13 +351,13 @@ extend_run(EvqStore *store, Report *report, EvqRun *run, TimestampTz now)
 	}
 	if (extend_by == EVQ_DEFAULT_TIME)
 	{
-		const EvqEventType *event_type = evq_config_event_type(report->batch->event_type_no);
+		const EvqEventType *event_type = evq_config_event_type(report->batch.event_type_no);
 
 		extend_by = event_type == NULL ? 0 : event_type->attempt_timeout;
 	}
-	evq_batches_make_event(report->batch, run->range.first, &event);
+	evq_batches_make_event(&report->batch, run->range.first, &event);
 	report->due_at = run->state_due_at = Min(evq_retry_add(now, extend_by), event.due_at);
-	evq_runs_update(store, report->batch, run);
+	evq_runs_update(store, &report->batch, run);
 	event.state = run->state;
 	event.state_since = run->state_since;
 	event.state_due_at = run->state_due_at;
@@ -373,7 +373,7 @@ end_in_run(EvqStore *store, Report *report, int first, TimestampTz now)
 	EvqRun run;
 	TransactionId other;
 
-	if (!evq_runs_find(store, report->batch, first, &run) || run.range.first > first)
+	if (!evq_runs_find(store, &report->batch, first, &run) || run.range.first > first)
 	{
 		decide(report, first, UNDECIDED);
 		return InvalidTransactionId;
@@ -386,7 +386,7 @@ end_in_run(EvqStore *store, Report *report, int first, TimestampTz now)
 		decide_all(report, run.range, UNDECIDED);
 		return InvalidTransactionId;
 	}
-	evq_runs_find_exceptions(store, report->batch, run.range, &report->exceptions);
+	evq_runs_find_exceptions(store, &report->batch, run.range, &report->exceptions);
 	other = find_open(report, run.range);
 	if (TransactionIdIsValid(other))
 		return other;
@@ -414,23 +414,19 @@ make_report(EvqStore *store, TimestampTz now, Report *report, const EvqAttempt *
 			EvqVerdict *verdicts)
 {
 	const pg_uuid_t *first_id = &attempts[0].event_id;
-	uint8 by_ordinal[EVQ_UUID_BATCH_ROOM];
-	EvqBatch batch;
 	EvqEvent event;
 	int reported = 1;
 
-	report->batch = &batch;
 	report->permit = attempts[0].permit.value;
-	report->verdicts = by_ordinal;
 	if (!evq_uuid_is_of_batch(first_id) || !attempts[0].permit.given || !evq_batches_exist() ||
-		!evq_batches_fetch(store, first_id, NULL, &batch))
+		!evq_batches_fetch(store, first_id, NULL, &report->batch))
 		return 0;
-	evq_batches_make_event(&batch, 0, &event);
+	evq_batches_make_event(&report->batch, 0, &event);
 	if (!evq_lifecycle_caller_may(EVQ_RIGHT_WORK, &event) ||
 		EVQ_PERMIT_EPOCH(report->permit) != evq_lifecycle_current_epoch())
 		return 0;
 	memset(&report->wanted, 0, sizeof(report->wanted));
-	memset(by_ordinal, UNDECIDED, sizeof(by_ordinal));
+	memset(report->verdicts, UNDECIDED, sizeof(report->verdicts));
 	while (reported < count && reported < EVQ_UUID_BATCH_ROOM && attempts[reported].permit.given &&
 		   attempts[reported].permit.value == report->permit &&
 		   evq_uuid_is_same_batch(first_id, &attempts[reported].event_id))
@@ -444,9 +440,9 @@ make_report(EvqStore *store, TimestampTz now, Report *report, const EvqAttempt *
 		{
 			TransactionId other;
 
-			evq_runs_lock(&batch);
+			evq_runs_lock(&report->batch);
 			other = end_in_run(store, report, i, now);
-			evq_runs_unlock(&batch);
+			evq_runs_unlock(&report->batch);
 			if (TransactionIdIsValid(other))
 				evq_runs_wait(store, other);
 		}
@@ -454,7 +450,7 @@ make_report(EvqStore *store, TimestampTz now, Report *report, const EvqAttempt *
 	evq_runs_written();
 	for (int i = 0; i < reported; i++)
 	{
-		uint8 verdict = by_ordinal[evq_uuid_ordinal(&attempts[i].event_id)];
+		uint8 verdict = report->verdicts[evq_uuid_ordinal(&attempts[i].event_id)];
 
 		verdicts[i] = verdict == UNDECIDED ? EVQ_NO_SUCH_EVENT : (EvqVerdict) verdict;
 	}
@@ -469,8 +465,9 @@ int
 evq_lifecycle_succeed_in_batch(EvqStore *store, TimestampTz now, const EvqAttempt *attempts, int count,
 							   EvqVerdict *verdicts)
 {
-	Report report = {.extends = false};
+	Report report;
 
+	report.extends = false;
 	return make_report(store, now, &report, attempts, count, verdicts);
 }
 
@@ -479,9 +476,13 @@ int
 evq_lifecycle_extend_in_batch(EvqStore *store, TimestampTz now, const EvqAttempt *attempts, int count,
 							  int64 extend_by, EvqVerdict *verdicts, TimestampTz *due_at)
 {
-	Report report = {.extends = true, .extend_by = extend_by};
-	int reported = make_report(store, now, &report, attempts, count, verdicts);
+	Report report;
+	int reported;
 
+	report.extends = true;
+	report.extend_by = extend_by;
+	report.due_at = 0;
+	reported = make_report(store, now, &report, attempts, count, verdicts);
 	*due_at = report.due_at;
 	return reported;
 }
