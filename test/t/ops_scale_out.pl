@@ -422,6 +422,11 @@ sub test_split
 	# Checks come before anything is changed.
 	my ($status, $said) = split_shards(16);
 	like($said, qr/has 4 shards: they can become 8/, 'a wrong number of shards');
+	$shards[1]->safe_psql('postgres', q{INSERT INTO evq.log VALUES (gen_random_uuid(), 'batch', '1')});
+	($status, $said) = split_shards(8);
+	is($status, 1, 'a shard that stores batches is refused');
+	like($said, qr/shard 1 has events in evq.log/, '... and it says why');
+	$shards[1]->safe_psql('postgres', 'TRUNCATE evq.log');
 	($status, $said) = split_shards(8);
 	is($status, 1, 'a server that could not have dispatchers for all is refused');
 	like($said, qr/will have 2, and evq.max_databases is 1/, '... and it says why');
