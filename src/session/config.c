@@ -189,6 +189,7 @@ renew_copy(void)
 	PG_TRY();
 	{
 		MemoryContextSwitchTo(context);
+		copy_is_valid = true; /* an invalidation that comes while we read sets it back */
 		fresh = read_copy();
 		MemoryContextSwitchTo(previous);
 	}
@@ -223,7 +224,6 @@ evq_config_use(void)
 		evq_home_settle();
 		copy_relid = evq_config_rows_relid();
 		signal_relid = evq_config_rows_signal_relid();
-		copy_is_valid = true; /* an invalidation that comes while we read sets it back */
 		renew_copy();
 	}
 	return generation;

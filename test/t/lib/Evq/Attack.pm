@@ -24,7 +24,7 @@ use strict;
 use warnings;
 
 use Fcntl;
-use File::Basename qw(dirname);
+use File::Basename qw(basename dirname);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils qw(slurp_file system_or_bail);
 use Test::More ();
@@ -40,7 +40,7 @@ sub new
 {
 	my ($class, %options) = @_;
 	# It stays when the test has failed, as the servers' folders do.
-	my $folder = "$PostgreSQL::Test::Utils::tmp_check/attack";
+	my $folder = "$PostgreSQL::Test::Utils::tmp_check/attack_" . basename($0, ".pl");
 	my $self = bless { clients => 2, sessions => 5, %options, folder => $folder, done => {}, offset => 0, latest => 0, parts => 0, programs => [] }, $class;
 
 	mkdir $folder or die "$folder: $!";
