@@ -12,7 +12,7 @@ EVQ_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" evq.control
 SQL_PARTS := $(sort $(basename $(notdir $(wildcard sql/parts/*.sql))))
 
 # What an upgrade from the release before adds to sql/upgrades/: all parts, whose functions and views take the place of
-# the old ones, but for those that hold what users have stored.  What changes in these is written by hand there.
+# the old ones, but for those that hold what users have stored since before.  What changes in these is written by hand there.
 UPGRADE_FROM = 0.2
 LONG_UPGRADE_FROM = 0.1
 STORED_PARTS = \
@@ -20,7 +20,6 @@ STORED_PARTS = \
 	015_row_types \
 	020_configuration \
 	030_storage \
-	031_batches \
 	032_housekeeping \
 	034_pause \
 	036_restriction \
