@@ -13,32 +13,29 @@
 #include "storage/lock.h"
 
 #include "session/order.h"
+#include "session/pending.h"
 #include "tables/walk.h"
 
 /* An advisory lock of a class that SQL cannot take, one for each EVQ_FLOW_CLASS(): a turn takes as many as there are, at most. */
 #define ORDER_LOCK_CLASS 0xE6
 #define ORDER_LOCKS 64
 
-static bool gave_turn; /* this transaction, which is a session's */
-
 static void
-at_end_of_transaction(XactEvent event, void *arg)
+refuse_prepare(XactEvent event, void *arg)
 {
-	if (event == XACT_EVENT_PRE_PREPARE && gave_turn)
+	if (event == XACT_EVENT_PRE_PREPARE && evq_pending_gave_turn())
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("cannot PREPARE a transaction that has acquired events of its own"),
 						errdetail("In their flow, which is ordered or has max_processing, nobody else could "
 								  "be given a turn until COMMIT PREPARED."),
 						errhint("Acquire them after the commit.")));
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
-		gave_turn = false;
 }
 
 /* Sees to it that a transaction that gave turns cannot be prepared. Called by _PG_init(). */
 void
 evq_order_init(void)
 {
-	RegisterXactCallback(at_end_of_transaction, NULL);
+	RegisterXactCallback(refuse_prepare, NULL);
 }
 
 static bool
@@ -58,7 +55,7 @@ lock_order(int32 flow_no, bool wait)
 void
 evq_order_lock(int32 flow_no)
 {
-	gave_turn = true;
+	evq_pending_turn_given();
 	(void) lock_order(flow_no, true);
 }
 

@@ -99,6 +99,7 @@ static bool look_at_commit;
 static bool schedules_changed;
 static bool pause_changed;
 static bool databases_changed;
+static bool turn_given;
 static Oid created_database;
 static bool committed;
 
@@ -430,6 +431,20 @@ evq_pending_extension_dropped(void)
 	note_level(&extension_dropped);
 }
 
+/* This transaction gave turns to events of a flow whose order it has locked: they are told before the lock is released. */
+void
+evq_pending_turn_given(void)
+{
+	turn_given = true;
+}
+
+/* Has it? */
+bool
+evq_pending_gave_turn(void)
+{
+	return turn_given;
+}
+
 /* This transaction paused the database or lets it go on. */
 void
 evq_pending_pause_changed(void)
@@ -575,7 +590,7 @@ static void
 forget_all(void)
 {
 	forget_changes();
-	committed = look_at_commit = schedules_changed = pause_changed = databases_changed = false;
+	committed = look_at_commit = schedules_changed = pause_changed = databases_changed = turn_given = false;
 	extension_created = extension_dropped = 0;
 	created_database = InvalidOid;
 }
@@ -634,7 +649,9 @@ settle(bool is_commit, bool is_prepare)
  * see by its invalidations, which are sent after at_end_of_transaction(). So
  * they are told to look only now, when those are out and the locks released.
  * So are they told of events that were changed beside the configuration: with
- * that of before, the dispatcher would offer what may not be had.
+ * that of before, the dispatcher would offer what may not be had. But whoever
+ * takes the lock of a flow's order is to hear what turns were given under it:
+ * see evq_pending_turn_given().
  */
 static void
 after_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *arg)
@@ -643,6 +660,7 @@ after_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, voi
 		return;
 	if (look_at_commit)
 		evq_shmem_look_now();
+	Assert(announcing_in == NULL || !turn_given);
 	if (announcing_in != NULL)
 		settle(true, false);
 	if (schedules_changed)
@@ -674,7 +692,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 		note_undone();
 	if (is_commit && extension_dropped > 0 && evq_shmem_mine() != NULL)
 		evq_counters_clear(evq_shmem_mine()->counters);
-	if (announcing_in != NULL && !(is_commit && look_at_commit))
+	if (announcing_in != NULL && !(is_commit && look_at_commit && !turn_given))
 		settle(is_commit, is_prepare);
 	else if (is_prepare && (pause_changed || extension_created > 0 || extension_dropped > 0) &&
 			 evq_shmem_mine() != NULL)

@@ -26,6 +26,8 @@ extern void evq_pending_look(void);
 extern void evq_pending_schedules_changed(void);
 extern void evq_pending_extension_created(void);
 extern void evq_pending_extension_dropped(void);
+extern void evq_pending_turn_given(void);
+extern bool evq_pending_gave_turn(void);
 extern void evq_pending_pause_changed(void);
 extern void evq_pending_databases_changed(void);
 extern void evq_pending_prepared_committed(void);

@@ -91,6 +91,13 @@ for my $end ('ROLLBACK', 'COMMIT')
 	run('SELECT evq_cancel(event_id) FROM evq.event');
 }
 
+# The configuration is changed beside it: the dispatcher hears of the turns before it can give others.
+is($two->query_safe(q{BEGIN; SELECT evq_configure('push', 'PUSH', lifespan => '2 days'); SELECT evq_publish('limited', NULL, n::text) FROM generate_series(1, 3) n \g /dev/null
+	SELECT count(*) FROM evq_acquire_next('LIMITED', 10); COMMIT}) =~ s/^\s+//r, 2, 'a session that changes the configuration gives turns, too');
+ok(wait_for_state($node, 'db', publish($node, 'db'), 'dispatched'), '... the dispatcher goes on');
+is(run(q{SELECT count(*) FROM evq.events WHERE flow_type = 'LIMITED' AND state = 'awaiting_processing'}), 1, '... and the limit of the flow holds');
+run('SELECT evq_cancel(event_id) FROM evq.event');
+
 my $front = run(q{SELECT evq_publish('ordered', NULL, 'busy')});
 wait_for_state($node, 'db', $front, 'dispatched');
 is($two->query_safe(q{BEGIN; SELECT evq_publish('ordered', NULL, 'busy') \g /dev/null
