@@ -88,10 +88,10 @@ take_outcomes(Job *job, Verbs *verbs, Millis now)
 		if (is_plain && job->report.kind == REPORT_SUCCESS)
 			continue;
 		if (is_plain)
-			id_list_add(&batch->some, outcome.event_id);
+			list_add(&batch->some, outcome.event_id);
 		else
 			add_part(job, &outcome, outcome.is_named ? outcome.kind : job->report.kind, now);
-		id_list_add(&batch->except, outcome.event_id);
+		list_add(&batch->except, outcome.event_id);
 		batch->rest--;
 	}
 }

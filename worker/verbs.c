@@ -275,8 +275,10 @@ verbs_flow_of_channel(const Verbs *verbs, const char *channel)
 
 /* ---------- acquire ---------- */
 
+/* done, with: what has succeeded, in the form of the statement; NULL = nothing has. */
 static void
-send_acquire(Verbs *verbs, Millis now, int flow, const EventList *succeeded, int max_events)
+send_acquire(Verbs *verbs, Millis now, const char *statement, int flow, int max_events, const char *done,
+			 const char *with)
 {
 	char count[16];
 	const char *values[] = {verbs->options->flow_names[flow],
@@ -284,26 +286,24 @@ send_acquire(Verbs *verbs, Millis now, int flow, const EventList *succeeded, int
 							verbs->options->types,
 							verbs->options->name,
 							permit_for(verbs),
-							succeeded == NULL ? NULL : succeeded->ids.data,
-							succeeded == NULL ? NULL : succeeded->permits.data};
+							done,
+							with};
 
 	snprintf(count, sizeof(count), "%d", max_events);
-	if (succeeded == NULL)
-		send_statement(verbs, now, acquire, 5, values);
-	else
-		send_statement(verbs, now, succeed_and_acquire, 7, values);
+	send_statement(verbs, now, statement, done == NULL ? 5 : 7, values);
 }
 
 void
 verbs_send_acquire(Verbs *verbs, Millis now, int flow, int max_events)
 {
-	send_acquire(verbs, now, flow, NULL, max_events);
+	send_acquire(verbs, now, acquire, flow, max_events, NULL, NULL);
 }
 
 void
 verbs_send_succeed_and_acquire(Verbs *verbs, Millis now, int flow, const EventList *succeeded, int max_events)
 {
-	send_acquire(verbs, now, flow, succeeded, max_events);
+	send_acquire(verbs, now, succeed_and_acquire, flow, max_events, succeeded->ids.data,
+				 succeeded->permits.data);
 }
 
 /* DUE_AND_NOW begins at the column. */
@@ -346,20 +346,8 @@ void
 verbs_send_acquire_batch(Verbs *verbs, Millis now, int flow, const char *succeeded, const char *except,
 						 int max_events)
 {
-	char count[16];
-	const char *values[] = {verbs->options->flow_names[flow],
-							count,
-							verbs->options->types,
-							verbs->options->name,
-							permit_for(verbs),
-							succeeded,
-							except};
-
-	snprintf(count, sizeof(count), "%d", max_events);
-	if (succeeded == NULL)
-		send_statement(verbs, now, acquire_batch, 5, values);
-	else
-		send_statement(verbs, now, succeed_batch_and_acquire, 7, values);
+	send_acquire(verbs, now, succeeded == NULL ? acquire_batch : succeed_batch_and_acquire, flow, max_events,
+				 succeeded, except);
 }
 
 void
@@ -583,29 +571,23 @@ verbs_verdict(const Verbs *verbs)
 
 /* ---------- lists ---------- */
 
-static void
-add_element(Buffer *array, const char *element)
+void
+list_add(Buffer *list, const char *element)
 {
 	/* The closing brace gives way to a comma. */
-	if (array->length > 0)
-		array->data[array->length - 1] = ',';
+	if (list->length > 0)
+		list->data[list->length - 1] = ',';
 	else
-		buffer_text(array, "{");
-	buffer_text(array, element);
-	buffer_text(array, "}");
-}
-
-void
-id_list_add(Buffer *ids, const char *event_id)
-{
-	add_element(ids, event_id);
+		buffer_text(list, "{");
+	buffer_text(list, element);
+	buffer_text(list, "}");
 }
 
 void
 event_list_add(EventList *list, const char *event_id, const char *permit)
 {
-	add_element(&list->ids, event_id);
-	add_element(&list->permits, permit);
+	list_add(&list->ids, event_id);
+	list_add(&list->permits, permit);
 }
 
 void

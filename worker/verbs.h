@@ -142,7 +142,7 @@ extern int verbs_rows(const Verbs *verbs);
 extern const char *verbs_message(const Verbs *verbs);
 extern const char *verbs_sqlstate(const Verbs *verbs);
 
-extern void id_list_add(Buffer *ids, const char *event_id);
+extern void list_add(Buffer *list, const char *element);
 
 extern void event_list_add(EventList *list, const char *event_id, const char *permit);
 extern void event_list_reset(EventList *list);
