@@ -163,22 +163,11 @@ look_by(EvqBatchTrack *track, TrackedBatch *batch, TimestampTz at)
 		set_look_at(track, batch, at);
 }
 
-static bool
-has_any(const EvqOrdinals *set)
-{
-	for (int i = 0; i < lengthof(set->words); i++)
-	{
-		if (set->words[i] != 0)
-			return true;
-	}
-	return false;
-}
-
 /* It is among those of its flow that have something to offer, if it has. */
 static void
 set_waiting(TrackedBatch *batch)
 {
-	bool is_waiting = has_any(&batch->to_offer);
+	bool is_waiting = evq_ordinals_have_any(&batch->to_offer);
 
 	if (is_waiting && !batch->is_waiting)
 		pairingheap_add(batch->flow->waiting, &batch->in_waiting);
@@ -233,12 +222,6 @@ remember(EvqBatchTrack *track, const EvqChange *facts, TimestampTz look_at)
 
 /* ---------- what sessions tell ---------- */
 
-static void
-remove_bit(EvqOrdinals *set, int ordinal)
-{
-	set->words[ordinal / 64] &= ~(UINT64CONST(1) << (ordinal % 64));
-}
-
 /* They are not on offer any more. */
 static void
 take_off(TrackedBatch *batch, int first, int events)
@@ -246,8 +229,8 @@ take_off(TrackedBatch *batch, int first, int events)
 	for (int i = first; i < Min(first + events, batch->events); i++)
 	{
 		batch->flow->offered -= evq_ordinals_have(&batch->on_offer, i);
-		remove_bit(&batch->on_offer, i);
-		remove_bit(&batch->to_offer, i);
+		evq_ordinals_remove(&batch->on_offer, i);
+		evq_ordinals_remove(&batch->to_offer, i);
 	}
 	set_waiting(batch);
 }
@@ -259,7 +242,7 @@ put_on_offer(TrackedBatch *batch, int first, int last, TimestampTz until)
 	{
 		batch->flow->offered += !evq_ordinals_have(&batch->on_offer, i);
 		evq_ordinals_add(&batch->on_offer, i);
-		remove_bit(&batch->to_offer, i);
+		evq_ordinals_remove(&batch->to_offer, i);
 	}
 	batch->offered_until = until;
 }
@@ -436,7 +419,7 @@ look_at_rest(Looked *looked, TrackedBatch *tracked, const EvqEvent *event)
 	if (event->attempt_scheduled_at > looked->now)
 		looked->look_at = Min(looked->look_at, event->attempt_scheduled_at);
 	/* Nobody came for it. */
-	if (is_offer_over && has_any(&tracked->to_offer))
+	if (is_offer_over && evq_ordinals_have_any(&tracked->to_offer))
 		tracked->flow->tell_ready = true;
 	set_waiting(tracked);
 }
@@ -480,7 +463,7 @@ evq_batch_track_look(EvqBatchTrack *track, const pg_uuid_t *batch_id, EvqStore *
 		forget(track, tracked);
 		return;
 	}
-	if (has_any(&looked->exceptions.open))
+	if (evq_ordinals_have_any(&looked->exceptions.open))
 		looked->look_at = Min(looked->look_at, now + (int64) evq_poll_interval * 1000);
 	set_look_at(track, tracked, Max(Min(looked->look_at, tracked->offered_until), now + 1));
 }
@@ -539,6 +522,8 @@ walk_backlog(EvqBatchTrack *track, EvqStore *store, TimestampTz now)
 
 	track->walk_wanted = track->is_unread = false;
 	track->future_at = DT_NOEND;
+	if (!evq_batches_are_left(store))
+		return;
 	for (int i = 0; i < count; i++)
 	{
 		Walk walk = {.track = track, .flow_no = flows[i].flow_no, .now = now};
@@ -696,11 +681,6 @@ void
 evq_batch_track_read(EvqBatchTrack *track, EvqStore *store, TimestampTz now)
 {
 	track->last_turn_at = now;
-	if (!evq_batches_exist())
-	{
-		track->walk_wanted = false;
-		return;
-	}
 	if (track->future_at <= now + EVQ_MEMORY_HORIZON / 2)
 		track->walk_wanted = true;
 	if (is_walk_due(track))

@@ -217,7 +217,7 @@ evq_sql_succeed(PG_FUNCTION_ARGS)
 	TimestampTz now = evq_clock_now();
 	EvqStore *store;
 	EvqEvent event;
-	EvqVerdict verdict;
+	EvqVerdict verdict = EVQ_NO_SUCH_EVENT;
 
 	evq_config_use();
 	outcome.result = evq_argument_json(fcinfo, 2, "result");
@@ -227,9 +227,9 @@ evq_sql_succeed(PG_FUNCTION_ARGS)
 		success.spinoffs = evq_argument_events(spinoff_list, "spinoff", true, &success.spinoff_count);
 
 	store = evq_store_open("evq_succeed()");
-	if (outcome.has_result || success.spinoff_count > 0 ||
-		evq_lifecycle_succeed_in_batch(store, now, &attempt, 1, &verdict) == 0 ||
-		verdict == EVQ_NO_SUCH_EVENT)
+	if (!outcome.has_result && success.spinoff_count == 0)
+		(void) evq_lifecycle_succeed_in_batch(store, now, &attempt, 1, &verdict);
+	if (verdict == EVQ_NO_SUCH_EVENT)
 		verdict = evq_lifecycle_succeed(store, now, &attempt, &success, &event);
 	if (!is_accepted(verdict))
 		evq_lifecycle_refuse(verdict, &attempt.event_id, &event);
@@ -256,16 +256,9 @@ evq_work_succeed(EvqStore *store, const EvqReports *reports, EvqWorkReported tel
 	{
 		MemoryContext previous = MemoryContextSwitchTo(row_context);
 		const EvqAttempt *attempts = &reports->attempts[i];
-		int count = evq_uuid_is_of_batch(&attempts[0].event_id)
-						? evq_lifecycle_succeed_in_batch(store, now, attempts, reports->count - i, verdicts)
-						: 0;
+		int count = evq_lifecycle_succeed_in_batch(store, now, attempts, reports->count - i, verdicts);
 
 		CHECK_FOR_INTERRUPTS();
-		if (count == 0)
-		{
-			verdicts[0] = EVQ_NO_SUCH_EVENT;
-			count = 1;
-		}
 		for (int j = 0; j < count; j++)
 		{
 			EvqEvent event;
@@ -439,15 +432,11 @@ evq_work_extend(FunctionCallInfo fcinfo, const char *function, const EvqReports 
 		MemoryContext previous = MemoryContextSwitchTo(row_context);
 		const EvqAttempt *attempts = &reports->attempts[i];
 		TimestampTz due_at = 0;
-		int count = evq_uuid_is_of_batch(&attempts[0].event_id)
-						? evq_lifecycle_extend_in_batch(store, now, attempts, reports->count - i, extend_by,
-														verdicts, &due_at)
-						: 0;
+		int count = evq_lifecycle_extend_in_batch(store, now, attempts, reports->count - i, extend_by,
+												  verdicts, &due_at);
 
 		CHECK_FOR_INTERRUPTS();
-		if (count == 0)
-			verdicts[0] = EVQ_NO_SUCH_EVENT;
-		for (int j = 0; j < Max(count, 1); j++)
+		for (int j = 0; j < count; j++)
 		{
 			EvqEvent event = {.state = EVQ_STATE_NONE, .state_due_at = due_at};
 
@@ -456,7 +445,7 @@ evq_work_extend(FunctionCallInfo fcinfo, const char *function, const EvqReports 
 			put_extended(fcinfo, &attempts[j].event_id, verdicts[j], &event);
 			held_count += verdicts[j] == EVQ_ACCEPTED;
 		}
-		i += Max(count, 1);
+		i += count;
 		end_row(row_context, previous);
 	}
 	evq_store_close(store);

@@ -219,7 +219,7 @@ acquire_from_batches(EvqAcquireNext *wanted, bool own_only)
 	BatchSearch search = {.wanted = wanted, .own_only = own_only};
 	EvqDuePosition from = evq_due_position(DT_NOBEGIN);
 
-	if (evq_batches_exist())
+	if (evq_batches_are_left(wanted->store))
 		evq_batches_walk(wanted->store, wanted->search.flow->flow_no, &from, evq_clock_now(),
 						 acquire_from_batch, &search);
 }

@@ -187,6 +187,18 @@ evq_lifecycle_check_payload_size(const EvqEventType *event_type, Datum payload)
 	check_readable("payload", payload);
 }
 
+/* How long a permit is to hold, in microseconds. asked: EVQ_DEFAULT_TIME = as long as the event type says, 0 where that is gone. */
+int64
+evq_lifecycle_permit_time(int64 asked, int32 event_type_no)
+{
+	const EvqEventType *event_type;
+
+	if (asked != EVQ_DEFAULT_TIME)
+		return asked;
+	event_type = evq_config_event_type(event_type_no);
+	return event_type == NULL ? 0 : event_type->attempt_timeout;
+}
+
 /*
  * A text of at most so many bytes, cut between characters where it is longer;
  * NULL for NULL. It may be the text itself.

@@ -47,7 +47,7 @@ is_alike(const EvqPublish *a, const EvqPublish *b)
 		   a->has_priority == b->has_priority && (!a->has_priority || a->priority == b->priority);
 }
 
-/* How many of the requests, from the first one on, are to be published in batches; 0 = that one is not. */
+/* How many of the requests, from the first one on, are alike and fit into batches; 0 = where none are made, too. */
 int
 evq_lifecycle_count_alike(const EvqPublish *requests, int count)
 {
@@ -57,7 +57,7 @@ evq_lifecycle_count_alike(const EvqPublish *requests, int count)
 		return 0;
 	while (alike < count && fits_batch(&requests[alike]) && is_alike(&requests[0], &requests[alike]))
 		alike++;
-	return alike >= evq_store_batches_from ? alike : 0;
+	return alike;
 }
 
 /* Publishes alike events. model: as evq_lifecycle_make_event() makes one of them. */
@@ -165,9 +165,7 @@ acquire_gap(EvqStore *store, TimestampTz now, const EvqBatch *batch, EvqRange *w
 	within->first = found ? gap.last + 1 : within->last + 1;
 	if (found)
 	{
-		int64 permit_for = wanted->permit_for == EVQ_DEFAULT_TIME
-							   ? evq_config_event_type(batch->event_type_no)->attempt_timeout
-							   : wanted->permit_for;
+		int64 permit_for = evq_lifecycle_permit_time(wanted->permit_for, batch->event_type_no);
 		EvqRun run = {.range = gap};
 
 		evq_batches_make_event(batch, gap.first, event);
@@ -229,7 +227,21 @@ evq_lifecycle_acquire_from_batch(EvqStore *store, TimestampTz now, EvqBatchAcqui
 	return wanted->count > 0 ? EVQ_GRANTED : EVQ_GRANT_REFUSED;
 }
 
-/* ---------- success ---------- */
+/* ---------- runs ---------- */
+
+/* An event of a run, without an exception, is as that. */
+static void
+set_as_run(EvqEvent *event, const EvqRun *run)
+{
+	event->state = run->state;
+	event->state_since = run->state_since;
+	event->state_due_at = run->state_due_at;
+	event->attempt_started_at = run->attempt_started_at;
+	event->permit = run->permit;
+	event->worker = run->worker;
+}
+
+/* ---------- reports ---------- */
 
 /* A report on events of a batch with one permit. */
 typedef struct Report
@@ -251,7 +263,7 @@ static void
 decide(Report *report, int ordinal, uint8 verdict)
 {
 	report->verdicts[ordinal] = verdict;
-	report->wanted.words[ordinal / 64] &= ~(UINT64CONST(1) << (ordinal % 64));
+	evq_ordinals_remove(&report->wanted, ordinal);
 }
 
 static void
@@ -342,26 +354,19 @@ static void
 extend_run(EvqStore *store, Report *report, EvqRun *run, TimestampTz now)
 {
 	EvqEvent event;
-	int64 extend_by = report->extend_by;
 
 	if (!is_whole_run(report, run))
 	{
 		decide_all(report, run->range, UNDECIDED);
 		return;
 	}
-	if (extend_by == EVQ_DEFAULT_TIME)
-	{
-		const EvqEventType *event_type = evq_config_event_type(report->batch.event_type_no);
-
-		extend_by = event_type == NULL ? 0 : event_type->attempt_timeout;
-	}
 	evq_batches_make_event(&report->batch, run->range.first, &event);
-	report->due_at = run->state_due_at = Min(evq_retry_add(now, extend_by), event.due_at);
+	report->due_at = run->state_due_at = Min(evq_retry_add(now,
+														   evq_lifecycle_permit_time(report->extend_by,
+																					 event.event_type_no)),
+											 event.due_at);
 	evq_runs_update(store, &report->batch, run);
-	event.state = run->state;
-	event.state_since = run->state_since;
-	event.state_due_at = run->state_due_at;
-	event.permit = run->permit;
+	set_as_run(&event, run);
 	evq_pending_changed_range(&event, run->range.last - run->range.first + 1);
 	decide_all(report, run->range, EVQ_ACCEPTED);
 }
@@ -408,7 +413,7 @@ end_in_run(EvqStore *store, Report *report, int first, TimestampTz now)
 	return InvalidTransactionId;
 }
 
-/* Makes a report on the first attempts, as many as are of one batch with one permit; see evq_lifecycle_succeed_in_batch(). */
+/* Makes a report on the first attempts; see evq_lifecycle_succeed_in_batch(). */
 static int
 make_report(EvqStore *store, TimestampTz now, Report *report, const EvqAttempt *attempts, int count,
 			EvqVerdict *verdicts)
@@ -418,13 +423,14 @@ make_report(EvqStore *store, TimestampTz now, Report *report, const EvqAttempt *
 	int reported = 1;
 
 	report->permit = attempts[0].permit.value;
+	verdicts[0] = EVQ_NO_SUCH_EVENT;
 	if (!evq_uuid_is_of_batch(first_id) || !attempts[0].permit.given || !evq_batches_exist() ||
 		!evq_batches_fetch(store, first_id, NULL, &report->batch))
-		return 0;
+		return 1;
 	evq_batches_make_event(&report->batch, 0, &event);
 	if (!evq_lifecycle_caller_may(EVQ_RIGHT_WORK, &event) ||
 		EVQ_PERMIT_EPOCH(report->permit) != evq_lifecycle_current_epoch())
-		return 0;
+		return 1;
 	memset(&report->wanted, 0, sizeof(report->wanted));
 	memset(report->verdicts, UNDECIDED, sizeof(report->verdicts));
 	while (reported < count && reported < EVQ_UUID_BATCH_ROOM && attempts[reported].permit.given &&
@@ -458,8 +464,8 @@ make_report(EvqStore *store, TimestampTz now, Report *report, const EvqAttempt *
 }
 
 /*
- * Reports success of the first attempts, as many as are of one batch with one permit; returns how many, 0 = the first is
- * not of a batch. Of those of which the verdict is EVQ_NO_SUCH_EVENT nothing was found here.
+ * Reports success of the first attempts, as many as are of one batch with one permit, and sets their verdicts; returns how
+ * many, 1 where the first is not of a batch. Those with EVQ_NO_SUCH_EVENT were not found here: they may have a row of their own.
  */
 int
 evq_lifecycle_succeed_in_batch(EvqStore *store, TimestampTz now, const EvqAttempt *attempts, int count,
@@ -530,14 +536,7 @@ look(EvqStore *store, Found *found, EvqEvent *event)
 	if (evq_ordinals_have(&exceptions->open, ordinal))
 		found->other = exceptions->open_of[ordinal];
 	if (found->has_run)
-	{
-		event->state = found->run.state;
-		event->state_since = found->run.state_since;
-		event->state_due_at = found->run.state_due_at;
-		event->attempt_started_at = found->run.attempt_started_at;
-		event->permit = found->run.permit;
-		event->worker = found->run.worker;
-	}
+		set_as_run(event, &found->run);
 	if (evq_ordinals_have(&exceptions->succeeded, ordinal))
 		event->state = EVQ_STATE_SUCCEEDED;
 	pfree(exceptions);
@@ -610,9 +609,7 @@ evq_lifecycle_take_out(EvqStore *store, TimestampTz now, const EvqAttempt *attem
 		is_taken = !TransactionIdIsValid(found.other) && !found.is_moved &&
 				   is_to_be_taken(which, attempt, event, now);
 		if (is_taken)
-		{
 			evq_runs_insert_exception(store, &found.batch, found.range.first, EVQ_EXCEPTION_MOVED, now);
-		}
 		evq_runs_unlock(&found.batch);
 		if (TransactionIdIsValid(found.other))
 		{

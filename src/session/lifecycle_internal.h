@@ -17,6 +17,7 @@ extern bool evq_lifecycle_caller_may(int rights, const EvqEvent *event);
 extern bool evq_lifecycle_is_readable(Datum value);
 extern void evq_lifecycle_check_size(const char *what, Datum value);
 extern void evq_lifecycle_check_payload_size(const EvqEventType *event_type, Datum payload);
+extern int64 evq_lifecycle_permit_time(int64 asked, int32 event_type_no);
 extern const char *evq_lifecycle_clip(const char *text, int limit);
 extern bool evq_lifecycle_needs_dispatch(const EvqEvent *event);
 

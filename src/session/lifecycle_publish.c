@@ -223,7 +223,8 @@ evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *reques
 	EvqPosition position;
 	int claim_count = 0;
 	int fresh = 0;
-	int alike = 0; /* of the requests from here on, to be published in batches */
+	int alike = 0; /* requests from here on that are, and fit into batches */
+	bool in_batches = false;
 
 	evq_position_begin(&position, what);
 	for (int i = 0; i < count; i++)
@@ -234,20 +235,19 @@ evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *reques
 		position.index = i;
 		evq_config_require(EVQ_RIGHT_PUBLISH, request->event_type->flow_no);
 		evq_lifecycle_check_request(request);
+		if (alike == 0)
+		{
+			alike = evq_lifecycle_count_alike(request, count - i);
+			in_batches = alike > 0 && alike >= evq_store_batches_from;
+			batches[i] = in_batches ? alike : 0;
+		}
 		if (alike > 0)
-		{
-			known[i] = true;
 			alike--;
+		known[i] = in_batches;
+		if (!in_batches || batches[i] > 0)
+			evq_lifecycle_make_event(&events[i], request, EVQ_ORIGIN_API, NULL, now);
+		if (in_batches)
 			continue;
-		}
-		evq_lifecycle_make_event(&events[i], request, EVQ_ORIGIN_API, NULL, now);
-		batches[i] = evq_lifecycle_count_alike(request, count - i);
-		if (batches[i] > 0)
-		{
-			known[i] = true;
-			alike = batches[i] - 1;
-			continue;
-		}
 		ids[i] = events[i].event_id;
 		if (request->idempotency_key != NULL)
 			claims[claim_count++] = (Claim){i, request};

@@ -70,7 +70,7 @@ evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const EvqAcquisition *wa
 {
 	EvqAttempt attempt = {.event_id = *wanted->event_id};
 	EvqEvent *event = &acquired->event;
-	int64 permit_for = wanted->permit_for;
+	int64 permit_for;
 
 	for (;;)
 	{
@@ -89,8 +89,7 @@ evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const EvqAcquisition *wa
 		if (!evq_events_fetch_payload(store, event, &acquired->payload, &acquired->headers))
 			return EVQ_GRANT_REFUSED;
 
-		if (permit_for == EVQ_DEFAULT_TIME)
-			permit_for = evq_config_event_type(event->event_type_no)->attempt_timeout;
+		permit_for = evq_lifecycle_permit_time(wanted->permit_for, event->event_type_no);
 		evq_lifecycle_move(event, EVQ_VERB_ACQUIRE, EVQ_STATE_BEING_PROCESSED, now);
 		event->state_due_at = Min(evq_retry_add(now, permit_for), event->due_at);
 		event->permit = evq_lifecycle_draw_permit(event->permit);
@@ -277,12 +276,7 @@ evq_lifecycle_extend(EvqStore *store, TimestampTz now, const EvqAttempt *attempt
 
 		if (verdict != EVQ_ACCEPTED || event->state == EVQ_STATE_SUSPENDED)
 			return verdict;
-		if (extend_by == EVQ_DEFAULT_TIME)
-		{
-			const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
-
-			extend_by = event_type == NULL ? 0 : event_type->attempt_timeout;
-		}
+		extend_by = evq_lifecycle_permit_time(extend_by, event->event_type_no);
 		event->state_due_at = Min(evq_retry_add(now, extend_by), event->due_at);
 		if (evq_lifecycle_write(store, event, true) == EVQ_STORE_DONE)
 			return EVQ_ACCEPTED;

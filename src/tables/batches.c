@@ -14,7 +14,6 @@
 #include "catalog/pg_type_d.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
@@ -25,9 +24,6 @@
 #include "tables/batches.h"
 #include "tables/events_internal.h"
 #include "tables/rows.h"
-
-/* A batch ends early when its rows are in so many places: its own row is to fit on a page. */
-#define MAX_PLACES 500
 
 static const char backlog_index[] = "backlog_flow_no_attempt_scheduled_at_idx";
 
@@ -139,7 +135,8 @@ evq_batches_add(EvqStore *store, EvqBatchWriter *writer, const EvqLogged *event)
 	writer->batch.events++;
 	if (writer->collected == INSERT_BATCH || writer->bytes > INSERT_BATCH_BYTES)
 		insert_collected(store, writer);
-	return writer->batch.events < EVQ_BATCH_EVENTS && writer->batch.place_count + INSERT_BATCH < MAX_PLACES;
+	return writer->batch.events < EVQ_BATCH_EVENTS &&
+		   writer->batch.place_count + INSERT_BATCH < EVQ_BATCH_PLACES;
 }
 
 /* Ends the batch, of one event at least. */
@@ -148,7 +145,7 @@ evq_batches_end(EvqStore *store, EvqBatchWriter *writer)
 {
 	EvqBatch *batch = &writer->batch;
 	EvqStoreTable *table = evq_store_use_table(store, EVQ_TABLE_BATCH);
-	Size size = VARHDRSZ + MAX_PLACES * sizeof(EvqPlace);
+	Size size = VARHDRSZ + EVQ_BATCH_PLACES * sizeof(EvqPlace);
 	bytea *places = palloc(size);
 	Datum values[BATCH_COLUMNS];
 	bool nulls[BATCH_COLUMNS] = {false};
@@ -157,7 +154,7 @@ evq_batches_end(EvqStore *store, EvqBatchWriter *writer)
 
 	if (writer->collected > 0)
 		insert_collected(store, writer);
-	Assert(batch->events > 0 && batch->place_count <= MAX_PLACES);
+	Assert(batch->events > 0 && batch->place_count <= EVQ_BATCH_PLACES);
 	SET_VARSIZE(places, VARHDRSZ + batch->place_count * sizeof(EvqPlace));
 	memcpy(VARDATA(places), writer->places, batch->place_count * sizeof(EvqPlace));
 	values[BATCH_ID] = UUIDPGetDatum(&batch->batch_id);
@@ -336,6 +333,13 @@ read_waiting(EvqStoreTable *table, EvqWaitingBatch *waiting)
 	waiting->is_own = TransactionIdIsCurrentTransactionId(maker);
 }
 
+/* May there be batches, of any flow, that are not done? */
+bool
+evq_batches_are_left(EvqStore *store)
+{
+	return evq_batches_exist() && !evq_store_is_empty(evq_store_use_table(store, EVQ_TABLE_BACKLOG));
+}
+
 /* Tells of the batches of a flow that are not done and due by a time, from a position on. */
 void
 evq_batches_walk(EvqStore *store, int32 flow_no, const EvqDuePosition *from, TimestampTz until,
@@ -347,8 +351,6 @@ evq_batches_walk(EvqStore *store, int32 flow_no, const EvqDuePosition *from, Tim
 	ScanKeyData keys[3];
 	bool is_enough = false;
 
-	if (RelationGetNumberOfBlocks(table->rel) == 0)
-		return;
 	index = evq_store_open_index(table->rel, backlog_index, store->lock);
 	scan = EVQ_INDEX_BEGINSCAN(table->rel, index, GetActiveSnapshot(), 3);
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(flow_no));

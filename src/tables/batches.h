@@ -10,6 +10,9 @@
 /* Events that a batch may have. */
 #define EVQ_BATCH_EVENTS 1000
 
+/* A batch ends early when its rows are in so many places: its own row is to fit on a page. */
+#define EVQ_BATCH_PLACES 500
+
 /* Payload and headers of an event of a batch have so many bytes at most, so that those of a run can be in memory together. */
 #define EVQ_BATCH_PAYLOAD 8192
 
@@ -42,7 +45,7 @@ typedef struct EvqBatch
 typedef struct EvqBatchWriter
 {
 	EvqBatch batch;
-	EvqPlace places[EVQ_BATCH_EVENTS];
+	EvqPlace places[EVQ_BATCH_PLACES];
 	int collected;
 	Size bytes; /* of those collected */
 	MemoryContext context;
@@ -89,6 +92,7 @@ evq_batches_fetch(EvqStore *store, const pg_uuid_t *id, const ItemPointerData *h
 extern void evq_batches_make_event(const EvqBatch *batch, int ordinal, EvqEvent *event);
 extern void
 evq_batches_read(EvqStore *store, const EvqBatch *batch, EvqRange range, EvqTakeLogged take, void *context);
+extern bool evq_batches_are_left(EvqStore *store);
 extern void evq_batches_walk(EvqStore *store, int32 flow_no, const EvqDuePosition *from, TimestampTz until,
 							 EvqTakeBatch take, void *context);
 extern void evq_batches_done(EvqStore *store, const EvqBatch *batch);

@@ -12,7 +12,6 @@
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
@@ -72,7 +71,7 @@ evq_runs_wait(EvqStore *store, TransactionId other)
 
 /* Begins to read the rows of a table whose keys are those of a range of the batch, in their order. */
 static void
-begin_looking(EvqStore *store, EvqStoreTable *table, const pg_uuid_t *first, const pg_uuid_t *last)
+begin_looking(EvqStore *store, EvqStoreTable *table, const EvqBatch *batch, int first, int last)
 {
 	MemoryContext previous = MemoryContextSwitchTo(store->context);
 	ScanKeyData keys[2];
@@ -82,8 +81,10 @@ begin_looking(EvqStore *store, EvqStoreTable *table, const pg_uuid_t *first, con
 		InitDirtySnapshot(store->dirty);
 		table->by_key = EVQ_INDEX_BEGINSCAN(table->rel, evq_store_use_key(store, table), &store->dirty, 2);
 	}
-	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_UUID_GE, UUIDPGetDatum(first));
-	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_UUID_LE, UUIDPGetDatum(last));
+	table->first_key = evq_uuid_in_batch(&batch->batch_id, first);
+	table->last_key = evq_uuid_in_batch(&batch->batch_id, last);
+	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_UUID_GE, UUIDPGetDatum(&table->first_key));
+	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_UUID_LE, UUIDPGetDatum(&table->last_key));
 	index_rescan(table->by_key, keys, 2, NULL, 0);
 	MemoryContextSwitchTo(previous);
 }
@@ -122,11 +123,9 @@ bool
 evq_runs_find(EvqStore *store, const EvqBatch *batch, int ordinal, EvqRun *run)
 {
 	EvqStoreTable *table = evq_store_use_table(store, EVQ_TABLE_RUN);
-	pg_uuid_t first = evq_uuid_in_batch(&batch->batch_id, ordinal);
-	pg_uuid_t last = evq_uuid_in_batch(&batch->batch_id, EVQ_UUID_BATCH_ROOM - 1);
 	const Datum *values;
 
-	begin_looking(store, table, &first, &last);
+	begin_looking(store, table, batch, ordinal, EVQ_UUID_BATCH_ROOM - 1);
 	if (!look_at_next(store, table, &run->changer))
 		return false;
 	values = table->row->tts_values;
@@ -142,33 +141,30 @@ evq_runs_find(EvqStore *store, const EvqBatch *batch, int ordinal, EvqRun *run)
 	return true;
 }
 
-/* Is nothing in the table, not even of an open transaction? */
-static bool
-is_empty(EvqStoreTable *table)
+/* Begins to read the exceptions of a range; NULL = there are none at all. */
+static EvqStoreTable *
+begin_exceptions(EvqStore *store, const EvqBatch *batch, EvqRange range)
 {
-	/* Once there is something, it is not asked again. */
-	if (table->blocks == 0)
-		table->blocks = RelationGetNumberOfBlocks(table->rel);
-	return table->blocks == 0;
+	EvqStoreTable *table = evq_store_use_table(store, EVQ_TABLE_EXCEPTION);
+
+	if (evq_store_is_empty(table))
+		return NULL;
+	begin_looking(store, table, batch, range.first, range.last);
+	return table;
 }
 
 /* Finds the exceptions of a range. */
 void
 evq_runs_find_exceptions(EvqStore *store, const EvqBatch *batch, EvqRange range, EvqExceptions *found)
 {
-	EvqStoreTable *table = evq_store_use_table(store, EVQ_TABLE_EXCEPTION);
-	pg_uuid_t first = evq_uuid_in_batch(&batch->batch_id, range.first);
-	pg_uuid_t last = evq_uuid_in_batch(&batch->batch_id, range.last);
+	EvqStoreTable *table = begin_exceptions(store, batch, range);
 	TransactionId changer;
 
 	memset(&found->succeeded, 0, sizeof(found->succeeded));
 	memset(&found->moved, 0, sizeof(found->moved));
 	memset(&found->open, 0, sizeof(found->open));
 	found->has_unseen = false;
-	if (is_empty(table))
-		return;
-	begin_looking(store, table, &first, &last);
-	while (look_at_next(store, table, &changer))
+	while (table != NULL && look_at_next(store, table, &changer))
 	{
 		int ordinal = evq_uuid_ordinal(DatumGetUUIDP(table->row->tts_values[EXCEPTION_EVENT_ID]));
 
@@ -190,15 +186,10 @@ evq_runs_find_exceptions(EvqStore *store, const EvqBatch *batch, EvqRange range,
 static bool
 find_exception(EvqStore *store, const EvqBatch *batch, EvqRange range, int *ordinal)
 {
-	EvqStoreTable *table = evq_store_use_table(store, EVQ_TABLE_EXCEPTION);
-	pg_uuid_t first = evq_uuid_in_batch(&batch->batch_id, range.first);
-	pg_uuid_t last = evq_uuid_in_batch(&batch->batch_id, range.last);
+	EvqStoreTable *table = begin_exceptions(store, batch, range);
 	TransactionId changer;
 
-	if (is_empty(table))
-		return false;
-	begin_looking(store, table, &first, &last);
-	if (!look_at_next(store, table, &changer))
+	if (table == NULL || !look_at_next(store, table, &changer))
 		return false;
 	*ordinal = evq_uuid_ordinal(DatumGetUUIDP(table->row->tts_values[EXCEPTION_EVENT_ID]));
 	return true;

@@ -43,14 +43,31 @@ evq_ordinals_add(EvqOrdinals *set, int ordinal)
 	set->words[ordinal / 64] |= UINT64CONST(1) << (ordinal % 64);
 }
 
+static inline void
+evq_ordinals_remove(EvqOrdinals *set, int ordinal)
+{
+	set->words[ordinal / 64] &= ~(UINT64CONST(1) << (ordinal % 64));
+}
+
+static inline bool
+evq_ordinals_have_any(const EvqOrdinals *set)
+{
+	for (int i = 0; i < lengthof(set->words); i++)
+	{
+		if (set->words[i] != 0)
+			return true;
+	}
+	return false;
+}
+
 /* The exceptions of a range. */
 typedef struct EvqExceptions
 {
 	EvqOrdinals succeeded; /* committed, or by this transaction, as the next */
 	EvqOrdinals moved;
-	EvqOrdinals open;            /* others', which may still be rolled back */
-	TransactionId open_of[1024]; /* by ordinal, whose they are */
-	bool has_unseen;             /* as of runs */
+	EvqOrdinals open;                           /* others', which may still be rolled back */
+	TransactionId open_of[EVQ_UUID_BATCH_ROOM]; /* by ordinal, whose they are */
+	bool has_unseen;                            /* as of runs */
 } EvqExceptions;
 
 #define EVQ_EXCEPTION_SUCCEEDED 's'

@@ -20,6 +20,7 @@
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -337,6 +338,16 @@ evq_store_open_index(Relation rel, const char *name, LOCKMODE lock)
 	opened = index_open(index, lock);
 	evq_store_check_index(opened);
 	return opened;
+}
+
+/* Is nothing in the table, not even of an open transaction? */
+bool
+evq_store_is_empty(EvqStoreTable *table)
+{
+	/* Once there is something, it is not asked again. */
+	if (!table->is_filled)
+		table->is_filled = RelationGetNumberOfBlocks(table->rel) > 0;
+	return !table->is_filled;
 }
 
 /* The index by which the rows of an event are found; it is open as long as the table. */

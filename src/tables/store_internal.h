@@ -34,9 +34,12 @@ typedef struct EvqStoreTable
 	TupleTableSlot **batch;    /* of INSERT_BATCH rows to insert */
 	Relation key;              /* see evq_store_use_key() */
 	IndexScanDesc by_key;
+	pg_uuid_t first_key; /* of a range that is read by it, see runs.c */
+	pg_uuid_t last_key;
 	IndexFetchTableData *by_hint;
 	BlockNumber blocks; /* so many there were when by_hint was begun */
 	bool is_empty;      /* see delete_rows_of() */
+	bool is_filled;     /* see evq_store_is_empty() */
 } EvqStoreTable;
 
 struct EvqStore
@@ -64,6 +67,7 @@ extern void evq_store_end_walk(EvqStore *store);
 extern void evq_store_close_table(EvqStoreTable *table, LOCKMODE lock);
 extern void evq_store_take_table(EvqStore *store, EvqTableNo no, Relation rel, const EvqColumnMap *map);
 extern EvqStoreTable *evq_store_use_table(EvqStore *store, EvqTableNo no);
+extern bool evq_store_is_empty(EvqStoreTable *table);
 extern void evq_store_use_indexes(EvqStore *store, EvqStoreTable *table);
 extern bool evq_store_is_too_young(Relation index);
 extern void evq_store_check_index(Relation index);
