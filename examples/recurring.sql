@@ -5,8 +5,11 @@ SELECT evq_configure('REPORT', 'FLOW_REPORTS', max_attempts => 5, attempt_delays
 SELECT evq_schedule('nightly-report', '0 3 * * *', 'REPORT', 'FLOW_REPORTS', 'all-shops', '{"format": "pdf"}',
 	time_zone => 'Europe/Berlin', misfire => 'once', overlap => 'skip', make_job => false);
 
+-- In one transaction, so that nobody else has a hand on the event.
+BEGIN;
 SELECT evq_run_schedule('nightly-report') AS event_id \gset
 SELECT evq_succeed(event_id, permit, '{"pages": 12}') FROM evq_acquire(:'event_id') \g /dev/null
+COMMIT;
 
 SELECT name, next_run_at > now() AS will_run, last_state, e.result FROM evq.schedules JOIN evq.events e ON e.event_id = last_event_id
 WHERE name = 'nightly-report';
