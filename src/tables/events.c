@@ -471,8 +471,8 @@ evq_events_fetch_answer(EvqStore *store, const EvqEvent *event)
 	if (event->answered_permit == 0)
 		return (Datum) 0;
 	if (evq_transition_is_final(event->state))
-		return copy_answer(&store->tables[EVQ_TABLE_HISTORY], HISTORY_ANSWER);
-	return copy_answer(&store->tables[EVQ_TABLE_EVENT], EVENT_ANSWER);
+		return copy_answer(evq_store_table(store, EVQ_TABLE_HISTORY), HISTORY_ANSWER);
+	return copy_answer(evq_store_table(store, EVQ_TABLE_EVENT), EVENT_ANSWER);
 }
 
 /* Can live events keep an answer? Those of a version of the tables that is not upgraded yet cannot. */

@@ -34,7 +34,7 @@ static void
 insert_collected(EvqStore *store)
 {
 	if (store->collected > 0)
-		evq_rows_insert_batch(store, &store->tables[EVQ_TABLE_HISTORY], store->collected, NULL);
+		evq_rows_insert_batch(store, evq_store_table(store, EVQ_TABLE_HISTORY), store->collected, NULL);
 	store->collected = 0;
 }
 
@@ -45,7 +45,7 @@ insert_collected(EvqStore *store)
 static EvqStoreTable *
 use_partition(EvqStore *store, Oid relid)
 {
-	EvqStoreTable *table = &store->tables[EVQ_TABLE_HISTORY];
+	EvqStoreTable *table = evq_store_table(store, EVQ_TABLE_HISTORY);
 	EvqColumnMap map;
 	Relation rel;
 	bool is_member;
@@ -194,7 +194,7 @@ read_spinoff_ids(Datum value, EvqOutcome *outcome)
 static bool
 fetch_from_partition(EvqStore *store, Oid relid, const pg_uuid_t *event_id)
 {
-	EvqStoreTable *table = &store->tables[EVQ_TABLE_HISTORY];
+	EvqStoreTable *table = evq_store_table(store, EVQ_TABLE_HISTORY);
 	bool was_open = table->rel != NULL && RelationGetRelid(table->rel) == relid;
 
 	if (use_partition(store, relid) == NULL)
@@ -242,7 +242,7 @@ static bool
 fetch_finished(EvqStore *store, const pg_uuid_t *event_id, TimestampTz since, bool everywhere,
 			   EvqEvent *event, EvqOutcome *outcome)
 {
-	const EvqStoreTable *table = &store->tables[EVQ_TABLE_HISTORY];
+	const EvqStoreTable *table = evq_store_table(store, EVQ_TABLE_HISTORY);
 	const Datum *values;
 	const bool *nulls;
 
@@ -284,7 +284,7 @@ TupleTableSlot *
 evq_history_fetch_row(EvqStore *store, const pg_uuid_t *event_id)
 {
 	return fetch_from_history(store, event_id, evq_uuid_time(event_id), true)
-			   ? store->tables[EVQ_TABLE_HISTORY].slot
+			   ? evq_store_table(store, EVQ_TABLE_HISTORY)->slot
 			   : NULL;
 }
 
@@ -294,7 +294,7 @@ evq_history_revive(EvqStore *store, const EvqEvent *event)
 {
 	Datum values[EVENT_COLUMNS];
 	bool nulls[EVENT_COLUMNS];
-	EvqStoreTable *table = &store->tables[EVQ_TABLE_HISTORY];
+	EvqStoreTable *table = evq_store_table(store, EVQ_TABLE_HISTORY);
 	EvqStoreResult result = evq_rows_delete(store, table, true);
 
 	if (result != EVQ_STORE_DONE)

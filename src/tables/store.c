@@ -111,7 +111,19 @@ end_scans(EvqStore *store)
 {
 	evq_store_end_walk(store);
 	for (int i = 0; i < EVQ_TABLE_COUNT; i++)
-		end_scan(&store->tables[i]);
+	{
+		if (store->tables[i] != NULL)
+			end_scan(store->tables[i]);
+	}
+}
+
+/* A table of the store, open or not. A verb uses few of them, and pays for no other. */
+EvqStoreTable *
+evq_store_table(EvqStore *store, EvqTableNo no)
+{
+	if (store->tables[no] == NULL)
+		store->tables[no] = MemoryContextAllocZero(store->context, sizeof(EvqStoreTable));
+	return store->tables[no];
 }
 
 /* Closes a table, if it is open. lock: to give back; NoLock = it stays until the end of the transaction. */
@@ -147,7 +159,12 @@ evq_store_close(EvqStore *store)
 	Assert(store->collected == 0);
 	end_scans(store);
 	for (int i = 0; i < EVQ_TABLE_COUNT; i++)
-		evq_store_close_table(&store->tables[i], NoLock);
+	{
+		if (store->tables[i] == NULL)
+			continue;
+		evq_store_close_table(store->tables[i], NoLock);
+		pfree(store->tables[i]);
+	}
 	if (store->walk_row != store->walk_slot)
 		ExecDropSingleTupleTableSlot(store->walk_row);
 	if (store->walk_slot != NULL)
@@ -244,7 +261,7 @@ void
 evq_store_take_table(EvqStore *store, EvqTableNo no, Relation rel, const EvqColumnMap *map)
 {
 	MemoryContext previous = MemoryContextSwitchTo(store->context);
-	EvqStoreTable *table = &store->tables[no];
+	EvqStoreTable *table = evq_store_table(store, no);
 
 	heed_rewrite(store, no, rel);
 
@@ -264,7 +281,7 @@ evq_store_take_table(EvqStore *store, EvqTableNo no, Relation rel, const EvqColu
 EvqStoreTable *
 evq_store_use_table(EvqStore *store, EvqTableNo no)
 {
-	EvqStoreTable *table = &store->tables[no];
+	EvqStoreTable *table = evq_store_table(store, no);
 
 	if (table->rel == NULL)
 	{

@@ -47,7 +47,7 @@ struct EvqStore
 	MemoryContext context; /* of all below: the caller may free what it reads, row by row */
 	LOCKMODE lock;         /* of the tables: what a verb needs to write, or a reader to read */
 	EState *estate;
-	EvqStoreTable tables[EVQ_TABLE_COUNT];
+	EvqStoreTable *tables[EVQ_TABLE_COUNT]; /* NULL = nobody asked for it, see evq_store_table() */
 	Relation walk_index;
 	IndexScanDesc walk;
 	TupleTableSlot *walk_slot;
@@ -64,6 +64,7 @@ struct EvqStore
 
 extern bool evq_store_keeps_snapshot(const EvqStore *store);
 extern void evq_store_end_walk(EvqStore *store);
+extern EvqStoreTable *evq_store_table(EvqStore *store, EvqTableNo no);
 extern void evq_store_close_table(EvqStoreTable *table, LOCKMODE lock);
 extern void evq_store_take_table(EvqStore *store, EvqTableNo no, Relation rel, const EvqColumnMap *map);
 extern EvqStoreTable *evq_store_use_table(EvqStore *store, EvqTableNo no);

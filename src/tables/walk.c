@@ -144,7 +144,7 @@ static bool
 walk_on(EvqStore *store, ItemPointerData *root)
 {
 	MemoryContext previous = MemoryContextSwitchTo(store->context);
-	bool found = evq_rows_next(store->walk, &store->tables[EVQ_TABLE_EVENT].map, store->walk_slot,
+	bool found = evq_rows_next(store->walk, &evq_store_table(store, EVQ_TABLE_EVENT)->map, store->walk_slot,
 							   store->walk_row, root);
 
 	MemoryContextSwitchTo(previous);
