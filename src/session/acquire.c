@@ -179,49 +179,42 @@ acquire_offered(EvqAcquireNext *wanted, EvqSlot *slot)
 }
 
 static bool
-acquire_found(void *context, const pg_uuid_t *event_id)
+acquire_found(void *context, const EvqChange *found)
 {
 	EvqAcquireNext *wanted = context;
 
-	(void) acquire_one_of(wanted, event_id);
+	if (found->events == 0)
+		(void) acquire_one_of(wanted, &found->event_id);
+	else
+	{
+		EvqTakenOffer all = {.event_id = found->event_id, .tid = found->tid, .events = found->events};
+		int left;
+
+		(void) acquire_range_of(wanted, &all, &left);
+	}
 	return wanted->count >= wanted->max_events;
 }
-
-/* A search in the batches that are not done. */
-typedef struct BatchSearch
-{
-	EvqAcquireNext *wanted;
-	bool own_only; /* those of this transaction */
-} BatchSearch;
 
 static bool
-acquire_from_batch(void *context, const EvqWaitingBatch *waiting)
+acquire_own_batch(void *context, const EvqWaitingBatch *waiting)
 {
-	BatchSearch *search = context;
-	EvqAcquireNext *wanted = search->wanted;
-	EvqTakenOffer all = {.event_id = waiting->batch_id,
-						 .event_type_no = waiting->event_type_no,
-						 .events = waiting->events};
-	int left;
+	EvqAcquireNext *wanted = context;
+	EvqChange batch = {.event_id = waiting->batch_id, .events = waiting->events};
 
-	if ((search->own_only && !waiting->is_own) ||
-		!evq_search_is_wanted(&wanted->search, waiting->event_type_no))
-		return false;
-	ItemPointerSetInvalid(&all.tid);
-	(void) acquire_range_of(wanted, &all, &left);
-	return wanted->count >= wanted->max_events;
+	ItemPointerSetInvalid(&batch.tid);
+	return waiting->is_own && evq_search_is_wanted(&wanted->search, waiting->event_type_no) &&
+		   acquire_found(wanted, &batch);
 }
 
-/* Takes from the batches of the flow that are not done, in the order of their times. */
+/* Takes from the batches of the flow that this transaction has published, in the order of their times. */
 static void
-acquire_from_batches(EvqAcquireNext *wanted, bool own_only)
+acquire_own_batches(EvqAcquireNext *wanted)
 {
-	BatchSearch search = {.wanted = wanted, .own_only = own_only};
 	EvqDuePosition from = evq_due_position(DT_NOBEGIN);
 
 	if (evq_batches_are_left(wanted->store))
 		evq_batches_walk(wanted->store, wanted->search.flow->flow_no, &from, evq_clock_now(),
-						 acquire_from_batch, &search);
+						 acquire_own_batch, wanted);
 }
 
 /*
@@ -245,8 +238,8 @@ evq_acquire_next(EvqStore *store, EvqAcquireNext *wanted)
 	has_offer = acquire_offered(wanted, evq_shmem_mine());
 	if (!has_offer)
 		evq_search_table(store, &wanted->search, acquire_found, wanted);
-	if (wanted->count < wanted->max_events && (!has_offer || evq_pending_has_batches()))
-		acquire_from_batches(wanted, has_offer);
+	else if (wanted->count < wanted->max_events && evq_pending_has_batches())
+		acquire_own_batches(wanted);
 	if (wanted->count < wanted->max_events)
 		evq_search_own(store, &wanted->search, change_count, acquire_found, wanted);
 }

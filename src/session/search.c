@@ -23,7 +23,7 @@
 #include "session/order.h"
 #include "session/pending.h"
 #include "session/search.h"
-#include "shared/change.h"
+#include "tables/batches.h"
 #include "tables/events.h"
 #include "tables/walk.h"
 
@@ -111,6 +111,39 @@ keep(const EvqChange *change)
 		sort_list();
 }
 
+/* What the list is filled with. */
+typedef struct Filling
+{
+	const EvqSearch *search;
+	const EvqChange *after; /* only what comes after that; NULL = all */
+	TimestampTz now;
+	int read;
+} Filling;
+
+/* Of a batch it is not known here how many of its events nobody has yet. */
+static bool
+keep_batch(void *context, const EvqWaitingBatch *waiting)
+{
+	Filling *filling = context;
+	EvqEvent event = {.event_type_no = waiting->event_type_no,
+					  .flow_no = filling->search->flow->flow_no,
+					  .state = EVQ_STATE_AWAITING_PROCESSING,
+					  .attempt_scheduled_at = waiting->attempt_scheduled_at,
+					  .due_at = DT_NOEND};
+	EvqChange change = {.event_id = waiting->batch_id,
+						.at = waiting->attempt_scheduled_at,
+						.priority = waiting->priority,
+						.events = waiting->events};
+
+	filling->read++;
+	ItemPointerSetInvalid(&change.tid);
+	if (evq_lifecycle_may_acquire(&event, filling->now) &&
+		evq_search_is_wanted(filling->search, waiting->event_type_no) &&
+		(filling->after == NULL || evq_change_compare(filling->after, &change) < 0))
+		keep(&change);
+	return false;
+}
+
 /*
  * Fills the list with the events that can be had: of those scheduled at a time or
  * later, those that come after a certain one; NULL = all. Returns how many it read.
@@ -120,7 +153,7 @@ fill_list(EvqStore *store, const EvqSearch *search, TimestampTz since, const Evq
 		  TimestampTz now)
 {
 	EvqDuePosition from = evq_due_position(since);
-	int read = 0;
+	Filling filling = {.search = search, .after = after, .now = now};
 	EvqEvent event;
 
 	list.flow_no = 0; /* until it is complete */
@@ -132,15 +165,17 @@ fill_list(EvqStore *store, const EvqSearch *search, TimestampTz since, const Evq
 		EvqChange change = change_of(&event);
 
 		CHECK_FOR_INTERRUPTS();
-		read++;
+		filling.read++;
 		if (evq_lifecycle_may_acquire(&event, now) && evq_search_is_wanted(search, event.event_type_no) &&
 			(after == NULL || evq_change_compare(after, &change) < 0))
 			keep(&change);
 	}
 	evq_walk_end(store);
+	if (evq_batches_are_left(store))
+		evq_batches_walk(store, search->flow->flow_no, &from, now, keep_batch, &filling);
 	sort_list();
 	list.flow_no = search->flow->flow_no;
-	return read;
+	return filling.read;
 }
 
 static void
@@ -208,7 +243,7 @@ read_line(EvqStore *store, const EvqSearch *search, TimestampTz now)
 }
 
 /*
- * Tells found() of the events in the table that can be had, by priority and time,
+ * Tells found() of the events and batches in the tables that can be had, by priority and time,
  * until it says that it is enough or there is none left. It may be told of one that
  * cannot be had any more. context: passed on.
  */
@@ -224,11 +259,17 @@ evq_search_table(EvqStore *store, const EvqSearch *search, EvqSearchFound found,
 	{
 		while (list.next < list.count)
 		{
-			const EvqChange *next = &list.found[list.next++];
+			const EvqChange *next = &list.found[list.next];
+			bool is_enough;
 
 			CHECK_FOR_INTERRUPTS();
-			evq_events_hint(&next->event_id, &next->tid);
-			if (found(context, &next->event_id))
+			if (next->events == 0)
+				evq_events_hint(&next->event_id, &next->tid);
+			is_enough = found(context, next);
+			/* There may be more of a batch. */
+			if (!is_enough || next->events == 0)
+				list.next++;
+			if (is_enough)
 				return;
 		}
 		if (!is_new)
@@ -323,7 +364,7 @@ evq_search_own(EvqStore *store, const EvqSearch *search, int change_count, EvqSe
 	for (int i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (prepare_own(store, search, &own[i].event_id) && found(context, &own[i].event_id))
+		if (prepare_own(store, search, &own[i].event_id) && found(context, &own[i]))
 			return;
 	}
 }

@@ -6,6 +6,7 @@
 #define EVQ_SEARCH_H
 
 #include "session/lifecycle.h"
+#include "shared/change.h"
 
 typedef struct EvqSearch
 {
@@ -15,8 +16,8 @@ typedef struct EvqSearch
 	uint64 configuration; /* see evq_config_use() */
 } EvqSearch;
 
-/* Is told of an event that may be had; true = that is enough. */
-typedef bool (*EvqSearchFound)(void *context, const pg_uuid_t *event_id);
+/* Is told of an event that may be had, or with "events" of a batch of so many; true = that is enough. Its place is all that counts of it. */
+typedef bool (*EvqSearchFound)(void *context, const EvqChange *found);
 
 extern bool evq_search_is_wanted(const EvqSearch *search, int32 event_type_no);
 extern void evq_search_table(EvqStore *store, const EvqSearch *search, EvqSearchFound found, void *context);
