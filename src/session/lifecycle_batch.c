@@ -227,6 +227,49 @@ evq_lifecycle_acquire_from_batch(EvqStore *store, TimestampTz now, EvqBatchAcqui
 	return wanted->count > 0 ? EVQ_GRANTED : EVQ_GRANT_REFUSED;
 }
 
+/* What was acquired, to be in a memory context that outlives the telling of it. */
+typedef struct Kept
+{
+	MemoryContext context;
+	EvqAcquired *acquired;
+} Kept;
+
+static bool
+keep_acquired(void *context, EvqStore *store, const EvqAcquired *acquired)
+{
+	Kept *kept = context;
+	MemoryContext previous = MemoryContextSwitchTo(kept->context);
+
+	*kept->acquired = *acquired;
+	kept->acquired->event.flow_id = pstrdup(acquired->event.flow_id);
+	kept->acquired->payload = PointerGetDatum(PG_DETOAST_DATUM_COPY(acquired->payload));
+	if (acquired->headers != (Datum) 0)
+		kept->acquired->headers = PointerGetDatum(PG_DETOAST_DATUM_COPY(acquired->headers));
+	MemoryContextSwitchTo(previous);
+	return true;
+}
+
+/* Acquires one event that is in a batch, as a run of its own; as evq_lifecycle_acquire(). */
+EvqGrant
+evq_lifecycle_acquire_in_batch(EvqStore *store, TimestampTz now, const EvqAcquisition *wanted,
+							   EvqAcquired *acquired)
+{
+	Kept kept = {.context = CurrentMemoryContext, .acquired = acquired};
+	EvqBatchAcquisition one = {
+		.first_id = wanted->event_id,
+		.events = 1,
+		.most = 1,
+		.worker = wanted->worker,
+		.permit_for = wanted->permit_for,
+		.acquired = keep_acquired,
+		.context = &kept,
+	};
+
+	if (!evq_uuid_is_of_batch(wanted->event_id))
+		return EVQ_GRANT_REFUSED;
+	return evq_lifecycle_acquire_from_batch(store, now, &one);
+}
+
 /* ---------- runs ---------- */
 
 /* An event of a run, without an exception, is as that. */
@@ -566,12 +609,12 @@ make_row(EvqStore *store, const Found *found, EvqEvent *event)
 		elog(ERROR, "evq: an event of a batch has no row in evq.log");
 	event->flow_id = logged.flow_id;
 	evq_events_insert(store, event, &logged.payload, &logged.headers, 1);
-	evq_pending_moved(&left);
-	evq_pending_changed(event);
+	evq_pending_moved(&left, true);
+	evq_pending_moved(event, false);
 }
 
 static bool
-is_to_be_taken(EvqTakeOut which, const EvqAttempt *attempt, const EvqEvent *event, TimestampTz now)
+is_to_be_taken(EvqTakeOut which, const EvqAttempt *attempt, const EvqEvent *event)
 {
 	if (evq_transition_is_final(event->state))
 		return false;
@@ -582,8 +625,6 @@ is_to_be_taken(EvqTakeOut which, const EvqAttempt *attempt, const EvqEvent *even
 				   (!attempt->permit.given ||
 					(attempt->permit.value == event->permit &&
 					 EVQ_PERMIT_EPOCH(event->permit) == evq_lifecycle_current_epoch()));
-		case EVQ_TAKE_OUT_WANTED:
-			return evq_lifecycle_may_acquire(event, now);
 		default:
 			return true;
 	}
@@ -607,7 +648,7 @@ evq_lifecycle_take_out(EvqStore *store, TimestampTz now, const EvqAttempt *attem
 		if (!TransactionIdIsValid(found.other))
 			evq_runs_fail_if_unseen(found.is_unseen);
 		is_taken = !TransactionIdIsValid(found.other) && !found.is_moved &&
-				   is_to_be_taken(which, attempt, event, now);
+				   is_to_be_taken(which, attempt, event);
 		if (is_taken)
 			evq_runs_insert_exception(store, &found.batch, found.range.first, EVQ_EXCEPTION_MOVED, now);
 		evq_runs_unlock(&found.batch);
@@ -631,7 +672,7 @@ evq_lifecycle_take_out(EvqStore *store, TimestampTz now, const EvqAttempt *attem
 	}
 }
 
-/* Reads an event with a row of its own, as evq_events_fetch(), or gives it one, if it is one of those; where that is to be acquired, it waits for nobody. */
+/* Reads an event with a row of its own, as evq_events_fetch(), or gives it one, if it is one of those. */
 bool
 evq_lifecycle_fetch(EvqStore *store, TimestampTz now, const EvqAttempt *attempt, EvqTakeOut which,
 					EvqEvent *event)
@@ -639,8 +680,7 @@ evq_lifecycle_fetch(EvqStore *store, TimestampTz now, const EvqAttempt *attempt,
 	if (evq_events_fetch(store, &attempt->event_id, event))
 		return true;
 	return evq_uuid_is_of_batch(&attempt->event_id) &&
-		   evq_lifecycle_take_out(store, now, attempt, which, which != EVQ_TAKE_OUT_WANTED, event) ==
-			   EVQ_TAKEN_OUT &&
+		   evq_lifecycle_take_out(store, now, attempt, which, true, event) == EVQ_TAKEN_OUT &&
 		   evq_events_fetch(store, &attempt->event_id, event);
 }
 

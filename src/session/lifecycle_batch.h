@@ -30,8 +30,7 @@ typedef struct EvqBatchAcquisition
 typedef enum EvqTakeOut
 {
 	EVQ_TAKE_OUT_LIVE,
-	EVQ_TAKE_OUT_HELD,  /* in process with the permit of the attempt */
-	EVQ_TAKE_OUT_WANTED /* those that may be acquired */
+	EVQ_TAKE_OUT_HELD /* in process with the permit of the attempt */
 } EvqTakeOut;
 
 typedef enum EvqTakenOut
@@ -47,6 +46,8 @@ extern void evq_lifecycle_publish_batches(EvqStore *store, const EvqEvent *model
 										  int count, pg_uuid_t *ids);
 extern EvqGrant
 evq_lifecycle_acquire_from_batch(EvqStore *store, TimestampTz now, EvqBatchAcquisition *wanted);
+extern EvqGrant evq_lifecycle_acquire_in_batch(EvqStore *store, TimestampTz now, const EvqAcquisition *wanted,
+											   EvqAcquired *acquired);
 extern int evq_lifecycle_succeed_in_batch(EvqStore *store, TimestampTz now, const EvqAttempt *attempts,
 										  int count, EvqVerdict *verdicts);
 extern int

@@ -68,14 +68,14 @@ evq_lifecycle_end_unreadable(EvqStore *store, EvqEvent *event, TimestampTz now)
 EvqGrant
 evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const EvqAcquisition *wanted, EvqAcquired *acquired)
 {
-	EvqAttempt attempt = {.event_id = *wanted->event_id};
 	EvqEvent *event = &acquired->event;
 	int64 permit_for;
 
 	for (;;)
 	{
-		if (!evq_lifecycle_fetch(store, now, &attempt, EVQ_TAKE_OUT_WANTED, event) ||
-			!evq_lifecycle_caller_may(EVQ_RIGHT_WORK, event))
+		if (!evq_events_fetch(store, wanted->event_id, event))
+			return evq_lifecycle_acquire_in_batch(store, now, wanted, acquired);
+		if (!evq_lifecycle_caller_may(EVQ_RIGHT_WORK, event))
 			return EVQ_GRANT_REFUSED;
 		if (!evq_lifecycle_may_acquire(event, now))
 		{
