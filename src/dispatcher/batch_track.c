@@ -36,6 +36,9 @@ typedef struct FlowBatches
 	pairingheap *waiting; /* of batches with events to offer, those that come first on top */
 	int64 offered;        /* events */
 	bool tell_ready;      /* listeners are to be told of what is on offer */
+	TimestampTz
+		due_since; /* for the counters: of those that wait, and of the attempts under way, the longest */
+	TimestampTz held_since;
 } FlowBatches;
 
 typedef struct TrackedBatch
@@ -52,6 +55,8 @@ typedef struct TrackedBatch
 	TimestampTz at; /* when its events may be attempted */
 	TimestampTz look_at;
 	TimestampTz offered_until;
+	TimestampTz
+		held_since; /* when the first of its attempts under way began, as it was last looked at; infinity = none is */
 	int ended; /* so many were told to have ended, or left the batch */
 	EvqOrdinals to_offer;
 	EvqOrdinals on_offer;
@@ -66,6 +71,7 @@ struct EvqBatchTrack
 	List *flows;       /* of FlowBatches */
 	pairingheap *timers;
 	bool walk_wanted;
+	bool tell_oldest; /* since it was last told, the backlog was read */
 	TimestampTz last_turn_at;
 	bool is_unread;        /* there was no memory for some */
 	TimestampTz future_at; /* the earliest beyond the horizon */
@@ -215,7 +221,7 @@ remember(EvqBatchTrack *track, const EvqChange *facts, TimestampTz look_at)
 	batch->events = facts->events;
 	batch->at = facts->at;
 	batch->look_at = look_at;
-	batch->offered_until = DT_NOEND;
+	batch->offered_until = batch->held_since = DT_NOEND;
 	pairingheap_add(track->timers, &batch->in_timers);
 	return batch;
 }
@@ -297,9 +303,10 @@ evq_batch_track_hear(EvqBatchTrack *track, const EvqChange *change, TimestampTz 
 		batch->ended += change->events;
 		if (batch->ended >= batch->events)
 			look_by(track, batch, now);
+		return;
 	}
-	else
-		look_by(track, batch, change->at);
+	batch->held_since = Min(batch->held_since, change->state_since);
+	look_by(track, batch, change->at);
 }
 
 /* ---------- looking at a batch ---------- */
@@ -315,7 +322,8 @@ typedef struct Looked
 	EvqExceptions exceptions;
 	EvqOrdinals in_run;
 	int ended;
-	TimestampTz look_at; /* when it is to be looked at again */
+	TimestampTz held_since; /* the first attempt of those under way */
+	TimestampTz look_at;    /* when it is to be looked at again */
 } Looked;
 
 /* Somebody has changed the state of it, or is about to. */
@@ -377,6 +385,8 @@ look_at_run(Looked *looked, const EvqRun *run)
 			looked->ended++;
 		else if (is_over && !has_exception(looked, i))
 			take_out(looked, i);
+		else if (run->state == EVQ_STATE_BEING_PROCESSED)
+			looked->held_since = Min(looked->held_since, run->attempt_started_at);
 	}
 	if (TransactionIdIsValid(run->changer))
 		looked->look_at = Min(looked->look_at, looked->now + (int64) evq_poll_interval * 1000);
@@ -441,7 +451,7 @@ evq_batch_track_look(EvqBatchTrack *track, const pg_uuid_t *batch_id, EvqStore *
 	looked->store = store;
 	looked->now = now;
 	looked->work = work;
-	looked->look_at = DT_NOEND;
+	looked->look_at = looked->held_since = DT_NOEND;
 	if (!evq_batches_fetch(store, &tracked->batch_id, &tracked->tid, &looked->batch))
 	{
 		forget(track, tracked);
@@ -457,6 +467,7 @@ evq_batch_track_look(EvqBatchTrack *track, const pg_uuid_t *batch_id, EvqStore *
 	}
 	look_at_rest(looked, tracked, &event);
 	tracked->ended = looked->ended;
+	tracked->held_since = looked->held_since;
 	if (looked->ended == looked->batch.events)
 	{
 		evq_batches_done(store, &looked->batch);
@@ -521,6 +532,7 @@ walk_backlog(EvqBatchTrack *track, EvqStore *store, TimestampTz now)
 	const EvqFlow *flows = evq_config_flows(&count);
 
 	track->walk_wanted = track->is_unread = false;
+	track->tell_oldest = true;
 	track->future_at = DT_NOEND;
 	if (!evq_batches_are_left(store))
 		return;
@@ -685,6 +697,42 @@ evq_batch_track_read(EvqBatchTrack *track, EvqStore *store, TimestampTz now)
 		track->walk_wanted = true;
 	if (is_walk_due(track))
 		walk_backlog(track, store, now);
+}
+
+/* Tells the counters since when what waits has been due, and what is in process, when all has been looked at that was read. */
+void
+evq_batch_track_count_oldest(EvqBatchTrack *track, TimestampTz now)
+{
+	int count;
+	const EvqFlow *flows = evq_config_flows(&count);
+	HASH_SEQ_STATUS scan;
+	TrackedBatch *batch;
+
+	if (!track->tell_oldest || track->slot == NULL || is_look_due(track, now))
+		return;
+	track->tell_oldest = false;
+	for (int i = 0; i < count; i++)
+	{
+		FlowBatches *flow = find_flow(track, flows[i].flow_no);
+
+		if (flow != NULL)
+			flow->due_since = flow->held_since = DT_NOEND;
+	}
+	hash_seq_init(&scan, track->batches);
+	while ((batch = hash_seq_search(&scan)) != NULL)
+	{
+		if (evq_ordinals_have_any(&batch->to_offer) || evq_ordinals_have_any(&batch->on_offer))
+			batch->flow->due_since = Min(batch->flow->due_since, batch->at);
+		batch->flow->held_since = Min(batch->flow->held_since, batch->held_since);
+	}
+	for (int i = 0; i < count; i++)
+	{
+		const FlowBatches *flow = find_flow(track, flows[i].flow_no);
+
+		evq_counters_set_oldest(track->slot->counters, flows[i].flow_no, true,
+								flow == NULL ? DT_NOEND : flow->due_since,
+								flow == NULL ? DT_NOEND : flow->held_since);
+	}
 }
 
 /* Is a batch to be looked at? Tells which. */

@@ -30,6 +30,7 @@ extern bool evq_batch_track_has_waiting(const EvqBatchTrack *track, int32 flow_n
 
 /* In a transaction. */
 extern void evq_batch_track_read(EvqBatchTrack *track, EvqStore *store, TimestampTz now);
+extern void evq_batch_track_count_oldest(EvqBatchTrack *track, TimestampTz now);
 extern bool evq_batch_track_is_look_due(const EvqBatchTrack *track, TimestampTz now, pg_uuid_t *batch_id);
 extern void evq_batch_track_look(EvqBatchTrack *track, const pg_uuid_t *batch_id, EvqStore *store,
 								 TimestampTz now, EvqBatchWork *work);

@@ -157,7 +157,7 @@ evq_engine_hear(EvqEngine *engine, TimestampTz now)
 		}
 		for (int i = 0; i < count; i++)
 		{
-			if (!changes[i].is_returned && changes[i].events == 0 && evq_shmem_is_watched(slot))
+			if (!changes[i].is_returned && evq_shmem_is_watched(slot))
 				evq_watch_note(engine->watch, &changes[i]);
 			absorb(engine, &changes[i], now);
 		}
@@ -243,6 +243,7 @@ attend_to_batches(EvqWork *work)
 	for (int i = 0; i < LOOKS_AT_ONCE && evq_batch_track_is_look_due(engine->batches, work->now, &batch_id);
 		 i++)
 		evq_engine_look_at_batch(work, &batch_id);
+	evq_batch_track_count_oldest(engine->batches, work->now);
 	work->turn->dispatched += evq_batch_track_offer(engine->batches, work->now);
 	while ((flow_no = evq_batch_track_take_ready(engine->batches)) != 0)
 		evq_engine_use_flow(engine, flow_no)->tell_ready = true;

@@ -414,8 +414,8 @@ leave_near(EvqSweeper *sweeper, FlowSweep *here)
 {
 	here->far_from = here->left_out_from;
 	if (sweeper->slot != NULL)
-		evq_counters_set_oldest(sweeper->slot->counters, evq_memory_flow_no(here->flow), here->due_since,
-								here->permit_since);
+		evq_counters_set_oldest(sweeper->slot->counters, evq_memory_flow_no(here->flow), false,
+								here->due_since, here->permit_since);
 }
 
 static void

@@ -17,6 +17,8 @@
 
 #include "dispatcher/message.h"
 #include "dispatcher/watch.h"
+#include "rules/uuid.h"
+#include "tables/batches.h"
 #include "tables/events.h"
 #include "tables/history.h"
 
@@ -48,16 +50,27 @@ evq_watch_create(MemoryContext context)
 }
 
 /*
- * A change that those who watch are to be told of; what is more than a round
- * holds is counted. Allocates nothing.
+ * A change that those who watch are to be told of, of each event that it is of;
+ * what is more than a round holds is counted. Allocates nothing.
  */
 void
 evq_watch_note(EvqWatch *watch, const EvqChange *change)
 {
-	if (watch->count < ROUND_SIZE)
-		watch->changes[watch->count++] = *change;
-	else
-		watch->skipped++;
+	int events = Max(change->events, 1);
+	int told = Min(events, ROUND_SIZE - watch->count);
+
+	/* It left its batch for a row of its own, and is as it was. */
+	if (change->is_moved)
+		return;
+	for (int i = 0; i < told; i++)
+	{
+		EvqChange *one = &watch->changes[watch->count++];
+
+		*one = *change;
+		if (change->events > 0)
+			one->event_id = evq_uuid_in_batch(&change->event_id, evq_uuid_ordinal(&change->event_id) + i);
+	}
+	watch->skipped += events - told;
 }
 
 /* There were changes of which nobody knows how many. */
@@ -80,6 +93,29 @@ next_sequence(void)
 	return psprintf(INT64_FORMAT "-" UINT64_FORMAT, MyStartTimestamp, ++last_sequence);
 }
 
+static void
+take_flow_id(void *context, const EvqLogged *logged)
+{
+	EvqEvent *event = context;
+
+	event->flow_id = logged->flow_id;
+}
+
+/* Reads what never changes of an event of a batch. */
+static bool
+fetch_in_batch(EvqStore *store, const EvqChange *change, EvqEvent *event)
+{
+	EvqRange range = {.first = evq_uuid_ordinal(&change->event_id)};
+	EvqBatch batch;
+
+	if (!evq_batches_fetch(store, &change->event_id, &change->tid, &batch))
+		return false;
+	evq_batches_make_event(&batch, range.first, event);
+	range.last = range.first;
+	evq_batches_read(store, &batch, range, take_flow_id, event);
+	return event->flow_id != NULL;
+}
+
 /* The message of a change. */
 static char *
 tell_change(EvqStore *store, const EvqChange *change)
@@ -87,7 +123,8 @@ tell_change(EvqStore *store, const EvqChange *change)
 	EvqOutcome outcome;
 	EvqEvent event;
 
-	if (!evq_events_fetch(store, &change->event_id, &event) &&
+	if (!(change->events > 0 && fetch_in_batch(store, change, &event)) &&
+		!evq_events_fetch(store, &change->event_id, &event) &&
 		!evq_history_fetch_since(store, &change->event_id, change->state_since, &event, &outcome))
 	{
 		/* It succeeded and left nothing, or the clock was set back since. */

@@ -297,11 +297,11 @@ evq_pending_published_batch(const EvqEvent *first, int events, int32 offer_limit
 	remember_change(first, events, offer_limit, false);
 }
 
-/* An event has left its batch, as it was there; that it is live in another place comes after this. */
+/* An event has left its batch, as it was there; the same as it is now, in a row of its own, comes after this. */
 void
-evq_pending_moved(const EvqEvent *event)
+evq_pending_moved(const EvqEvent *event, bool is_in_batch)
 {
-	remember_change(event, 1, 0, true);
+	remember_change(event, is_in_batch ? 1 : 0, 0, true);
 }
 
 static void

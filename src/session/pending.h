@@ -13,7 +13,7 @@ extern void evq_pending_changed(const EvqEvent *event);
 extern void evq_pending_published(const EvqEvent *event, int32 offer_limit);
 extern void evq_pending_changed_range(const EvqEvent *first, int events);
 extern void evq_pending_published_batch(const EvqEvent *first, int events, int32 offer_limit);
-extern void evq_pending_moved(const EvqEvent *event);
+extern void evq_pending_moved(const EvqEvent *event, bool is_in_batch);
 extern void evq_pending_taken(int32 flow_no, const EvqTakenOffer *event);
 extern void evq_pending_return_offer(EvqSlot *slot, int32 flow_no, const EvqTakenOffer *event);
 extern int evq_pending_changes(void);

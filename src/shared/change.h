@@ -26,7 +26,7 @@ typedef struct EvqChange
 	bool is_own;      /* the dispatcher did it itself: only watchers want to know */
 	bool is_offered;  /* the session that published it has put it on offer */
 	bool was_empty;   /* ... in a queue that was empty: listeners are to be told */
-	bool is_moved;    /* it has left its batch: from now on it is one of its own */
+	bool is_moved;    /* it left its batch, as which it is told, and then with the row of its own */
 	int16
 		events; /* so many of a batch from this one on; 0 = it has a row of its own, and tid is where that is */
 	int32 offer_limit; /* how long the queue may be for that; 0 = it is the dispatcher's to offer */

@@ -59,8 +59,9 @@ typedef struct FlowEntry
 {
 	pg_atomic_uint32 no; /* 0 = free */
 	Histogram histograms[HISTOGRAMS];
-	pg_atomic_uint64 due_since; /* TimestampTz, 0 = none; as the last sweep saw it, as the next */
-	pg_atomic_uint64 permit_since;
+	pg_atomic_uint64 due_since
+		[2]; /* TimestampTz, 0 = none; as the last sweep saw it, as the next; [1] = of those in batches */
+	pg_atomic_uint64 permit_since[2];
 } FlowEntry;
 
 typedef enum Recount
@@ -120,8 +121,8 @@ evq_counters_clear(EvqCounters *counters)
 			clear_numbers(flow->histograms[no].buckets, BUCKETS);
 			pg_atomic_init_u64(&flow->histograms[no].sum, 0);
 		}
-		pg_atomic_init_u64(&flow->due_since, 0);
-		pg_atomic_init_u64(&flow->permit_since, 0);
+		clear_numbers(flow->due_since, lengthof(flow->due_since));
+		clear_numbers(flow->permit_since, lengthof(flow->permit_since));
 	}
 }
 
@@ -301,16 +302,18 @@ evq_counters_add_sweep(EvqCounters *counters, int64 time)
 	pg_atomic_fetch_add_u64(&counters->sweep, time);
 }
 
-/* Since when the flow's longest waiting event is due, and its oldest permit held; infinity = there is none. */
+/* Since when the flow's longest waiting event is due, and its oldest permit held, of its events with rows of their own or of those in batches; infinity = there is none. */
 void
-evq_counters_set_oldest(EvqCounters *counters, int32 flow_no, TimestampTz due_since, TimestampTz permit_since)
+evq_counters_set_oldest(EvqCounters *counters, int32 flow_no, bool in_batches, TimestampTz due_since,
+						TimestampTz permit_since)
 {
 	FlowEntry *flow = use_flow(counters, flow_no);
 
 	if (flow == NULL)
 		return;
-	pg_atomic_write_u64(&flow->due_since, TIMESTAMP_IS_NOEND(due_since) ? 0 : (uint64) due_since);
-	pg_atomic_write_u64(&flow->permit_since, TIMESTAMP_IS_NOEND(permit_since) ? 0 : (uint64) permit_since);
+	pg_atomic_write_u64(&flow->due_since[in_batches], TIMESTAMP_IS_NOEND(due_since) ? 0 : (uint64) due_since);
+	pg_atomic_write_u64(&flow->permit_since[in_batches],
+						TIMESTAMP_IS_NOEND(permit_since) ? 0 : (uint64) permit_since);
 }
 
 /* ---------- names ---------- */
@@ -438,10 +441,10 @@ read_flow(FlowEntry *flow, EvqReading *reading, EvqTakeReading take, void *arg)
 	}
 	reading->is_kept = false;
 	strlcpy(reading->name, "oldest_due", NAMEDATALEN);
-	reading->value = age(&flow->due_since);
+	reading->value = Max(age(&flow->due_since[0]), age(&flow->due_since[1]));
 	take(reading, arg);
 	strlcpy(reading->name, "oldest_permit", NAMEDATALEN);
-	reading->value = age(&flow->permit_since);
+	reading->value = Max(age(&flow->permit_since[0]), age(&flow->permit_since[1]));
 	take(reading, arg);
 }
 

@@ -86,8 +86,8 @@ extern void evq_counters_make_tally(EvqTally *tally, const EvqEvent *event, int 
 extern bool evq_counters_merge_tally(EvqTally *tally, const EvqTally *other);
 extern void evq_counters_add_tally(EvqCounters *counters, const EvqTally *tally);
 extern void evq_counters_add_sweep(EvqCounters *counters, int64 time);
-extern void evq_counters_set_oldest(EvqCounters *counters, int32 flow_no, TimestampTz due_since,
-									TimestampTz permit_since);
+extern void evq_counters_set_oldest(EvqCounters *counters, int32 flow_no, bool in_batches,
+									TimestampTz due_since, TimestampTz permit_since);
 
 /* Reading, and what goes the other way. */
 extern void evq_counters_read(EvqCounters *counters, EvqTakeReading take, void *arg);
