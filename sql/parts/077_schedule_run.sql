@@ -47,7 +47,11 @@ COMMENT ON FUNCTION evq.publish_scheduled(evq.schedule, timestamptz) IS
 
 CREATE FUNCTION evq.is_at_work(schedule evq.schedule) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT EXISTS (SELECT FROM evq.event e WHERE e.event_id = schedule.last_event_id) $$;
+AS $$
+	SELECT EXISTS (SELECT FROM evq.event e WHERE e.event_id = schedule.last_event_id)
+		OR (evq.may_be_of_batch(ARRAY[schedule.last_event_id]) AND EXISTS (
+			SELECT FROM evq.batch_events_by_id(ARRAY[schedule.last_event_id]) b WHERE b.state IN ('a', 'p')))
+$$;
 COMMENT ON FUNCTION evq.is_at_work(evq.schedule) IS 'Is the last event of a schedule still live?';
 
 CREATE FUNCTION evq.run_schedule(schedule evq.schedule) RETURNS int

@@ -37,6 +37,31 @@ $$;
 COMMENT ON FUNCTION evq.first_in_line(int, int, timestamptz) IS
 	'The live events of a flow whose next attempt is scheduled after a time, in that order, at most so many';
 
+CREATE FUNCTION evq.line(flow_no int, in_batches boolean, most int, after timestamptz DEFAULT '-infinity', OUT event_type_no int, OUT state "char",
+	OUT events bigint, OUT attempt_scheduled_at timestamptz, OUT published_at timestamptz, OUT state_since timestamptz, OUT state_due_at timestamptz,
+	OUT worker text, OUT batch_id uuid, OUT first int, OUT last int)
+RETURNS SETOF record LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET jit = off ROWS 1000
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+AS $$
+BEGIN
+	IF in_batches THEN
+		RETURN QUERY
+		SELECT s.event_type_no, s.state, s.events, s.attempt_scheduled_at, evq.id_time(s.batch_id), coalesce(s.state_since, evq.id_time(s.batch_id)),
+			s.state_due_at, s.worker, s.batch_id, s.first, s.last
+		FROM evq.batch_stretch s
+		WHERE s.flow_no = line.flow_no AND s.attempt_scheduled_at > after
+		ORDER BY s.attempt_scheduled_at, s.batch_id
+		LIMIT most;
+	ELSE
+		RETURN QUERY
+		SELECT l.event_type_no, l.state, 1::bigint, l.attempt_scheduled_at, l.published_at, l.state_since, NULL::timestamptz, NULL::text, NULL::uuid, NULL::int, NULL::int
+		FROM evq.first_in_line(line.flow_no, most, after) l;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION evq.line(int, boolean, int, timestamptz) IS
+$$As evq.first_in_line(), or of those in batches: a row for neighbours whose state is the same, events of which are live; that may be none$$;
+
 CREATE FUNCTION evq.counts(only_flow text, warns boolean,
 	OUT flow_type text, OUT event_type text, OUT state evq.event_state, OUT events bigint, OUT is_exact boolean)
 RETURNS SETOF record LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off ROWS 50
@@ -44,6 +69,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
 	most CONSTANT int := 10000;
+	most_stretches CONSTANT int := 1000;
 	inexact int := 0;
 BEGIN
 	FOR flow_type, event_type, state, events, is_exact IN
@@ -55,14 +81,15 @@ BEGIN
 		WHERE (only_flow IS NULL OR f.flow_type = only_flow) AND evq.caller_may_work(f.flow_type)),
 	-- Of flows with a type that no counter tells of.
 	seen AS MATERIALIZED (
-		SELECT w.flow_no, l.event_type_no, l.state
-		FROM (SELECT DISTINCT u.flow_no FROM wanted u WHERE NOT u.is_counted) w CROSS JOIN LATERAL evq.first_in_line(w.flow_no, most + 1) l),
-	long_flow AS (SELECT s.flow_no FROM seen s GROUP BY 1 HAVING count(*) > most),
+		SELECT w.flow_no, v.in_batches, l.event_type_no, l.state, l.events
+		FROM (SELECT DISTINCT u.flow_no FROM wanted u WHERE NOT u.is_counted) w
+		CROSS JOIN (VALUES (false, most), (true, most_stretches)) v(in_batches, most) CROSS JOIN LATERAL evq.line(w.flow_no, v.in_batches, v.most + 1) l),
+	long_flow AS (SELECT s.flow_no FROM seen s GROUP BY s.flow_no, s.in_batches HAVING count(*) > CASE WHEN s.in_batches THEN most_stretches ELSE most END),
 	numbers AS (
 		SELECT w.event_type_no, c.state, c.events, c.is_exact FROM wanted w JOIN counted c USING (event_type_no)
 		WHERE w.is_counted OR w.flow_no IN (SELECT l.flow_no FROM long_flow l)
 		UNION ALL
-		SELECT w.event_type_no, s.state, count(*), w.flow_no NOT IN (SELECT l.flow_no FROM long_flow l) FROM wanted w JOIN seen s USING (event_type_no)
+		SELECT w.event_type_no, s.state, sum(s.events)::bigint, w.flow_no NOT IN (SELECT l.flow_no FROM long_flow l) FROM wanted w JOIN seen s USING (event_type_no)
 		WHERE NOT w.is_counted GROUP BY w.event_type_no, w.flow_no, s.state)
 	SELECT w.flow_type, w.event_type, evq.state_name(n.state), max(n.events), bool_and(n.is_exact)
 	FROM numbers n JOIN wanted w USING (event_type_no)
@@ -79,7 +106,7 @@ END
 $$;
 COMMENT ON FUNCTION evq.counts(text, boolean) IS
 $$As evq_counts(), and whether each number is exact. Where the engine does not count, or is to count anew, the first 10,000 events of a
-flow are counted: a number that is not exact is that of those, or what the engine had. warns: with a WARNING then.$$;
+flow are counted, and of those in batches the first 1,000 stretches: a number that is not exact is that of those, or what the engine had. warns: with a WARNING then.$$;
 
 CREATE FUNCTION evq.survey(OUT flow_no int, OUT event_type_no int, OUT state "char", OUT events bigint, OUT due bigint, OUT due_since timestamptz,
 	OUT state_since timestamptz, OUT published_at timestamptz, OUT is_exact boolean, OUT looked_at int)
@@ -96,27 +123,31 @@ BEGIN
 		SELECT DISTINCT t.flow_no FROM evq.event_type t
 		WHERE EXISTS (SELECT FROM counted c WHERE c.event_type_no = t.event_type_no AND (c.events > 0 OR NOT c.is_exact))
 			OR NOT EXISTS (SELECT FROM counted c WHERE c.event_type_no = t.event_type_no)),
-	near AS MATERIALIZED (SELECT f.flow_no, l.* FROM flow f CROSS JOIN LATERAL evq.first_in_line(f.flow_no, most + 1) l),
+	near AS MATERIALIZED (
+		SELECT f.flow_no, v.in_batches, l.* FROM flow f CROSS JOIN (VALUES (false), (true)) v(in_batches) CROSS JOIN LATERAL evq.line(f.flow_no, v.in_batches, most + 1) l),
 	-- Where more are due, those to come are looked at: what is due is what waits less these, unless they are as many.
 	reach AS MATERIALIZED (
-		SELECT n.flow_no, count(*) > most AS is_long, count(*) > most AND max(n.attempt_scheduled_at) <= present AS has_more_due
-		FROM near n GROUP BY n.flow_no),
+		SELECT n.flow_no, n.in_batches, count(*) > most AS is_long, count(*) > most AND max(n.attempt_scheduled_at) <= present AS has_more_due
+		FROM near n GROUP BY 1, 2),
 	far AS MATERIALIZED (
-		SELECT r.flow_no, l.* FROM reach r CROSS JOIN LATERAL evq.first_in_line(r.flow_no, most + 1, present) l WHERE r.has_more_due),
+		SELECT r.flow_no, r.in_batches, l.* FROM reach r CROSS JOIN LATERAL evq.line(r.flow_no, r.in_batches, most + 1, present) l WHERE r.has_more_due),
+	looked AS MATERIALIZED (
+		SELECT r.flow_no, bool_or(r.is_long) AS is_long, bool_or(r.has_more_due) AS has_more_due,
+			bool_and((SELECT count(*) FROM far x WHERE x.flow_no = r.flow_no AND x.in_batches = r.in_batches) <= most) AS is_far_end_seen
+		FROM reach r GROUP BY 1),
 	seen AS (
-		SELECT s.flow_no, s.event_type_no, s.state, count(*) AS events,
-			count(*) FILTER (WHERE s.state = 'a' AND s.attempt_scheduled_at <= present) AS due,
-			count(*) FILTER (WHERE s.state = 'a' AND s.attempt_scheduled_at > present) AS to_come,
+		SELECT s.flow_no, s.event_type_no, s.state, sum(s.events)::bigint AS events,
+			coalesce(sum(s.events) FILTER (WHERE s.state = 'a' AND s.attempt_scheduled_at <= present), 0)::bigint AS due,
+			coalesce(sum(s.events) FILTER (WHERE s.state = 'a' AND s.attempt_scheduled_at > present), 0)::bigint AS to_come,
 			min(s.attempt_scheduled_at) FILTER (WHERE s.attempt_scheduled_at <= present) AS due_since,
 			min(s.state_since) AS state_since, min(s.published_at) AS published_at
-		FROM (SELECT * FROM near UNION ALL SELECT * FROM far) s GROUP BY 1, 2, 3),
+		FROM (SELECT * FROM near UNION ALL SELECT * FROM far) s WHERE s.events > 0 GROUP BY 1, 2, 3),
 	numbers AS (
 		SELECT r.flow_no, k.event_type_no, k.state, s.due, s.to_come, s.due_since, s.state_since, s.published_at, r.is_long, r.has_more_due,
 			CASE WHEN r.is_long AND c.events IS NOT NULL THEN greatest(c.events, CASE WHEN NOT c.is_exact THEN s.events END) ELSE s.events END AS events,
-			NOT r.is_long OR coalesce(c.is_exact, false) AS is_counted,
-			(SELECT count(*) FROM far x WHERE x.flow_no = r.flow_no) <= most AS is_far_end_seen
+			NOT r.is_long OR coalesce(c.is_exact, false) AS is_counted, r.is_far_end_seen
 		FROM (SELECT s.flow_no, s.event_type_no, s.state FROM seen s UNION SELECT c.flow_no, c.event_type_no, c.state FROM counted c WHERE c.events > 0) k
-		JOIN reach r USING (flow_no)
+		JOIN looked r USING (flow_no)
 		LEFT JOIN seen s USING (flow_no, event_type_no, state)
 		LEFT JOIN counted c USING (flow_no, event_type_no, state))
 	SELECT n.flow_no, n.event_type_no, n.state, n.events,
@@ -130,7 +161,8 @@ END
 $$;
 COMMENT ON FUNCTION evq.survey() IS
 $$Live events by type and state. due: of those that wait. due_since, state_since, published_at: the earliest of those looked at. is_exact:
-events and due are exact, otherwise there are at least so many. looked_at: of so many events of the flow, the first in its line; NULL = of all.$$;
+events and due are exact, otherwise there are at least so many. looked_at: of so many events of the flow, the first in its line, and of those
+in batches as many stretches; NULL = of all.$$;
 
 CREATE FUNCTION evq.queues(OUT flow_type text, OUT event_type text, OUT state evq.event_state, OUT events bigint, OUT due bigint,
 	OUT longest_in_state interval, OUT oldest interval, OUT is_exact boolean, OUT looked_at int)
@@ -153,6 +185,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
 	most CONSTANT int := 10000;
+	most_stretches CONSTANT int := 1000;
 BEGIN
 	RETURN QUERY
 	WITH counted AS MATERIALIZED (SELECT t.flow_no, c.* FROM evq.live_counts() c JOIN evq.event_type t USING (event_type_no)),
@@ -165,17 +198,22 @@ BEGIN
 		SELECT f.flow_no, h.*
 		FROM flow f
 		CROSS JOIN LATERAL (
-			SELECT w.worker, w.state_since, w.state_due_at
+			SELECT w.worker, w.state_since, w.state_due_at, 1 AS events
 			FROM (SELECT e.worker, e.state, e.state_since, e.state_due_at FROM evq.live_event e WHERE e.flow_no = f.flow_no
 				  ORDER BY e.attempt_scheduled_at, e.event_id LIMIT most) w
 			WHERE w.state = 'p'
 			LIMIT CASE WHEN f.is_short THEN NULL ELSE f.held END) h
-		WHERE f.held IS DISTINCT FROM 0),
+		WHERE f.held IS DISTINCT FROM 0
+		UNION ALL
+		SELECT f.flow_no, l.worker, l.state_since, l.state_due_at, l.events
+		FROM flow f CROSS JOIN LATERAL evq.line(f.flow_no, true, most_stretches) l
+		WHERE f.held IS DISTINCT FROM 0 AND l.state = 'p' AND l.events > 0),
 	rest AS (
-		SELECT f.flow_no, f.held - (SELECT count(*) FROM found h WHERE h.flow_no = f.flow_no) AS events FROM flow f
+		SELECT f.flow_no, f.held - coalesce((SELECT sum(h.events)::bigint FROM found h WHERE h.flow_no = f.flow_no), 0) AS events FROM flow f
 		WHERE NOT f.is_short AND CASE WHEN f.held IS NULL THEN EXISTS (SELECT FROM evq.event e WHERE e.flow_no = f.flow_no
-				ORDER BY e.attempt_scheduled_at, e.event_id OFFSET most LIMIT 1) ELSE f.held > 0 END)
-	SELECT h.worker, f.flow_type, count(*), min(h.state_since), min(h.state_due_at) FROM found h JOIN evq.flow f USING (flow_no) GROUP BY 1, 2
+				ORDER BY e.attempt_scheduled_at, e.event_id OFFSET most LIMIT 1)
+			OR EXISTS (SELECT FROM evq.line(f.flow_no, true, most_stretches + 1) OFFSET most_stretches) ELSE f.held > 0 END)
+	SELECT h.worker, f.flow_type, sum(h.events)::bigint, min(h.state_since), min(h.state_due_at) FROM found h JOIN evq.flow f USING (flow_no) GROUP BY 1, 2
 	UNION ALL
 	SELECT NULL, f.flow_type, r.events, NULL, NULL FROM rest r JOIN evq.flow f USING (flow_no) WHERE r.events IS NULL OR r.events > 0;
 END

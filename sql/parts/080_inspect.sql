@@ -98,12 +98,12 @@ BEGIN
 	FOR what IN
 		SELECT v.relid, v.name, replace(replace(array_to_string(parts[:cardinality(parts) - 1], 'UNION ALL'), 'evq.event_history h',
 			'evq.finished_events($1) h'), 'evq.event_history', 'evq.finished_events($1) event_history') AS query,
-			replace(replace(rtrim(parts[cardinality(parts)], ';'), 'evq.batch_event b',
-			format('(%s) b', rtrim(pg_get_viewdef('evq.batch_event'::regclass), ';'))), 'evq.log l', 'evq.logged_events($1) l') AS batch_query
+			replace(replace(rtrim(parts[cardinality(parts)], ';'), 'evq.batch_event b', 'evq.batch_events_by_id($1) b'),
+				'evq.log l', 'evq.logged_events($1) l') AS batch_query
 		FROM (VALUES ('evq.events'::regclass, 'events_by_id'), ('evq.payloads', 'payloads_by_id')) v(relid, name),
 			string_to_array(pg_get_viewdef(v.relid), 'UNION ALL') parts
 	LOOP
-		ASSERT what.query LIKE '%finished_events%' AND what.query NOT LIKE '%evq.log%' AND what.batch_query LIKE '%logged_events%';
+		ASSERT what.query LIKE '%finished_events%' AND what.query NOT LIKE '%evq.log%' AND what.batch_query ~ 'logged_events|batch_events_by_id';
 		EXECUTE format($function$
 			CREATE OR REPLACE FUNCTION evq.%1$I(event_ids uuid[]) RETURNS SETOF %2$s
 			LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 1
@@ -151,7 +151,7 @@ CREATE VIEW evq.workers AS
 SELECT h.worker, h.flow_type, h.events, h.oldest_acquired_at, h.next_permit_due_at FROM evq.holders() h;
 COMMENT ON VIEW evq.workers IS
 $$Who holds permits: events in processing by worker and flow. A row without times: so many more of the flow, which are not among the first
-10,000 of its line; events NULL = it is not known how many.$$;
+10,000 of its line, or in the first 1,000 stretches of its batches; events NULL = it is not known how many.$$;
 COMMENT ON COLUMN evq.workers.worker IS 'The name that it gave itself; NULL = none';
 COMMENT ON COLUMN evq.workers.events IS 'How many it holds';
 COMMENT ON COLUMN evq.workers.oldest_acquired_at IS 'Since when it has held the first of them';
@@ -173,14 +173,16 @@ CREATE FUNCTION evq.is_due_line_longer(flow_type text, most bigint) RETURNS bool
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
+DECLARE
+	wanted_no int;
 BEGIN
-	RETURN evq.caller_may_work(flow_type) AND EXISTS (
-		SELECT FROM evq.event e
-		WHERE e.flow_no = (SELECT f.flow_no FROM evq.flow f WHERE f.flow_type = is_due_line_longer.flow_type) AND e.attempt_scheduled_at <= clock_timestamp()
-		OFFSET most);
+	SELECT f.flow_no INTO wanted_no FROM evq.flow f WHERE f.flow_type = is_due_line_longer.flow_type AND evq.caller_may_work(f.flow_type);
+	RETURN EXISTS (SELECT FROM evq.event e WHERE e.flow_no = wanted_no AND e.attempt_scheduled_at <= clock_timestamp() OFFSET most)
+		OR EXISTS (SELECT FROM evq.line(wanted_no, true, 1001) l WHERE l.attempt_scheduled_at <= clock_timestamp() OFFSET 1000);
 END
 $$;
-COMMENT ON FUNCTION evq.is_due_line_longer(text, bigint) IS 'Has a flow more due events than so many?';
+COMMENT ON FUNCTION evq.is_due_line_longer(text, bigint) IS
+	'Has a flow more due events than so many, or in batches more than 1,000 stretches?';
 
 CREATE FUNCTION @extschema@.evq_pending(flow_type text, max_events bigint DEFAULT 100)
 RETURNS SETOF evq.pending_event LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 100
@@ -190,6 +192,7 @@ DECLARE
 	most bigint := greatest(max_events, 10000);
 	listed bigint;
 	wanted_no int;
+	in_batches uuid[];
 BEGIN
 	SELECT f.flow_no INTO wanted_no FROM evq.flow f WHERE f.flow_type = evq_pending.flow_type;
 	IF NOT FOUND THEN
@@ -204,17 +207,31 @@ BEGIN
 		RAISE EXCEPTION 'permission denied for flow %', quote_ident(flow_type)
 			USING ERRCODE = '42501', HINT = 'Your role is restricted to other flows; evq_grant_worker() adds one.';
 	END IF;
+	in_batches := ARRAY(
+		SELECT i.event_id
+		FROM (
+			SELECT l.batch_id, l.first, l.last, sum(l.events) OVER (ORDER BY l.attempt_scheduled_at, l.batch_id, l.first) - l.events AS before
+			FROM evq.line(wanted_no, true, 1000) l JOIN evq.event_type t USING (event_type_no)
+			WHERE l.state = 'a' AND l.events > 0 AND l.attempt_scheduled_at <= clock_timestamp() AND NOT t.is_suspended) s
+		CROSS JOIN LATERAL generate_series(s.first, s.last) n
+		CROSS JOIN LATERAL (SELECT evq.id_in_batch(s.batch_id, n) AS event_id) i
+		WHERE s.before < max_events AND NOT EXISTS (SELECT FROM evq.exception x WHERE x.event_id = i.event_id));
 	RETURN QUERY
-	SELECT e.event_id, t.event_type, evq_pending.flow_type, e.flow_id, evq.state_name(e.state),
-		e.attempts_used + 1, t.max_attempts - e.attempts_used - 1, e.priority::int,
-		e.published_at, e.attempt_scheduled_at, e.due_at
+	SELECT e.event_id, e.event_type, evq_pending.flow_type, e.flow_id, e.state, e.attempts_used + 1, e.max_attempts - e.attempts_used - 1,
+		e.priority, e.published_at, e.attempt_scheduled_at, e.due_at
 	FROM (
-		SELECT l.* FROM evq.live_event l
-		WHERE l.flow_no = wanted_no AND l.attempt_scheduled_at <= clock_timestamp()
-		ORDER BY l.attempt_scheduled_at, l.event_id
-		LIMIT most) e
-	JOIN evq.event_type t USING (event_type_no)
-	WHERE e.state IN ('a', 'd') AND NOT t.is_suspended
+		SELECT l.event_id, t.event_type, l.flow_id, evq.state_name(l.state) AS state, l.attempts_used::int, t.max_attempts::int, l.priority::int,
+			l.published_at, l.attempt_scheduled_at, l.due_at
+		FROM (
+			SELECT v.* FROM evq.live_event v
+			WHERE v.flow_no = wanted_no AND v.attempt_scheduled_at <= clock_timestamp()
+			ORDER BY v.attempt_scheduled_at, v.event_id
+			LIMIT most) l
+		JOIN evq.event_type t USING (event_type_no)
+		WHERE l.state IN ('a', 'd') AND NOT t.is_suspended
+		UNION ALL
+		SELECT b.event_id, b.event_type, b.flow_id, b.state, b.attempts_used, b.max_attempts, b.priority, b.published_at, b.attempt_scheduled_at, b.due_at
+		FROM evq.events_by_id(in_batches) b) e
 	ORDER BY e.attempt_scheduled_at, e.event_id
 	LIMIT max_events;
 	GET DIAGNOSTICS listed = ROW_COUNT;
@@ -226,7 +243,7 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.evq_pending(text, bigint) IS
 $$Events of a flow that are due and not acquired, oldest first: a look at what a worker would get. It looks at 10,000 due
-events, or max_events if that is more, and says so in a WARNING where there are others.
+events, or max_events if that is more, and at the first 1,000 stretches of batches, and says so in a WARNING where there are others.
 flow_type: the flow.
 max_events: how many at most, 1 or more.
 Returns: a row for each event, without its payload.

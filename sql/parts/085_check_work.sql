@@ -5,7 +5,8 @@ CREATE FUNCTION evq.check_engine(patience interval) RETURNS SETOF evq.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off ROWS 5
 AS $$
 WITH status AS MATERIALIZED (SELECT * FROM @extschema@.evq_status()),
-present AS (SELECT clock_timestamp() AS at, clock_timestamp() + interval '1 minute' AS soon)
+present AS (SELECT clock_timestamp() + interval '1 minute' AS soon,
+	clock_timestamp() - least(patience, greatest(interval '1 minute', 3 * current_setting('evq.poll_interval', true)::interval)) AS late)
 
 SELECT CASE WHEN s.preloaded THEN 'error' ELSE 'warning' END, 'dispatcher',
 	s.problem || coalesce(': ' || CASE WHEN s.running THEN s.last_error END, ''), s.hint
@@ -18,8 +19,10 @@ FROM status s, present p
 WHERE s.problem IS NULL AND EXISTS (
 	SELECT FROM evq.flow f CROSS JOIN LATERAL (
 		SELECT FROM evq.event e JOIN evq.event_type t USING (event_type_no)
-		WHERE e.flow_no = f.flow_no AND e.state = 'a' AND NOT t.is_suspended AND e.attempt_scheduled_at > s.last_turn_at
-			AND e.attempt_scheduled_at <= p.at - least(patience, greatest(interval '1 minute', 3 * current_setting('evq.poll_interval', true)::interval))
+		WHERE e.flow_no = f.flow_no AND e.state = 'a' AND NOT t.is_suspended AND e.attempt_scheduled_at > s.last_turn_at AND e.attempt_scheduled_at <= p.late
+		UNION ALL
+		SELECT FROM evq.line(f.flow_no, true, 1000, s.last_turn_at) l JOIN evq.event_type t USING (event_type_no)
+		WHERE l.state = 'a' AND l.events > 0 AND NOT t.is_suspended AND l.attempt_scheduled_at <= p.late
 		LIMIT 1) late
 	WHERE NOT f.ordered AND f.max_processing IS NULL)
 UNION ALL
@@ -33,7 +36,10 @@ SELECT 'error', 'clock', 'there are events published in the future: the clock wa
 FROM present p
 WHERE EXISTS (
 	SELECT FROM evq.event e
-	WHERE e.event_id > evq.first_id(p.soon))
+	WHERE e.event_id > evq.first_id(p.soon)
+	UNION ALL
+	SELECT FROM evq.batch b JOIN evq.backlog k USING (flow_no, attempt_scheduled_at, batch_id)
+	WHERE b.batch_id > evq.first_id(p.soon))
 UNION ALL
 SELECT 'error', 'clock', format('%s at %s, in the future: the clock was ahead and went back', c.what, c.at), 'Restart the server when the clock is right.'
 FROM present p, status s, LATERAL (
@@ -108,7 +114,10 @@ sample AS MATERIALIZED (
 	SELECT e.* FROM evq.flow f CROSS JOIN LATERAL (
 		SELECT o.flow_no, o.event_type_no, o.state, o.attempt_scheduled_at FROM evq.event o
 		WHERE o.flow_no = f.flow_no AND o.attempt_scheduled_at <= clock_timestamp() ORDER BY o.attempt_scheduled_at LIMIT 1000) e
-	WHERE NOT EXISTS (SELECT FROM counter)),
+	WHERE NOT EXISTS (SELECT FROM counter)
+	UNION ALL
+	SELECT f.flow_no, l.event_type_no, l.state, l.attempt_scheduled_at FROM evq.flow f CROSS JOIN LATERAL evq.line(f.flow_no, true, 1000) l
+	WHERE l.events > 0 AND l.attempt_scheduled_at <= clock_timestamp() AND NOT EXISTS (SELECT FROM counter)),
 oldest AS (
 	SELECT c.no AS flow_no, clock_timestamp() - c.value * interval '1 microsecond' AS since FROM counter c WHERE c.name = 'oldest_due' AND c.value > 0
 	UNION ALL

@@ -68,7 +68,8 @@ COMMENT ON FUNCTION evq_http.states_of(text[]) IS 'Stored codes of states by the
 CREATE FUNCTION evq.named_events() RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN 'SELECT e.event_id, e.flow_no, e.event_type_no, e.state, e.flow_id, e.payload FROM evq.event e WHERE e.event_id = ANY ($9)
-	UNION ALL SELECT e.event_id, e.flow_no, e.event_type_no, e.state, e.flow_id, e.payload FROM evq.finished_events($9) e';
+	UNION ALL SELECT e.event_id, e.flow_no, e.event_type_no, e.state, e.flow_id, e.payload FROM evq.finished_events($9) e
+	UNION ALL SELECT e.event_id, e.flow_no, e.event_type_no, e.state, e.flow_id, e.payload FROM evq.batch_events_by_id($9) e';
 COMMENT ON FUNCTION evq.named_events() IS 'SQL for the events with the ids $9, as evq.stream_of_events() has for all';
 
 CREATE FUNCTION evq.stream_of_events(has_flow_id boolean, most int, since timestamptz) RETURNS text
@@ -89,9 +90,33 @@ SELECT string_agg(format('(SELECT e.event_id, e.flow_no, e.event_type_no, e.stat
 FROM source s
 $$;
 COMMENT ON FUNCTION evq.stream_of_events(boolean, int, timestamptz) IS
-$$SQL for the events with ids below $1 and from $10 on, at least the so many newest, to be read in the order of their ids as far as
-needed. Partitions that end before since, the time of $10, hold none. Where only those of the flow_ids $7 are wanted, the
+$$SQL for the events with rows of their own and ids below $1 and from $10 on, at least the so many newest, to be read in the order of
+their ids as far as needed. Partitions that end before since, the time of $10, hold none. Where only those of the flow_ids $7 are wanted, the
 partitions with an index on it give these alone.$$;
+
+CREATE FUNCTION evq.ids_in_batches(before_id uuid, from_id uuid, most int) RETURNS uuid[]
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+AS $$
+DECLARE
+	ids uuid[] := '{}';
+	batch record;
+BEGIN
+	FOR batch IN
+		SELECT b.batch_id, b.events FROM evq.batch b
+		WHERE (before_id IS NULL OR b.batch_id < before_id) AND (from_id IS NULL OR b.batch_id >= evq.id_in_batch(from_id, 0))
+		ORDER BY b.batch_id DESC
+	LOOP
+		ids := ids || ARRAY(
+			SELECT i.event_id FROM generate_series(batch.events - 1, 0, -1) n CROSS JOIN LATERAL (SELECT evq.id_in_batch(batch.batch_id, n) AS event_id) i
+			WHERE (before_id IS NULL OR i.event_id < before_id) AND (from_id IS NULL OR i.event_id >= from_id)
+			ORDER BY i.event_id DESC LIMIT most - cardinality(ids));
+		EXIT WHEN cardinality(ids) >= most;
+	END LOOP;
+	RETURN ids;
+END
+$$;
+COMMENT ON FUNCTION evq.ids_in_batches(uuid, uuid, int) IS
+	'Ids of events published in batches, below one and from another on, newest first, at most so many; some may have left their batch, or be gone';
 
 CREATE FUNCTION evq.has_values(payload jsonb, paths text[], path_values text[]) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -123,21 +148,39 @@ DECLARE
 	found uuid[] := '{}';
 	before_id uuid := after_id;
 	last_id uuid;
-	source text := CASE WHEN named <> '{}' AND after_id IS NULL THEN evq.named_events() END;
+	states CONSTANT "char"[] := evq_http.states_of(string_to_array(given ->> 'status', ','));
+	searched_states CONSTANT "char"[] := evq_http.states_of(search.statuses);
+	is_named boolean := named <> '{}' AND after_id IS NULL;
+	source text;
 	-- The stretch of time that is read next: the latest day, then four times as long, and so on. Few partitions hold what is young.
+	-- Of events in batches it holds so many at most: it may end with one of them.
 	present CONSTANT timestamptz := coalesce(evq.id_time(after_id), clock_timestamp());
 	stretch interval := '1 day';
 	since timestamptz;
+	from_id uuid;
+	in_batches uuid[];
+	most_in_batches int := CASE WHEN coalesce(states, '{a}') && '{a, p, s}' AND coalesce(searched_states, '{a}') && '{a, p, s}' THEN 500 END; -- NULL = none
 	oldest CONSTANT timestamptz := (SELECT min(p.from_at) FROM evq.history_partitions() p);
 	events int := 0;
 	payloads int := 0;
 	more boolean := false;
 BEGIN
 	LOOP
-		IF source IS NULL THEN
+		IF is_named THEN
+			source := evq.named_events();
+			in_batches := '{}';
+		ELSE
 			since := CASE WHEN present - stretch > oldest THEN present - stretch END;
-			stretch := 4 * stretch;
-			source := evq.stream_of_events(flow_ids IS NOT NULL, most_events + 1, since);
+			from_id := evq.first_id(since);
+			in_batches := CASE WHEN most_in_batches > 0 THEN evq.ids_in_batches(before_id, from_id, most_in_batches) ELSE '{}' END;
+			IF cardinality(in_batches) = most_in_batches THEN
+				from_id := in_batches[most_in_batches];
+				most_in_batches := 4 * most_in_batches;
+			ELSE
+				stretch := 4 * stretch;
+			END IF;
+			source := evq.stream_of_events(flow_ids IS NOT NULL, most_events + 1, since) || E'\nUNION ALL
+				SELECT e.event_id, e.flow_no, e.event_type_no, e.state, e.flow_id, e.payload FROM evq.batch_events_by_id($11) e';
 			page := page + cardinality(found) * (before_id IS NOT DISTINCT FROM after_id)::int;
 		END IF;
 		FOR one IN EXECUTE format($events$
@@ -151,8 +194,7 @@ BEGIN
 							AND NOT (right(id, 1) = '*' AND starts_with(s.flow_id, rtrim(id, '*'))))) AS passes
 			FROM (%s) s ORDER BY s.event_id DESC LIMIT %s
 			$events$, source, most_events + 1)
-		USING before_id, flow_types, event_types, evq_http.states_of(string_to_array(given ->> 'status', ',')), evq_http.states_of(search.statuses),
-			given ->> 'flow_id', flow_ids, search.ids, named, evq.first_id(since)
+		USING before_id, flow_types, event_types, states, searched_states, given ->> 'flow_id', flow_ids, search.ids, named, from_id, in_batches
 		LOOP
 			more := cardinality(found) >= page OR events >= most_events OR payloads >= most_payloads OR clock_timestamp() > until;
 			EXIT WHEN more;
@@ -167,12 +209,12 @@ BEGIN
 			CONTINUE WHEN after_id IS NOT NULL AND one.event_id = ANY (named);
 			found := found || one.event_id;
 		END LOOP;
-		IF stretch > '1 day' THEN
-			more := more OR (cardinality(found) >= page AND since IS NOT NULL);
-			EXIT WHEN more OR since IS NULL;
+		IF NOT is_named THEN
+			more := more OR (cardinality(found) >= page AND from_id IS NOT NULL);
+			EXIT WHEN more OR from_id IS NULL;
+			before_id := from_id;
 		END IF;
-		source := NULL;
-		before_id := coalesce(evq.first_id(since), before_id);
+		is_named := false;
 	END LOOP;
 	RETURN jsonb_build_object(
 		'events', (SELECT coalesce(jsonb_agg(evq_http.row_of(to_jsonb(e)) ORDER BY array_position(found, e.event_id)), '[]') FROM evq.events_by_id(found) e),

@@ -50,32 +50,71 @@ put_logged(void *context, const EvqLogged *event)
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-/* The rows of evq.log with these ids, by what their batches know of where they are. */
+static int
+compare_ids(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(pg_uuid_t));
+}
+
+/* Those of the ids that may be of batches, in order. */
+static pg_uuid_t *
+sort_ids(ArrayType *array, int *count)
+{
+	ArrayIterator iterator = array_create_iterator(array, 0, NULL);
+	pg_uuid_t *ids = palloc(Max(ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)), 1) * sizeof(pg_uuid_t));
+	Datum id;
+	bool is_null;
+
+	*count = 0;
+	while (array_iterate(iterator, &id, &is_null))
+	{
+		if (!is_null && evq_uuid_is_of_batch(DatumGetUUIDP(id)))
+			ids[(*count)++] = *DatumGetUUIDP(id);
+	}
+	qsort(ids, *count, sizeof(pg_uuid_t), compare_ids);
+	return ids;
+}
+
+/* The last of the neighbours in a batch that the ids from here on are, each of them once or more; next: after those. */
+static int
+end_of_neighbours(const pg_uuid_t *ids, int count, int first, int *next)
+{
+	int last = evq_uuid_ordinal(&ids[first]);
+
+	for (*next = first + 1; *next < count && evq_uuid_is_same_batch(&ids[first], &ids[*next]) &&
+							evq_uuid_ordinal(&ids[*next]) <= last + 1;
+		 (*next)++)
+		last = evq_uuid_ordinal(&ids[*next]);
+	return last;
+}
+
+/* The rows of evq.log with these ids, each once, by what their batches know of where they are. */
 Datum
 evq_sql_logged_events(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	EvqStore *store = NULL;
-	ArrayIterator iterator = array_create_iterator(PG_GETARG_ARRAYTYPE_P(0), 0, NULL);
-	Datum id;
-	bool is_null;
+	EvqStore *store;
+	pg_uuid_t *ids;
+	int count;
+	int next;
 
 	InitMaterializedSRF(fcinfo, 0);
-	while (array_iterate(iterator, &id, &is_null))
+	ids = sort_ids(PG_GETARG_ARRAYTYPE_P(0), &count);
+	if (count == 0)
+		return (Datum) 0;
+	store = evq_store_open_to_read();
+	for (int i = 0; i < count; i = next)
 	{
+		EvqRange range = {.first = evq_uuid_ordinal(&ids[i])};
 		EvqBatch batch;
-		EvqRange range;
 
-		if (is_null || !evq_uuid_is_of_batch(DatumGetUUIDP(id)))
+		range.last = end_of_neighbours(ids, count, i, &next);
+		if (!evq_batches_fetch(store, &ids[i], NULL, &batch))
 			continue;
-		if (store == NULL)
-			store = evq_store_open_to_read();
-		range.first = range.last = evq_uuid_ordinal(DatumGetUUIDP(id));
-		if (evq_batches_fetch(store, DatumGetUUIDP(id), NULL, &batch) && range.last < batch.events)
-			evq_batches_read(store, &batch, range, put_logged, result);
+		range.last = Min(range.last, batch.events - 1);
+		evq_batches_read(store, &batch, range, put_logged, result);
 	}
-	if (store != NULL)
-		evq_store_close(store);
+	evq_store_close(store);
 	return (Datum) 0;
 }
 
