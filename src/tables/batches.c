@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/brin_internal.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_am_d.h"
@@ -57,14 +58,26 @@ evq_batches_begin(EvqStore *store, EvqBatchWriter *writer, const EvqEvent *event
 	writer->context = AllocSetContextCreate(CurrentMemoryContext, "evq batch", ALLOCSET_DEFAULT_SIZES);
 }
 
-/* Adds index entries for the first and the last row of a place: the only index of evq's own summarizes what is between them. */
+/* Does the index keep nothing of a page but its lowest and its highest id? */
+static bool
+knows_bounds_only(const EvqStoreTable *table, int index)
+{
+	Relation rel = table->info->ri_IndexRelationDescs[index];
+	const IndexInfo *info = table->info->ri_IndexRelationInfo[index];
+
+	return rel->rd_rel->relam == BRIN_AM_OID && info->ii_NumIndexAttrs == 1 && info->ii_Predicate == NIL &&
+		   info->ii_IndexAttrNumbers[0] == table->map.numbers[LOG_EVENT_ID] &&
+		   index_getprocid(rel, 1, BRIN_PROCNUM_OPCINFO) == F_BRIN_MINMAX_OPCINFO;
+}
+
+/* Adds index entries for the first and the last row of a place: evq's own index needs no more. One of a user may need all. */
 static void
 enter_place(EvqStore *store, EvqStoreTable *table, int first, int last)
 {
 	bool summarizes = true;
 
 	for (int i = 0; i < table->info->ri_NumIndices; i++)
-		summarizes &= table->info->ri_IndexRelationDescs[i]->rd_rel->relam == BRIN_AM_OID;
+		summarizes &= knows_bounds_only(table, i);
 	for (int i = first; i <= last; i++)
 	{
 		if (summarizes && i != first && i != last)

@@ -1,4 +1,21 @@
 -- Indexes that users add to evq's tables: each has the entries that a scan of the table finds, whatever its kind.
+CREATE FUNCTION pg_temp.same(query text) RETURNS TABLE (events bigint, equal boolean) LANGUAGE plpgsql AS $$
+DECLARE
+	by_scan text;
+	by_index text;
+	plan text := '';
+	line text;
+BEGIN
+	SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_seqscan = on;
+	EXECUTE 'SELECT count(*), string_agg(q::text, '','' ORDER BY q) FROM (' || query || ') q' INTO events, by_scan;
+	SET LOCAL enable_indexscan = on; SET LOCAL enable_bitmapscan = on; SET LOCAL enable_indexonlyscan = on; SET LOCAL enable_seqscan = off;
+	EXECUTE 'SELECT string_agg(q::text, '','' ORDER BY q) FROM (' || query || ') q' INTO by_index;
+	FOR line IN EXECUTE 'EXPLAIN ' || query LOOP
+		plan := plan || line;
+	END LOOP;
+	equal := by_scan IS NOT DISTINCT FROM by_index AND plan !~ 'Seq Scan';
+	RETURN NEXT;
+END $$;
 SELECT evq_configure('uia', 'UI', lifespan => '1 day', attempt_timeout => '1 hour', attempt_delays => '{0}') \gset
 SELECT evq_configure('uib', 'UI', lifespan => '1 day', attempt_timeout => '1 hour', attempt_delays => '{0}') \gset
 SELECT event_type_no AS no_b, flow_no FROM evq.event_type WHERE event_type = 'uib' \gset
@@ -29,23 +46,6 @@ SELECT evq_publish('uia', NULL, 'a', '{"n": 0}') AS first \gset
 SELECT evq_cancel(:'first');
 SELECT brin_summarize_new_values(c.oid) IS NOT NULL FROM pg_class c JOIN pg_am m ON m.oid = c.relam AND m.amname = 'brin' WHERE c.relnamespace = 'evq'::regnamespace \g /dev/null
 
-CREATE FUNCTION pg_temp.same(query text) RETURNS TABLE (events bigint, equal boolean) LANGUAGE plpgsql AS $$
-DECLARE
-	by_scan text;
-	by_index text;
-	plan text := '';
-	line text;
-BEGIN
-	SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_seqscan = on;
-	EXECUTE 'SELECT count(*), string_agg(q::text, '','' ORDER BY q) FROM (' || query || ') q' INTO events, by_scan;
-	SET LOCAL enable_indexscan = on; SET LOCAL enable_bitmapscan = on; SET LOCAL enable_indexonlyscan = on; SET LOCAL enable_seqscan = off;
-	EXECUTE 'SELECT string_agg(q::text, '','' ORDER BY q) FROM (' || query || ') q' INTO by_index;
-	FOR line IN EXECUTE 'EXPLAIN ' || query LOOP
-		plan := plan || line;
-	END LOOP;
-	equal := by_scan IS NOT DISTINCT FROM by_index AND plan !~ 'Seq Scan';
-	RETURN NEXT;
-END $$;
 -- Of rows that finish together a summary learns once; one that it does not cover teaches it nothing.
 SELECT evq_publish('uia', NULL, 'x') AS a, evq_publish('uib', NULL, 'x') AS b \gset
 SELECT count(s) FROM evq_acquire(:'a') a, evq_acquire(:'b') b, evq_succeed_many(ARRAY[a.event_id, b.event_id], ARRAY[a.permit, b.permit]) s;
@@ -70,6 +70,28 @@ SELECT q, s.* FROM unnest(ARRAY[
 SELECT sum(events), bool_and(equal) FROM evq.history_partitions() p, pg_temp.same(format('SELECT event_id FROM %s WHERE event_type_no = %s AND finished_at > now() - interval ''1 day''', p.relation, :no_b));
 SELECT sum(events), bool_and(equal) FROM evq.history_partitions() p, pg_temp.same(format('SELECT event_id FROM %s WHERE result->>''n'' = ''2'' AND state = ''s''', p.relation));
 SELECT sum(events), bool_and(equal) FROM evq.history_partitions() p, pg_temp.same(format('SELECT event_id FROM %s WHERE flow_no = %s AND chain_depth = 0', p.relation, :flow_no));
+ROLLBACK;
+
+-- Of a batch, whose rows evq's own index learns of page by page.
+BEGIN;
+DELETE FROM evq.exception; DELETE FROM evq.run;
+SELECT evq_configure_flow('UI', delivery => 'pull') \gset
+SET LOCAL evq.store_batches_from = 1;
+SELECT count(*) FROM evq_publish_many('uia', NULL, ARRAY['x'], ARRAY[jsonb '0']);
+CREATE INDEX ON evq.log USING brin (flow_id);
+CREATE INDEX ON evq.log USING brin (event_id uuid_bloom_ops);
+CREATE INDEX ON evq.run (worker);
+CREATE INDEX ON evq.exception (state) WHERE state = 's';
+SELECT brin_summarize_new_values(indexrelid) IS NOT NULL FROM pg_index WHERE indrelid = 'evq.log'::regclass \g /dev/null
+SELECT count(*) FROM evq_publish_many('uia', NULL, ARRAY(SELECT CASE WHEN n = 30 THEN 'zz' ELSE 'edge' END FROM generate_series(1, 99) n), array_fill('{}'::jsonb, ARRAY[99]));
+WITH a AS (SELECT array_agg(event_id) AS i, array_agg(permit) AS p FROM evq_acquire_next('UI', 70, worker => 'many'))
+SELECT count(s) FROM a, evq_succeed_many(i[11:], p[11:]) s;
+SELECT event_id AS middle FROM evq.log WHERE flow_id = 'zz' \gset
+SELECT s.* FROM unnest(ARRAY[
+	$$SELECT event_id FROM evq.log WHERE flow_id = 'zz'$$,
+	format($$SELECT event_id FROM evq.log WHERE event_id = %L$$, :'middle'),
+	$$SELECT last_id FROM evq.run WHERE worker = 'many'$$,
+	$$SELECT event_id FROM evq.exception WHERE state = 's'$$]) q, pg_temp.same(q) s;
 ROLLBACK;
 
 -- An index that is not valid, because it is being built or that has failed, is not searched, but gets its entries.
