@@ -156,16 +156,16 @@ acquire_gap(EvqStore *store, TimestampTz now, const EvqBatch *batch, EvqRange *w
 	Acquiring acquiring = {.store = store, .wanted = wanted};
 	EvqEvent *event = &acquiring.acquired.event;
 	int64 permit = evq_lifecycle_draw_permit(0);
+	int64 permit_for = evq_lifecycle_permit_time(wanted->permit_for, batch->event_type_no);
 	EvqRange gap;
 	bool found;
 
-	evq_runs_lock(batch);
+	evq_runs_lock(store, batch);
 	found = evq_runs_find_gap(store, batch, *within, &gap);
 	gap.last = Min(gap.last, gap.first + wanted->most - wanted->count - 1);
 	within->first = found ? gap.last + 1 : within->last + 1;
 	if (found)
 	{
-		int64 permit_for = evq_lifecycle_permit_time(wanted->permit_for, batch->event_type_no);
 		EvqRun run = {.range = gap};
 
 		evq_batches_make_event(batch, gap.first, event);
@@ -489,7 +489,7 @@ make_report(EvqStore *store, TimestampTz now, Report *report, const EvqAttempt *
 		{
 			TransactionId other;
 
-			evq_runs_lock(&report->batch);
+			evq_runs_lock(store, &report->batch);
 			other = end_in_run(store, report, i, now);
 			evq_runs_unlock(&report->batch);
 			if (TransactionIdIsValid(other))
@@ -643,7 +643,7 @@ evq_lifecycle_take_out(EvqStore *store, TimestampTz now, const EvqAttempt *attem
 		if (!find_batch(store, &attempt->event_id, &found, event) ||
 			!evq_lifecycle_caller_may(EVQ_RIGHT_PUBLISH | EVQ_RIGHT_WORK, event))
 			return EVQ_NOT_OF_BATCH;
-		evq_runs_lock(&found.batch);
+		evq_runs_lock(store, &found.batch);
 		look(store, &found, event);
 		if (!TransactionIdIsValid(found.other))
 			evq_runs_fail_if_unseen(found.is_unseen);

@@ -39,12 +39,17 @@ set_tag(LOCKTAG *tag, const EvqBatch *batch)
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, high, low, BATCH_LOCK_CLASS);
 }
 
-/* Takes the lock of a batch; whoever has it waits for nothing but this. It is gone at the latest with the transaction. */
+/*
+ * Takes the lock of a batch; whoever has it waits for nothing. It is gone at the latest with the transaction. The locks of
+ * the tables, for which one may have to wait, are taken before.
+ */
 void
-evq_runs_lock(const EvqBatch *batch)
+evq_runs_lock(EvqStore *store, const EvqBatch *batch)
 {
 	LOCKTAG tag;
 
+	(void) evq_store_use_key(store, evq_store_use_table(store, EVQ_TABLE_RUN));
+	(void) evq_store_use_key(store, evq_store_use_table(store, EVQ_TABLE_EXCEPTION));
 	set_tag(&tag, batch);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }

@@ -73,7 +73,7 @@ typedef struct EvqExceptions
 #define EVQ_EXCEPTION_SUCCEEDED 's'
 #define EVQ_EXCEPTION_MOVED 'm'
 
-extern void evq_runs_lock(const EvqBatch *batch);
+extern void evq_runs_lock(EvqStore *store, const EvqBatch *batch);
 extern void evq_runs_unlock(const EvqBatch *batch);
 extern void evq_runs_wait(EvqStore *store, TransactionId other);
 
