@@ -204,11 +204,42 @@ SELECT evq_grant_worker('evq_test_old', 'RED');
 SELECT severity, finding, advice FROM evq_check() WHERE subject = 'privileges' AND finding ~ 'old' ORDER BY finding;
 SELECT as_role('evq_test_old', format('SELECT evq_acquire_next(%L)', f)) FROM unnest('{RED, BLUE}'::text[]) f;
 
+-- Events of batches, by a token that came to others than it was granted to.
+SELECT evq_configure_flow('REDS', delivery => 'pull'), evq_configure('RS', 'REDS', attempt_delays => '{0}') \gset
+SELECT evq_configure_flow('BLUES', delivery => 'pull'), evq_configure('BS', 'BLUES') \gset
+SELECT evq_grant_worker('evq_test_red', 'REDS'), evq_grant_worker('evq_test Blue', 'BLUES');
+SET LOCAL evq.store_batches_from = 1;
+SELECT count(*) FROM evq_publish_many('RS', NULL, '{rs1,rs2,rs3,rs4}', array_fill(jsonb '"red secret"', '{4}'));
+SELECT count(*) FROM evq_publish_many('BS', NULL, '{bs1,bs2}', array_fill(jsonb '"blue secret"', '{2}'));
+SELECT count(*) FROM evq.batch;
+SET LOCAL ROLE evq_test_red;
+SELECT flow_ids, token FROM evq_acquire_batch('REDS', 3) \gset
+SELECT :'flow_ids';
+RESET ROLE;
+SELECT as_role('evq_test_red', $$SELECT evq_acquire_batch('BLUES')$$), as_role('evq_test_red', format('SELECT evq_cancel(%L)', ev('bs1')));
+SET LOCAL ROLE "evq_test Blue";
+SELECT count(*) FROM evq_succeed_batch(:'token');
+SELECT count(*) FILTER (WHERE held) FROM evq_heartbeat_batch(:'token');
+SELECT count(*) FILTER (WHERE accepted) FROM evq_fail_batch(:'token', 'no');
+SELECT count(*) FROM evq_release_batch(:'token');
+SELECT count(*) FROM evq_acquire((ids('{rs4}'))[1]);
+RESET ROLE;
+SELECT as_role('evq_test Blue', format(statement, ev('rs1'), permit('rs1'))) FROM unnest(ARRAY['SELECT evq_succeed(%L, %s)', 'SELECT evq_fail(%L, %L, %2$s)',
+	'SELECT evq_snooze(%L, %s, now())', 'SELECT evq_cancel(%L)', 'SELECT evq_activate(%L)', 'SELECT evq_event(%L)']) statement;
+SELECT flow_id, state, attempts_used FROM evq.events WHERE flow_id ~ '^[rb]s' ORDER BY 1;
+SET LOCAL ROLE evq_test_red;
+SELECT count(*) FILTER (WHERE held) FROM evq_heartbeat_batch(:'token');
+SELECT accepted, state FROM evq_fail_batch(:'token', 'no', ids('{rs2}'));
+SELECT count(*) FROM evq_succeed_batch(:'token');
+RESET ROLE;
+SELECT flow_id, state, attempts_used FROM evq.events WHERE flow_id ~ '^[rb]s' ORDER BY 1;
+
 -- Without its last flow it may work on nothing.
 SELECT evq_grant_worker('evq_test_red', 'BLUE');
 SELECT as_role('evq_test_red', $$SELECT evq_acquire_next('BLUE')$$);
 SELECT evq_revoke_worker('evq_test_red', 'RED');
 SELECT evq_revoke_worker('evq_test_red', 'BLUE');
+SELECT evq_revoke_worker('evq_test_red', 'REDS'), evq_revoke_worker('evq_test Blue', 'BLUES');
 SELECT * FROM evq.restrictions WHERE role_name = 'evq_test_red';
 SELECT as_role('evq_test_red', $$SELECT evq_acquire_next('RED')$$);
 -- The end of the restriction is the end of the membership.
@@ -220,5 +251,5 @@ SELECT evq_revoke_worker('evq_test_red');
 SELECT as_role('evq_test_red', $$SELECT evq_acquire_next('RED')$$);
 SELECT evq_revoke_publisher('evq_test Blue');
 SELECT as_role('evq_test Blue', $$SELECT evq_publish('B', NULL, 'b')$$);
-SELECT * FROM evq.restrictions;
+SELECT * FROM evq.restrictions ORDER BY 1;
 ROLLBACK;

@@ -105,6 +105,26 @@ $node->safe_psql('db', q{SELECT evq_pause('x'); SELECT evq_resume()});
 session_below('evq_cancel()', q{SELECT count(evq_cancel(event_id)) FROM evq.events WHERE event_type = 'tough' AND state = 'awaiting_processing'});
 session_below('evq_tick()', q{UPDATE evq.event_type SET is_suspended = true WHERE event_type = 'rescue'; SELECT count(evq_tick()) FROM generate_series(1, 3)}, 3);
 
+# In batches: all of a batch may leave it in one turn.
+$node->safe_psql('db', q{
+	SELECT evq_configure_flow('BATCHES', delivery => 'pull', max_dispatched => 100000);
+	SELECT evq_configure('stored', 'BATCHES', lifespan => '1 day', attempt_timeout => '1 day', attempt_delays => '{0}', max_attempts => 9);
+	SET evq.store_batches_from = 1;
+	SELECT count(*) FROM generate_series(1, 12) n, evq_publish_many('stored', NULL, array_fill('f' || n, '{1000}'), array_fill(jsonb_build_object('a', repeat('x', 8000)), '{1000}'));
+	CREATE TABLE token (token text)});
+is($node->safe_psql('db', 'SELECT count(*), sum(events) FROM evq.batch'), '12|12000', 'batches of large events');
+session_below('evq_acquire_next(), of batches', q{WITH a AS (INSERT INTO held SELECT event_id, permit FROM evq_acquire_next('BATCHES', 10000) RETURNING 1) SELECT count(*) FROM a}, 10000);
+session_below('evq_heartbeat(), of batches', q{SELECT count(*) FILTER (WHERE b.held) FROM (SELECT array_agg(event_id) i, array_agg(permit) p FROM held JOIN evq.log USING (event_id)) h, evq_heartbeat(h.i, h.p) b}, 10000);
+session_below('evq_fail_many(), of batches', q{SELECT count(*) FILTER (WHERE b.accepted) FROM (SELECT (array_agg(event_id ORDER BY event_id))[:4000] i, (array_agg(permit ORDER BY event_id))[:4000] p FROM held JOIN evq.log USING (event_id)) h, evq_fail_many(h.i, h.p, 'e') b}, 4000);
+session_below('evq_succeed_many(), of batches', q{SELECT count(*) FILTER (WHERE b.accepted) FROM (SELECT (array_agg(event_id ORDER BY event_id))[4001:8500] i, (array_agg(permit ORDER BY event_id))[4001:8500] p FROM held JOIN evq.log USING (event_id)) h, evq_succeed_many(h.i, h.p) b}, 4500);
+below(
+	dispatcher_pid($node, 'db'),
+	'permits of events in batches time out',
+	sub {
+		$node->safe_psql('db', q{UPDATE evq.run SET state_due_at = now() WHERE state = 'p'; SELECT pg_notify('x', ''); SELECT evq_configure('stored', max_attempts => 8)});
+		ok(poll_until('all out', sub { $node->safe_psql('db', q{SELECT count(*) FROM evq.errors WHERE event_type = 'stored' AND error_message LIKE 'the permit%'}) >= 1500 }), 'all of them');
+	});
+
 # What is passed in one argument is there as a whole; inserting it takes no more.
 session_below('evq_publish_many()', q{SELECT count(*) FROM evq_publish_many('tough', NULL, array_fill('f'::text, '{20}'), array_fill(jsonb_build_object('a', repeat('x', 1000000)), '{20}'))}, 20);
 

@@ -41,7 +41,13 @@ $old->safe_psql('shop', q{
 	SELECT evq_suspend_event_type('blocked');
 	SELECT evq_publish('blocked', NULL, 'case');
 	SELECT evq_schedule('nightly', '@daily', 'job', NULL, 'case', '{"n": 1}', make_job => false), evq_run_schedule('nightly');
-	SELECT evq.prepare_history(0, now() - make_interval(days => d)) FROM unnest('{1, 2}'::int[]) d});
+	SELECT evq.prepare_history(0, now() - make_interval(days => d)) FROM unnest('{1, 2}'::int[]) d;
+	SELECT evq_configure_flow('BULK', delivery => 'pull'), evq_configure('parcel', 'BULK', lifespan => '1 day', attempt_timeout => '1 hour');
+	SET evq.store_batches_from = 1;
+	SELECT count(*) FROM evq_publish_many('parcel', NULL, string_to_array('a b c d e f', ' '), array_fill(jsonb '{"batch": 1}', '{6}'));
+	SELECT evq_succeed_batch(token) FROM evq_acquire_batch('BULK', 1);
+	SELECT evq_cancel(event_id) FROM evq.events WHERE flow_id = 'f'});
+my $token = $old->safe_psql('shop', q{SELECT token FROM evq_acquire_batch('BULK', 2)});
 my ($permit, %event) = events_in_each_state($old, 'shop', q('large'), q(repeat('x', 1000)));
 for my $days (1, 2, 5)
 {
@@ -58,7 +64,7 @@ wait_for_no_dispatcher($old, 'shop');
 $event{due} = publish($old, 'shop');
 my $waiting = publish($old, 'paused');
 
-my @tables = qw(flow event_type event event_payload event_history event_error idempotency schedule epoch);
+my @tables = qw(flow event_type event event_payload event_history event_error idempotency schedule epoch log batch backlog run exception);
 
 sub contents
 {
@@ -150,6 +156,8 @@ for my $mode ($ENV{OLD_PREFIX} ? qw(copy link) : 'copy')
 	ok(wait_for_state($new, 'shop', $event{$_}, 'dispatched'), "$mode: $_ goes on") for qw(failed suspended);
 	is(publish($new, 'shop', "jsonb_build_object('state', 'held', 'large', repeat('x', 1000)), idempotency_key => 'key of held', headers => '{\"h\": 1}'"), $event{held}, "$mode: keys are known");
 	is($new->safe_psql('shop', q{SELECT evq_run_schedule('nightly') IS NOT NULL}), 't', "$mode: schedules run");
+	like(($new->psql('shop', "\\set VERBOSITY sqlstate\nSELECT evq_succeed_batch('$token')"))[2], qr/ERROR:  EQ004/, "$mode: a token of before is refused");
+	is($new->safe_psql('shop', q{SELECT array_to_string(flow_ids, ' '), payloads[1] FROM evq_acquire_batch('BULK', 10)}), 'd e|{"batch": 1}', "$mode: what nobody had of a batch is there");
 	is($new->safe_psql('shop', $findings), $found, "$mode: evq_check() finds no more than before");
 
 	is($new->safe_psql('paused', 'SELECT problem FROM evq_status()'), 'this database is paused', "$mode: what was paused stays so");

@@ -13,7 +13,8 @@ use Test::More;
 
 my $main = make_server('main', has_archiving => 1, allows_streaming => 1);
 my $database = 'postgres';
-$main->safe_psql($database, q{SELECT evq_configure('job', 'FLOW', lifespan => '1 day', attempt_timeout => '1 hour', attempt_delays => '{0}')});
+$main->safe_psql($database, q{SELECT evq_configure('job', 'FLOW', lifespan => '1 day', attempt_timeout => '1 hour', attempt_delays => '{0}');
+	SELECT evq_configure_flow('BULK', delivery => 'pull'), evq_configure('parcel', 'BULK', lifespan => '1 day', attempt_timeout => '1 hour')});
 poll_until('partitions', sub { $main->safe_psql($database, 'SELECT count(*) FROM evq.history_partitions()') > 1 });
 $main->backup('base');
 
@@ -21,7 +22,22 @@ my %event = map { $_ => publish($main, $database, "'\"$_\"'") } qw(done held wai
 wait_for_state($main, $database, $event{$_}, 'dispatched') for sort keys %event;
 $main->safe_psql($database, "SELECT evq_succeed(event_id, permit) FROM evq_acquire('$event{done}')");
 my $permit = $main->safe_psql($database, "SELECT permit FROM evq_acquire('$event{held}')");
+# Events a to h in a batch: by the moment a and b are done, c and d held; later those are done, too, and the others held.
+$main->safe_psql($database, q{SET evq.store_batches_from = 1; SELECT count(*) FROM evq_publish_many('parcel', NULL, '{a,b,c,d,e,f,g,h}', array_fill(jsonb '{}', '{8}'))});
+sub acquire_batch
+{
+	my ($node, $most, $token) = @_;
+	return ok(poll_until('batch', sub { ($token) = $node->safe_psql($database, "SELECT array_to_string(flow_ids, ' ') || '|' || token FROM evq_acquire_batch('BULK', $most)"); $token }), 'a batch is offered')
+	  && split /\|/, $token;
+}
+my $stored = q{SELECT string_agg(flow_id || ' ' || state, ', ' ORDER BY event_id) FROM evq.events WHERE event_type = 'parcel'};
+my (undef, $done_token) = acquire_batch($main, 2);
+$main->safe_psql($database, "SELECT evq_succeed_batch('$done_token')");
+my (undef, $held_token) = acquire_batch($main, 2);
 $main->safe_psql($database, q{SELECT pg_create_restore_point('the moment')});
+my (undef, $late_token) = acquire_batch($main, 4);
+$main->safe_psql($database, "SELECT evq_succeed_batch('$held_token'); SELECT count(*) FROM evq_fail_batch('$late_token', 'no')");
+$main->safe_psql($database, q{SET evq.store_batches_from = 1; SELECT count(*) FROM evq_publish_many('parcel', NULL, '{i,j}', array_fill(jsonb '{}', '{2}'))});
 
 my $late = publish($main, $database, q{'"late"'});
 wait_for_state($main, $database, $late, 'dispatched');
@@ -46,6 +62,12 @@ for (qw(held waiting))
 	like($stderr, qr/ERROR:  EQ004/, "a permit of before is refused: $_");
 }
 is(state_of($restored, $database, $event{held}), 'being_processed', 'and changes nothing');
+is($restored->safe_psql($database, $stored), 'a succeeded, b succeeded, c being_processed, d being_processed, e awaiting_processing, f awaiting_processing, g awaiting_processing, h awaiting_processing',
+	'the events of a batch are as they were');
+like(($restored->psql($database, "\\set VERBOSITY sqlstate\nSELECT evq_succeed_batch('$_')"))[2], qr/ERROR:  EQ004/, '... tokens are refused') for $held_token, $late_token;
+my ($names, $token) = acquire_batch($restored, 10);
+is($names, 'e f g h', '... and what was not acquired by then is offered');
+is($restored->safe_psql($database, "SELECT count(*) FROM evq_succeed_batch('$token')"), 0, '... with a token of its own');
 ok(wait_for_state($restored, $database, $event{waiting}, 'dispatched'), 'what was not acquired by then is offered');
 isnt($restored->safe_psql($database, "SELECT permit FROM evq_acquire('$event{waiting}')"), $late_permit, 'with another permit');
 ok(is_dispatching($restored, $database), 'and new events are too');

@@ -64,6 +64,23 @@ with_event(q{evq_fail(event_id, 'no', permit, retryable => false)});
 is(run(q{SELECT evq_redrive('job', '-infinity')}), 1, 'evq_redrive()');
 run(q{SELECT count(*) FROM evq_publish_many('job', NULL, array_fill('many'::text, '{100}'), array_fill('{"a": 1}'::jsonb, '{100}')); SELECT evq_tick()});
 
+# The same of a batch; two of it stay held.
+my $token = run(q{
+	SET evq.store_batches_from = 1;
+	SELECT evq_configure_flow('BULK', delivery => 'pull'), evq_configure('parcel', 'BULK', max_attempts => 2, attempt_delays => '{0}', lifespan => '30 days') \gset
+	SELECT count(*) AS n FROM evq_publish_many('parcel', NULL, string_to_array('a b c d e f g h i j', ' '), array_fill(jsonb '{"a": 1}', '{10}')) \gset
+	SELECT token FROM evq_acquire_batch('BULK', 9) \gset
+	SELECT event_ids[2] AS b, event_ids[3] AS c, event_ids[4] AS d, event_ids[5] AS e FROM evq_heartbeat_batch(:'token') h, (SELECT array_agg(event_id ORDER BY event_id) AS event_ids FROM evq.log) l LIMIT 1 \gset
+	SELECT evq_succeed(:'b', permit, '{"answer": 1}') FROM evq_batch_permits(:'token') WHERE event_id = :'b' \gset
+	SELECT evq_suspend(:'c', permit) FROM evq_batch_permits(:'token') WHERE event_id = :'c' \gset
+	SELECT count(*) AS n FROM evq_fail_batch(:'token', 'no', ARRAY[:'d']::uuid[]) \gset
+	SELECT evq_cancel(:'e') \gset
+	SELECT count(*) AS n FROM evq_succeed_batch(:'token', (SELECT array_agg(event_id) FROM evq.log WHERE flow_id IN ('h', 'i'))) \gset
+	SELECT evq_succeed_batch(token) FROM evq_acquire_batch('BULK', 1) \gset
+	SELECT :'token'});
+is(run(q{SELECT string_agg(flow_id || ' ' || state, ', ' ORDER BY event_id) FROM evq.events WHERE event_type = 'parcel'}),
+	'a succeeded, b succeeded, c suspended, d awaiting_processing, e canceled, f succeeded, g succeeded, h being_processed, i being_processed, j succeeded', 'events of a batch');
+
 # ---------- housekeeping ----------
 
 my $offset = -86400 * $days;
@@ -126,6 +143,10 @@ for my $sequence (split /\n/, run(q{SELECT sequencename FROM pg_sequences WHERE 
 $subscriber->append_conf('postgresql.conf', 'evq.enabled = on');
 $subscriber->reload;
 is(there('SELECT evq_resume()'), 't', 'it is resumed');
+is(there(q{SELECT string_agg(flow_id || ' ' || payload, ', ' ORDER BY event_id) FROM evq.events JOIN evq.payloads USING (event_id) WHERE flow_id IN ('a', 'i') AND event_type = 'parcel'}),
+	'a {"a": 1}, i {"a": 1}', 'events of a batch are there');
+like(($subscriber->psql('db', "\\set VERBOSITY sqlstate\nSELECT evq_succeed_batch('$token')"))[2], qr/EQ004/, '... its token is not one of here');
+is(there(q{SELECT evq_fail(event_id, 'moved', permit => NULL) FROM evq.events WHERE flow_id = 'i' AND event_type = 'parcel'}), 'awaiting_processing', '... and they go on');
 there(q{SELECT evq_configure('new', 'NEW')});
 my $new = there(q{SELECT evq_publish('new', NULL, 'x')});
 ok(wait_for_state($subscriber, 'db', $new, 'dispatched'), 'it works on: a new type, a new event');

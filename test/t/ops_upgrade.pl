@@ -83,7 +83,17 @@ SELECT 'finished';
 	$session->{run}->pump_nb;
 }
 ok(poll_until('load', sub { run("SELECT count(*) FROM evq.events WHERE event_type = 'load' AND finished_at IS NOT NULL") > 50 }), 'the load has begun');
+# A session that was there before, and stores batches as soon as there is room for them.
+my $early = session($node, $old);
+my $publish_batch = q{SET evq.store_batches_from = 1; SELECT count(*) FROM evq_publish_many('parcel', NULL, '{a,b,c}', array_fill(jsonb '[1]', '{3}'))};
+$early->query_safe(q{SELECT evq_configure('parcel', 'PARCELS')});
+$early->query_safe(q{SELECT evq_configure_flow('PARCELS', delivery => 'pull')}) if $release ne '0.1';
+is($early->query_safe($publish_batch), 3, 'where there are no tables of batches, alike events are rows');
 $upgrade->query_safe('ALTER EXTENSION evq UPDATE');
+$early->query_safe(q{SELECT evq_configure_flow('PARCELS', delivery => 'pull')});
+is($early->query_safe($publish_batch), 3, 'the session publishes');
+is(run('SELECT count(*), sum(events) FROM evq.batch'), '1|3', '... a batch');
+end_session($early);
 is(run('SELECT evq_version()'), $version, "version $version");
 is(run("SELECT * FROM unnest('$indexes'::text[]) name WHERE to_regclass(name) IS NULL"), '', 'indexes keep the names by which scripts of operators know them');
 ok(poll_until('end of load', sub { $_->{run}->pump_nb for @stress; run("SELECT count(*) FROM evq.events WHERE event_type = 'load'") == 3000 }), 'publishers and workers went through it');
@@ -117,7 +127,7 @@ if ($release ne '0.1')
 
 # ---------- what was there ----------
 
-is(run("SELECT event_id, event_type, flow_id, state, published_at, finished_at, result FROM evq.events WHERE event_type <> 'load' ORDER BY 1"), $before, 'the events of before are there');
+is(run("SELECT event_id, event_type, flow_id, state, published_at, finished_at, result FROM evq.events WHERE event_type NOT IN ('load', 'parcel') ORDER BY 1"), $before, 'the events of before are there');
 is(run("SELECT * FROM evq.payloads WHERE event_id = ANY ('{" . join(',', values %event) . "}') ORDER BY 1"), $payloads, 'with their payloads');
 is(publish($node, $old, "jsonb_build_object('name', 'done', 'text', repeat('x', 1000)), idempotency_key => 'key of done'"), $event{done}, 'and keys');
 is(run("SELECT evq_succeed('$event{held}', $permit)"), '{}', 'a permit of before holds');

@@ -16,7 +16,10 @@ use Evq::Server
 my $configuration = q{
 	SELECT evq_configure_flow('FLOW_B', dispatch_timeout => '1 s');
 	SELECT evq_configure('STEP', 'FLOW_B', 100, '1 day', '{0 s}', attempt_timeout => '1 hour');
+	SELECT evq_configure_flow('BULK', delivery => 'pull', dispatch_timeout => '1 s');
+	SELECT evq_configure('PARCEL', 'BULK', 100, '1 day', '{0 s}', attempt_timeout => '1 hour');
 };
+my $stores_batches = "evq.store_batches_from = 2\n";
 
 sub publish
 {
@@ -47,6 +50,35 @@ sub acquire
 	return $permit;
 }
 
+# Events that are stored together; so many of them, as soon as they are offered: their flow_ids and their token.
+sub publish_batch
+{
+	my ($node, @flow_ids) = @_;
+	my $ids = join ',', @flow_ids;
+	return $node->safe_psql('postgres', "SELECT count(*) FROM evq_publish_many('PARCEL', NULL, '{$ids}', array_fill(jsonb '{}', ARRAY[cardinality('{$ids}'::text[])]))");
+}
+
+sub acquire_batch
+{
+	my ($node, $most, $permit_for) = @_;
+	my $found = '';
+
+	wait_until(
+		60,
+		sub {
+			$found = $node->safe_psql('postgres',
+				"SELECT array_to_string(flow_ids, ' '), token FROM evq_acquire_batch('BULK', $most, permit_for => '$permit_for')");
+			return $found ne '';
+		}) or die 'no batch is granted';
+	return split /\|/, $found;
+}
+
+sub succeed_batch
+{
+	my ($node, $token) = @_;
+	return sqlstate($node, "SELECT evq_succeed_batch('$token')");
+}
+
 sub succeed
 {
 	my ($node, $event, $permit) = @_;
@@ -56,7 +88,7 @@ sub succeed
 # An asynchronous standby that has not heard of everything.
 sub test_asynchronous
 {
-	my $primary = make_server('primary', allows_streaming => 1);
+	my $primary = make_server('primary', allows_streaming => 1, conf => $stores_batches);
 	my $standby = make_standby($primary, 'standby');
 	$primary->safe_psql('postgres', $configuration);
 	$standby->start;
@@ -64,9 +96,13 @@ sub test_asynchronous
 	my ($never, $before, $after) = map { publish($primary, $_) } qw(never before after);
 	wait_for_state($primary, $_, 'dispatched') for $never, $before, $after;
 	my $before_permit = acquire($primary, $before, '20 s');
+	publish_batch($primary, 'a' .. 'f');
+	my ($early, $early_token) = acquire_batch($primary, 2, '20 s');
 	$primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 
-	is($standby->safe_psql('postgres', q{SELECT count(*) FROM evq.events}), 3, 'a standby shows the events');
+	is($standby->safe_psql('postgres', q{SELECT count(*), count(*) FILTER (WHERE state = 'being_processed') FROM evq.events}), '9|3', 'a standby shows the events');
+	is($standby->safe_psql('postgres', q{SELECT string_agg(evq_event(event_id) ->> 'state', ' ' ORDER BY flow_id) FROM evq.events WHERE flow_id IN ('a', 'f')}),
+		'being_processed awaiting_processing', '... those of batches too');
 	is( $standby->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'evq%'}),
 		0, '... and neither launcher nor dispatcher runs there');
 	is( $standby->safe_psql('postgres', q{SELECT running, problem IS NOT NULL FROM evq_status()}),
@@ -77,6 +113,9 @@ sub test_asynchronous
 	  "SELECT evq_publish_many('STEP', 'FLOW_B', '{x}', ARRAY[jsonb '{}'])",
 	  "SELECT evq_acquire('$after')",
 	  "SELECT evq_acquire_next('FLOW_B')",
+	  "SELECT evq_acquire_batch('BULK')",
+	  "SELECT evq_succeed_batch('$early_token')",
+	  q{SELECT evq_cancel(event_id) FROM evq.events WHERE flow_id = 'f'},
 	  "SELECT evq_heartbeat('{$before}', '{$before_permit}')",
 	  "SELECT evq_succeed('$before', $before_permit)",
 	  "SELECT evq_succeed_many('{$before}', '{$before_permit}')",
@@ -102,6 +141,11 @@ sub test_asynchronous
 	my $success_permit = acquire($primary, $after, '1 hour');
 	is(succeed($primary, $after, $success_permit), '', 'a success that the standby will not hear of');
 	publish($primary, 'unheard of');
+	my ($lost, $lost_token) = acquire_batch($primary, 2, '1 hour');
+	my ($done, $done_token) = acquire_batch($primary, 1, '1 hour');
+	is("$early, $lost, $done", 'a b, c d, e', 'the same with parts of a batch');
+	is(succeed_batch($primary, $done_token), '', '... one of which succeeds');
+	publish_batch($primary, 'g', 'h');
 	kill_for_good($primary);
 	$standby->start;
 	is( $standby->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'evq%'}),
@@ -128,6 +172,17 @@ sub test_asynchronous
 	is(succeed($standby, $after, $success_permit), 'EQ004', 'the report of a success that was lost does not count again');
 	is(succeed($standby, $after, $after_again),    '',      '... its second run does');
 
+	is(succeed_batch($standby, $_), 'EQ004', 'a token of the old primary is refused') for $early_token, $lost_token, $done_token;
+	my %again = map { $_ => 0 } 'a' .. 'f';
+	wait_until(60, sub {
+		my ($names, $token) = acquire_batch($standby, 10, '1 hour');
+		is(succeed_batch($standby, $token), '', "what is offered again succeeds: $names");
+		$again{$_}++ for split / /, $names;
+		return !grep { $_ == 0 } values %again;
+	});
+	is(join(' ', map { "$_ $again{$_}" } sort keys %again), 'a 1 b 1 c 1 d 1 e 1 f 1', 'all of the batch is offered again, once');
+	is($standby->safe_psql('postgres', q{SELECT state, count(*) FROM evq.events WHERE event_type = 'PARCEL' GROUP BY 1}), 'succeeded|6', '... and has succeeded');
+
 	my $new = publish($standby, 'new');
 	wait_for_state($standby, $new, 'dispatched');
 	is(succeed($standby, $new, acquire($standby, $new, '1 hour')), '', 'life goes on');
@@ -138,18 +193,20 @@ sub test_asynchronous
 # A synchronous standby takes over under load: nothing that was acknowledged is lost.
 sub test_synchronous
 {
-	my $primary = make_server('first', allows_streaming => 1, conf => "max_wal_senders = 10\n");
+	my $primary = make_server('first', allows_streaming => 1, conf => "max_wal_senders = 10\n$stores_batches");
 	my $standby = make_standby($primary, 'second');
 	$standby->start;
 	$primary->append_conf('postgresql.conf', "synchronous_standby_names = '*'\n");
 	$primary->reload;
-	$primary->safe_psql('postgres', $configuration . q{SELECT evq_configure('STEP', attempt_timeout => '3 s')});
+	$primary->safe_psql('postgres', $configuration . q{SELECT evq_configure('STEP', attempt_timeout => '3 s'), evq_configure('PARCEL', attempt_timeout => '3 s')});
 
-	my $load = Evq::Load->new($primary, { flow => 'FLOW_B', channel => 'evq_flow_b', fail => { STEP => 0.05 } });
+	my $load = Evq::Load->new($primary, { flow => 'FLOW_B', channel => 'evq_flow_b', fail => { STEP => 0.05, PARCEL => 0.02 } });
 	$load->also_at($standby);
 	$load->start_publisher(type => 'STEP', count => 1500, rate => 100);
 	$load->start_workers(4);
 	$load->start_workers(2, by => 'notify');
+	$load->start_publisher(type => 'PARCEL', flow => 'BULK', count => 4500, rate => 300, together => 40);
+	$load->start_workers(2, by => 'token', batch => 25, flow => 'BULK');
 	wait_for_result($primary, q{SELECT count(*) > 500 FROM evq.event_history}, 't');
 	kill_for_good($primary);
 	$load->is_published and die 'all was published before the primary was killed';
