@@ -11,11 +11,12 @@ use Test::More;
 use Evq::Load;
 use Evq::Server qw(make_server wait_until);
 
-# test_workers(NAME, options of the flow, events, options of the workers)
+# test_workers(NAME, options of the flow, events, processes, options of the workers; together => of the publisher)
 sub test_workers
 {
 	my ($name, $flow, $count, $processes, %workers) = @_;
-	my $node = make_server($name);
+	my %publisher = (together => delete $workers{together} // 0);
+	my $node = make_server($name, conf => 'evq.store_batches_from = 2');
 	$node->safe_psql(
 		'postgres', qq{
 		SELECT evq_configure_flow('FLOW_B', dispatch_timeout => '2 s', $flow);
@@ -24,7 +25,7 @@ sub test_workers
 	my $load = Evq::Load->new($node,
 		{ flow => 'FLOW_B', channel => 'evq_flow_b', fail => { STEP => 0.2 }, exclusive => 1, work_seconds => 0.005 });
 
-	$load->start_publisher(type => 'STEP', count => $count);
+	$load->start_publisher(type => 'STEP', count => $count, %publisher);
 	wait_until(120, sub { return $load->is_published }) or die 'publishing takes too long';
 	$load->start_workers($processes, %workers);
 	$load->drain(150);
@@ -42,6 +43,8 @@ sub test_workers
 
 test_workers('poll', q{delivery => 'push'}, 1500, 4, sessions => 16, batch => 3);
 test_workers('pull', q{delivery => 'pull'}, 1500, 4, sessions => 16, batch => 3);
+test_workers('token', q{delivery => 'pull'}, 3000, 4, sessions => 8, batch => 7, by => 'token', together => 1000);
+test_workers('many', q{delivery => 'pull'}, 1500, 4, sessions => 8, batch => 3, by => 'many', together => 100);
 test_workers('notify', q{max_dispatched => 50}, 400, 4, sessions => 4, by => 'notify');
 test_workers('limited', q{max_processing => 5}, 400, 2, sessions => 8);
 done_testing();

@@ -13,11 +13,13 @@ use Evq::Killer qw(rampage);
 use Evq::Load;
 use Evq::Server qw(make_server);
 
-my $node = make_server('main');
+my $node = make_server('main', conf => 'evq.store_batches_from = 2');
 $node->safe_psql(
 	'postgres', q{
 	SELECT evq_configure_flow('PAYMENTS', dispatch_timeout => '1 s');
 	SELECT evq_configure('PAY', 'PAYMENTS', 1000, '1 day', '{0 s}', attempt_timeout => '2 s');
+	SELECT evq_configure_flow('BULK', delivery => 'pull', dispatch_timeout => '1 s');
+	SELECT evq_configure('PAY_BULK', 'BULK', 1000, '1 day', '{0 s}', attempt_timeout => '2 s');
 	CREATE TABLE account (number int PRIMARY KEY, balance bigint NOT NULL DEFAULT 0);
 	INSERT INTO account SELECT n FROM generate_series(0, 19) n;
 	CREATE TABLE entry (event_id uuid NOT NULL, account int NOT NULL, amount int NOT NULL);
@@ -27,8 +29,9 @@ my $load = Evq::Load->new(
 	$node,
 	{   flow    => 'PAYMENTS',
 		channel => 'evq_payments',
-		fail    => { PAY => 0.1 },
+		fail    => { PAY => 0.1, PAY_BULK => 0.02 },
 		dawdle  => 0.1,
+		bear    => ['40P01'],    # who does much in one transaction meets others at the accounts
 		effect  => q{
 			WITH paid AS (
 				UPDATE account SET balance = balance + (%(payload)s::jsonb ->> 'amount')::int
@@ -39,7 +42,10 @@ my $load = Evq::Load->new(
 	});
 $node->safe_psql('postgres', 'GRANT SELECT, INSERT, UPDATE ON account, entry TO load_worker');
 $load->start_publisher(type => 'PAY', count => 1500, rate => 60);
+$load->start_publisher(type => 'PAY_BULK', flow => 'BULK', count => 5000, rate => 200, together => 50);
 $load->start_workers(6);
+$load->start_workers(2, by => 'token', batch => 25, flow => 'BULK');
+$load->start_workers(2, by => 'many',  batch => 25, flow => 'BULK');
 $load->start_workers(2, by => 'notify');
 my $killed = rampage($node, while => sub { return !$load->is_published }, every => [ 0.5, 2 ]);
 $load->drain(150);
@@ -56,6 +62,8 @@ $load->none('every balance is the sum of its entries', q{
 	FROM (SELECT number, balance, (SELECT coalesce(sum(amount), 0) FROM entry WHERE account = number) AS sum FROM account) AS a
 	WHERE balance <> sum});
 cmp_ok($load->count(q{FROM load_worker_log WHERE what = 'refused'}), '>', 0, 'permits ran out at work');
+cmp_ok($load->count(q{FROM evq.batch_event WHERE state = 's'}), '>', 0, 'events of batches succeeded in them');
+cmp_ok($load->count(q{FROM evq.exception x JOIN evq.event_history USING (event_id) WHERE x.state = 'm'}), '>', 0, '... and others outside of theirs');
 diag($load->figures, '; kills: ', join ', ', map { "$killed->{$_} $_" } sort keys %$killed);
 $node->stop;
 done_testing();

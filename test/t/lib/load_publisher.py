@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 """Publishes events for the load tests; Evq::Load starts it and reads its log.
 
-Events come in all the ways of publishing: one or many a call, now or later, with an idempotency key or without. What has
-a key is published again until the server acknowledges it; without a key a lost acknowledgement is left at that.
+Events come in all the ways of publishing: one or many a call, now or later, with an idempotency key or without; or, with
+--together, up to so many alike a call, as arrays, without a key. What has a key is published again until the server acknowledges it; without a key a lost acknowledgement is left at that.
 
 The log has a line for each event whose commit the server acknowledged, and for each that was asked for and not
 acknowledged: see record(). The program ends when all is published, or when its standard input ends.
 """
 import argparse
+import json
 import random
 import select
 import sys
@@ -38,12 +39,25 @@ def publish_many(cursor, events):
     return [row[0] for row in cursor.fetchall()]
 
 
-def publish_with_savepoint(cursor, event):
+def publish_alike(cursor, events):
+    cursor.execute("SELECT evq_publish_many(%s, %s, %s, %s::jsonb[])",
+                   (options.type, options.flow, [e["flow_id"] for e in events], [json.dumps(e["payload"]) for e in events]))
+    return [row[0] for row in cursor.fetchall()]
+
+
+def publish_with_savepoint(cursor, batch):
     """What is rolled back to a savepoint must not exist; only the second one counts."""
+    void = [{"flow_id": "rolled back", "payload": {}}] * len(batch)
     cursor.execute("SAVEPOINT s")
-    publish_one(cursor, {"flow_id": "rolled back", "payload": {}})
+    publish_in_its_way(cursor, void)
     cursor.execute("ROLLBACK TO s")
-    return publish_one(cursor, event)
+    return publish_in_its_way(cursor, batch)
+
+
+def publish_in_its_way(cursor, batch):
+    if options.together:
+        return publish_alike(cursor, batch)
+    return publish_many(cursor, batch) if len(batch) > 1 else publish_one(cursor, batch[0])
 
 
 def batches():
@@ -51,14 +65,14 @@ def batches():
     chance = random.Random(options.seed)
     number = 0
     while number < options.count:
-        count = min(options.count - number, chance.choice((1, 1, 1, 1, 5)))
+        count = min(options.count - number, chance.choice((1, 1, 1, 1, 5)) if not options.together else chance.randint(1, options.together))
         batch = []
         for _ in range(count):
             number += 1
             event = {"flow_id": f"{options.prefix}-{number}", "payload": {"number": number, "amount": number % 97 + 1}}
-            if count > 1 or chance.random() < 0.8:
+            if not options.together and (count > 1 or chance.random() < 0.8):
                 event["idempotency_key"] = event["flow_id"]
-            if count == 1 and chance.random() < 0.1:
+            if not options.together and count == 1 and chance.random() < 0.1:
                 event["delay"] = f"{chance.random()} s"
             batch.append(event)
         yield batch
@@ -73,11 +87,9 @@ def pause(seconds):
 
 def publish(connection, batch, chance):
     with connection, connection.cursor() as cursor:
-        if len(batch) > 1:
-            return publish_many(cursor, batch)
-        if chance.random() < 0.05:
-            return publish_with_savepoint(cursor, batch[0])
-        return publish_one(cursor, batch[0])
+        if chance.random() < 0.05 and (options.together or len(batch) == 1):
+            return publish_with_savepoint(cursor, batch)
+        return publish_in_its_way(cursor, batch)
 
 
 def main():
@@ -89,6 +101,7 @@ def main():
     parser.add_argument("--type", required=True)
     parser.add_argument("--flow", required=True)
     parser.add_argument("--count", type=int, required=True)
+    parser.add_argument("--together", type=int, default=0, help="up to so many a call, as arrays")
     parser.add_argument("--rate", type=float, default=1e9, help="events a second, at most")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bear", default="", help="SQLSTATEs that are met as a lost connection is")

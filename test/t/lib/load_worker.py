@@ -83,16 +83,21 @@ class Session(threading.Thread):
         if self.unanswered is not None:
             event, self.unanswered = self.unanswered, None
             if self.random.random() < 0.5:
-                self.succeed(event, repeated=True)
+                if options.by in ("many", "token"):
+                    self.succeed_together(*event, repeated=True)
+                else:
+                    self.succeed(event, repeated=True)
         if options.by == "notify":
             self.serve_notifications()
+        elif options.by in ("many", "token"):
+            self.serve_together()
         else:
             self.serve_by_polling()
 
     def serve_by_polling(self):
         while not stopping.is_set():
             events = self.query("SELECT * FROM evq_acquire_next(%s, %s, worker => %s, permit_for => %s)",
-                                (plan["flow"], options.batch, self.name, self.permit_for()))
+                                (options.flow or plan["flow"], options.batch, self.name, self.permit_for()))
             for event in events:
                 record("acquired", self.name, event)
             for event in events:
@@ -115,6 +120,24 @@ class Session(threading.Thread):
                     record("acquired", self.name, event)
                     self.work(event)
 
+    def serve_together(self):
+        """Acquires many and reports them together: with their permits, or by the token of the batch."""
+        while not stopping.is_set():
+            if options.by == "many":
+                events = self.query("SELECT NULL AS token, * FROM evq_acquire_next(%s, %s, worker => %s, permit_for => %s)",
+                                    (options.flow or plan["flow"], options.batch, self.name, self.permit_for()))
+            else:
+                events = self.query("SELECT b.token, e.*, p.permit FROM evq_acquire_batch(%s, %s, worker => %s, permit_for => %s) b"
+                                    " CROSS JOIN unnest(b.event_ids, b.event_types, b.attempts, b.payloads) e (event_id, event_type, attempt, payload)"
+                                    " JOIN evq_batch_permits(b.token) p USING (event_id)",
+                                    (options.flow or plan["flow"], options.batch, self.name, self.permit_for()))
+            for event in events:
+                record("acquired", self.name, event)
+            if events:
+                self.work_together(events)
+            else:
+                stopping.wait(0.03 + 0.05 * self.random.random())
+
     def permit_for(self):
         """Now and then a permit that will run out before the work is done."""
         self.dawdles = self.random.random() < plan.get("dawdle", 0)
@@ -135,6 +158,18 @@ class Session(threading.Thread):
             if error.pgcode not in (WRONG_STATE, PERMIT_LOST):
                 raise
             record("refused", self.name, event, error.pgcode)
+
+    def work_together(self, events):
+        for event in events if plan.get("exclusive") else ():
+            self.enter(event)
+        time.sleep((0.2 if self.dawdles else 0) + plan.get("work_seconds", 0.002) * self.random.random())
+        token = events[0].token
+        if token is not None and self.random.random() < 0.05:
+            self.query("SELECT * FROM evq_heartbeat_batch(%s)", (token,))
+        failed = {event.event_id for event in events if self.random.random() < plan.get("fail", {}).get(event.event_type, 0)}
+        if failed:
+            self.fail_together([event for event in events if event.event_id in failed], token)
+        self.succeed_together([event for event in events if event.event_id not in failed], token, list(failed))
 
     def enter(self, event):
         """Whoever works on an event is alone with it: a lock outside evq says so."""
@@ -176,6 +211,50 @@ class Session(threading.Thread):
         self.unanswered = None
         record("succeeded", self.name, event, "{" + ",".join(ids) + "}")
 
+    def succeed_together(self, events, token, excepted, repeated=False):
+        if not events:
+            return
+        self.unanswered = (events, token, excepted)
+        with self.connection, self.connection.cursor() as cursor:
+            if token is None:
+                cursor.execute("SELECT event_id FROM evq_succeed_many(%s::uuid[], %s::bigint[]) WHERE NOT accepted",
+                               ([event.event_id for event in events], [event.permit for event in events]))
+            else:
+                cursor.execute("SELECT lost FROM evq_succeed_batch(%s, %s::uuid[]) lost", (token, excepted))
+            lost = {row[0] for row in cursor.fetchall()}
+            for event in events:
+                self.leave(cursor, event)
+                if event.event_id in lost:
+                    continue
+                if repeated:
+                    cursor.execute("SELECT FROM load_success WHERE event_id = %s AND permit = %s", (event.event_id, event.permit))
+                    if cursor.rowcount > 0:
+                        continue
+                cursor.execute("INSERT INTO load_success (event_id, permit, worker) VALUES (%s, %s, %s)",
+                               (event.event_id, event.permit, self.name))
+                if "effect" in plan:
+                    cursor.execute(plan["effect"], event._asdict() | {"payload": Json(event.payload)})
+        self.unanswered = None
+        for event in events:
+            if event.event_id in lost:
+                record("refused", self.name, event, PERMIT_LOST)
+            else:
+                record("succeeded", self.name, event, "{}")
+
+    def fail_together(self, events, token):
+        ids = [event.event_id for event in events]
+        with self.connection, self.connection.cursor() as cursor:
+            for event in events:
+                self.leave(cursor, event)
+            if token is None:
+                cursor.execute("SELECT event_id FROM evq_fail_many(%s::uuid[], %s::bigint[], 'bad luck') WHERE NOT accepted",
+                               (ids, [event.permit for event in events]))
+            else:
+                cursor.execute("SELECT event_id FROM evq_fail_batch(%s, 'bad luck', %s::uuid[]) WHERE NOT accepted", (token, ids))
+            lost = {row[0] for row in cursor.fetchall()}
+        for event in events:
+            record("refused" if event.event_id in lost else "failed", self.name, event, PERMIT_LOST if event.event_id in lost else "")
+
     def fail(self, event):
         with self.connection, self.connection.cursor() as cursor:
             self.leave(cursor, event)
@@ -191,7 +270,8 @@ def main():
     parser.add_argument("--log", required=True)
     parser.add_argument("--plan", required=True, help="JSON file; see Evq::Load")
     parser.add_argument("--sessions", type=int, default=1)
-    parser.add_argument("--by", choices=("next", "notify"), default="next")
+    parser.add_argument("--by", choices=("next", "notify", "many", "token"), default="next")
+    parser.add_argument("--flow", help="another than that of the plan")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()

@@ -25,16 +25,20 @@ sub start_load
 		SELECT evq_configure_flow('FLOW_B', dispatch_timeout => '1 s');
 		SELECT evq_configure('CLEANUP', 'FLOW_B', 100, '1 hour', '{0 s}', attempt_timeout => '3 s');
 		SELECT evq_configure('NEXT_STEP', 'FLOW_B', 100, '1 hour', '{0 s}', attempt_timeout => '3 s');
-		SELECT evq_configure('STEP', 'FLOW_B', 3, '1 hour', '{0 s}', attempt_timeout => '3 s', on_fail_event_type => 'CLEANUP')});
+		SELECT evq_configure('STEP', 'FLOW_B', 3, '1 hour', '{0 s}', attempt_timeout => '3 s', on_fail_event_type => 'CLEANUP');
+		SELECT evq_configure_flow('BULK', delivery => 'pull', dispatch_timeout => '1 s');
+		SELECT evq_configure('PARCEL', 'BULK', 100, '1 hour', '{0 s}', attempt_timeout => '3 s')});
 	my $load = Evq::Load->new(
 		$node,
 		{   flow    => 'FLOW_B',
 			channel => 'evq_flow_b',
 			next    => { STEP => ['NEXT_STEP'] },
-			fail    => { STEP => 0.3 },
+			fail    => { STEP => 0.3, PARCEL => 0.02 },
 			bear    => ['53100'],
 		});
 	$load->start_publisher(type => 'STEP', count => 4000, rate => 100);
+	$load->start_publisher(type => 'PARCEL', flow => 'BULK', count => 12000, rate => 300, together => 40);
+	$load->start_workers(2, by => 'token', batch => 25, flow => 'BULK');
 	$load->start_workers(4);
 	$load->start_workers(1, batch => 5);
 	$load->start_workers(1, by => 'notify');
@@ -79,7 +83,7 @@ sub finish_load
 # The tables' disk, not that of WAL: statements fail, the server goes on.
 sub test_tables
 {
-	my $node = make_server('tables', extension => 0);
+	my $node = make_server('tables', extension => 0, conf => "evq.store_batches_from = 2\n");
 	my $tablespace = $disk->folder . '/tables';
 
 	mkdir $tablespace or die "$tablespace: $!";
@@ -109,7 +113,7 @@ sub test_wal
 	my $node = make_server(
 		'wal',
 		extra => [ '--wal-segsize=1', '--waldir=' . $disk->folder . '/wal' ],
-		conf => "wal_recycle = off\nmax_wal_size = 1GB\ncheckpoint_timeout = 1h\n");
+		conf => "wal_recycle = off\nmax_wal_size = 1GB\ncheckpoint_timeout = 1h\nevq.store_batches_from = 2\n");
 	my $load = start_load($node);
 	for my $round (1 .. $rounds)
 	{

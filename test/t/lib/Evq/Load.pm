@@ -129,7 +129,8 @@ sub _finish
 	return $program->{status};
 }
 
-# start_workers(PROCESSES, sessions => N in each, by => next|notify, batch => N, seed => N)
+# start_workers(PROCESSES, sessions => N in each, by => next|notify|many|token, batch => N, flow => another, seed => N)
+# by many and by token are reported together, with permits or by the token of a batch.
 sub start_workers
 {
 	my ($self, $processes, %options) = @_;
@@ -146,15 +147,17 @@ sub start_workers
 	return;
 }
 
-# start_publisher(type => ..., count => N, rate => events a second, prefix => of its flow ids, seed => N)
+# start_publisher(type => ..., count => N, rate => events a second, prefix => of its flow ids, flow => another,
+#     together => up to so many a call, alike, seed => N)
 sub start_publisher
 {
 	my ($self, %options) = @_;
 	my $name = "publisher" . ++$self->{publisher_count};
 
 	$options{prefix} //= $name;
+	$options{flow} //= $self->{plan}{flow};
 	$options{bear} = join ',', @{ $self->{plan}{bear} } if $self->{plan}{bear};
-	$self->_start('publisher', $name, "--flow=$self->{plan}{flow}", map { "--$_=$options{$_}" } sort keys %options);
+	$self->_start('publisher', $name, map { "--$_=$options{$_}" } sort keys %options);
 	return;
 }
 
@@ -187,7 +190,8 @@ sub drain
 		$seconds,
 		sub {
 			return 0 unless $self->is_published;
-			my ($status, $live) = $node->psql('postgres', 'SELECT count(*) FROM evq.event');
+			my ($status, $live) = $node->psql('postgres',
+				'SELECT (SELECT count(*) FROM evq.event) + (SELECT count(*) FROM evq.backlog)');
 			return $status == 0 && $live eq '0';
 		});
 
@@ -270,13 +274,13 @@ sub check
 		'FROM load_publisher_log l LEFT JOIN load_event e USING (event_id) WHERE l.what = $$published$$ AND e.event_id IS NULL',
 		'what was rolled back to a savepoint does not exist' => q{FROM load_event WHERE flow_id = 'rolled back'},
 		'every event is final' =>
-		'FROM evq.event',
+		'FROM load_event WHERE finished_at IS NULL',
 		'no event is in two tables' =>
 		'FROM evq.event JOIN evq.event_history USING (event_id)',
 		'no event is twice in a table' =>
 		'FROM (SELECT event_id FROM evq.events GROUP BY event_id HAVING count(*) > 1) AS twice',
 		'every event has its payload, every payload its event' =>
-		'FROM evq.payloads p FULL JOIN evq.event_history h USING (event_id) WHERE p.event_id IS NULL OR h.event_id IS NULL',
+		'FROM evq.payloads p FULL JOIN load_event h USING (event_id) WHERE p.event_id IS NULL OR h.event_id IS NULL',
 
 		'a key published again gave the first id' => q{FROM (SELECT idempotency_key FROM load_publisher_log WHERE what = 'published' AND idempotency_key IS NOT NULL
 				GROUP BY idempotency_key HAVING count(DISTINCT event_id) > 1) AS differ},
