@@ -8,7 +8,6 @@
  */
 #include "postgres.h"
 
-#include "access/brin_internal.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_am_d.h"
@@ -58,6 +57,9 @@ evq_batches_begin(EvqStore *store, EvqBatchWriter *writer, const EvqEvent *event
 	writer->context = AllocSetContextCreate(CurrentMemoryContext, "evq batch", ALLOCSET_DEFAULT_SIZES);
 }
 
+/* Of the support functions of a BRIN index, the one that says what it keeps (BRIN_PROCNUM_OPCINFO). */
+#define SUMMARY_OF_WHAT 1
+
 /* Does the index keep nothing of a page but its lowest and its highest id? */
 static bool
 knows_bounds_only(const EvqStoreTable *table, int index)
@@ -67,7 +69,7 @@ knows_bounds_only(const EvqStoreTable *table, int index)
 
 	return rel->rd_rel->relam == BRIN_AM_OID && info->ii_NumIndexAttrs == 1 && info->ii_Predicate == NIL &&
 		   info->ii_IndexAttrNumbers[0] == table->map.numbers[LOG_EVENT_ID] &&
-		   index_getprocid(rel, 1, BRIN_PROCNUM_OPCINFO) == F_BRIN_MINMAX_OPCINFO;
+		   index_getprocid(rel, 1, SUMMARY_OF_WHAT) == F_BRIN_MINMAX_OPCINFO;
 }
 
 /* Adds index entries for the first and the last row of a place: evq's own index needs no more. One of a user may need all. */
