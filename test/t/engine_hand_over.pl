@@ -120,8 +120,18 @@ my @messages = wait_for_notifications($listener, $before + 3);
 is($messages[-1], '{"flow_type":"FLOW","ready":true}', 'listeners are told, and again while nobody comes');
 is(acquired(9), 'too waiting', 'both are still on offer');
 
-# What was canceled on offer does not make the next event look like one of many.
+# Nobody takes an event that is on offer behind another one, whose own time is far away.
 run(q{SELECT evq_configure_flow('FLOW', dispatch_timeout => '1 hour'); SELECT evq_configure_flow('CANARY'); SELECT evq_configure('canary', 'CANARY')});
+$before = notifications($listener);
+run(q{SELECT evq_publish('job', NULL, 'kept')});
+wait_for_notifications($listener, $before + 1);
+run(q{SELECT evq_configure_flow('FLOW', dispatch_timeout => '200 ms'); SELECT evq_publish('job', NULL, 'behind')});
+ok(wait_for_state($node, 'db', run(q{SELECT evq_publish('canary', NULL, 'x')}), 'dispatched'), 'the dispatcher knows of a second event on offer');
+cmp_ok(scalar(my @told = wait_for_notifications($listener, $before + 2)), '>=', $before + 2, 'listeners are told again although the first one is still there');
+is(acquired(9), 'behind kept', '... with the second');
+
+# What was canceled on offer does not make the next event look like one of many.
+run(q{SELECT evq_configure_flow('FLOW', dispatch_timeout => '1 hour')});
 $before = notifications($listener);
 my $canceled = run(q{SELECT evq_publish('job', NULL, 'canceled')});
 wait_for_notifications($listener, $before + 1);

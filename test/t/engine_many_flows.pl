@@ -6,6 +6,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use Evq::Test;
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 # So few offers that the flows outnumber them. The sweep is so rare that nothing here is its work.
@@ -66,7 +67,8 @@ cmp_ok(scalar(@ranked), '<=', 20, 'priority: one event of a high one overtakes w
 
 # ---------- flows that sessions cannot tell apart ----------
 
-# One that is full has the class of flows of another, which is not: what is published there is dispatched all the same.
+# One that is full has the class of flows of another, which is not: what is published there wakes the dispatcher all the same,
+# which would find it in a minute without that.
 my $beside = run(q{SELECT event_type FROM evq.event_type JOIN evq.flow f USING (flow_no)
 	WHERE flow_type ~ '^W' AND delivery = 'push' AND NOT ordered AND (SELECT r.flow_no - f.flow_no FROM evq.flow r WHERE r.flow_type = 'RANKED') % 64 = 0 LIMIT 1});
 my ($turns, $same) = (-1, 0);
@@ -77,8 +79,13 @@ poll_until('quiet', sub {
 	return $same == 20;
 });
 is(run(q{SELECT count(*) > 0 FROM evq.events WHERE flow_type = 'RANKED' AND state = 'awaiting_processing'}), 't', 'a flow is full');
+run(q{ALTER SYSTEM SET evq.trace = on; SELECT pg_reload_conf()});
+wait_for_log($node, qr/evq: sleeps for up to/, 0);
+my $log = log_end($node);
 my $event = run("SELECT evq_publish('$beside', NULL, 'beside')");
-ok(wait_for_state($node, 'db', $event, 'dispatched'), '... and an event of another one is dispatched');
+ok(wait_for_log($node, qr/evq: event $event: dispatched/, $log), '... and an event of another one is dispatched');
+my ($until) = slurp_file($node->logfile, $log) =~ /^(.*?)evq: event $event: dispatched/s;
+like($until, qr/evq: woken by its latch/, '... because its session asked for that');
 
 end_session($session);
 $node->stop;

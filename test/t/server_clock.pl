@@ -129,12 +129,27 @@ ok(wait_for_state($node, 'db', $asleep, 'expired'), 'a long suspension times out
 
 # ---------- back, while no dispatcher is there ----------
 
-$node->safe_psql('postgres', q{ALTER SYSTEM SET evq.poll_interval = '1s'; SELECT pg_reload_conf()});
+$node->safe_psql('postgres', q{ALTER SYSTEM SET evq.poll_interval = '5s'; SELECT pg_reload_conf()});
 my $launcher = run(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'evq launcher'});
-$gone = dispatcher_pid($node, 'db');
+
+# How often has the launcher gone to sleep?
+sub sleeps { return (PostgreSQL::Test::Utils::slurp_file("/proc/$launcher/status") =~ /^voluntary_ctxt_switches:\s+(\d+)/m)[0] }
+
+# A dispatcher that does not last starts again after a pause that grows: in the fourth the launcher has found out when, and stands still.
+my $slept;
+for my $time (1 .. 4)
+{
+	$gone = wait_for_dispatcher($node, 'db', $gone);
+	$slept = sleeps();
+	run("SELECT pg_terminate_backend($gone)");
+	wait_for_no_dispatcher($node, 'db');
+}
+poll_until('the launcher has seen it go, and sleeps', sub {
+	my $before = $slept;
+
+	return ($slept = sleeps()) == $before;
+});
 kill 'STOP', $launcher or die "no launcher $launcher";
-run("SELECT pg_terminate_backend($gone)");
-wait_for_no_dispatcher($node, 'db');
 set_clock(0);
 kill 'CONT', $launcher;
 ok(wait_for_dispatcher($node, 'db', $gone), 'what was to start at a time that is far away again starts soon');

@@ -2,7 +2,6 @@
 """Proves of a run of the attack tests that nothing was lost, double, out of order or unexplained.
 
     attack_check.py FOLDER           prints a line "violation ..." for each thing that is not as it should be
-    attack_check.py FOLDER --plant   then plants faults into copies of the data, and prints "missed ..." for each it does not find
 
 In the folder are three tellings of one story. The journals say what sessions called, and what they were answered. The history has
 each change of each event's row, read from the WAL, transaction by transaction in the order of their commits; where a standby
@@ -11,11 +10,9 @@ the history, knows for each event what may become of it, and asks for each chang
 acknowledged call which change it made.
 """
 import collections
-import functools
 import glob
 import json
 import math
-import pickle
 import re
 import sys
 
@@ -25,6 +22,8 @@ LIVE = "adpu"
 ON_THE_WAY = "dp"
 LETTERS = {"awaiting_processing": "a", "dispatched": "d", "being_processed": "p", "suspended": "u", "succeeded": "s", "failed": "f",
            "expired": "e", "canceled": "c", None: None}
+# Verbs that end an attempt as if it had not been.
+UNDOING_VERBS = ("release", "snooze", "suspend")
 ENGINE_MESSAGES = {"the permit ran out without a report", "the suspension timed out"}
 
 # What attempts_used may change by; what is not here leaves it as it is.
@@ -178,7 +177,8 @@ class Checker:
         self.lines = collections.defaultdict(dict)          # (flow, flow_id): live ordered events
         self.number = 0
         self.legal = {(LETTERS[row["from_state"]], LETTERS[row["to_state"]]) for row in data.tables["transitions"]}
-        self.by_message, self.by_worker, self.by_report, self.unanswered = {}, {}, collections.defaultdict(list), collections.Counter()
+        self.by_worker, self.by_report, self.unanswered = {}, collections.defaultdict(list), collections.Counter()
+        self.spent = set()                                  # (call outside of a transaction, id) that has explained a step
         self.index_ones()
 
     def violation(self, kind, text):
@@ -609,8 +609,16 @@ class Checker:
             if change.is_step and not change.explained:
                 change.explained = self.by_engine(change, self.messages) or self.by_one(change)
 
+    def spend(self, lines, event_id):
+        """The first of these calls outside of transactions that has not explained another step of the event, if there is one."""
+        for line in lines:
+            if (line["txn"], event_id) not in self.spent:
+                self.spent.add((line["txn"], event_id))
+                return True
+        return False
+
     def by_one(self, change):
-        """Is there a call outside of a transaction that may have done this?"""
+        """Is there a call outside of a transaction that may have done this, and nothing else to the event?"""
         event_id, pair, permit = change.event_id, change.pair, change.after.permit
         if pair[0] is None:
             if self.by_report["publish", event_id]:
@@ -623,16 +631,18 @@ class Checker:
             return line is not None and line["outcome"] != "failed" and \
                 (line["outcome"] == "unknown" or [event_id, permit] in [acquired[:2] for acquired in line["call"].get("acquired", ())])
         if pair[0] in "fec":
-            return bool(self.by_report["retry", event_id] or self.by_report["redrive", self.types[change.after.type]])
+            return self.spend(self.by_report["retry", event_id] + self.by_report["redrive", self.types[change.after.type]], event_id)
         if pair[1] == "c":
-            return bool(self.by_report["cancel", event_id])
+            return self.spend(self.by_report["cancel", event_id], event_id)
         if change.used == 1 and pair[1] in "af":
-            return any(message in self.by_worker and self.by_worker[message]["call"]["verb"].startswith("fail")
-                       and self.by_worker[message]["outcome"] != "failed" for message in self.messages[event_id])
+            lines = [self.by_worker[message] for message in self.messages[event_id] if message in self.by_worker]
+            return self.spend([line for line in lines if line["call"]["verb"].startswith("fail") and line["outcome"] != "failed"], event_id)
         if pair == ("u", "a"):
-            return any(line["call"]["permit"] == permit for line in self.by_report["activate", event_id])
-        verbs = {"s": ("succeed", "succeed_many", "succeed_and_acquire"), "a": ("release", "snooze", "suspend"), "u": ("suspend",)}[pair[1]]
-        return any(self.has_permit(line["call"], event_id, permit) for verb in verbs for line in self.by_report[verb, event_id])
+            return self.spend([line for line in self.by_report["activate", event_id] if line["call"]["permit"] == permit], event_id)
+        verbs = {"s": ("succeed", "succeed_many", "succeed_and_acquire"), "a": UNDOING_VERBS, "u": ("suspend",)}.get(pair[1], ())
+        lines = [line for verb in verbs for line in self.by_report[verb, event_id] if self.has_permit(line["call"], event_id, permit)]
+        # What asks for this attempt comes before what asks for whichever there is.
+        return self.spend(sorted(lines, key=lambda line: line["call"].get("blind", False)), event_id)
 
     @staticmethod
     def has_permit(call, event_id, permit):
@@ -782,260 +792,6 @@ class Checker:
         self.figures["timelines"] += 1
 
 
-# ---------- planted faults ----------
-
-def steps_in(data, wanted):
-    """Places of changes in the last part of the history: transaction, line, table, operation, row."""
-    for transaction in data.parts[-1][1]:
-        for number, line in enumerate(transaction[2]):
-            if line.startswith("table evq.event") and not line.startswith("table evq.event_type"):
-                table, operation, row = parse(line)
-                if wanted(table, operation, row):
-                    yield transaction, number, row
-
-
-def first(found, skip=3):
-    """Not the very first: there the model has seen little."""
-    for number, thing in enumerate(found):
-        if number == skip:
-            return thing
-    raise LookupError
-
-
-def replaced(line, column, value):
-    return re.sub(rf"( {column}\[.*?\]:)('(?:[^']|'')*'|\S+)", lambda found: found[1] + value, line, count=1)
-
-
-def is_row(state, table="evq.event", operation="UPDATE"):
-    return lambda t, o, row: t.startswith(table) and o == operation and row.get("state") == state
-
-
-def committed_turns(data, wanted):
-    for name, turn in data.turns.items():
-        if turn["outcome"] == "committed":
-            for call in turn["calls"]:
-                if not call.get("undone") and wanted(call):
-                    yield name, turn, call
-
-
-def mark_of(transaction):
-    for line in transaction[2]:
-        if line.startswith("table public.attack_mark"):
-            return parse(line)[2]["txn"]
-    return None
-
-
-def insert_after(data, transaction, lines):
-    transactions = data.parts[-1][1]
-    transactions.insert(transactions.index(transaction) + 1, [transaction[0], "planted", lines])
-
-
-def plant_lost_publish(data):
-    name, _, call = first(committed_turns(data, lambda c: c["verb"] == "publish" and all("idempotency_key" not in e for e in c["events"])))
-    gone = set(call["ids"])
-    for _, transactions in data.parts:
-        for transaction in transactions:
-            transaction[2] = [line for line in transaction[2] if not any(event_id in line for event_id in gone)]
-    for table in ("finished", "payloads", "errors", "timelines"):
-        data.tables[table] = [row for row in data.tables[table] if row["event_id"] not in gone]
-
-
-def plant_lost_commit(data):
-    name, _, _ = first(committed_turns(data, lambda c: c["verb"] == "fail"))
-    data.tables["marks"] = [row for row in data.tables["marks"] if row["txn"] != name]
-    for _, transactions in data.parts:
-        transactions[:] = [transaction for transaction in transactions if mark_of(transaction) != name]
-
-
-def plant_undone(data):
-    name = first(name for name, turn in data.turns.items() if turn["outcome"] == "rolled back")
-    data.tables["marks"].append({"txn": name})
-
-
-def plant_double_report(data):
-    """Two sessions were told that their success with one permit counts, and named other spinoffs."""
-    name, turn, call = first(committed_turns(data, lambda c: c["verb"] == "succeed" and c.get("spinoffs")))
-    data.turns["again"] = turn | {"calls": [call | {"spinoffs": ["01000000-0000-7000-8000-000000000000"]}]}
-    data.tables["marks"].append({"txn": "again"})
-    for _, transactions in data.parts:
-        for number, transaction in enumerate(transactions):
-            if mark_of(transaction) == name:
-                transactions.insert(number + 1, [transaction[0], "planted", ["table public.attack_mark: INSERT: txn[text]:'again'"]])
-                return
-
-
-def plant_double_release(data):
-    name, turn, call = first(committed_turns(data, lambda c: c["verb"] == "release"))
-    data.turns["again"] = turn | {"calls": [call]}
-    data.tables["marks"].append({"txn": "again"})
-    data.parts[-1][1].append([data.parts[-1][1][-1][0], "planted", ["table public.attack_mark: INSERT: txn[text]:'again'"]])
-
-
-def plant_permit_twice(data):
-    seen = {}
-    for transaction, number, row in steps_in(data, is_row("p")):
-        if seen.get(row["event_id"], row["permit"]) != row["permit"]:
-            transaction[2][number] = replaced(transaction[2][number], "permit", str(seen[row["event_id"]]))
-            return
-        seen[row["event_id"]] = row["permit"]
-    raise LookupError
-
-
-def plant_two_holders(data):
-    transaction, number, row = first(steps_in(data, is_row("p")))
-    insert_after(data, transaction, [replaced(transaction[2][number], "permit", str(row["permit"] + 1))])
-
-
-def plant_inversion(data):
-    """A later event of a flow_id is dispatched while an earlier one waits."""
-    live, rows = collections.defaultdict(dict), {}
-    for transaction in data.parts[-1][1]:
-        for line in transaction[2]:
-            if not line.startswith("table evq.event: "):
-                continue
-            _, operation, row = parse(line)
-            if operation == "DELETE":
-                known = rows.pop(row["event_id"], None)
-                if known:
-                    live[known["flow_no"], known["flow_id"]].pop(row["event_id"], None)
-            elif row["ordered"]:
-                rows[row["event_id"]] = row
-                live[row["flow_no"], row["flow_id"]][row["event_id"]] = (row["state"], line)
-        for waiting in live.values():
-            # Since earlier transactions, and nothing of it is on its way.
-            if len(waiting) > 3 and all(state == "a" for state, _ in waiting.values()) and not any(event_id in line for event_id in waiting for line in transaction[2]):
-                _, line = waiting[max(waiting)]
-                insert_after(data, transaction, [replaced(line.replace(": INSERT: ", ": UPDATE: "), "state", "'d'")])
-                return
-    raise LookupError
-
-
-def plant_limit(data):
-    """So many of a limited flow are dispatched at once as wait."""
-    flow = next(row["flow_no"] for row in data.tables["flows"] if row["flow_type"] == "LIMIT")
-    waiting = {}
-    for transaction in data.parts[-1][1]:
-        for line in transaction[2]:
-            if line.startswith("table evq.event: "):
-                _, operation, row = parse(line)
-                waiting.pop(row["event_id"], None)
-                if operation != "DELETE" and row["flow_no"] == flow and row["state"] == "a":
-                    waiting[row["event_id"]] = line
-        if len(waiting) > 8:
-            insert_after(data, transaction, [replaced(line.replace(": INSERT: ", ": UPDATE: "), "state", "'d'") for line in waiting.values()])
-            return
-    raise LookupError
-
-
-def plant_illegal(data):
-    transaction, number, _ = first(steps_in(data, is_row("d")))
-    insert_after(data, transaction, [replaced(transaction[2][number], "state", "'u'")])
-
-
-def plant_attempts(data):
-    transaction, number, _ = first(steps_in(data, is_row("p")))
-    transaction[2][number] = replaced(transaction[2][number], "attempts_used", "9")
-
-
-def plant_unexplained(data):
-    transaction, number, _ = first(steps_in(data, is_row("p")))
-    insert_after(data, transaction, [replaced(transaction[2][number], "state", "'a'")])
-
-
-def plant_other_answer(data):
-    _, _, call = first(committed_turns(data, lambda c: c["verb"] == "activate" and "answer" in c), skip=1)
-    call["answer"] = {"answer": "planted"}
-
-
-def plant_other_handed_out(data):
-    _, _, call = first(committed_turns(data, lambda c: any(a[2] for a in c.get("acquired", ()))), skip=1)
-    for acquired in call["acquired"]:
-        acquired[2] = {"answer": "planted"}
-
-
-def plant_key(data):
-    seen = {}
-    for _, _, call in committed_turns(data, lambda c: c["verb"] == "publish"):
-        for number, event in enumerate(call["events"]):
-            if "idempotency_key" in event and "gone" not in event["event_type"]:
-                key = (event["event_type"], event["idempotency_key"])
-                if key in seen:
-                    call["ids"][number] = next(row["event_id"] for row in data.tables["finished"] if row["event_id"] != seen[key])
-                    return
-                seen[key] = call["ids"][number]
-    raise LookupError
-
-
-def plant_lost_child(data):
-    transaction, number, _ = first(steps_in(data, lambda t, o, row: t == "evq.event" and o == "INSERT" and row.get("parent_id")))
-    del transaction[2][number]
-
-
-def plant_second_child(data):
-    transaction, number, row = first(steps_in(data, lambda t, o, row: t == "evq.event" and o == "INSERT" and row.get("parent_id")))
-    transaction[2].append(replaced(transaction[2][number], "event_id", "'" + row["event_id"][:-4] + "0000'"))
-
-
-def plant_other_end(data):
-    row = next(row for row in data.tables["finished"] if row["state"] == "c")
-    row["state"] = "s"
-
-
-def plant_time(data):
-    """Two commits that do not overlap change places."""
-    transactions = data.parts[-1][1]
-    marked = [(number, name) for number, name in enumerate(map(mark_of, transactions)) if name and data.turns[name]["outcome"] == "committed"]
-    for (one, first_name), (two, second_name) in zip(marked, marked[1:]):
-        if data.turns[first_name]["answered_at"] < data.turns[second_name]["asked_at"] and data.turns[first_name]["calls"][0]["verb"] == "nothing":
-            transactions[one], transactions[two] = transactions[two], transactions[one]
-            return
-    raise LookupError
-
-
-def plant_live(data):
-    data.tables["events"].append(data.tables["finished"].pop() | {"state": "p"})
-
-
-def plant_lost_prepared(data):
-    name = first((name for name, turn in data.turns.items() if turn["outcome"] == "prepared"), skip=0)
-    data.decisions[name] = [["ROLLBACK" if decision[0] == "COMMIT" else "COMMIT", *decision[1:]] for decision in data.decisions[name]]
-
-
-def plant_lost_one(data):
-    """A call outside of a transaction that was acknowledged."""
-    line = first((line for line in data.ones if line["outcome"] == "committed" and line["call"]["verb"] == "release"), skip=0)
-    line["call"]["permit"] += 1
-
-
-PLANTS = {
-    plant_lost_publish: {"lost"}, plant_lost_commit: {"lost"}, plant_undone: {"undone"}, plant_double_report: {"chain"}, plant_double_release: {"lost"},
-    plant_permit_twice: {"permit"}, plant_two_holders: {"illegal"}, plant_inversion: {"order"}, plant_limit: {"limit"}, plant_illegal: {"illegal"},
-    plant_attempts: {"attempts"}, plant_unexplained: {"unexplained"}, plant_other_answer: {"answer"}, plant_other_handed_out: {"answer"},
-    plant_key: {"key"}, plant_lost_child: {"chain", "illegal"}, plant_second_child: {"chain"}, plant_other_end: {"tables"}, plant_time: {"time"}, plant_live: {"live"},
-    plant_lost_prepared: {"undone", "lost"}, plant_lost_one: {"lost"},
-}
-
-
-def check_plants(data):
-    """Does the checker find each of these faults?"""
-    global parse
-    parse = functools.lru_cache(maxsize=None)(parse)        # most lines stay as they are
-    blob = pickle.dumps(data)
-    found = 0
-    for plant, kinds in PLANTS.items():
-        copy = pickle.loads(blob)
-        try:
-            plant(copy)
-        except (LookupError, StopIteration):
-            print(f"missed {plant.__name__}: there is no place for it")
-            continue
-        if kinds & {kind for kind, _ in Checker(copy).run()}:
-            found += 1
-        else:
-            print(f"missed {plant.__name__}")
-    print(f"figures: {found} planted faults found")
-
-
 def main():
     data = Data(sys.argv[1])
     checker = Checker(data)
@@ -1048,8 +804,6 @@ def main():
     print(f"figures: {figures.pop('events')} events, {figures.pop('changes')} changes in {figures.pop('transactions')} transactions, {checker.gaps} gaps, "
           f"{len(violations)} violations")
     print("figures: " + ", ".join(f"{count} {name}" for name, count in sorted(figures.items()) if count))
-    if "--plant" in sys.argv:
-        check_plants(data)
 
 
 if __name__ == "__main__":
