@@ -125,7 +125,9 @@ run(q{SELECT evq_configure_flow('FLOW', dispatch_timeout => '1 hour'); SELECT ev
 $before = notifications($listener);
 run(q{SELECT evq_publish('job', NULL, 'kept')});
 wait_for_notifications($listener, $before + 1);
-run(q{SELECT evq_configure_flow('FLOW', dispatch_timeout => '200 ms'); SELECT evq_publish('job', NULL, 'behind')});
+run(q{SELECT evq_configure_flow('FLOW', dispatch_timeout => '200 ms')});
+wait_for_state($node, 'db', run(q{SELECT evq_publish('canary', NULL, 'x')}), 'dispatched');
+run(q{SELECT evq_publish('job', NULL, 'behind')});
 ok(wait_for_state($node, 'db', run(q{SELECT evq_publish('canary', NULL, 'x')}), 'dispatched'), 'the dispatcher knows of a second event on offer');
 cmp_ok(scalar(my @told = wait_for_notifications($listener, $before + 2)), '>=', $before + 2, 'listeners are told again although the first one is still there');
 is(acquired(9), 'behind kept', '... with the second');
