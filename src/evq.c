@@ -1,6 +1,6 @@
 /*
  * evq.c
- *		The module: every room is set up from here.
+ *		The library: every module of it that has to be set up is set up from here.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * errors.h
- *		evq's own SQLSTATEs, and the context of errors in lists. The README has the same table for users.
+ *		evq's own SQLSTATEs, and the context of errors in lists. doc/errors.md tells users what to do about each.
  */
 #ifndef EVQ_ERRORS_H
 #define EVQ_ERRORS_H

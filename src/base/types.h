@@ -1,6 +1,6 @@
 /*
  * types.h
- *		What every room knows: states, events, permits.
+ *		What every module knows: states, events, permits.
  */
 #ifndef EVQ_TYPES_H
 #define EVQ_TYPES_H

@@ -2,7 +2,7 @@
  * watch.c
  *		State changes on their way from the dispatcher to those who watch.
  *
- * While somebody watches, every change changes the dispatcher, which tells it on
+ * While somebody watches, every change wakes the dispatcher, which tells it on
  * a channel: the first at once, later ones together, a while after that. What
  * is more than a person could follow is only counted.
  *

@@ -94,7 +94,7 @@ is_flow_id_type(Oid type)
 /*
  * A flow_id: text, or whatever the second of the overloaded functions takes
  * without a cast. Other types are refused, for they may well be an argument in
- * the wrong slot.
+ * the wrong place.
  */
 const char *
 evq_argument_flow_id(FunctionCallInfo fcinfo, int argno)

@@ -2,8 +2,7 @@
  * tables.h
  *		The tables and their columns, and what to do with a table as a whole; sql/parts/020, 030 and 031 say the same.
  *
- * The columns are for the rooms that read and write rows: store, config_rows,
- * epoch, home. Their numbers are those of evq's own columns, which a table of a
+ * The columns are for the modules of this folder, which read and write rows. Their numbers are those of evq's own columns, which a table of a
  * user may have elsewhere: see columns.h.
  */
 #ifndef EVQ_TABLES_H

@@ -138,7 +138,7 @@ end:
 	:: forget(0)
 	:: forget(1)
 	:: forget(2)
-	/* a new engine: a complete pass shows what the tables know, and offers what they call dispatched */
+	/* a new engine: a complete sweep shows what the tables know, and offers what they call dispatched */
 	:: atomic { restarts < RESTARTS ->
 		restarts++;
 		tracked[0] = is_live(0);

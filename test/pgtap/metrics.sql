@@ -222,7 +222,7 @@ RESET ROLE;
 SELECT ok(:'monitored' AND :'counted', 'evq_monitor may read them');
 DROP ROLE evq_test_monitor;
 
--- Ages are those that the last pass saw.
+-- Ages are those that the last sweep saw.
 SELECT evq_cancel(event_id) FROM evq.event \g /dev/null
 SELECT evq_publish('A', NULL, 'x') AS id \gset
 SET evq.debug_clock_offset = 7100;

@@ -98,7 +98,7 @@ is_deeply(\@without, [ 1 .. 2000 ], '... which loses nothing else');
 
 # ---------- a backlog that cannot go ----------
 
-# More events of a suspended type than a pass over the near ones reads, a minute old, so that what is new is not among them.
+# More events of a suspended type than a near sweep reads, a minute old, so that what is new is not among them.
 $node->append_conf('postgresql.conf', "evq.poll_interval = '100ms'");
 $node->reload;
 run(q{SELECT evq_configure('late', 'PULL', attempt_delays => '{0}'), evq_suspend_event_type('pull');

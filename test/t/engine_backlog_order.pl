@@ -105,7 +105,7 @@ run(q{SELECT count(*) FROM evq_publish_many('pull', NULL, (SELECT array_agg(n::t
 is(run('SELECT count(DISTINCT attempt_scheduled_at) FROM evq.event'), 1, 'thousands are due at the same instant');
 is_deeply([ work_off('PULL', 5000) ], [ 1 .. 5000 ], '... and go in the order of publishing');
 
-# Nobody comes for these. Somewhere behind them is one whose lifespan is over, which a pass over all of them finds.
+# Nobody comes for these. Somewhere behind them is one whose lifespan is over, which a far sweep finds.
 run(q{SELECT evq_configure('brief', 'PUSH', lifespan => '1 s', attempt_delays => '{0}')});
 publish_many('push', 'many', 10_000);
 ok(poll_until('offers', sub { run(q{SELECT count(*) FROM evq.event WHERE state = 'd'}) == 10 }), 'a flow is full');

@@ -66,7 +66,7 @@ fails('sessions look at the dispatcher before they write to the ring', 'wake_up'
 fails('the ring does not remember that it overflowed', 'wake_up', 'MUTANT_OVERFLOW');
 
 holds('wake-up, where all that is told may be lost', 'wake_up', 'LOSE');
-fails('a pass believes that it is the last one while a transaction is under way', 'wake_up', 'LOSE', 'MUTANT_COUNT');
+fails('a sweep believes that it is the last one while a transaction is under way', 'wake_up', 'LOSE', 'MUTANT_COUNT');
 
 holds('permits', 'permits');
 holds('permits, over a promotion', 'permits', 'FAILOVER');
