@@ -107,3 +107,18 @@ ROLLBACK TO s;
 SELECT evq_publish('ORDER', NULL, 'o2') \gset
 COMMIT;
 SELECT priority FROM evq.events WHERE flow_id = 'o2';
+
+-- Plans of statements that read the configuration outlast a change of it: this one stays, though another one would be made by now.
+BEGIN;
+LOCK TABLE evq.event_type IN SHARE UPDATE EXCLUSIVE MODE; -- no ANALYZE
+SET LOCAL plan_cache_mode = force_generic_plan;
+SET LOCAL enable_seqscan = off;
+SET LOCAL enable_bitmapscan = off;
+PREPARE known AS SELECT priority FROM evq.event_type WHERE event_type_no = $1;
+EXPLAIN (COSTS OFF) EXECUTE known (1);
+SET LOCAL enable_seqscan = on;
+SET LOCAL enable_indexscan = off;
+SELECT evq_configure('ORDER', priority => 5) \gset
+EXPLAIN (COSTS OFF) EXECUTE known (1);
+DEALLOCATE known;
+ROLLBACK;

@@ -40,6 +40,7 @@ BEGIN
 		EXECUTE format('CREATE INDEX ON %s USING brin (finished_at) WHERE event_type_no = %s', p, no_b);
 		EXECUTE format('CREATE INDEX ON %s ((result->>''n'')) WHERE state = ''s''', p);
 		EXECUTE format('CREATE INDEX ON %s USING brin (chain_depth, flow_no)', p);
+		EXECUTE format('CREATE INDEX ON %s USING brin (permit)', p);
 	END LOOP;
 END $$;
 SELECT evq_publish('uia', NULL, 'a', '{"n": 0}') AS first \gset
@@ -70,6 +71,9 @@ SELECT q, s.* FROM unnest(ARRAY[
 SELECT sum(events), bool_and(equal) FROM evq.history_partitions() p, pg_temp.same(format('SELECT event_id FROM %s WHERE event_type_no = %s AND finished_at > now() - interval ''1 day''', p.relation, :no_b));
 SELECT sum(events), bool_and(equal) FROM evq.history_partitions() p, pg_temp.same(format('SELECT event_id FROM %s WHERE result->>''n'' = ''2'' AND state = ''s''', p.relation));
 SELECT sum(events), bool_and(equal) FROM evq.history_partitions() p, pg_temp.same(format('SELECT event_id FROM %s WHERE flow_no = %s AND chain_depth = 0', p.relation, :flow_no));
+-- Of rows that finish together and have other keys a summary learns each.
+SELECT bool_and(equal AND events > 0) FROM (SELECT tableoid::regclass AS relation, max(permit) FROM evq.event_history GROUP BY 1) h,
+	pg_temp.same(format('SELECT event_id FROM %s WHERE permit >= %s', h.relation, h.max));
 ROLLBACK;
 
 -- Of a batch, whose rows evq's own index learns of page by page.
