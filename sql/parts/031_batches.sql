@@ -2,15 +2,20 @@
 -- tables: change both together. A batch and its rows of evq.log never change. What happened to its events is kept for neighbours
 -- that were acquired together by one row, a run; an event that left its run, or never had one, has an exception.
 
+-- Housekeeping makes a partition for each stretch of time (see 066_log), by when events were published, which their ids tell.
 CREATE TABLE evq.log (
 	event_id uuid NOT NULL,
 	flow_id text NOT NULL,
 	payload jsonb NOT NULL,
 	headers jsonb
-);
-CREATE INDEX log_event_id_idx ON evq.log USING brin (event_id) WITH (pages_per_range = 32);
+) PARTITION BY RANGE (event_id);
 ALTER TABLE evq.log REPLICA IDENTITY FULL;
 COMMENT ON TABLE evq.log IS 'What was published in batches, one row an event; read it through evq.events and evq.payloads';
+
+CREATE TABLE evq.log_default PARTITION OF evq.log DEFAULT;
+CREATE INDEX log_default_event_id_idx ON evq.log_default USING brin (event_id) WITH (pages_per_range = 32);
+ALTER TABLE evq.log_default REPLICA IDENTITY FULL;
+COMMENT ON TABLE evq.log_default IS 'What was published while no other partition of evq.log was for it';
 
 CREATE TABLE evq.batch (
 	batch_id uuid NOT NULL,
@@ -37,10 +42,10 @@ CREATE TABLE evq.backlog (
 	batch_id uuid NOT NULL,
 	event_type_no int NOT NULL,
 	priority smallint NOT NULL,
-	events smallint NOT NULL
-);
+	events smallint NOT NULL,
+	CONSTRAINT backlog_pkey PRIMARY KEY (event_type_no, batch_id)
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX backlog_flow_no_attempt_scheduled_at_idx ON evq.backlog (flow_no, attempt_scheduled_at, batch_id);
-ALTER TABLE evq.backlog REPLICA IDENTITY FULL;
 COMMENT ON TABLE evq.backlog IS 'The batches of which something is left to do';
 
 CREATE TABLE evq.run (
@@ -66,8 +71,18 @@ CREATE TABLE evq.exception (
 COMMENT ON TABLE evq.exception IS 'Events of batches that went another way than their run, or had none';
 COMMENT ON COLUMN evq.exception.state IS 's = succeeded; m = moved: from then on it is a row of evq.event or evq.event_history';
 
-SELECT pg_catalog.pg_extension_config_dump('evq.log', '');
+CREATE TABLE evq.log_type (
+	relation name NOT NULL,
+	event_type_no int NOT NULL,
+	done_at timestamptz,
+	CONSTRAINT log_type_pkey PRIMARY KEY (relation, event_type_no)
+);
+COMMENT ON TABLE evq.log_type IS 'Of which event types a partition of evq.log has batches, once its time is over';
+COMMENT ON COLUMN evq.log_type.done_at IS 'Since when none of them is in the backlog; NULL = some are, -infinity = their events have been deleted';
+
+SELECT pg_catalog.pg_extension_config_dump('evq.log_default', '');
 SELECT pg_catalog.pg_extension_config_dump('evq.batch', '');
 SELECT pg_catalog.pg_extension_config_dump('evq.backlog', '');
 SELECT pg_catalog.pg_extension_config_dump('evq.run', '');
 SELECT pg_catalog.pg_extension_config_dump('evq.exception', '');
+SELECT pg_catalog.pg_extension_config_dump('evq.log_type', '');

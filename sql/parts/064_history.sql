@@ -1,4 +1,4 @@
--- Partitions of the history, and what becomes of finished events after their retention.
+-- Partitions of the history, and what becomes of finished events after their retention. Those in batches: 066_log.
 --
 -- A partition is dropped when the retention of every type is over for all of it; where it is
 -- over for some types only, their events are deleted. Then payloads, errors and idempotency
@@ -20,12 +20,34 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN timestamptz 'epoch' + ('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint * interval '1 millisecond';
 COMMENT ON FUNCTION evq.id_time(uuid) IS 'When an event with this id was published, to the millisecond';
 
-CREATE FUNCTION evq.history_partition_name(from_at timestamptz) RETURNS name
+CREATE FUNCTION evq.partition_name(prefix text, from_at timestamptz) RETURNS name
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN 'event_history_' || CASE WHEN date_trunc('day', from_at AT TIME ZONE 'UTC') = from_at AT TIME ZONE 'UTC'
-						   THEN to_char(from_at AT TIME ZONE 'UTC', 'YYYYMMDD')
-						   ELSE to_char(from_at AT TIME ZONE 'UTC', 'YYYYMMDD_HH24') END;
-COMMENT ON FUNCTION evq.history_partition_name(timestamptz) IS 'The name of the partition of the history that begins at a time';
+RETURN prefix || CASE WHEN date_trunc('day', from_at AT TIME ZONE 'UTC') = from_at AT TIME ZONE 'UTC'
+				 THEN to_char(from_at AT TIME ZONE 'UTC', 'YYYYMMDD')
+				 ELSE to_char(from_at AT TIME ZONE 'UTC', 'YYYYMMDD_HH24') END;
+COMMENT ON FUNCTION evq.partition_name(text, timestamptz) IS 'The name of the partition that begins at a time, after a prefix';
+
+-- Where partitions of another length are there, a new one begins behind them.
+CREATE FUNCTION evq.missing_partitions(present tstzrange[], ahead int, at timestamptz, OUT first_at timestamptz, OUT end_at timestamptz)
+RETURNS SETOF record LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	unit text := current_setting('evq.history_partition');
+	step interval := ('1 ' || unit)::interval;
+	start timestamp := date_trunc(unit, at AT TIME ZONE 'UTC');
+BEGIN
+	FOR n IN 0 .. ahead LOOP
+		first_at := (start + n * step) AT TIME ZONE 'UTC';
+		end_at := (start + (n + 1) * step) AT TIME ZONE 'UTC';
+		SELECT coalesce(max(upper(one_range)), first_at) INTO first_at FROM unnest(present) one_range WHERE one_range && tstzrange(first_at, end_at);
+		IF first_at < end_at THEN
+			RETURN NEXT;
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION evq.missing_partitions(tstzrange[], int, timestamptz) IS
+	'The times of the partitions to make beside those that are present: for a time and so many next ones, as long as evq.history_partition says';
 
 CREATE FUNCTION evq.prepare_history(ahead int DEFAULT 2, at timestamptz DEFAULT clock_timestamp())
 RETURNS int LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -33,26 +55,18 @@ RETURNS int LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catal
 SET timezone = 'UTC' SET datestyle = 'ISO' SET default_table_access_method = 'heap'
 AS $$
 DECLARE
-	unit text := current_setting('evq.history_partition');
-	step interval := ('1 ' || unit)::interval;
-	start timestamp := date_trunc(unit, at AT TIME ZONE 'UTC');
-	first_at timestamptz;
-	end_at timestamptz;
+	missing record;
 	name name;
 	made int := 0;
 BEGIN
 	LOCK TABLE evq.housekeeping IN SHARE UPDATE EXCLUSIVE MODE;
-	FOR n IN 0 .. ahead LOOP
-		first_at := (start + n * step) AT TIME ZONE 'UTC';
-		end_at := (start + (n + 1) * step) AT TIME ZONE 'UTC';
-		-- Where partitions of another length are there, the new one begins behind them.
-		SELECT coalesce(max(p.to_at), first_at) INTO first_at FROM evq.history_partitions() p
-		WHERE p.to_at > first_at AND p.from_at < end_at;
-		CONTINUE WHEN first_at >= end_at
-			OR EXISTS (SELECT FROM evq.event_history_default h WHERE h.finished_at >= first_at AND h.finished_at < end_at);
-		name := evq.history_partition_name(first_at);
+	FOR missing IN
+		SELECT m.* FROM evq.missing_partitions(ARRAY(SELECT tstzrange(p.from_at, p.to_at) FROM evq.history_partitions() p WHERE p.to_at IS NOT NULL), ahead, at) m
+		WHERE NOT EXISTS (SELECT FROM evq.event_history_default h WHERE h.finished_at >= m.first_at AND h.finished_at < m.end_at)
+	LOOP
+		name := evq.partition_name('event_history_', missing.first_at);
 		EXECUTE format('CREATE TABLE evq.%I PARTITION OF evq.event_history (PRIMARY KEY (event_id)) FOR VALUES FROM (%L) TO (%L)',
-			name, first_at, end_at);
+			name, missing.first_at, missing.end_at);
 		EXECUTE format('CREATE INDEX ON evq.%I USING brin (finished_at)', name);
 		EXECUTE format('ALTER TABLE evq.%I REPLICA IDENTITY FULL', name);
 		made := made + 1;
@@ -182,7 +196,8 @@ BEGIN
 	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
 		RETURN NULL;
 	END IF;
-	SELECT k.relation, k.next_id, k.end_id INTO task FROM evq.housekeeping k WHERE k.next_id IS NOT NULL ORDER BY k.relation LIMIT 1;
+	SELECT k.relation, k.next_id, k.end_id INTO task FROM evq.housekeeping k
+	WHERE k.next_id IS NOT NULL AND k.relation IN ('event_payload', 'event_error', 'idempotency') ORDER BY k.relation LIMIT 1;
 	IF NOT FOUND THEN
 		RETURN NULL;
 	END IF;
@@ -238,17 +253,20 @@ BEGIN
 	LOCK TABLE evq.housekeeping IN SHARE UPDATE EXCLUSIVE MODE;
 	events := 0;
 	leftovers := 0;
-	dropped := evq.drop_history();
+	dropped := coalesce(evq.drop_history(), evq.drop_log());
 	more := dropped IS NOT NULL;
 	IF NOT more THEN
 		SELECT t.partition IS NOT NULL, coalesce(t.events, 0) INTO more, events FROM evq.thin_history() t;
 	END IF;
 	IF NOT more THEN
-		events := evq.thin_default_history();
+		SELECT t.partition IS NOT NULL, coalesce(t.events, 0) INTO more, events FROM evq.thin_log() t;
+	END IF;
+	IF NOT more THEN
+		events := evq.thin_default_history() + evq.thin_default_log();
 		more := events > 0;
 	END IF;
 	IF NOT more THEN
-		leftovers := evq.delete_leftovers();
+		leftovers := coalesce(evq.delete_leftovers(), evq.delete_batches());
 		more := leftovers IS NOT NULL;
 		leftovers := coalesce(leftovers, 0);
 	END IF;
@@ -256,13 +274,19 @@ BEGIN
 		more := evq.index_history() IS NOT NULL;
 	END IF;
 	IF NOT more THEN
+		more := evq.renew_places();
+	END IF;
+	IF NOT more THEN
 		more := evq.thin_audit() > 0;
+	END IF;
+	IF NOT more THEN
+		PERFORM evq.summarize_log();
 	END IF;
 END
 $$;
 COMMENT ON FUNCTION evq.keep_house() IS
-$$The next step of housekeeping; more = there may be another. Returns the partition of the history that it dropped, how many events it
-deleted one by one, and how many rows that belonged to events that are gone.$$;
+$$The next step of housekeeping; more = there may be another. Returns the partition of the history, or of evq.log, that it dropped, how many
+events it deleted one by one, and how many rows that belonged to events that are gone.$$;
 
 CREATE FUNCTION @extschema@.evq_purge(OUT partitions_dropped int, OUT events_deleted bigint, OUT leftovers_deleted bigint)
 RETURNS record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -270,7 +294,7 @@ AS $$
 DECLARE
 	step record;
 BEGIN
-	PERFORM evq.prepare_history();
+	PERFORM evq.prepare_history(), evq.prepare_log();
 	partitions_dropped := 0;
 	events_deleted := 0;
 	leftovers_deleted := 0;
@@ -289,5 +313,5 @@ $$;
 COMMENT ON FUNCTION @extschema@.evq_purge() IS
 $$Deletes finished events past the retention of their type, in this transaction, and makes partitions ahead: what the engine
 does by itself every evq.housekeeping_interval. Without preloading, call it from pg_cron.
-Returns: how many partitions of the history it dropped, how many events it deleted from others, and how many payloads, errors
-and idempotency keys of events that are gone.$$;
+Returns: how many partitions of the history and of events in batches it dropped, how many events it deleted from others, and how
+many payloads, errors, idempotency keys, batches and the like of events that are gone.$$;

@@ -108,7 +108,8 @@ WITH relation AS (
 known AS MATERIALIZED (SELECT k.* FROM evq.known_columns() k),
 known_relation AS (
 	SELECT c.oid, coalesce(p.relname, c.relname)::text AS table_name,
-		coalesce(p.relname, c.relname) IN ('event', 'event_payload', 'event_history', 'event_error', 'idempotency', 'epoch') AS is_direct
+		coalesce(p.relname, c.relname) IN ('event', 'event_payload', 'event_history', 'event_error', 'idempotency', 'epoch',
+			'log', 'batch', 'backlog', 'run', 'exception') AS is_direct
 	FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid AND c.relispartition LEFT JOIN pg_class p ON p.oid = i.inhparent
 	WHERE coalesce(p.relnamespace, c.relnamespace) = 'evq'::regnamespace AND coalesce(p.relname, c.relname)::text IN (SELECT k.table_name FROM known k)),
 attribute AS (
@@ -175,11 +176,12 @@ WHERE (r.relispartition OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg
 	  ELSE NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = r.oid AND i.indisvalid
 						   AND CASE r.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END) END
 UNION ALL
-SELECT 'warning', 'tables', format('publication %I publishes the history through its root, and the replica identity of %s is not FULL', p.pubname, r.oid::regclass),
+SELECT 'warning', 'tables', format('publication %I publishes %s through its root, and the replica identity of %s is not FULL', p.pubname,
+		CASE o.relname WHEN 'event_history' THEN 'the history' ELSE 'evq.' || o.relname END, r.oid::regclass),
 	format('ALTER TABLE %s REPLICA IDENTITY FULL: until then subscribers do not find the rows to delete.', r.oid::regclass)
-FROM pg_publication p, relation r
+FROM pg_publication p, relation r JOIN pg_inherits i ON i.inhrelid = r.oid JOIN pg_class o ON o.oid = i.inhparent
 WHERE p.pubviaroot AND (p.pubupdate OR p.pubdelete) AND r.relispartition AND r.relreplident <> 'f'
-	AND EXISTS (SELECT FROM pg_publication_tables t WHERE t.pubname = p.pubname AND t.schemaname = 'evq' AND t.tablename = 'event_history')
+	AND EXISTS (SELECT FROM pg_publication_tables t WHERE t.pubname = p.pubname AND t.schemaname = 'evq' AND t.tablename = o.relname)
 UNION ALL
 SELECT 'warning', 'tables', format('publication %I has a row filter or a column list for %s', p.pubname, r.oid::regclass),
 	'Publish the whole table: evq changes rows by its own code, which does not heed them, and its SQL may fail.'
@@ -203,17 +205,20 @@ FROM pg_class c
 WHERE c.relnamespace IN ('evq'::regnamespace, 'evq_http'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT c.relispartition
 	AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype IN ('e', 'i'))
 UNION ALL
-SELECT 'warning', 'tables', format('index %s is one of the whole history, which pg_restore does not put together again', i.indexrelid::regclass),
+SELECT 'warning', 'tables', format('index %s is one of the whole %s, which pg_restore does not put together again', i.indexrelid::regclass,
+		CASE o.relname WHEN 'event_history' THEN 'history' ELSE 'evq.' || o.relname END),
 	'Make one on each partition instead: with this one it reports errors, and with --exit-on-error or --single-transaction it restores nothing.'
-FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = 'evq.event_history'::regclass AND c.relkind = 'I'
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN relation o ON o.oid = i.indrelid
+WHERE o.relkind = 'p' AND c.relkind = 'I'
 UNION ALL
 SELECT 'warning', 'tables', format('index %s makes every dispatch and acquire slower', i.indexrelid::regclass),
-	'Drop it: nothing that changes with the state may be indexed, or no update of evq.event stays on its page (HOT).'
+	format('Drop it: nothing that changes with the state may be indexed, or no update of %s stays on its page (HOT).', i.indrelid::regclass)
 FROM pg_index i
-WHERE i.indrelid = 'evq.event'::regclass AND EXISTS (
+WHERE i.indrelid IN ('evq.event'::regclass, 'evq.run'::regclass) AND EXISTS (
 	SELECT FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
 	WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid
 		AND a.attname IN ('state', 'attempts_used', 'state_due_at', 'state_since', 'permit', 'worker'))
+UNION ALL
+SELECT * FROM evq.check_log()
 $$;
 COMMENT ON FUNCTION evq.check_tables() IS 'Findings: what was added to evq''s tables that evq does not heed or that slows it down';

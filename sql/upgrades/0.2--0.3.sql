@@ -172,3 +172,8 @@ CREATE TRIGGER schedules_changed AFTER INSERT OR UPDATE OF name, cron, is_paused
 ALTER TABLE evq.schedule ENABLE ALWAYS TRIGGER schedules_changed;
 -- The dispatcher looks at once.
 UPDATE evq.schedule SET cron = cron;
+-- Housekeeping knows of batches.
+ALTER TABLE evq.housekeeping ADD COLUMN filenode oid;
+COMMENT ON COLUMN evq.housekeeping.next_id IS 'Where to go on looking for rows whose event is gone, or for batches whose rows were moved; NULL = nothing to look for';
+COMMENT ON COLUMN evq.housekeeping.filenode IS 'Of a partition of evq.log: its file, of which batches know where their rows are';
+DROP FUNCTION evq.history_partition_name(timestamptz);

@@ -88,7 +88,8 @@ evq_guc_init(void)
 		"A background worker does it, which ends when it is done.", &evq_housekeeping_interval, 3600 * 1000,
 		100, 24 * 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomEnumVariable(
-		"evq.history_partition", "The time that a new partition of the history covers.",
+		"evq.history_partition",
+		"The time that a new partition of the history, or of events in batches, covers.",
 		"Retention drops partitions as a whole: finished events are kept up to this much longer.",
 		&history_partition, BY_DAY, history_partitions, PGC_SIGHUP, 0, NULL, NULL, NULL);
 

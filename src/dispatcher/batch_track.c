@@ -3,7 +3,7 @@
  *		What the engine remembers of batches: what is to be offered, and when to look at one.
  *
  * A batch is remembered while an event of it is in it and not final, if there is memory; others stay in evq.backlog, and
- * are read when there is room again. What is remembered is told by sessions, as soon as their transactions have
+ * are read when there is room again. Of each flow its share is remembered at least. What is remembered is told by sessions, as soon as their transactions have
  * committed. To look at a batch means to read its runs and exceptions, and to do what they ask: end attempts whose permit
  * ran out, expire what nobody has acquired, take events out where their flow is no longer one of batches, and forget the
  * batch when nothing of it is left.
@@ -20,11 +20,15 @@
 #include "base/guc.h"
 #include "base/trace.h"
 #include "dispatcher/batch_track.h"
+#include "dispatcher/batch_walk.h"
 #include "session/config.h"
 #include "session/lifecycle_batch.h"
 
 /* A batch takes as much memory as so many events. */
 #define EVENTS_OF_MEMORY 3
+
+/* A walk rests so many times as long as it took, with the looks that it wanted. */
+#define REST_OF_WALK 9
 
 /* When to look again at what somebody else is changing. */
 #define BUSY_DELAY (USECS_PER_SEC / 10)
@@ -35,6 +39,8 @@ typedef struct FlowBatches
 	int32 flow_no;
 	pairingheap *waiting; /* of batches with events to offer, those that come first on top */
 	int64 offered;        /* events */
+	int batches;          /* remembered */
+	bool is_unread;       /* there was no memory for some */
 	bool tell_ready;      /* listeners are to be told of what is on offer */
 	TimestampTz
 		due_since; /* for the counters: of those that wait, and of the attempts under way, the longest */
@@ -47,6 +53,7 @@ typedef struct TrackedBatch
 	pairingheap_node in_timers;
 	pairingheap_node in_waiting;
 	bool is_waiting; /* ... it is in there */
+	bool is_changed; /* since it was looked at */
 	FlowBatches *flow;
 	ItemPointerData tid; /* of its row in evq.batch */
 	int32 event_type_no;
@@ -70,10 +77,12 @@ struct EvqBatchTrack
 	HTAB *batches;     /* of TrackedBatch */
 	List *flows;       /* of FlowBatches */
 	pairingheap *timers;
-	bool walk_wanted;
+	EvqBatchWalk *walk;
+	int64 walk_began_at;    /* this turn's part of it; 0 = none has; by the monotonic clock, as the next */
+	int64 walk_rests_until; /* beside work, it rests */
+	bool has_walked;
 	bool tell_oldest; /* since it was last told, the backlog was read */
 	TimestampTz last_turn_at;
-	bool is_unread;        /* there was no memory for some */
 	TimestampTz future_at; /* the earliest beyond the horizon */
 };
 
@@ -115,7 +124,7 @@ evq_batch_track_create(MemoryContext parent, EvqSlot *slot, EvqMemory *memory)
 	track->memory = memory;
 	track->batches = hash_create("evq batches", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	track->timers = pairingheap_allocate(compare_timers, NULL);
-	track->walk_wanted = true;
+	track->walk = evq_batch_walk_create();
 	track->future_at = DT_NOEND;
 	MemoryContextSwitchTo(previous);
 	return track;
@@ -192,29 +201,39 @@ forget(EvqBatchTrack *track, TrackedBatch *batch)
 	if (batch->is_waiting)
 		pairingheap_remove(batch->flow->waiting, &batch->in_waiting);
 	pairingheap_remove(track->timers, &batch->in_timers);
+	batch->flow->batches--;
 	hash_search(track->batches, &batch_id, HASH_REMOVE, NULL);
 }
 
+/* So many batches can be remembered, and of each flow its share at least. */
 static int64
 room(void)
 {
 	return Max(evq_max_tracked / EVENTS_OF_MEMORY, 1);
 }
 
+static int64
+share(const EvqBatchTrack *track)
+{
+	return Max(room() / Max(list_length(track->flows), 1), 1);
+}
+
 /* Remembers a batch; NULL = there is no memory for it. */
 static TrackedBatch *
 remember(EvqBatchTrack *track, const EvqChange *facts, TimestampTz look_at)
 {
+	FlowBatches *flow = use_flow(track, facts->flow_no);
 	TrackedBatch *batch;
 
-	if (hash_get_num_entries(track->batches) >= room())
+	if (hash_get_num_entries(track->batches) >= room() && flow->batches >= share(track))
 	{
-		track->is_unread = true;
+		flow->is_unread = true;
 		return NULL;
 	}
 	batch = hash_search(track->batches, &facts->event_id, HASH_ENTER, NULL);
 	memset((char *) batch + sizeof(pg_uuid_t), 0, sizeof(TrackedBatch) - sizeof(pg_uuid_t));
-	batch->flow = use_flow(track, facts->flow_no);
+	batch->flow = flow;
+	flow->batches++;
 	batch->tid = facts->tid;
 	batch->event_type_no = facts->event_type_no;
 	batch->priority = facts->priority;
@@ -298,6 +317,7 @@ evq_batch_track_hear(EvqBatchTrack *track, const EvqChange *change, TimestampTz 
 	if (change->is_new && !change->is_moved)
 		return; /* a walk met it before we heard of it */
 	take_off(batch, first, change->events);
+	batch->is_changed = true;
 	if (change->is_moved || change->state == EVQ_STATE_SUCCEEDED)
 	{
 		batch->ended += change->events;
@@ -468,6 +488,7 @@ evq_batch_track_look(EvqBatchTrack *track, const pg_uuid_t *batch_id, EvqStore *
 	look_at_rest(looked, tracked, &event);
 	tracked->ended = looked->ended;
 	tracked->held_since = looked->held_since;
+	tracked->is_changed = false;
 	if (looked->ended == looked->batch.events)
 	{
 		evq_batches_done(store, &looked->batch);
@@ -491,70 +512,90 @@ evq_batch_track_put_off(EvqBatchTrack *track, const pg_uuid_t *batch_id, Timesta
 
 /* ---------- walking ---------- */
 
-typedef struct Walk
-{
-	EvqBatchTrack *track;
-	int32 flow_no;
-	TimestampTz now;
-} Walk;
-
+/* A walk has met a batch; true = there is no memory for what comes after it, or it is too early for that. */
 static bool
-meet(void *context, const EvqWaitingBatch *waiting)
+meet(void *context, int32 flow_no, const EvqWaitingBatch *waiting)
 {
-	Walk *walk = context;
-	TrackedBatch *tracked = hash_search(walk->track->batches, &waiting->batch_id, HASH_FIND, NULL);
+	EvqBatchTrack *track = context;
+	TrackedBatch *tracked = hash_search(track->batches, &waiting->batch_id, HASH_FIND, NULL);
 	EvqChange facts = {.event_id = waiting->batch_id,
 					   .at = waiting->attempt_scheduled_at,
-					   .flow_no = walk->flow_no,
+					   .flow_no = flow_no,
 					   .event_type_no = waiting->event_type_no,
 					   .priority = waiting->priority,
 					   .events = waiting->events};
 
-	if (waiting->attempt_scheduled_at > walk->now + EVQ_MEMORY_HORIZON)
+	if (waiting->attempt_scheduled_at > track->last_turn_at + EVQ_MEMORY_HORIZON)
 	{
-		walk->track->future_at = Min(walk->track->future_at, waiting->attempt_scheduled_at);
+		track->future_at = Min(track->future_at, waiting->attempt_scheduled_at);
 		return true;
 	}
 	ItemPointerSetInvalid(&facts.tid);
-	if (tracked != NULL)
-		look_by(walk->track, tracked, walk->now);
-	else
-		(void) remember(walk->track, &facts, walk->now);
-	return walk->track->is_unread;
+	if (tracked == NULL)
+		tracked = remember(track, &facts, track->last_turn_at);
+	else if (tracked->is_changed || evq_batch_walk_is_complete(track->walk))
+		look_by(track, tracked, track->last_turn_at);
+	return tracked == NULL;
 }
 
-/* Reads which batches are not done, and remembers as many as there is memory for. */
+/* Reads some of the batches that are not done, and remembers those that there is memory for. */
 static void
-walk_backlog(EvqBatchTrack *track, EvqStore *store, TimestampTz now)
+walk_on(EvqBatchTrack *track, EvqStore *store)
 {
-	EvqDuePosition from = evq_due_position(DT_NOBEGIN);
-	int count;
-	const EvqFlow *flows = evq_config_flows(&count);
-
-	track->walk_wanted = track->is_unread = false;
-	track->tell_oldest = true;
-	track->future_at = DT_NOEND;
-	if (!evq_batches_are_left(store))
-		return;
-	for (int i = 0; i < count; i++)
+	track->walk_began_at = evq_clock_monotonic();
+	if (evq_batch_walk_begin(track->walk))
 	{
-		Walk walk = {.track = track, .flow_no = flows[i].flow_no, .now = now};
+		ListCell *cell;
 
-		evq_batches_walk(store, walk.flow_no, &from, DT_NOEND, meet, &walk);
+		track->future_at = DT_NOEND;
+		foreach(cell, track->flows)
+			((FlowBatches *) lfirst(cell))->is_unread = false;
 	}
+	if (evq_batch_walk_go_on(track->walk, store, meet, track))
+		track->has_walked = track->tell_oldest = true;
 }
 
-/* Something may have been missed: the backlog is to be read, in the next turn. */
-void
-evq_batch_track_want_walk(EvqBatchTrack *track)
+/* What was looked at since is part of what the walk took. */
+static void
+rest_from_walk(EvqBatchTrack *track)
 {
-	track->walk_wanted = true;
+	int64 took = evq_clock_monotonic() - track->walk_began_at;
+
+	if (track->walk_began_at == 0)
+		return;
+	if (track->has_walked && track->slot != NULL)
+		track->walk_rests_until = track->walk_began_at + (1 + REST_OF_WALK) * took;
+	track->walk_began_at = 0;
+}
+
+/* Something may have been missed: the backlog is to be read, beginning in the next turn. completely: and all that is remembered looked at. */
+void
+evq_batch_track_want_walk(EvqBatchTrack *track, bool completely)
+{
+	evq_batch_walk_want(track->walk, completely);
+}
+
+/* Was there no memory for batches for which there is some now? */
+static bool
+has_room_for_unread(const EvqBatchTrack *track)
+{
+	bool is_free = hash_get_num_entries(track->batches) <= room() / 2;
+	ListCell *cell;
+
+	foreach(cell, track->flows)
+	{
+		const FlowBatches *flow = lfirst(cell);
+
+		if (flow->is_unread && (is_free || flow->batches <= share(track) / 2))
+			return true;
+	}
+	return false;
 }
 
 static bool
 is_walk_due(const EvqBatchTrack *track)
 {
-	return track->walk_wanted || (track->is_unread && hash_get_num_entries(track->batches) <= room() / 2);
+	return evq_batch_walk_is_wanted(track->walk) || has_room_for_unread(track);
 }
 
 /* ---------- offering ---------- */
@@ -604,6 +645,7 @@ evq_batch_track_offer(EvqBatchTrack *track, TimestampTz now)
 	int offered = 0;
 	ListCell *cell;
 
+	rest_from_walk(track);
 	if (!evq_memory_keeps_offer(track->memory))
 		return 0;
 	foreach(cell, track->flows)
@@ -642,13 +684,19 @@ evq_batch_track_has_more(const EvqBatchTrack *track)
 
 /* When there is something to do; DT_NOBEGIN = now. */
 TimestampTz
-evq_batch_track_next_at(const EvqBatchTrack *track)
+evq_batch_track_next_at(const EvqBatchTrack *track, TimestampTz now)
 {
 	TimestampTz next_at = track->future_at == DT_NOEND ? DT_NOEND : track->future_at - EVQ_MEMORY_HORIZON / 2;
 	ListCell *cell;
 
 	if (is_walk_due(track))
-		return DT_NOBEGIN;
+	{
+		int64 rest = track->walk_rests_until - evq_clock_monotonic();
+
+		if (rest <= 0)
+			return DT_NOBEGIN;
+		next_at = Min(next_at, now + rest);
+	}
 	foreach(cell, track->flows)
 	{
 		const FlowBatches *batches = lfirst(cell);
@@ -666,7 +714,7 @@ evq_batch_track_has_waiting(const EvqBatchTrack *track, int32 flow_no)
 {
 	const FlowBatches *batches = find_flow(track, flow_no);
 
-	return track->is_unread || (batches != NULL && !pairingheap_is_empty(batches->waiting));
+	return batches != NULL && (batches->is_unread || !pairingheap_is_empty(batches->waiting));
 }
 
 /* A flow whose listeners are to be told that there is something on offer, each once; 0 = there is none. */
@@ -694,9 +742,10 @@ evq_batch_track_read(EvqBatchTrack *track, EvqStore *store, TimestampTz now)
 {
 	track->last_turn_at = now;
 	if (track->future_at <= now + EVQ_MEMORY_HORIZON / 2)
-		track->walk_wanted = true;
-	if (is_walk_due(track))
-		walk_backlog(track, store, now);
+		evq_batch_walk_want(track->walk, false);
+	/* What it met before is looked at first. */
+	if (is_walk_due(track) && !is_look_due(track, now) && evq_clock_monotonic() >= track->walk_rests_until)
+		walk_on(track, store);
 }
 
 /* Tells the counters since when what waits has been due, and what is in process, when all has been looked at that was read. */

@@ -22,9 +22,9 @@ typedef struct EvqBatchWork
 
 extern EvqBatchTrack *evq_batch_track_create(MemoryContext parent, EvqSlot *slot, EvqMemory *memory);
 extern void evq_batch_track_hear(EvqBatchTrack *track, const EvqChange *change, TimestampTz now);
-extern void evq_batch_track_want_walk(EvqBatchTrack *track);
+extern void evq_batch_track_want_walk(EvqBatchTrack *track, bool completely);
 extern bool evq_batch_track_has_more(const EvqBatchTrack *track);
-extern TimestampTz evq_batch_track_next_at(const EvqBatchTrack *track);
+extern TimestampTz evq_batch_track_next_at(const EvqBatchTrack *track, TimestampTz now);
 extern int32 evq_batch_track_take_ready(EvqBatchTrack *track);
 extern bool evq_batch_track_has_waiting(const EvqBatchTrack *track, int32 flow_no);
 

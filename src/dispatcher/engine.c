@@ -151,7 +151,7 @@ evq_engine_hear(EvqEngine *engine, TimestampTz now)
 		{
 			heard_all = false;
 			evq_memory_doubt(engine->memory);
-			evq_batch_track_want_walk(engine->batches);
+			evq_batch_track_want_walk(engine->batches, true);
 			if (evq_shmem_is_watched(slot))
 				evq_watch_note_lost(engine->watch);
 		}
@@ -211,7 +211,7 @@ evq_engine_is_due(EvqEngine *engine, TimestampTz now)
 	EvqProspects flows = evq_engine_look_at_flows(engine, now);
 
 	return evq_sweep_is_due(engine->sweeper, now) || evq_memory_is_due(engine->memory, now) ||
-		   evq_batch_track_next_at(engine->batches) <= now || flows.can_dispatch || flows.must_tell ||
+		   evq_batch_track_next_at(engine->batches, now) <= now || flows.can_dispatch || flows.must_tell ||
 		   evq_watch_due_at(engine->watch) <= now;
 }
 
@@ -222,7 +222,7 @@ evq_engine_next_at(EvqEngine *engine, TimestampTz now)
 	TimestampTz next_at = Min(evq_sweep_next_at(engine->sweeper, now), evq_watch_due_at(engine->watch));
 
 	next_at = Min(next_at, evq_engine_look_at_flows(engine, now).held_until);
-	next_at = Min(next_at, evq_batch_track_next_at(engine->batches));
+	next_at = Min(next_at, evq_batch_track_next_at(engine->batches, now));
 	return Min(next_at, evq_memory_next_at(engine->memory));
 }
 
@@ -237,7 +237,7 @@ attend_to_batches(EvqWork *work)
 	int32 flow_no;
 
 	if (engine->sweeps_seen != evq_sweep_number(engine->sweeper))
-		evq_batch_track_want_walk(engine->batches);
+		evq_batch_track_want_walk(engine->batches, evq_sweep_is_complete(engine->sweeper));
 	engine->sweeps_seen = evq_sweep_number(engine->sweeper);
 	evq_batch_track_read(engine->batches, work->store, work->now);
 	for (int i = 0; i < LOOKS_AT_ONCE && evq_batch_track_is_look_due(engine->batches, work->now, &batch_id);

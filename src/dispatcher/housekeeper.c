@@ -4,7 +4,7 @@
  *
  * The dispatcher starts it now and then, and when the live events are to be
  * counted, so that nothing of this delays a dispatch; it ends when it is done.
- * What else there is to do is written in SQL (sql/parts/064_history.sql,
+ * What else there is to do is written in SQL (sql/parts/064_history.sql, 066_log.sql,
  * 077_schedule_run.sql), in steps, each a transaction. It may be ended at any
  * moment: the next one goes on from the tables.
  */
@@ -70,9 +70,12 @@ take_slot(int index, Oid database)
 	before_shmem_exit(leave_slot, (Datum) 0);
 }
 
-/* Does something in a transaction of its own; what it answers, or false after an error, which is reported. */
+/*
+ * Does something in a transaction of its own; what it answers, or false after an error, which is reported, and where
+ * the extension is of a version that does not have the table for it.
+ */
 static bool
-run_step(const char *activity, bool (*act)(const char *))
+run_step(const char *table, const char *activity, bool (*act)(const char *))
 {
 	MemoryContext previous = CurrentMemoryContext;
 	volatile bool answer = false;
@@ -80,7 +83,7 @@ run_step(const char *activity, bool (*act)(const char *))
 	PG_TRY();
 	{
 		evq_background_begin(activity);
-		answer = evq_tables_has("housekeeping") && act(activity);
+		answer = evq_tables_has(table) && act(activity);
 		evq_background_end();
 	}
 	PG_CATCH();
@@ -118,7 +121,7 @@ look_after_counters(int64 patience)
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
-	if (!run_step("evq recount", recount))
+	if (!run_step("housekeeping", "evq recount", recount))
 		evq_recount_put_off(slot);
 }
 
@@ -126,10 +129,15 @@ look_after_counters(int64 patience)
 void
 evq_housekeeper_main(Datum main_arg)
 {
-	static const char *const tasks[] = {
-		"SELECT evq.prepare_history() > 0",
-		"SELECT evq.catch_up_schedules() < 0",
-		"SELECT more FROM evq.keep_house()",
+	static const struct
+	{
+		const char *table;
+		const char *query;
+	} tasks[] = {
+		{"housekeeping", "SELECT evq.prepare_history() > 0"},
+		{"log", "SELECT evq.prepare_log() > 0"},
+		{"housekeeping", "SELECT evq.catch_up_schedules() < 0"},
+		{"housekeeping", "SELECT more FROM evq.keep_house()"},
 	};
 	Oid database = evq_background_database();
 
@@ -142,7 +150,7 @@ evq_housekeeper_main(Datum main_arg)
 	look_after_counters(PATIENCE);
 	for (int i = 0; i < lengthof(tasks); i++)
 	{
-		while (run_step(tasks[i], evq_tables_ask))
+		while (run_step(tasks[i].table, tasks[i].query, evq_tables_ask))
 		{
 			CHECK_FOR_INTERRUPTS();
 			look_after_counters(0);

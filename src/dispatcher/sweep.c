@@ -173,6 +173,13 @@ evq_sweep_number(const EvqSweeper *sweeper)
 	return sweeper->near.number;
 }
 
+/* Did that begin at the very beginning: is all that is remembered to be looked at? */
+bool
+evq_sweep_is_complete(const EvqSweeper *sweeper)
+{
+	return sweeper->is_complete;
+}
+
 /* Has a near sweep ended, so that what comes first in each flow was read? */
 bool
 evq_sweep_has_read(const EvqSweeper *sweeper)

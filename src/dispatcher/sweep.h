@@ -13,6 +13,7 @@ typedef struct EvqSweeper EvqSweeper;
 extern EvqSweeper *evq_sweep_create(MemoryContext context, EvqSlot *slot, EvqMemory *memory);
 extern void evq_sweep_heed_configuration(EvqSweeper *sweeper);
 extern uint32 evq_sweep_number(const EvqSweeper *sweeper);
+extern bool evq_sweep_is_complete(const EvqSweeper *sweeper);
 extern bool evq_sweep_has_seen_all(const EvqSweeper *sweeper);
 extern bool evq_sweep_is_under_way(const EvqSweeper *sweeper);
 extern bool evq_sweep_has_read(const EvqSweeper *sweeper);

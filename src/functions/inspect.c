@@ -34,6 +34,7 @@ PG_FUNCTION_INFO_V1(evq_sql_status);
 PG_FUNCTION_INFO_V1(evq_sql_counters);
 PG_FUNCTION_INFO_V1(evq_sql_live_counts);
 PG_FUNCTION_INFO_V1(evq_sql_history_partitions);
+PG_FUNCTION_INFO_V1(evq_sql_log_partitions);
 PG_FUNCTION_INFO_V1(evq_sql_finished_events);
 PG_FUNCTION_INFO_V1(evq_sql_watch);
 PG_FUNCTION_INFO_V1(evq_sql_caller_may_work);
@@ -278,16 +279,16 @@ evq_sql_live_counts(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* The partitions of the history; the default one without times. */
-Datum
-evq_sql_history_partitions(PG_FUNCTION_ARGS)
+/* Answers with the partitions of a table; the default one without times. */
+static Datum
+put_partitions(FunctionCallInfo fcinfo, EvqTableNo no)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	int count;
 	const EvqPartition *partitions;
 
 	InitMaterializedSRF(fcinfo, 0);
-	partitions = evq_partitions(evq_tables_relid(EVQ_TABLE_HISTORY, false), &count);
+	partitions = evq_partitions(evq_tables_relid(no, false), &count);
 	for (int i = 0; i < count; i++)
 	{
 		bool is_default = partitions[i].is_default;
@@ -298,6 +299,20 @@ evq_sql_history_partitions(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;
+}
+
+/* The partitions of the history, by when events finished. */
+Datum
+evq_sql_history_partitions(PG_FUNCTION_ARGS)
+{
+	return put_partitions(fcinfo, EVQ_TABLE_HISTORY);
+}
+
+/* The partitions of evq.log, by when events were published. */
+Datum
+evq_sql_log_partitions(PG_FUNCTION_ARGS)
+{
+	return put_partitions(fcinfo, EVQ_TABLE_LOG);
 }
 
 static int

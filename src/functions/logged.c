@@ -18,6 +18,8 @@ PG_FUNCTION_INFO_V1(evq_sql_ordinal);
 PG_FUNCTION_INFO_V1(evq_sql_id_in_batch);
 PG_FUNCTION_INFO_V1(evq_sql_logged_events);
 PG_FUNCTION_INFO_V1(evq_sql_may_be_of_batch);
+PG_FUNCTION_INFO_V1(evq_sql_find_places);
+PG_FUNCTION_INFO_V1(evq_sql_is_in_place);
 
 Datum
 evq_sql_ordinal(PG_FUNCTION_ARGS)
@@ -130,4 +132,36 @@ evq_sql_may_be_of_batch(PG_FUNCTION_ARGS)
 	while (!found && array_iterate(iterator, &id, &is_null))
 		found = !is_null && evq_uuid_is_of_batch(DatumGetUUIDP(id));
 	PG_RETURN_BOOL(found);
+}
+
+/* Where the rows of a batch are, as evq.batch has it; NULL = where that says, or there is no such batch. */
+Datum
+evq_sql_find_places(PG_FUNCTION_ARGS)
+{
+	EvqStore *store = evq_store_open_to_read();
+	EvqBatch batch;
+	bytea *places = NULL;
+
+	if (evq_batches_fetch(store, PG_GETARG_UUID_P(0), NULL, &batch) &&
+		!evq_batches_are_in_place(store, &batch))
+		places = evq_batches_find_places(&batch);
+	evq_store_close(store);
+	if (places == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_BYTEA_P(places);
+}
+
+/* Are the rows of a batch where that says? NULL = there is no such batch. */
+Datum
+evq_sql_is_in_place(PG_FUNCTION_ARGS)
+{
+	EvqStore *store = evq_store_open_to_read();
+	EvqBatch batch;
+	bool found = evq_batches_fetch(store, PG_GETARG_UUID_P(0), NULL, &batch);
+	bool is_in_place = found && evq_batches_are_in_place(store, &batch);
+
+	evq_store_close(store);
+	if (!found)
+		PG_RETURN_NULL();
+	PG_RETURN_BOOL(is_in_place);
 }

@@ -4,7 +4,7 @@
  *
  * The rows of evq.log have no index entry each, only a summary of their pages. Where they are is written in the row of
  * their batch. That is a hint, as VACUUM FULL and a restore move rows: each row is believed by its id, and where one is
- * not in its place, they are looked for by the summary.
+ * not in its place, they are looked for by the summary, until housekeeping has written their places anew.
  */
 #include "postgres.h"
 
@@ -23,7 +23,9 @@
 #include "rules/uuid.h"
 #include "tables/batches.h"
 #include "tables/events_internal.h"
+#include "tables/partitions.h"
 #include "tables/rows.h"
+#include "tables/walk.h"
 
 static const char backlog_index[] = "backlog_flow_no_attempt_scheduled_at_idx";
 
@@ -52,6 +54,8 @@ evq_batches_begin(EvqStore *store, EvqBatchWriter *writer, const EvqEvent *event
 	batch->priority = event->priority;
 	batch->on_fail_event_type_no = event->on_fail_event_type_no;
 	batch->places = writer->places;
+	writer->log = evq_store_use_partition_at(store, EVQ_TABLE_LOG, evq_uuid_time(&batch->batch_id),
+											 "events that are published now", evq_store_use_partition);
 	writer->collected = 0;
 	writer->bytes = 0;
 	writer->context = AllocSetContextCreate(CurrentMemoryContext, "evq batch", ALLOCSET_DEFAULT_SIZES);
@@ -93,7 +97,7 @@ enter_place(EvqStore *store, EvqStoreTable *table, int first, int last)
 static void
 insert_collected(EvqStore *store, EvqBatchWriter *writer)
 {
-	EvqStoreTable *table = evq_store_use_table(store, EVQ_TABLE_LOG);
+	EvqStoreTable *table = writer->log;
 	EvqBatch *batch = &writer->batch;
 	EvqPlace *place = batch->place_count == 0 ? NULL : &writer->places[batch->place_count - 1];
 	MemoryContext previous = MemoryContextSwitchTo(writer->context);
@@ -132,7 +136,7 @@ insert_collected(EvqStore *store, EvqBatchWriter *writer)
 bool
 evq_batches_add(EvqStore *store, EvqBatchWriter *writer, const EvqLogged *event)
 {
-	EvqStoreTable *table = evq_store_use_table(store, EVQ_TABLE_LOG);
+	EvqStoreTable *table = writer->log;
 	MemoryContext previous = MemoryContextSwitchTo(writer->context);
 	Datum values[LOG_COLUMNS];
 	bool nulls[LOG_COLUMNS] = {false};
@@ -266,9 +270,11 @@ tell_logged(const Datum *values, const bool *nulls, EvqTakeLogged take, void *co
 	take(context, &event);
 }
 
-/* Looks for rows that are not where the batch says: they were moved. */
+typedef void (*TakeFound)(void *context, const ItemPointerData *tid, const Datum *values, const bool *nulls);
+
+/* Looks for the rows of a range by the summary, and tells of them in their order, in the current memory context. */
 static void
-search_log(const EvqBatch *batch, EvqRange range, EvqTakeLogged take, void *context)
+search_log(const EvqBatch *batch, EvqRange range, TakeFound take, void *context)
 {
 	Oid types[2] = {UUIDOID, UUIDOID};
 	pg_uuid_t ids[2] = {evq_uuid_in_batch(&batch->batch_id, range.first),
@@ -280,7 +286,7 @@ search_log(const EvqBatch *batch, EvqRange range, EvqTakeLogged take, void *cont
 
 	evq_tables_become_owner(&previous);
 	if (SPI_execute_with_args(
-			"SELECT event_id, flow_id, payload, headers FROM evq.log"
+			"SELECT event_id, flow_id, payload, headers, ctid FROM evq.log"
 			" WHERE event_id OPERATOR(pg_catalog.>=) $1 AND event_id OPERATOR(pg_catalog.<=) $2"
 			" ORDER BY event_id",
 			2, types, arguments, NULL, true, 0) != SPI_OK_SELECT)
@@ -288,46 +294,152 @@ search_log(const EvqBatch *batch, EvqRange range, EvqTakeLogged take, void *cont
 	found = SPI_tuptable;
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		Datum values[LOG_COLUMNS];
-		bool nulls[LOG_COLUMNS];
+		Datum values[LOG_COLUMNS + 1];
+		bool nulls[LOG_COLUMNS + 1];
 		MemoryContext spi = MemoryContextSwitchTo(caller);
 
 		heap_deform_tuple(found->vals[i], found->tupdesc, values, nulls);
-		tell_logged(values, nulls, take, context);
+		take(context, (const ItemPointerData *) DatumGetPointer(values[LOG_COLUMNS]), values, nulls);
 		MemoryContextSwitchTo(spi);
 	}
 	evq_tables_become_oneself(&previous);
+}
+
+/* Who is to be told of rows. */
+typedef struct Listener
+{
+	EvqTakeLogged take;
+	void *context;
+} Listener;
+
+static void
+tell_found(void *context, const ItemPointerData *tid, const Datum *values, const bool *nulls)
+{
+	const Listener *listener = context;
+
+	tell_logged(values, nulls, listener->take, listener->context);
+}
+
+/* The partition of evq.log that has the events of a batch; NULL = none that can be read so. */
+static EvqStoreTable *
+use_log(EvqStore *store, const EvqBatch *batch)
+{
+	Oid relid = evq_partition_at(evq_tables_relid(EVQ_TABLE_LOG, false), evq_uuid_time(&batch->batch_id));
+
+	return OidIsValid(relid) ? evq_store_use_partition(store, EVQ_TABLE_LOG, relid) : NULL;
+}
+
+/* Fetches the row of an event that is said to be the n-th of a place. */
+static bool
+fetch_in_place(EvqStore *store, EvqStoreTable *table, const pg_uuid_t *event_id, const EvqPlace *place, int n)
+{
+	ItemPointerData tid;
+
+	ItemPointerSet(&tid, place->page, place->first + n);
+	return evq_rows_fetch_by_hint(store, table, event_id, &tid);
 }
 
 /* Tells of the rows of a range, in their order; one that is gone is left out. */
 void
 evq_batches_read(EvqStore *store, const EvqBatch *batch, EvqRange range, EvqTakeLogged take, void *context)
 {
-	EvqStoreTable *table = evq_store_use_table(store, EVQ_TABLE_LOG);
+	Listener listener = {.take = take, .context = context};
+	EvqStoreTable *table = use_log(store, batch);
 	int ordinal = 0;
 
-	for (int i = 0; i < batch->place_count && ordinal <= range.last; i++)
+	for (int i = 0; table != NULL && i < batch->place_count && ordinal <= range.last; i++)
 	{
 		const EvqPlace *place = &batch->places[i];
 		int end = ordinal + place->events;
 
-		for (int next = Max(ordinal, range.first); next < end && next <= range.last; next++)
+		while (range.first < end && range.first <= range.last)
 		{
-			pg_uuid_t event_id = evq_uuid_in_batch(&batch->batch_id, next);
-			ItemPointerData tid;
+			pg_uuid_t event_id = evq_uuid_in_batch(&batch->batch_id, range.first);
 
 			CHECK_FOR_INTERRUPTS();
-			ItemPointerSet(&tid, place->page, place->first + next - ordinal);
-			if (!evq_rows_fetch_by_hint(store, table, &event_id, &tid))
+			if (!fetch_in_place(store, table, &event_id, place, range.first - ordinal))
 			{
-				range.first = next;
-				search_log(batch, range, take, context);
+				search_log(batch, range, tell_found, &listener);
 				return;
 			}
 			tell_logged(table->row->tts_values, table->row->tts_isnull, take, context);
+			range.first++;
 		}
 		ordinal = end;
 	}
+	if (range.first <= range.last)
+		search_log(batch, range, tell_found, &listener);
+}
+
+/* ---------- where they are ---------- */
+
+/* Are the rows where the batch says? It looks at the first one of each place. */
+bool
+evq_batches_are_in_place(EvqStore *store, const EvqBatch *batch)
+{
+	EvqStoreTable *table = use_log(store, batch);
+	int ordinal = 0;
+
+	for (int i = 0; table != NULL && i < batch->place_count; i++)
+	{
+		pg_uuid_t event_id = evq_uuid_in_batch(&batch->batch_id, ordinal);
+
+		if (!fetch_in_place(store, table, &event_id, &batch->places[i], 0))
+			return false;
+		ordinal += batch->places[i].events;
+	}
+	return table != NULL && ordinal == batch->events;
+}
+
+/* Places that are being put together. */
+typedef struct Placing
+{
+	EvqPlace *places;
+	int count;
+	int ordinal; /* of the event that comes next */
+} Placing;
+
+static void
+add_place(Placing *placing, BlockNumber page, int first, int events)
+{
+	EvqPlace *place = placing->count == 0 ? NULL : &placing->places[placing->count - 1];
+
+	if (place != NULL && place->page == page && place->first + place->events == first)
+		place->events += events;
+	else if (placing->count < EVQ_BATCH_PLACES)
+	{
+		place = &placing->places[placing->count++];
+		place->page = page;
+		place->first = first;
+		place->events = events;
+	}
+	placing->ordinal += events;
+}
+
+static void
+place_found(void *context, const ItemPointerData *tid, const Datum *values, const bool *nulls)
+{
+	Placing *placing = context;
+	int gap = evq_uuid_ordinal(DatumGetUUIDP(values[LOG_EVENT_ID])) - placing->ordinal;
+
+	/* Of rows that are gone: a place where nothing is. */
+	if (gap > 0)
+		add_place(placing, InvalidBlockNumber, FirstOffsetNumber, gap);
+	add_place(placing, ItemPointerGetBlockNumberNoCheck(tid), ItemPointerGetOffsetNumberNoCheck(tid), 1);
+}
+
+/* Looks where the rows are, as a value for evq.batch.places; those that are in too many places are left out at its end. */
+bytea *
+evq_batches_find_places(const EvqBatch *batch)
+{
+	Size size = VARHDRSZ + EVQ_BATCH_PLACES * sizeof(EvqPlace);
+	bytea *places = palloc0(size);
+	Placing placing = {.places = (EvqPlace *) VARDATA(places)};
+	EvqRange all = {.first = 0, .last = batch->events - 1};
+
+	search_log(batch, all, place_found, &placing);
+	SET_VARSIZE(places, VARHDRSZ + placing.count * sizeof(EvqPlace));
+	return places;
 }
 
 /* ---------- those that are not done ---------- */
@@ -361,28 +473,26 @@ evq_batches_walk(EvqStore *store, int32 flow_no, const EvqDuePosition *from, Tim
 				 EvqTakeBatch take, void *context)
 {
 	EvqStoreTable *table = evq_store_use_table(store, EVQ_TABLE_BACKLOG);
+	EvqDuePosition first = *from;
 	Relation index;
 	IndexScanDesc scan;
 	ScanKeyData keys[3];
+	ScanKeyData members[2];
 	bool is_enough = false;
 
 	index = evq_store_open_index(table->rel, backlog_index, store->lock);
 	scan = EVQ_INDEX_BEGINSCAN(table->rel, index, GetActiveSnapshot(), 3);
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(flow_no));
-	ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE, TimestampTzGetDatum(from->at));
+	evq_walk_set_position(&keys[1], members, first.at, &first.event_id);
 	ScanKeyInit(&keys[2], 2, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE, TimestampTzGetDatum(until));
 	index_rescan(scan, keys, 3, NULL, 0);
 	while (!is_enough && index_getnext_slot(scan, ForwardScanDirection, table->slot))
 	{
 		EvqWaitingBatch waiting;
-		EvqDuePosition position;
 
 		CHECK_FOR_INTERRUPTS();
 		read_waiting(table, &waiting);
-		position.at = waiting.attempt_scheduled_at;
-		position.event_id = waiting.batch_id;
-		if (!evq_due_is_before(&position, from))
-			is_enough = take(context, &waiting);
+		is_enough = take(context, &waiting);
 	}
 	index_endscan(scan);
 	index_close(index, NoLock);

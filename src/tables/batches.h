@@ -45,6 +45,7 @@ typedef struct EvqBatch
 typedef struct EvqBatchWriter
 {
 	EvqBatch batch;
+	struct EvqStoreTable *log; /* the partition for its events */
 	EvqPlace places[EVQ_BATCH_PLACES];
 	int collected;
 	Size bytes; /* of those collected */
@@ -92,6 +93,8 @@ evq_batches_fetch(EvqStore *store, const pg_uuid_t *id, const ItemPointerData *h
 extern void evq_batches_make_event(const EvqBatch *batch, int ordinal, EvqEvent *event);
 extern void
 evq_batches_read(EvqStore *store, const EvqBatch *batch, EvqRange range, EvqTakeLogged take, void *context);
+extern bool evq_batches_are_in_place(EvqStore *store, const EvqBatch *batch);
+extern bytea *evq_batches_find_places(const EvqBatch *batch);
 extern bool evq_batches_are_left(EvqStore *store);
 extern void evq_batches_walk(EvqStore *store, int32 flow_no, const EvqDuePosition *from, TimestampTz until,
 							 EvqTakeBatch take, void *context);

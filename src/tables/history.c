@@ -38,76 +38,23 @@ insert_collected(EvqStore *store)
 	store->collected = 0;
 }
 
-/*
- * Opens a partition of the history, in place of another; NULL = it is one no
- * more, or none that we can read and write: a foreign table, say.
- */
+/* Opens a partition of the history, as evq_store_use_partition(). */
 static EvqStoreTable *
-use_partition(EvqStore *store, Oid relid)
+use_partition(EvqStore *store, EvqTableNo no, Oid relid)
 {
-	EvqStoreTable *table = evq_store_table(store, EVQ_TABLE_HISTORY);
-	EvqColumnMap map;
-	Relation rel;
-	bool is_member;
+	const EvqStoreTable *table = evq_store_table(store, EVQ_TABLE_HISTORY);
 
-	if (table->rel != NULL && RelationGetRelid(table->rel) == relid)
-		return table;
-	insert_collected(store);
-	evq_store_close_table(table, NoLock);
-	rel = try_table_open(relid, store->lock);
-	if (rel == NULL)
-		return NULL;
-	is_member = rel->rd_rel->relispartition || relid == evq_tables_relid(EVQ_TABLE_HISTORY, false);
-	if (!is_member || rel->rd_rel->relkind != RELKIND_RELATION)
-	{
-		table_close(rel, store->lock);
-		return NULL;
-	}
-	evq_tables_map(EVQ_TABLE_HISTORY, rel, &map);
-	evq_store_take_table(store, EVQ_TABLE_HISTORY, rel, &map);
-	return table;
-}
-
-static void
-require_plain_table(Oid relid)
-{
-	char kind = get_rel_relkind(relid);
-
-	if (kind != RELKIND_RELATION && kind != '\0')
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-			 errmsg("partition %s of evq.event_history, for an event that finishes now, is not a plain table",
-					quote_identifier(get_rel_name(relid))),
-			 errhint(
-				 "Detach it: a foreign table, or one with partitions of its own, can hold only the past.")));
+	if (table->rel == NULL || RelationGetRelid(table->rel) != relid)
+		insert_collected(store);
+	return evq_store_use_partition(store, no, relid);
 }
 
 /* Opens the partition of the history for events that finished at a time. */
 static EvqStoreTable *
 use_history(EvqStore *store, TimestampTz finished_at)
 {
-	for (;;)
-	{
-		Oid relid = evq_partition_at(evq_tables_relid(EVQ_TABLE_HISTORY, false), finished_at);
-		EvqStoreTable *table;
-
-		CHECK_FOR_INTERRUPTS();
-		if (!OidIsValid(relid))
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("table evq.event_history has no partition for an event that finishes now"),
-					 errhint("Attach evq.event_history_default to it again as its default partition.")));
-		require_plain_table(relid);
-		/*
-		 * One that was dropped meanwhile is not known any more once we have asked for its lock. Nor does one hold the
-		 * time then whose bounds were changed, or, of the default one, for which another was made.
-		 */
-		table = use_partition(store, relid);
-		if (table != NULL &&
-			evq_partition_at(evq_tables_relid(EVQ_TABLE_HISTORY, false), finished_at) == relid)
-			return table;
-	}
+	return evq_store_use_partition_at(store, EVQ_TABLE_HISTORY, finished_at, "an event that finishes now",
+									  use_partition);
 }
 
 /* The values may be gone by the time the row is written. */
@@ -197,7 +144,7 @@ fetch_from_partition(EvqStore *store, Oid relid, const pg_uuid_t *event_id)
 	EvqStoreTable *table = evq_store_table(store, EVQ_TABLE_HISTORY);
 	bool was_open = table->rel != NULL && RelationGetRelid(table->rel) == relid;
 
-	if (use_partition(store, relid) == NULL)
+	if (use_partition(store, EVQ_TABLE_HISTORY, relid) == NULL)
 		return false;
 	if (evq_rows_fetch_by_id(store, table, event_id, NULL))
 		return true;

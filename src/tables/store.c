@@ -21,11 +21,13 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "base/compat.h"
+#include "tables/partitions.h"
 #include "tables/store_internal.h"
 
 /* The indexes of tables whose primary key does not begin with the event's id. */
@@ -291,6 +293,77 @@ evq_store_use_table(EvqStore *store, EvqTableNo no)
 		evq_store_take_table(store, no, rel, &map);
 	}
 	return table;
+}
+
+/*
+ * Opens a partition of a table, in place of another; NULL = it is one no more, or
+ * none that we can read and write: a foreign table, say.
+ */
+EvqStoreTable *
+evq_store_use_partition(EvqStore *store, EvqTableNo no, Oid relid)
+{
+	EvqStoreTable *table = evq_store_table(store, no);
+	EvqColumnMap map;
+	Relation rel;
+	bool is_member;
+
+	if (table->rel != NULL && RelationGetRelid(table->rel) == relid)
+		return table;
+	evq_store_close_table(table, NoLock);
+	rel = try_table_open(relid, store->lock);
+	if (rel == NULL)
+		return NULL;
+	is_member = rel->rd_rel->relispartition || relid == evq_tables_relid(no, false);
+	if (!is_member || rel->rd_rel->relkind != RELKIND_RELATION)
+	{
+		table_close(rel, store->lock);
+		return NULL;
+	}
+	evq_tables_map(no, rel, &map);
+	evq_store_take_table(store, no, rel, &map);
+	return table;
+}
+
+static void
+require_plain_table(EvqTableNo no, Oid relid, const char *what)
+{
+	char kind = get_rel_relkind(relid);
+
+	if (kind != RELKIND_RELATION && kind != '\0')
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("partition %s of evq.%s, for %s, is not a plain table",
+					quote_identifier(get_rel_name(relid)), evq_tables_name(no), what),
+			 errhint(
+				 "Detach it: a foreign table, or one with partitions of its own, can hold only the past.")));
+}
+
+/* Opens, with this function, the partition of a table for a time that is now. what: is to be written, for the error where there is none. */
+EvqStoreTable *
+evq_store_use_partition_at(EvqStore *store, EvqTableNo no, TimestampTz at, const char *what,
+						   EvqUsePartition use)
+{
+	for (;;)
+	{
+		Oid relid = evq_partition_at(evq_tables_relid(no, false), at);
+		EvqStoreTable *table;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!OidIsValid(relid))
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("table evq.%s has no partition for %s", evq_tables_name(no), what),
+							errhint("Attach evq.%s_default to it again as its default partition.",
+									evq_tables_name(no))));
+		require_plain_table(no, relid, what);
+		/*
+		 * One that was dropped meanwhile is not known any more once we have asked for its lock. Nor does one hold the
+		 * time then whose bounds were changed, or, of the default one, for which another was made.
+		 */
+		table = use(store, no, relid);
+		if (table != NULL && evq_partition_at(evq_tables_relid(no, false), at) == relid)
+			return table;
+	}
 }
 
 /* Opens the indexes of a table, to add entries. Most verbs write a heap-only row version and need none of them. */

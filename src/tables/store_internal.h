@@ -62,12 +62,18 @@ struct EvqStore
 	int collected;            /* so many by now */
 };
 
+/* As evq_store_use_partition(). */
+typedef EvqStoreTable *(*EvqUsePartition)(EvqStore *store, EvqTableNo no, Oid relid);
+
 extern bool evq_store_keeps_snapshot(const EvqStore *store);
 extern void evq_store_end_walk(EvqStore *store);
 extern EvqStoreTable *evq_store_table(EvqStore *store, EvqTableNo no);
 extern void evq_store_close_table(EvqStoreTable *table, LOCKMODE lock);
 extern void evq_store_take_table(EvqStore *store, EvqTableNo no, Relation rel, const EvqColumnMap *map);
 extern EvqStoreTable *evq_store_use_table(EvqStore *store, EvqTableNo no);
+extern EvqStoreTable *evq_store_use_partition(EvqStore *store, EvqTableNo no, Oid relid);
+extern EvqStoreTable *evq_store_use_partition_at(EvqStore *store, EvqTableNo no, TimestampTz at,
+												 const char *what, EvqUsePartition use);
 extern bool evq_store_is_empty(EvqStoreTable *table);
 extern void evq_store_use_indexes(EvqStore *store, EvqStoreTable *table);
 extern bool evq_store_is_too_young(Relation index);

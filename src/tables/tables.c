@@ -306,6 +306,13 @@ evq_tables_relid(EvqTableNo no, bool missing_ok)
 	return relids[no];
 }
 
+/* What the table is called in the schema evq. */
+const char *
+evq_tables_name(EvqTableNo no)
+{
+	return table_facts[no].name;
+}
+
 /* Has this database the extension? Needs a transaction, as all that follows. */
 bool
 evq_tables_exist(void)

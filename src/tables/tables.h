@@ -255,6 +255,7 @@ extern void evq_tables_init(void);
 extern bool evq_tables_exist(void);
 extern bool evq_tables_has(const char *name);
 extern Oid evq_tables_relid(EvqTableNo no, bool missing_ok);
+extern const char *evq_tables_name(EvqTableNo no);
 extern void evq_tables_map(EvqTableNo no, Relation rel, EvqColumnMap *map);
 extern bool evq_tables_is_direct(Oid relid);
 extern const EvqColumn *evq_tables_columns(EvqTableNo no, const char **name, int *count);

@@ -81,6 +81,24 @@ evq_walk_splits_instants(const EvqStore *store)
 }
 
 /*
+ * Makes a key of an index (flow_no, time, id): from a position on, (time, id) >= (...).
+ * The two members, and the id, have to live as long as the scan.
+ */
+void
+evq_walk_set_position(ScanKey key, ScanKey members, TimestampTz at, const pg_uuid_t *id)
+{
+	ScanKeyInit(&members[0], 2, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_CMP, TimestampTzGetDatum(at));
+	ScanKeyInit(&members[1], 3, BTGreaterEqualStrategyNumber, F_UUID_CMP, UUIDPGetDatum(id));
+	members[0].sk_flags = SK_ROW_MEMBER;
+	members[1].sk_flags = SK_ROW_MEMBER | SK_ROW_END;
+	memset(key, 0, sizeof(ScanKeyData));
+	key->sk_flags = SK_ROW_HEADER;
+	key->sk_attno = 2;
+	key->sk_strategy = BTGreaterEqualStrategyNumber;
+	key->sk_argument = PointerGetDatum(members);
+}
+
+/*
  * Begins a walk over the live events of a flow whose next attempt is due from a
  * position in its line on, earliest first. A store has one walk at a time; it ends
  * with evq_walk_end(), the next one or evq_store_refresh(). Raises an error where the
@@ -90,7 +108,6 @@ void
 evq_walk_due(EvqStore *store, int32 flow_no, const EvqDuePosition *from)
 {
 	ScanKeyData keys[2];
-	ScanKey position = store->walk_from;
 
 	choose_walk_index(store, DUE_INDEX);
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(flow_no));
@@ -99,19 +116,8 @@ evq_walk_due(EvqStore *store, int32 flow_no, const EvqDuePosition *from)
 					TimestampTzGetDatum(from->at));
 	else
 	{
-		/* (attempt_scheduled_at, event_id) >= (...) */
 		store->walk_from_id = from->event_id;
-		ScanKeyInit(&position[0], 2, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_CMP,
-					TimestampTzGetDatum(from->at));
-		ScanKeyInit(&position[1], 3, BTGreaterEqualStrategyNumber, F_UUID_CMP,
-					UUIDPGetDatum(&store->walk_from_id));
-		position[0].sk_flags = SK_ROW_MEMBER;
-		position[1].sk_flags = SK_ROW_MEMBER | SK_ROW_END;
-		memset(&keys[1], 0, sizeof(ScanKeyData));
-		keys[1].sk_flags = SK_ROW_HEADER;
-		keys[1].sk_attno = 2;
-		keys[1].sk_strategy = BTGreaterEqualStrategyNumber;
-		keys[1].sk_argument = PointerGetDatum(position);
+		evq_walk_set_position(&keys[1], store->walk_from, from->at, &store->walk_from_id);
 	}
 	begin_walk(store, keys, 2);
 }

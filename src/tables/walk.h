@@ -5,8 +5,11 @@
 #ifndef EVQ_WALK_H
 #define EVQ_WALK_H
 
+#include "access/skey.h"
+
 #include "tables/store.h"
 
+extern void evq_walk_set_position(ScanKey key, ScanKey members, TimestampTz at, const pg_uuid_t *id);
 extern void evq_walk_due(EvqStore *store, int32 flow_no, const EvqDuePosition *from);
 extern bool evq_walk_splits_instants(const EvqStore *store);
 extern void evq_walk_flow_id(EvqStore *store, int32 flow_no, const char *flow_id);

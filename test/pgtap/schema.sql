@@ -13,12 +13,12 @@ JOIN pg_language l ON l.oid = p.prolang;
 SELECT set_eq($$SELECT relname::text FROM pg_class JOIN members ON classid = 'pg_class'::regclass AND objid = oid WHERE relkind IN ('r', 'p')$$,
 	ARRAY['flow', 'event_type', 'event', 'event_payload', 'event_history', 'event_history_default', 'event_error', 'idempotency', 'epoch', 'counter',
 		  'pause', 'housekeeping', 'schedule', 'restriction', 'home', 'lifespan_change', 'audit_entry',
-		  'log', 'batch', 'backlog', 'run', 'exception'], 'tables');
+		  'log', 'log_default', 'log_type', 'batch', 'backlog', 'run', 'exception'], 'tables');
 SELECT is_empty(
 	$$SELECT oid::regclass FROM pg_class c WHERE relnamespace = 'evq'::regnamespace AND relkind IN ('r', 'p')
 		AND oid NOT IN (SELECT objid FROM members WHERE classid = 'pg_class'::regclass)
-		AND oid NOT IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'evq.event_history'::regclass)$$,
-	'other tables are partitions of the history');
+		AND oid NOT IN (SELECT inhrelid FROM pg_inherits WHERE inhparent IN ('evq.event_history'::regclass, 'evq.log'::regclass))$$,
+	'other tables are partitions of the history and of evq.log');
 SELECT views_are('evq', ARRAY['flows', 'event_types', 'events', 'queue', 'errors', 'workers', 'transition', 'payloads', 'schedules', 'restrictions', 'blocked_flows', 'audit', 'live_event', 'batch_event', 'batch_stretch', 'batch_count']);
 SELECT enums_are('evq', ARRAY['event_state']);
 SELECT enum_has_labels('evq', 'event_state', ARRAY['awaiting_processing', 'dispatched', 'being_processed', 'suspended',
@@ -113,7 +113,7 @@ SELECT set_eq(
 	'acquire_next(target text, query jsonb, headers jsonb, body jsonb, OUT answer jsonb, OUT wait_ms integer, OUT channel text, OUT choice text) record',
 	'mcp(headers jsonb, body text, allow_writes boolean DEFAULT false, OUT status integer, OUT answer text) record'], '... but three');
 SELECT is_empty(
-	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname NOT IN ('transitions', 'live_counts', 'cron_fields', 'cron_next', 'cron_next_if_any', 'cron_previous', 'cron_count', 'caller_may_work', 'caller_may_publish', 'finished_events', 'history_partitions', 'attempts_that_fit',
+	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname NOT IN ('transitions', 'live_counts', 'cron_fields', 'cron_next', 'cron_next_if_any', 'cron_previous', 'cron_count', 'caller_may_work', 'caller_may_publish', 'finished_events', 'history_partitions', 'log_partitions', 'is_in_place', 'attempts_that_fit',
 		'ordinal', 'id_in_batch', 'logged_events', 'may_be_of_batch')$$,
 	'functions in C are VOLATILE and PARALLEL UNSAFE, but what only calculates or reads the code');
 SELECT is_empty($$SELECT signature FROM functions WHERE lanname = 'c' AND prosecdef$$, 'functions in C need no SECURITY DEFINER');
@@ -133,8 +133,8 @@ SELECT is_empty(
 	'every table has a primary key, or all columns, as its replica identity; partitions of the history, which may be published through their root, all columns');
 SELECT set_eq(
 	$$SELECT oid::regclass::text FROM pg_class JOIN members ON classid = 'pg_class'::regclass AND objid = oid WHERE relkind IN ('r', 'p', 'S')$$,
-	$$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'evq' UNION ALL SELECT unnest('{evq.counter, evq.home, evq.housekeeping, evq.pause, evq.event_history}'::text[])$$,
-	'every table and sequence is dumped with its rows, but those that tell of this server, and the parent of the history''s partitions');
+	$$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'evq' UNION ALL SELECT unnest('{evq.counter, evq.home, evq.housekeeping, evq.pause, evq.event_history, evq.log}'::text[])$$,
+	'every table and sequence is dumped with its rows, but those that tell of this server, and the parents of partitions');
 SELECT is_empty($$SELECT FROM pg_extension, unnest(extcondition) c WHERE extname = 'evq' AND c <> ''$$, '... all of them');
 SELECT is_empty($$SELECT FROM pg_class WHERE relnamespace = 'evq'::regnamespace AND relkind IN ('r', 'p') AND (relrowsecurity OR relhasrules OR relpersistence <> 'p')$$,
 	'tables are logged, without rules and row security');
