@@ -63,5 +63,7 @@ export const actOnEvent = (id, verb, body) => post(eventPath(id, verb), body);
 export const acquireNext = (flow, body) => post(`/api/flows/${encodeURIComponent(flow)}/acquire`, body);
 export const configure = (type, body) => put(`/api/event-types/${encodeURIComponent(type)}`, body);
 export const configureFlow = (flow, body) => put(`/api/flows/${encodeURIComponent(flow)}`, body);
+export const pauseFlow = (flow) => post(`/api/flows/${encodeURIComponent(flow)}/pause`);
+export const resumeFlow = (flow) => post(`/api/flows/${encodeURIComponent(flow)}/resume`);
 export const suspendType = (type, suspend) => post(`/api/event-types/${encodeURIComponent(type)}/${suspend ? 'suspend' : 'unsuspend'}`);
 export const actOnSchedule = (name, verb) => post(`/api/schedules/${encodeURIComponent(name)}/${verb}`);

@@ -10,7 +10,10 @@ CREATE TABLE evq.flow (
 		CHECK (dispatch_timeout BETWEEN '10 ms' AND '30 days'),
 	delivery text NOT NULL DEFAULT 'push' CHECK (delivery IN ('push', 'pull')),
 	ordered boolean NOT NULL DEFAULT false,
-	notify_payload boolean NOT NULL DEFAULT false
+	notify_payload boolean NOT NULL DEFAULT false,
+	paused_at timestamptz,
+	paused_until timestamptz,
+	pause_reason text
 );
 COMMENT ON TABLE evq.flow IS 'One row a flow: how its events reach workers';
 COMMENT ON COLUMN evq.flow.channel IS 'Channel of the dispatch notifications: LISTEN to it';
@@ -20,6 +23,8 @@ COMMENT ON COLUMN evq.flow.dispatch_timeout IS 'An event that nobody acquired fo
 COMMENT ON COLUMN evq.flow.delivery IS 'push: each event is notified; pull: one wake-up when work comes, workers call evq_acquire_next';
 COMMENT ON COLUMN evq.flow.ordered IS 'One live attempt per flow_id at a time, in publish order; holds for events published after it was set';
 COMMENT ON COLUMN evq.flow.notify_payload IS 'Put the payload into notifications; off by default, since any role may LISTEN';
+COMMENT ON COLUMN evq.flow.paused_at IS 'Since when it has been paused';
+COMMENT ON COLUMN evq.flow.paused_until IS 'Nothing of it is dispatched or acquired before; infinity = until evq_resume_flow(), NULL = it is not paused';
 
 CREATE TABLE evq.event_type (
 	event_type_no int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -26,7 +26,7 @@ RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET sear
 SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
-	before jsonb := (SELECT to_jsonb(f) FROM evq.flows f WHERE f.flow_type = evq_configure_flow.flow_type);
+	before jsonb := (SELECT to_jsonb(f) - 'is_paused'::text FROM evq.flows f WHERE f.flow_type = evq_configure_flow.flow_type);
 	violated text;
 BEGIN
 	IF flow_type IS NULL OR flow_type COLLATE "C" !~ '^[A-Za-z][A-Za-z0-9_]{0,58}$' THEN
@@ -55,7 +55,7 @@ BEGIN
 		ordered = coalesce(evq_configure_flow.ordered, f.ordered),
 		notify_payload = coalesce(evq_configure_flow.notify_payload, f.notify_payload);
 	PERFORM evq.record_change('configure_flow', flow_type, before,
-		(SELECT to_jsonb(f) FROM evq.flows f WHERE f.flow_type = evq_configure_flow.flow_type));
+		(SELECT to_jsonb(f) - 'is_paused'::text FROM evq.flows f WHERE f.flow_type = evq_configure_flow.flow_type));
 EXCEPTION WHEN check_violation THEN
 	GET STACKED DIAGNOSTICS violated = CONSTRAINT_NAME;
 	PERFORM evq.raise_bad_configuration('evq.flow', violated);

@@ -262,13 +262,19 @@ BEGIN
 			ELSE format('%s dispatched and not acquired: max_dispatched is %s', u.dispatched, f.max_dispatched)
 		END, u.looked_at
 	FROM usage u JOIN evq.flow f USING (flow_no)
-	WHERE u.waiting > 0 AND (u.dispatched + u.processing >= f.max_processing OR u.dispatched >= f.max_dispatched)
+	WHERE u.waiting > 0 AND coalesce(f.paused_until <= present, true) AND (u.dispatched + u.processing >= f.max_processing OR u.dispatched >= f.max_dispatched)
 	UNION ALL
 	SELECT f.flow_type, NULL, NULL, NULL, min(s.due_since), sum(CASE s.state WHEN 'a' THEN s.due ELSE s.events END)::bigint,
 		format('event type %s is suspended', t.event_type), min(s.looked_at)
 	FROM surveyed s JOIN evq.event_type t USING (event_type_no) JOIN evq.flow f ON f.flow_no = s.flow_no
 	WHERE t.is_suspended AND (s.due > 0 OR s.state = 'd')
-	GROUP BY f.flow_type, t.event_type;
+	GROUP BY f.flow_type, t.event_type
+	UNION ALL
+	SELECT f.flow_type, NULL, NULL, NULL, f.paused_at, coalesce(sum(CASE s.state WHEN 'a' THEN s.due WHEN 'd' THEN s.events END), 0)::bigint,
+		concat('the flow is paused until ', coalesce(nullif(f.paused_until, 'infinity')::text, 'evq_resume_flow() is called'), ': ' || f.pause_reason), min(s.looked_at)
+	FROM evq.flow f LEFT JOIN surveyed s USING (flow_no)
+	WHERE f.paused_until > present
+	GROUP BY f.flow_no;
 END
 $$;
 COMMENT ON FUNCTION evq.blocks() IS 'The rows of evq.blocked_flows';

@@ -12,9 +12,15 @@ COMMENT ON COLUMN evq.transition.to_state IS 'The state after';
 COMMENT ON COLUMN evq.transition.note IS 'When it is this one, of several';
 
 CREATE VIEW evq.flows AS
-SELECT f.flow_type, f.channel, f.delivery, f.ordered, f.max_dispatched, f.max_processing, f.dispatch_timeout, f.notify_payload
-FROM evq.flow f;
-COMMENT ON VIEW evq.flows IS 'The configuration of flows; evq_configure_flow() changes it';
+SELECT f.flow_type, f.channel, f.delivery, f.ordered, f.max_dispatched, f.max_processing, f.dispatch_timeout, f.notify_payload,
+	p.is_paused, CASE WHEN p.is_paused THEN f.paused_at END AS paused_at,
+	CASE WHEN p.is_paused THEN nullif(f.paused_until, 'infinity') END AS paused_until, CASE WHEN p.is_paused THEN f.pause_reason END AS pause_reason
+FROM evq.flow f CROSS JOIN LATERAL (SELECT coalesce(f.paused_until > clock_timestamp(), false) AS is_paused) p;
+COMMENT ON VIEW evq.flows IS 'The configuration of flows, which evq_configure_flow() changes, and whether evq_pause_flow() has paused them';
+COMMENT ON COLUMN evq.flows.is_paused IS 'None of its events is dispatched or acquired now';
+COMMENT ON COLUMN evq.flows.paused_at IS 'Since when';
+COMMENT ON COLUMN evq.flows.paused_until IS 'When it goes on by itself; NULL = when evq_resume_flow() is called, or it is not paused';
+COMMENT ON COLUMN evq.flows.pause_reason IS 'Why, as whoever paused it said';
 
 CREATE VIEW evq.event_types AS
 SELECT t.event_type, f.flow_type, t.max_attempts::int, t.lifespan, t.attempt_delays, t.backoff_factor, t.max_delay,
@@ -160,13 +166,13 @@ COMMENT ON COLUMN evq.workers.next_permit_due_at IS 'When the first of their per
 CREATE VIEW evq.blocked_flows AS
 SELECT b.flow_type, b.flow_id, b.blocked_by, b.state, b.since, b.waiting, b.why, b.looked_at FROM evq.blocks() b;
 COMMENT ON VIEW evq.blocked_flows IS
-	'What holds events up: in ordered flows the event that the others of a flow_id wait for; full flows and suspended types, with flow_id NULL';
+	'What holds events up: in ordered flows the event that the others of a flow_id wait for; full flows, suspended types and paused flows, with flow_id NULL';
 COMMENT ON COLUMN evq.blocked_flows.flow_id IS 'Whose events wait; NULL = those of the whole flow, or of a type';
 COMMENT ON COLUMN evq.blocked_flows.blocked_by IS 'The event for which they wait; NULL = no event';
 COMMENT ON COLUMN evq.blocked_flows.state IS 'That of this event';
 COMMENT ON COLUMN evq.blocked_flows.since IS 'Since when';
 COMMENT ON COLUMN evq.blocked_flows.waiting IS 'How many events wait';
-COMMENT ON COLUMN evq.blocked_flows.why IS 'In words: what this event does, which limit is reached, which type is suspended';
+COMMENT ON COLUMN evq.blocked_flows.why IS 'In words: what this event does, which limit is reached, which type is suspended, until when the flow is paused';
 COMMENT ON COLUMN evq.blocked_flows.looked_at IS 'Of so many events of the flow, those that are to go first; NULL = of all';
 
 CREATE FUNCTION evq.is_due_line_longer(flow_type text, most bigint) RETURNS boolean
@@ -193,8 +199,9 @@ DECLARE
 	listed bigint;
 	wanted_no int;
 	in_batches uuid[];
+	paused boolean;
 BEGIN
-	SELECT f.flow_no INTO wanted_no FROM evq.flow f WHERE f.flow_type = evq_pending.flow_type;
+	SELECT f.flow_no, coalesce(f.paused_until > clock_timestamp(), false) INTO wanted_no, paused FROM evq.flow f WHERE f.flow_type = evq_pending.flow_type;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'unknown flow %', coalesce(quote_ident(flow_type), 'NULL')
 			USING ERRCODE = 'EQ001', HINT = 'Configure it with evq_configure_flow().';
@@ -206,6 +213,9 @@ BEGIN
 	IF NOT evq.caller_may_work(flow_type) THEN
 		RAISE EXCEPTION 'permission denied for flow %', quote_ident(flow_type)
 			USING ERRCODE = '42501', HINT = 'Your role is restricted to other flows; evq_grant_worker() adds one.';
+	END IF;
+	IF paused THEN
+		RETURN;
 	END IF;
 	in_batches := ARRAY(
 		SELECT i.event_id
@@ -244,6 +254,7 @@ $$;
 COMMENT ON FUNCTION @extschema@.evq_pending(text, bigint) IS
 $$Events of a flow that are due and not acquired, oldest first: a look at what a worker would get. It looks at 10,000 due
 events, or max_events if that is more, and at the first 1,000 stretches of batches, and says so in a WARNING where there are others.
+A paused flow has none.
 flow_type: the flow.
 max_events: how many at most, 1 or more.
 Returns: a row for each event, without its payload.

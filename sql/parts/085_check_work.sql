@@ -24,7 +24,7 @@ WHERE s.problem IS NULL AND EXISTS (
 		SELECT FROM evq.line(f.flow_no, true, 1000, s.last_turn_at) l JOIN evq.event_type t USING (event_type_no)
 		WHERE l.state = 'a' AND l.events > 0 AND NOT t.is_suspended AND l.attempt_scheduled_at <= p.late
 		LIMIT 1) late
-	WHERE NOT f.ordered AND f.max_processing IS NULL)
+	WHERE NOT f.ordered AND f.max_processing IS NULL AND coalesce(f.paused_until < p.at - patience, true))
 UNION ALL
 SELECT 'warning', 'ring', format('the ring overflowed %s times since %s: all due events are read each time', s.ring_overflows, pg_postmaster_start_time()),
 	format('Raise evq.ring_size, now %s, and restart; publish fewer events a transaction.', current_setting('evq.ring_size', true))
@@ -139,7 +139,14 @@ SELECT 'warning', 'flows',
 	CASE WHEN h.flow_no IS NULL THEN 'Start its workers: they call evq_acquire_next() or listen on ' || f.channel || '.'
 		 ELSE 'See evq.blocked_flows and evq.workers; start more workers.' END
 FROM oldest o JOIN evq.flow f USING (flow_no) LEFT JOIN held h USING (flow_no)
-WHERE o.since <= clock_timestamp() - patience
+WHERE o.since <= clock_timestamp() - patience AND coalesce(f.paused_until < clock_timestamp(), true)
+UNION ALL
+SELECT 'warning', 'flows',
+	format('flow %s has been paused since %s', f.flow_type, f.paused_at) || coalesce(': ' || f.pause_reason, '') ||
+		coalesce(', and ' || (SELECT sum(c.value) FROM counter c JOIN evq.event_type t ON t.event_type_no = c.no
+			WHERE t.flow_no = f.flow_no AND c.name IN ('live/awaiting_processing', 'live/dispatched')) || ' events wait', ''),
+	format('SELECT @extschema@.evq_resume_flow(%L) when it may go on; lifespans run meanwhile.', f.flow_type)
+FROM evq.flow f WHERE f.paused_until > clock_timestamp() AND f.paused_at <= clock_timestamp() - patience
 UNION ALL
 SELECT 'warning', 'event types', format('%s is suspended, and %s of it wait', t.event_type, w.events),
 	format('SELECT @extschema@.evq_unsuspend_event_type(%L) when they may go on; their lifespan runs.', t.event_type)

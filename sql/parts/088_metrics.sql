@@ -23,7 +23,7 @@ free AS (
 		sum(c.value) FILTER (WHERE c.what = 'free_flows') AS flows
 	FROM counter c HAVING count(*) > 0),
 flow AS (
-	SELECT f.flow_no, evq.label('flow_type', f.flow_type) AS labels,
+	SELECT f.flow_no, evq.label('flow_type', f.flow_type) AS labels, coalesce(f.paused_until > clock_timestamp(), false) AS is_paused,
 		f.flow_no IN (SELECT c.no FROM counter c WHERE c.what = 'oldest_due') AS counted
 	FROM evq.flow f),
 event_type AS (
@@ -56,6 +56,8 @@ SELECT CASE c.what WHEN 'oldest_due' THEN 'evq_oldest_due_age_seconds' ELSE 'evq
 FROM flow f JOIN counter c ON c.no = f.flow_no AND c.what IN ('oldest_due', 'oldest_permit')
 UNION ALL
 SELECT 'evq_event_type_suspended', '', t.labels, t.is_suspended::int, 0 FROM event_type t
+UNION ALL
+SELECT 'evq_flow_paused', '', f.labels, f.is_paused::int, 0 FROM flow f
 UNION ALL
 SELECT 'evq_events_published_total', '', t.labels || ',' || evq.label('origin', o.origin), coalesce(c.value, 0), 0
 FROM counted_type t
@@ -150,7 +152,8 @@ FROM (VALUES
 	(21, 'evq_uncounted_event_types', 'gauge', 'Event types without counters, because too many others have some.'),
 	(22, 'evq_uncounted_flows', 'gauge', 'Flows without histograms, because too many others have some.'),
 	(24, 'evq_events_never_acquired_total', 'counter', 'Events whose lifespan ended before any worker had acquired them.'),
-	(23, 'evq_schedule_runs_total', 'counter', 'Events of a schedule published, missed times skipped, and tries that failed.')) m(rank, family, type, help)
+	(23, 'evq_schedule_runs_total', 'counter', 'Events of a schedule published, missed times skipped, and tries that failed.'),
+	(25, 'evq_flow_paused', 'gauge', 'Whether the flow is paused.')) m(rank, family, type, help)
 JOIN (
 	SELECT s.family,
 		string_agg(s.family || s.suffix || coalesce('{' || nullif(s.labels, '') || '}', '') || ' ' || s.value || E'\n', ''

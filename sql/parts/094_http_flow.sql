@@ -1,4 +1,4 @@
--- The route that configures a flow.
+-- Routes of a flow.
 
 CREATE FUNCTION evq_http.configure_flow(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -14,8 +14,38 @@ BEGIN
 		delivery => evq_http.text_of(given, 'delivery'),
 		ordered => evq_http.boolean_of(given, 'ordered'),
 		notify_payload => evq_http.boolean_of(given, 'notify_payload'));
-	RETURN (SELECT to_jsonb(f) FROM evq.flows f WHERE f.flow_type = target);
+	RETURN evq_http.flow_named(target);
 END
 $$;
 COMMENT ON FUNCTION evq_http.configure_flow(text, jsonb, jsonb, jsonb) IS
 'PUT /api/flows/{flow}: makes or changes a flow, as evq_configure_flow() does, and returns it. Errors: as evq_configure_flow';
+
+CREATE FUNCTION evq_http.flow_named(flow_type text) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT to_jsonb(f) FROM evq.flows f WHERE f.flow_type = flow_named.flow_type $$;
+COMMENT ON FUNCTION evq_http.flow_named(text) IS 'The flow of that name as HTTP shows it';
+
+CREATE FUNCTION evq_http.pause_flow(target text, query jsonb, headers jsonb, body jsonb)
+RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	given jsonb := evq_http.object_of(body, '{until, reason}');
+BEGIN
+	PERFORM @extschema@.evq_pause_flow(target, evq_http.time_of(given, 'until'), evq_http.text_of(given, 'reason'));
+	RETURN evq_http.flow_named(target);
+END
+$$;
+COMMENT ON FUNCTION evq_http.pause_flow(text, jsonb, jsonb, jsonb) IS
+'POST /api/flows/{flow}/pause: until, reason. Returns the flow. Errors: as evq_pause_flow';
+
+CREATE FUNCTION evq_http.resume_flow(target text, query jsonb, headers jsonb, body jsonb)
+RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM evq_http.object_of(body, '{}');
+	PERFORM @extschema@.evq_resume_flow(target);
+	RETURN evq_http.flow_named(target);
+END
+$$;
+COMMENT ON FUNCTION evq_http.resume_flow(text, jsonb, jsonb, jsonb) IS
+'POST /api/flows/{flow}/resume. Returns the flow. Errors: as evq_resume_flow';

@@ -1,7 +1,7 @@
 -- Model Context Protocol: the tools that operate.
 
 CREATE FUNCTION evq_http.mcp_operator_tools() RETURNS SETOF evq_http.mcp_tool
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp ROWS 5
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp ROWS 7
 AS $tools$
 VALUES
 ('suspend_event_type', 'Suspend an event type',
@@ -35,6 +35,52 @@ $${
   "required": ["event_type", "is_suspended"]
 }$$,
 $$SELECT evq_http.unsuspend_event_type($1 ->> 'event_type', NULL, NULL, NULL)$$),
+
+('pause_flow', 'Pause a flow',
+	'Lets nothing of a flow be dispatched or acquired, until a time or until resume_flow; what workers hold goes on, and lifespans run. Returns the flow.',
+	true, true, true,
+$${
+  "type": "object",
+  "properties": {
+    "flow_type": {"type": "string"},
+    "until": {"type": "string", "format": "date-time", "description": "When it goes on by itself; without it, when it is resumed"},
+    "reason": {"type": "string", "description": "Shown with the flow"}
+  },
+  "required": ["flow_type"],
+  "additionalProperties": false
+}$$,
+$${
+  "type": "object",
+  "properties": {
+    "flow_type": {"type": "string"},
+    "is_paused": {"type": "boolean"},
+    "paused_until": {"type": ["string", "null"], "description": "null = until it is resumed, or it is not paused"},
+    "pause_reason": {"type": ["string", "null"]}
+  },
+  "required": ["flow_type", "is_paused"]
+}$$,
+$$SELECT evq_http.pause_flow($1 ->> 'flow_type', NULL, NULL, $1 - 'flow_type')$$),
+
+('resume_flow', 'Resume a flow',
+	'Lets a paused flow go on. Returns the flow.',
+	true, false, true,
+$${
+  "type": "object",
+  "properties": {"flow_type": {"type": "string"}},
+  "required": ["flow_type"],
+  "additionalProperties": false
+}$$,
+$${
+  "type": "object",
+  "properties": {
+    "flow_type": {"type": "string"},
+    "is_paused": {"type": "boolean"},
+    "paused_until": {"type": ["string", "null"], "description": "null = until it is resumed, or it is not paused"},
+    "pause_reason": {"type": ["string", "null"]}
+  },
+  "required": ["flow_type", "is_paused"]
+}$$,
+$$SELECT evq_http.resume_flow($1 ->> 'flow_type', NULL, NULL, NULL)$$),
 
 ('update_lifecycle_config', 'Change the configuration of an event type',
 	'Changes what is passed and leaves the rest; a new event type needs flow_type. Takes effect at once, for events already published too. Returns the configuration as it is then. Durations are ISO 8601, such as PT30S, PT1H or P7D.',

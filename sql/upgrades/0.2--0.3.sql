@@ -177,3 +177,7 @@ ALTER TABLE evq.housekeeping ADD COLUMN filenode oid;
 COMMENT ON COLUMN evq.housekeeping.next_id IS 'Where to go on looking for rows whose event is gone, or for batches whose rows were moved; NULL = nothing to look for';
 COMMENT ON COLUMN evq.housekeeping.filenode IS 'Of a partition of evq.log: its file, of which batches know where their rows are';
 DROP FUNCTION evq.history_partition_name(timestamptz);
+-- A flow can be paused.
+ALTER TABLE evq.flow ADD COLUMN paused_at timestamptz, ADD COLUMN paused_until timestamptz, ADD COLUMN pause_reason text;
+COMMENT ON COLUMN evq.flow.paused_at IS 'Since when it has been paused';
+COMMENT ON COLUMN evq.flow.paused_until IS 'Nothing of it is dispatched or acquired before; infinity = until evq_resume_flow(), NULL = it is not paused';

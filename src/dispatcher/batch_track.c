@@ -632,10 +632,12 @@ offer_batch(EvqBatchTrack *track, TrackedBatch *batch, const EvqFlow *flow, Time
 	set_waiting(batch);
 }
 
+/* Has the flow something to offer, and may it? */
 static bool
-has_room(const FlowBatches *batches, const EvqFlow *flow)
+can_offer(const FlowBatches *batches, const EvqFlow *flow, TimestampTz now)
 {
-	return batches->offered < flow->max_dispatched;
+	return flow != NULL && !pairingheap_is_empty(batches->waiting) &&
+		   batches->offered < flow->max_dispatched && !evq_flow_is_paused(flow, now);
 }
 
 /* Offers what there is room for; returns how many events that is. */
@@ -653,7 +655,7 @@ evq_batch_track_offer(EvqBatchTrack *track, TimestampTz now)
 		FlowBatches *batches = lfirst(cell);
 		const EvqFlow *flow = evq_config_flow(batches->flow_no);
 
-		while (flow != NULL && !pairingheap_is_empty(batches->waiting) && has_room(batches, flow))
+		while (can_offer(batches, flow, now))
 			offer_batch(track,
 						pairingheap_container(TrackedBatch, in_waiting, pairingheap_first(batches->waiting)),
 						flow, now, &offered);
@@ -682,7 +684,7 @@ evq_batch_track_has_more(const EvqBatchTrack *track)
 	return is_walk_due(track) || is_look_due(track, track->last_turn_at);
 }
 
-/* When there is something to do; DT_NOBEGIN = now. */
+/* When there is something to do, but for flows that are paused; DT_NOBEGIN = now. */
 TimestampTz
 evq_batch_track_next_at(const EvqBatchTrack *track, TimestampTz now)
 {
@@ -700,9 +702,8 @@ evq_batch_track_next_at(const EvqBatchTrack *track, TimestampTz now)
 	foreach(cell, track->flows)
 	{
 		const FlowBatches *batches = lfirst(cell);
-		const EvqFlow *flow = evq_config_flow(batches->flow_no);
 
-		if (flow != NULL && !pairingheap_is_empty(batches->waiting) && has_room(batches, flow))
+		if (can_offer(batches, evq_config_flow(batches->flow_no), now))
 			return DT_NOBEGIN;
 	}
 	return pairingheap_is_empty(track->timers) ? next_at : Min(next_at, first_timer(track)->look_at);

@@ -412,7 +412,7 @@ coalesce(TimestampTz last_turn_at)
 static void
 guide_sessions(EvqEngine *engine)
 {
-	EvqGuide guide = evq_engine_guide(engine);
+	EvqGuide guide = evq_engine_guide(engine, evq_clock_now());
 
 	pg_atomic_write_u32(&slot->wants_changes, guide.wants_changes);
 	pg_atomic_write_u64(&slot->full_flows, guide.full_flows);

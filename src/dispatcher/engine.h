@@ -32,7 +32,7 @@ extern void evq_engine_destroy(EvqEngine *engine);
 
 /* Outside of a transaction. */
 extern bool evq_engine_hear(EvqEngine *engine, TimestampTz now);
-extern EvqGuide evq_engine_guide(EvqEngine *engine);
+extern EvqGuide evq_engine_guide(EvqEngine *engine, TimestampTz now);
 extern void evq_engine_isolate_events(EvqEngine *engine);
 extern bool evq_engine_is_sweeping(const EvqEngine *engine);
 extern bool evq_engine_has_read(const EvqEngine *engine);

@@ -258,7 +258,8 @@ dispatch_flow(EvqWork *work, EvqFlowDispatch *flow, int share)
 	const EvqFlow *configured = evq_config_flow(evq_memory_flow_no(flow->flow));
 	EvqTracked *tracked;
 
-	if (configured == NULL || (evq_flow_is_regulated(configured) && !flow->is_order_locked))
+	if (configured == NULL || evq_flow_is_paused(configured, work->now) ||
+		(evq_flow_is_regulated(configured) && !flow->is_order_locked))
 		return;
 	flow->max_dispatched = configured->max_dispatched;
 	flow->max_processing = configured->max_processing;
@@ -290,7 +291,12 @@ evq_engine_dispatch(EvqWork *work)
 	evq_engine_lock_orders(work);
 	evq_engine_use_flows(engine); /* what was heard meanwhile may be of a flow that is new here */
 	foreach(cell, engine->flows)
-		with_ready += evq_memory_ready(((EvqFlowDispatch *) lfirst(cell))->flow) > 0;
+	{
+		const EvqTrackedFlow *flow = ((EvqFlowDispatch *) lfirst(cell))->flow;
+
+		with_ready += evq_memory_ready(flow) > 0 &&
+					  !evq_config_is_flow_paused(evq_memory_flow_no(flow), work->now);
+	}
 	if (with_ready == 0)
 		return;
 
@@ -303,7 +309,7 @@ evq_engine_dispatch(EvqWork *work)
 
 /* ---------- telling ---------- */
 
-/* Tells the listeners of the flows in which events were put on offer. */
+/* Tells the listeners of the flows in which events were put on offer; those of paused ones when they go on. */
 static void
 tell_ready(EvqWork *work)
 {
@@ -315,6 +321,8 @@ tell_ready(EvqWork *work)
 		EvqFlowDispatch *flow = lfirst(cell);
 		const EvqFlow *configured = evq_config_flow(evq_memory_flow_no(flow->flow));
 
+		if (configured != NULL && evq_flow_is_paused(configured, work->now))
+			continue;
 		if (flow->tell_ready && configured != NULL && work->notify)
 			add_notification(work, configured->channel, evq_message_ready(configured));
 		flow->tell_ready = false;

@@ -60,14 +60,21 @@ is_blocked(const EvqFlowDispatch *flow)
 	return evq_memory_ready(flow->flow) > 0 && !evq_engine_has_room(flow);
 }
 
+static bool
+is_paused(const EvqFlowDispatch *flow, TimestampTz now)
+{
+	return evq_config_is_flow_paused(evq_memory_flow_no(flow->flow), now);
+}
+
 /* What the flows have in all. Forgets who held a flow when it is time to try again. */
 EvqProspects
 evq_engine_look_at_flows(EvqEngine *engine, TimestampTz now)
 {
-	EvqProspects all = {.held_until = DT_NOEND};
+	EvqProspects all = {.can_dispatch = false};
 	ListCell *cell;
 
 	evq_engine_use_flows(engine);
+	all.held_until = evq_config_first_resume(now);
 	foreach(cell, engine->flows)
 	{
 		EvqFlowDispatch *flow = lfirst(cell);
@@ -75,6 +82,12 @@ evq_engine_look_at_flows(EvqEngine *engine, TimestampTz now)
 		/* The clock may have been set back. */
 		if (flow->held_until <= now || flow->held_until > now + EVQ_ENGINE_BUSY_DELAY)
 			flow->held_until = 0;
+		if (is_paused(flow, now))
+		{
+			/* Who asks in vain meanwhile is to ask again when it goes on. */
+			flow->tell_ready |= evq_config_flow(evq_memory_flow_no(flow->flow))->pull;
+			continue;
+		}
 		if (flow->held_until != 0)
 			all.held_until = Min(all.held_until, flow->held_until);
 		else if (evq_memory_ready(flow->flow) > 0 && evq_engine_has_room(flow))
@@ -111,7 +124,7 @@ whole_classes(const Classes *classes)
 
 /* What sessions need to wake the dispatcher for, and what they can do without it. */
 EvqGuide
-evq_engine_guide(EvqEngine *engine)
+evq_engine_guide(EvqEngine *engine, TimestampTz now)
 {
 	bool has_seen_all = evq_sweep_has_seen_all(engine->sweeper);
 	EvqGuide guide = {.wants_changes = false};
@@ -132,7 +145,7 @@ evq_engine_guide(EvqEngine *engine)
 		if (flows[i].pull)
 			note_class(&direct, flow_no,
 					   has_seen_all && evq_memory_ready(flow->flow) == 0 &&
-						   !evq_memory_is_unread(flow->flow) && !has_batches);
+						   !evq_memory_is_unread(flow->flow) && !has_batches && !is_paused(flow, now));
 	}
 	guide.full_flows = whole_classes(&full);
 	guide.direct_flows = whole_classes(&direct);
@@ -180,6 +193,7 @@ evq_engine_lock_orders(EvqWork *work)
 		const EvqFlow *configured = evq_config_flow(flow_no);
 
 		flow->is_order_locked = configured != NULL && evq_flow_is_regulated(configured) &&
+								!evq_flow_is_paused(configured, work->now) &&
 								evq_memory_ready(flow->flow) > 0 && lock_order(work, flow, flow_no);
 		any |= flow->is_order_locked;
 	}

@@ -67,10 +67,10 @@ typedef struct EvqWork
 /* What the flows have in all, for a turn to do. */
 typedef struct EvqProspects
 {
-	bool can_dispatch; /* in a flow events are ready, and there is room, and nobody holds it */
+	bool can_dispatch; /* in a flow events are ready, and there is room, and nobody holds or has paused it */
 	bool must_tell;    /* listeners of a flow are to be told */
 	TimestampTz
-		held_until; /* the first of the flows that are held is to be tried then; infinity = none is held */
+		held_until; /* the first of the flows that are held, or paused, is to be tried then; infinity = none */
 } EvqProspects;
 
 /* engine_event.c */

@@ -417,12 +417,15 @@ enter_near(EvqSweeper *sweeper, FlowSweep *here, TimestampTz now)
 }
 
 static void
-leave_near(EvqSweeper *sweeper, FlowSweep *here)
+leave_near(EvqSweeper *sweeper, FlowSweep *here, TimestampTz now)
 {
+	int32 flow_no = evq_memory_flow_no(here->flow);
+
 	here->far_from = here->left_out_from;
 	if (sweeper->slot != NULL)
-		evq_counters_set_oldest(sweeper->slot->counters, evq_memory_flow_no(here->flow), false,
-								here->due_since, here->permit_since);
+		evq_counters_set_oldest(sweeper->slot->counters, flow_no, false,
+								evq_config_is_flow_paused(flow_no, now) ? DT_NOEND : here->due_since,
+								here->permit_since);
 }
 
 static void
@@ -482,7 +485,7 @@ visit(EvqSweeper *sweeper, Sweep *sweep, FlowSweep *here, EvqStore *store, int *
 	{
 		stand->done = sweep->number;
 		if (is_near)
-			leave_near(sweeper, here);
+			leave_near(sweeper, here, now);
 		return true;
 	}
 	stand->rows += before - *rows;

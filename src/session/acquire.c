@@ -269,6 +269,9 @@ evq_acquire_next(EvqStore *store, EvqAcquireNext *wanted)
 		evq_config_tell_paused();
 		return;
 	}
+	if (!TIMESTAMP_IS_NOBEGIN(wanted->search.flow->paused_until) &&
+		evq_flow_is_paused(wanted->search.flow, evq_clock_now()))
+		return;
 	wanted->store = store;
 	evq_store_pass_over_changed(store);
 	has_offer = acquire_offered(wanted, evq_shmem_mine());

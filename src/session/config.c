@@ -51,6 +51,7 @@ typedef struct Copy
 	int type_count;
 	EvqFlow *flows;
 	int flow_count;
+	bool any_flow_paused; /* or was, until a time that has come */
 	bool paused;
 	bool paused_by_restore;
 	bool any_lifespan_changed;
@@ -172,8 +173,11 @@ read_copy(void)
 
 	make_lookup(&fresh->flows_by, fresh->flow_count, fresh->context);
 	for (int i = 0; i < fresh->flow_count; i++)
+	{
 		add_to_lookup(&fresh->flows_by, fresh->flows[i].flow_no, fresh->flows[i].flow_type, false,
 					  &fresh->flows[i]);
+		fresh->any_flow_paused |= !TIMESTAMP_IS_NOBEGIN(fresh->flows[i].paused_until);
+	}
 	return fresh;
 }
 
@@ -299,6 +303,32 @@ evq_config_flows(int *count)
 {
 	*count = copy == NULL ? 0 : copy->flow_count;
 	return copy == NULL ? NULL : copy->flows;
+}
+
+/* Is nothing of the flow to be dispatched or acquired at this time? */
+bool
+evq_config_is_flow_paused(int32 flow_no, TimestampTz now)
+{
+	const EvqFlow *flow;
+
+	if (copy == NULL || !copy->any_flow_paused)
+		return false;
+	flow = evq_config_flow(flow_no);
+	return flow != NULL && evq_flow_is_paused(flow, now);
+}
+
+/* When the first of the paused flows goes on by itself; infinity = none does. */
+TimestampTz
+evq_config_first_resume(TimestampTz now)
+{
+	TimestampTz first = DT_NOEND;
+
+	for (int i = 0; copy != NULL && copy->any_flow_paused && i < copy->flow_count; i++)
+	{
+		if (evq_flow_is_paused(&copy->flows[i], now))
+			first = Min(first, copy->flows[i].paused_until);
+	}
+	return first;
 }
 
 /* Is nothing of this database to be dispatched or acquired? */

@@ -21,6 +21,8 @@ extern const EvqEventType *evq_config_find_event_type(const char *name);
 extern bool evq_config_is_type_suspended(int32 event_type_no);
 extern const EvqFlow *evq_config_flow(int32 flow_no);
 extern const EvqFlow *evq_config_find_flow(const char *name);
+extern bool evq_config_is_flow_paused(int32 flow_no, TimestampTz now);
+extern TimestampTz evq_config_first_resume(TimestampTz now);
 extern const EvqEventType *evq_config_event_types(int *count);
 extern const EvqFlow *evq_config_flows(int *count);
 extern bool evq_config_is_paused(void);

@@ -215,8 +215,8 @@ evq_lifecycle_clip(const char *text, int limit)
 }
 
 /* May the event be acquired when it has been dispatched, and not before? */
-bool
-evq_lifecycle_needs_dispatch(const EvqEvent *event)
+static bool
+needs_dispatch(const EvqEvent *event)
 {
 	const EvqFlow *flow = evq_config_flow(event->flow_no);
 
@@ -229,15 +229,26 @@ static bool
 may_begin(const EvqEvent *event, TimestampTz now)
 {
 	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
+	const EvqFlow *flow = evq_config_flow(event->flow_no);
 
-	return event_type != NULL && !event_type->is_suspended && evq_config_flow(event->flow_no) != NULL &&
-		   event->due_at > now;
+	return event_type != NULL && !event_type->is_suspended && flow != NULL &&
+		   !evq_flow_is_paused(flow, now) && event->due_at > now;
 }
 
 static bool
 is_waiting_and_due(const EvqEvent *event, TimestampTz now)
 {
 	return event->state == EVQ_STATE_AWAITING_PROCESSING && event->attempt_scheduled_at <= now;
+}
+
+/* Does something hold the event up that will pass: its type, its flow, or that it was not dispatched? */
+bool
+evq_lifecycle_is_held_up(const EvqEvent *event, TimestampTz now)
+{
+	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
+
+	return (event_type != NULL && event_type->is_suspended) ||
+		   evq_config_is_flow_paused(event->flow_no, now) || needs_dispatch(event);
 }
 
 /* May the event be dispatched now, by its own row and the configuration? */
@@ -252,5 +263,5 @@ bool
 evq_lifecycle_may_acquire(const EvqEvent *event, TimestampTz now)
 {
 	return (event->state == EVQ_STATE_DISPATCHED || is_waiting_and_due(event, now)) &&
-		   may_begin(event, now) && !evq_lifecycle_needs_dispatch(event);
+		   may_begin(event, now) && !needs_dispatch(event);
 }

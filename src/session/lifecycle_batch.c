@@ -214,13 +214,7 @@ evq_lifecycle_acquire_from_batch(EvqStore *store, TimestampTz now, EvqBatchAcqui
 	if (!evq_lifecycle_caller_may(EVQ_RIGHT_WORK, &event))
 		return EVQ_GRANT_REFUSED;
 	if (!evq_lifecycle_may_acquire(&event, now))
-	{
-		const EvqEventType *event_type = evq_config_event_type(event.event_type_no);
-
-		return (event_type != NULL && event_type->is_suspended) || evq_lifecycle_needs_dispatch(&event)
-				   ? EVQ_GRANT_LATER
-				   : EVQ_GRANT_REFUSED;
-	}
+		return evq_lifecycle_is_held_up(&event, now) ? EVQ_GRANT_LATER : EVQ_GRANT_REFUSED;
 	while (within.first <= within.last && acquire_gap(store, now, &batch, &within, wanted))
 		CHECK_FOR_INTERRUPTS();
 	wanted->left = Max(within.last - within.first + 1, 0);

@@ -19,7 +19,7 @@ extern void evq_lifecycle_check_size(const char *what, Datum value);
 extern void evq_lifecycle_check_payload_size(const EvqEventType *event_type, Datum payload);
 extern int64 evq_lifecycle_permit_time(int64 asked, int32 event_type_no);
 extern const char *evq_lifecycle_clip(const char *text, int limit);
-extern bool evq_lifecycle_needs_dispatch(const EvqEvent *event);
+extern bool evq_lifecycle_is_held_up(const EvqEvent *event, TimestampTz now);
 
 /* lifecycle_report.c */
 extern int64 evq_lifecycle_draw_permit(int64 last);

@@ -119,7 +119,8 @@ evq_lifecycle_offer_limit(const EvqEvent *event)
 	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 
 	if (flow == NULL || event_type == NULL || !flow->pull || evq_flow_is_regulated(flow) ||
-		event_type->is_suspended || event->attempt_scheduled_at > event->published_at)
+		event_type->is_suspended || evq_flow_is_paused(flow, event->published_at) ||
+		event->attempt_scheduled_at > event->published_at)
 		return 0;
 	return flow->max_dispatched;
 }

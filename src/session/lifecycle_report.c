@@ -78,13 +78,7 @@ evq_lifecycle_acquire(EvqStore *store, TimestampTz now, const EvqAcquisition *wa
 		if (!evq_lifecycle_caller_may(EVQ_RIGHT_WORK, event))
 			return EVQ_GRANT_REFUSED;
 		if (!evq_lifecycle_may_acquire(event, now))
-		{
-			const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
-
-			return (event_type != NULL && event_type->is_suspended) || evq_lifecycle_needs_dispatch(event)
-					   ? EVQ_GRANT_LATER
-					   : EVQ_GRANT_REFUSED;
-		}
+			return evq_lifecycle_is_held_up(event, now) ? EVQ_GRANT_LATER : EVQ_GRANT_REFUSED;
 		/* During a restore an event may be there before its payload. */
 		if (!evq_events_fetch_payload(store, event, &acquired->payload, &acquired->headers))
 			return EVQ_GRANT_REFUSED;

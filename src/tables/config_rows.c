@@ -84,6 +84,8 @@ read_flow(TupleTableSlot *slot, void *row)
 	flow->pull = strcmp(TextDatumGetCString(values[FLOW_DELIVERY]), "pull") == 0;
 	flow->ordered = DatumGetBool(values[FLOW_ORDERED]);
 	flow->notify_payload = DatumGetBool(values[FLOW_NOTIFY_PAYLOAD]);
+	flow->paused_until = nulls[FLOW_PAUSED_UNTIL] ? DT_NOBEGIN
+												  : DatumGetTimestampTz(values[FLOW_PAUSED_UNTIL]);
 }
 
 static void

@@ -50,6 +50,7 @@ typedef struct EvqFlow
 	bool pull;
 	bool ordered;
 	bool notify_payload;
+	TimestampTz paused_until; /* DT_NOBEGIN = it is not; DT_NOEND = until somebody resumes it */
 } EvqFlow;
 
 /*
@@ -61,6 +62,13 @@ static inline bool
 evq_flow_is_regulated(const EvqFlow *flow)
 {
 	return flow->ordered || flow->max_processing > 0;
+}
+
+/* Is nothing of the flow to be dispatched or acquired at this time? */
+static inline bool
+evq_flow_is_paused(const EvqFlow *flow, TimestampTz now)
+{
+	return flow->paused_until > now;
 }
 
 /* What a role may be restricted in. */

@@ -195,6 +195,9 @@ static const EvqColumn flow_columns[FLOW_COLUMNS] = {
 	[FLOW_DELIVERY] = REQUIRED("delivery", TEXTOID),
 	[FLOW_ORDERED] = REQUIRED("ordered", BOOLOID),
 	[FLOW_NOTIFY_PAYLOAD] = REQUIRED("notify_payload", BOOLOID),
+	[FLOW_PAUSED_AT] = LATER("paused_at", TIMESTAMPTZOID),
+	[FLOW_PAUSED_UNTIL] = LATER("paused_until", TIMESTAMPTZOID),
+	[FLOW_PAUSE_REASON] = LATER("pause_reason", TEXTOID),
 };
 
 static const EvqColumn pause_columns[PAUSE_COLUMNS] = {

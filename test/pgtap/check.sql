@@ -189,6 +189,10 @@ SELECT is(pg_temp.said('flows'), 'ok', '... nor does it, while its type is suspe
 SELECT matches(pg_temp.said('event types'), '^warning: A is suspended, and .*events of it wait$', '... of which is told');
 SELECT evq_unsuspend_event_type('A') \g /dev/null
 SELECT is(pg_temp.said('event types'), 'ok', '... until it is not');
+SELECT evq_pause_flow('F', reason => 'the API is down') \g /dev/null
+SELECT matches(pg_temp.said('flows'), '^warning: flow F has been paused since .*: the API is down', 'a paused flow');
+SELECT is(pg_temp.said('flows', '1 hour'), 'ok', '... which may be for a while');
+SELECT evq_resume_flow('F') \g /dev/null
 SELECT evq_publish('A', NULL, 'due too') AS other \gset
 SELECT count(*) FROM evq_acquire(:'id');
 SELECT matches(pg_temp.said('flows'), '^warning: in flow F an event has been due since .*: its workers do not keep up', 'flows: somebody works');

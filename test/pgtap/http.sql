@@ -241,6 +241,13 @@ SELECT results_eq($$SELECT channel, max_dispatched, max_processing, dispatch_tim
 	$$VALUES ('ch_new', 50, 5, interval '45 s', 'pull', true, true)$$, 'configure_flow: what was asked for');
 SELECT is(pg_temp.call('configure_flow', '{"max_dispatched": 60}', 'FLOW_NEW'), :'answer'::jsonb || '{"max_dispatched": 60}', 'configure_flow leaves the rest');
 SELECT is(pg_temp.call('configure_flow', '{"max_processing": 0}', 'FLOW_NEW') -> 'max_processing', 'null', 'configure_flow: 0 is no limit');
+SELECT is(pg_temp.call('pause_flow', '{"until": "2100-01-01T00:00:00Z", "reason": "why"}', 'FLOW_NEW') - 'paused_at', (SELECT to_jsonb(f) - 'paused_at' FROM evq.flows f WHERE flow_type = 'FLOW_NEW'), 'pause_flow answers the row');
+SELECT results_eq($$SELECT is_paused, paused_until, pause_reason FROM evq.flows WHERE flow_type = 'FLOW_NEW'$$, $$VALUES (true, timestamptz '2100-01-01 00:00:00+00', 'why')$$, '... of what was asked for');
+SELECT is(pg_temp.call('pause_flow', NULL, 'FLOW_NEW') ->> 'paused_until', NULL, '... or until it is resumed');
+SELECT is(pg_temp.call('resume_flow', NULL, 'FLOW_NEW') ->> 'is_paused', 'false', 'resume_flow');
+SELECT is(pg_temp.call('resume_flow', '{}', 'FLOW_NEW') ->> 'is_paused', 'false', '... of one that goes on already');
+SELECT matches(pg_temp.error(verb, NULL, 'NONE_SUCH'), '^EQ001 ', verb || ': unknown flow') FROM unnest('{pause_flow, resume_flow}'::text[]) verb;
+SELECT matches(pg_temp.error('pause_flow', body, 'FLOW_NEW'), '^EQ006 ', 'pause_flow: ' || body) FROM unnest(ARRAY['{"until": "soon"}', '{"until": "2000-01-01T00:00:00Z"}', '{"until": 1}', '{"reason": 1}', '{"x": 1}', '[]']) body;
 SELECT matches(pg_temp.error('configure_flow', body, 'FLOW_NEW'), '^EQ006 ', 'configure_flow: ' || body) FROM unnest(ARRAY['{"max_dispatched": 0}', '{"max_dispatched": "many"}',
 	'{"max_processing": -1}', '{"dispatch_timeout": "-1 s"}', '{"delivery": "post"}', '{"ordered": "yes"}', '{"notify_payload": 1}', '{"channel": "evq_events"}', '{"channel": 1}', '{"flow_type": "X"}', '[]']) body;
 SELECT matches(pg_temp.error('configure_flow', NULL, 'bad name'), '^EQ006 ', 'configure_flow: a bad name');
@@ -323,7 +330,7 @@ FROM unnest('{evq_publisher, evq_worker, evq_operator, evq_monitor}'::text[]) ro
 	('worker', 'fail', '{"permit": PERMIT, "error_message": "no", "retry_in": 1}', NULL), ('worker', 'heartbeat', '{"permit": PERMIT}', NULL),
 	('worker', 'acquire_batch', NULL, 'FLOW_S'), ('worker', 'suspend', '{"permit": PERMIT}', NULL), ('worker', 'release', '{"permit": PERMIT}', NULL),
 	('none', 'cancel', NULL, NULL), ('none', 'event', NULL, NULL), ('none', 'events', NULL, NULL), ('none', 'errors', NULL, NULL),
-	('none', 'configure', '{}', 'STEP'), ('none', 'configure_flow', '{}', 'FLOW_H'), ('none', 'suspend_event_type', NULL, 'STEP'), ('none', 'unsuspend_event_type', NULL, 'STEP'),
+	('none', 'configure', '{}', 'STEP'), ('none', 'configure_flow', '{}', 'FLOW_H'), ('none', 'pause_flow', NULL, 'FLOW_H'), ('none', 'resume_flow', NULL, 'FLOW_H'), ('none', 'suspend_event_type', NULL, 'STEP'), ('none', 'unsuspend_event_type', NULL, 'STEP'),
 	('worker|monitor', 'pending', NULL, 'FLOW_H'), ('worker|monitor', 'counts', NULL, NULL), ('worker|monitor', 'health', NULL, NULL),
 	('monitor', 'schedules', NULL, NULL), ('none', 'pause_schedule', NULL, 'hourly'), ('none', 'resume_schedule', NULL, 'hourly'), ('none', 'run_schedule', NULL, 'hourly'),
 	('publisher|worker|monitor', 'rights', NULL, NULL), ('publisher|worker|monitor', 'flows', NULL, NULL), ('publisher|worker|monitor', 'event_types', NULL, NULL)) routes (may, verb, body, target)

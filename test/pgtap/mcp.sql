@@ -109,7 +109,7 @@ SELECT is(pg_temp.modern('resources/read', jsonb_build_object('uri', 'config://'
 	'-32602', 'a long one: it goes on to the method');
 
 -- Tools: the list.
-SELECT set_eq($$SELECT name FROM evq_http.mcp_tools(true)$$, '{publish_event, acquire_processing_permit, report_success, report_failure, suspend_event, activate_event, suspend_event_type,
+SELECT set_eq($$SELECT name FROM evq_http.mcp_tools(true)$$, '{publish_event, acquire_processing_permit, report_success, report_failure, suspend_event, activate_event, pause_flow, resume_flow, suspend_event_type,
 	unsuspend_event_type, update_lifecycle_config, get_event, list_events, queue_status, cancel_event, retry_event}'::text[], 'the tools');
 SELECT is(jsonb_path_query_array(pg_temp.legacy('tools/list'), '$.tools[*].name'), (SELECT jsonb_agg(name ORDER BY name COLLATE "C") FROM evq_http.mcp_tools(true)), 'tools/list: in stable order');
 SELECT is(jsonb_path_query_array(pg_temp.legacy('tools/list', allow_writes => false), '$.tools[*].name'), '["get_event", "list_events", "queue_status"]', 'read-only: tools/list');
@@ -178,6 +178,11 @@ SELECT is(pg_temp.use('suspend_event', pg_temp.id(2) || jsonb_build_object('perm
 	'{"acknowledged": true, "status": "AWAITING_PROCESSING", "state_due_at": null}', 'suspend_event: it is awake');
 SELECT is(pg_temp.use('acquire_processing_permit', pg_temp.id(2)) -> 'answer', '"early"', '... with its answer');
 SELECT is(pg_temp.use('report_failure', pg_temp.id(2) || '{"error_message": "no", "retryable": false}') ->> 'status', 'FAILED');
+SELECT is(pg_temp.use('pause_flow', '{"flow_type": "FLOW_MCP", "until": "2100-01-01T00:00:00Z", "reason": "why"}') ->> 'is_paused', 'true', 'pause_flow');
+SELECT is((SELECT is_paused || ' ' || pause_reason FROM evq.flows WHERE flow_type = 'FLOW_MCP'), 'true why', '... it is');
+SELECT is(pg_temp.use('resume_flow', '{"flow_type": "FLOW_MCP"}') ->> 'is_paused', 'false', 'resume_flow');
+SELECT is((SELECT is_paused FROM evq.flows WHERE flow_type = 'FLOW_MCP'), false, '... it is not');
+SELECT matches(pg_temp.use('pause_flow', '{"flow_type": "NONE"}') #>> '{}', '^EQ001: ', '... of an unknown flow');
 SELECT is(pg_temp.use('suspend_event_type', '{"event_type": "RIDE"}') ->> 'is_suspended', 'true', 'suspend_event_type');
 SELECT is((SELECT is_suspended FROM evq.event_types WHERE event_type = 'RIDE'), true, '... it is');
 SELECT is(pg_temp.use('unsuspend_event_type', '{"event_type": "RIDE"}') ->> 'is_suspended', 'false', 'unsuspend_event_type');
@@ -309,6 +314,8 @@ FROM (VALUES
 	('publish_event', '{"event_type": "RIDE", "flow_id": "role"}'::jsonb, '{publisher, operator}'::text[]),
 	('acquire_processing_permit', pg_temp.id(4), '{worker, operator}'),
 	('suspend_event_type', '{"event_type": "a:b"}', '{operator}'),
+	('pause_flow', '{"flow_type": "FLOW_MCP"}', '{operator}'),
+	('resume_flow', '{"flow_type": "FLOW_MCP"}', '{operator}'),
 	('update_lifecycle_config', '{"event_type": "a:b"}', '{operator}'),
 	('get_event', pg_temp.id(4), '{operator}'),
 	('list_events', '{}', '{operator}'),

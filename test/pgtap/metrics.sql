@@ -182,7 +182,7 @@ SELECT set_eq($$SELECT split_part(line, ' ', 3) || ' ' || split_part(line, ' ', 
 	'event_engine_queue_size gauge', 'evq_attempts_total counter', 'evq_build_info gauge', 'evq_dispatcher_errors_total counter',
 	'evq_dispatcher_up gauge', 'evq_event_processing_seconds histogram',
 	'evq_events_dispatched_total counter', 'evq_events_ended_total counter', 'evq_events_never_acquired_total counter', 'evq_events gauge', 'evq_events_published_total counter',
-	'evq_event_type_suspended gauge', 'evq_event_wait_seconds histogram', 'evq_notify_queue_ratio gauge', 'evq_oldest_due_age_seconds gauge',
+	'evq_event_type_suspended gauge', 'evq_flow_paused gauge', 'evq_event_wait_seconds histogram', 'evq_notify_queue_ratio gauge', 'evq_oldest_due_age_seconds gauge',
 	'evq_oldest_permit_age_seconds gauge', 'evq_permits_total counter', 'evq_ring_overflows_total counter', 'evq_sweep_seconds_total counter',
 	'evq_table_bytes gauge', 'evq_uncounted_event_types gauge', 'evq_uncounted_flows gauge'], 'the families of a database without dispatcher');
 SELECT is_empty($$SELECT line FROM line WHERE line <> '' AND line !~ '^# (HELP|TYPE) ' AND line !~
@@ -214,6 +214,10 @@ SELECT cmp_ok(pg_temp.sample('evq_oldest_permit_age_seconds{flow_type="F"}'), '>
 SELECT cmp_ok(pg_temp.sample('evq_table_bytes{table="event"}'), '>', 8192::float8, 'table sizes');
 SELECT evq_suspend_event_type('B') \g /dev/null
 SELECT is(pg_temp.sample('evq_event_type_suspended{event_type="B"}') + pg_temp.sample('evq_event_type_suspended{event_type="A"}'), 1::float8, 'a suspended type');
+SELECT evq_pause_flow('F') \g /dev/null
+SELECT is(pg_temp.sample('evq_flow_paused{flow_type="F"}'), 1::float8, 'a paused flow');
+SELECT evq_resume_flow('F') \g /dev/null
+SELECT is(pg_temp.sample('evq_flow_paused{flow_type="F"}'), 0::float8, '... that goes on');
 SELECT is(evq.label('a', E'x\\y"z\n'), E'a="x\\\\y\\"z\\n"', 'labels are escaped');
 CREATE ROLE evq_test_monitor IN ROLE evq_monitor;
 SET ROLE evq_test_monitor;

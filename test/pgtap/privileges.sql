@@ -113,6 +113,9 @@ INSERT INTO granted VALUES
 	('keep_own', false, false, false, false),
 	('evq_configure', false, false, true, false),
 	('evq_configure_flow', false, false, true, false),
+	('evq_pause_flow', false, false, true, false),
+	('evq_resume_flow', false, false, true, false),
+	('require_flow', false, false, false, false),
 	('evq_suspend_event_type', false, false, true, false),
 	('evq_unsuspend_event_type', false, false, true, false),
 	('evq_drop_event_type', false, false, true, false),
@@ -250,6 +253,9 @@ INSERT INTO granted VALUES
 	('evq_http.errors', false, false, true, false),
 	('evq_http.configure', false, false, true, false),
 	('evq_http.configure_flow', false, false, true, false),
+	('evq_http.pause_flow', false, false, true, false),
+	('evq_http.resume_flow', false, false, true, false),
+	('evq_http.flow_named', false, false, true, false),
 	('evq_http.suspend_event_type', false, false, true, false),
 	('evq_http.unsuspend_event_type', false, false, true, false),
 	('evq_http.pause_schedule', false, false, true, false),
@@ -397,6 +403,7 @@ SELECT is(pg_temp.as_role('evq_worker', $$SELECT evq_publish('PRIVILEGE', NULL, 
 SELECT is(pg_temp.as_role('evq_worker', format('SELECT evq_event(%L)', :'id')), '42501', 'worker cannot read an event that it does not hold');
 SELECT is(pg_temp.as_role('evq_operator', statement), 'done', 'operator: ' || statement) FROM unnest(ARRAY[
 	$$SELECT evq_configure('OTHER', 'PRIVILEGE', max_attempts => 3)$$, $$SELECT evq_configure_flow('PRIVILEGE', ordered => true)$$,
+	$$SELECT evq_pause_flow('PRIVILEGE')$$, $$SELECT evq_resume_flow('PRIVILEGE')$$,
 	$$SELECT evq_suspend_event_type('PRIVILEGE')$$, $$SELECT evq_unsuspend_event_type('PRIVILEGE')$$,
 	$$SELECT evq_redrive('PRIVILEGE', '-infinity')$$, $$SELECT evq_tick()$$, $$SELECT evq_event(event_id) FROM evq.events$$, $$SELECT * FROM evq.payloads$$, $$SELECT * FROM evq.errors$$,
 	format('SELECT evq_cancel(%L), evq_retry(%L)', :'id', :'id'),
@@ -412,7 +419,7 @@ SELECT is(pg_temp.as_role('evq_monitor', statement), 'done', 'monitor: ' || stat
 	'SELECT evq_version()', 'SELECT * FROM evq_check()', 'SELECT evq_metrics()', 'SELECT * FROM evq.counters()', $$SELECT * FROM evq_pending('PRIVILEGE')$$]) statement;
 SELECT is(pg_temp.as_role('evq_monitor', statement), '42501', 'monitor: ' || statement) FROM unnest(ARRAY[
 	'SELECT * FROM evq.events', 'SELECT * FROM evq.errors', 'SELECT * FROM evq.payloads', 'SELECT * FROM evq.event_payload', 'SELECT * FROM evq.event_history', 'SELECT * FROM evq.idempotency', 'SELECT * FROM evq.schedule',
-	$$SELECT evq_run_schedule('nightly')$$, $$SELECT evq_pause_schedule('nightly')$$, $$SELECT evq_unschedule('nightly')$$,
+	$$SELECT evq_pause_flow('PRIVILEGE')$$, $$SELECT evq_resume_flow('PRIVILEGE')$$, $$SELECT evq_run_schedule('nightly')$$, $$SELECT evq_pause_schedule('nightly')$$, $$SELECT evq_unschedule('nightly')$$,
 	format('SELECT evq_event(%L)', :'id'), format('SELECT evq_acquire(%L)', :'id'), 'SELECT evq_tick()']) statement;
 SELECT is_empty(
 	$$SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid

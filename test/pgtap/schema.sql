@@ -73,6 +73,8 @@ SELECT set_eq(
 	'evq_redrive(event_type text, since timestamp with time zone, max_events bigint DEFAULT 1000) bigint',
 	'evq_configure(event_type text, flow_type text DEFAULT NULL::text, max_attempts integer DEFAULT NULL::integer, lifespan interval DEFAULT NULL::interval, attempt_delays anycompatiblearray DEFAULT NULL::text[], backoff_factor double precision DEFAULT NULL::double precision, max_delay interval DEFAULT NULL::interval, jitter double precision DEFAULT NULL::double precision, attempt_timeout interval DEFAULT NULL::interval, on_suspend_timeout text DEFAULT NULL::text, on_fail_event_type text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, max_payload_bytes integer DEFAULT NULL::integer, retention interval DEFAULT NULL::interval) void',
 	'evq_configure_flow(flow_type text, channel text DEFAULT NULL::text, max_dispatched integer DEFAULT NULL::integer, max_processing integer DEFAULT NULL::integer, dispatch_timeout interval DEFAULT NULL::interval, delivery text DEFAULT NULL::text, ordered boolean DEFAULT NULL::boolean, notify_payload boolean DEFAULT NULL::boolean) void',
+	'evq_pause_flow(flow_type text, until timestamp with time zone DEFAULT NULL::timestamp with time zone, reason text DEFAULT NULL::text) void',
+	'evq_resume_flow(flow_type text) boolean',
 	'evq_suspend_event_type(event_type text) void',
 	'evq_unsuspend_event_type(event_type text) void',
 	'evq_drop_event_type(event_type text) void',

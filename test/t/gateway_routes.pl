@@ -188,6 +188,10 @@ refuses('configure: a bad name', $gateway->call('PUT', '/api/event-types/bad%20n
 answers('configure a flow', $gateway->call('PUT', '/api/flows/FLOW_D', { max_dispatched => 20, dispatch_timeout => '45 s' }), 200,
 	{ flow_type => 'FLOW_D', channel => 'evq_flow_d', max_dispatched => 20, dispatch_timeout => '00:00:45' });
 refuses('configure a flow: out of range', $gateway->call('PUT', '/api/flows/FLOW_D', { max_dispatched => 0 }), 400, 'EQ006');
+answers('pause a flow', $gateway->post('/api/flows/FLOW_D/pause', { until => '2100-01-01T00:00:00Z', reason => 'why' }), 200, { is_paused => JSON::PP::true, pause_reason => 'why' });
+answers('resume it', $gateway->post('/api/flows/FLOW_D/resume'), 200, { is_paused => JSON::PP::false, pause_reason => undef });
+refuses('pause until a time that is past', $gateway->post('/api/flows/FLOW_D/pause', { until => '2000-01-01T00:00:00Z' }), 400, 'EQ006');
+refuses('pause no flow', $gateway->post('/api/flows/NONE_SUCH/pause'), 400, 'EQ001');
 answers('suspend a type', $gateway->post('/api/event-types/NEW.TYPE/suspend'), 200, { is_suspended => JSON::PP::true });
 answers('unsuspend it', $gateway->post('/api/event-types/NEW.TYPE/unsuspend'), 200, { is_suspended => JSON::PP::false });
 refuses('suspend no type', $gateway->post('/api/event-types/NONE_SUCH/suspend'), 400, 'EQ001');

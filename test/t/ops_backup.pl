@@ -17,7 +17,7 @@ $node->safe_psql('old', q{
 	SELECT evq_configure('rescue', 'FLOW', attempt_delays => '{1 s, 2 min}', jitter => 0.5);
 	SELECT evq_configure('job', on_fail_event_type => 'rescue', max_attempts => 2);
 	SELECT evq_configure('job', lifespan => '20 days');
-	SELECT evq_configure('gone', 'SIDE');
+	SELECT evq_configure('gone', 'SIDE'), evq_pause_flow('SIDE', reason => 'it stays so');
 	SELECT evq_publish('gone', NULL, 'of a dropped type');
 	SELECT evq_cancel(event_id, 'its type goes') FROM evq.event;
 	SELECT evq_drop_event_type('gone');

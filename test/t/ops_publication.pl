@@ -33,7 +33,7 @@ run(qq{
 	SELECT evq_configure('job', 'FLOW', max_attempts => 2, attempt_delays => '{0}', lifespan => '30 days', on_fail_event_type => '', retention => '30 days');
 	SELECT evq_configure('brief', 'FLOW', lifespan => '30 days', retention => '1 day'), evq_configure('nothing', 'FLOW', retention => '0'), evq_configure('dropped', 'FLOW');
 	SELECT evq_configure('job', on_fail_event_type => 'brief', retention => '40 days'), evq_configure_flow('FLOW', delivery => 'pull', dispatch_timeout => '1 min');
-	SELECT evq_drop_event_type('dropped'), evq_suspend_event_type('nothing'), evq_unsuspend_event_type('nothing');
+	SELECT evq_drop_event_type('dropped'), evq_suspend_event_type('nothing'), evq_unsuspend_event_type('nothing'), evq_pause_flow('FLOW'), evq_resume_flow('FLOW');
 	CREATE ROLE tenant; SELECT evq_grant_worker('tenant', 'FLOW'), evq_grant_publisher('tenant', 'FLOW'); SELECT evq_revoke_publisher('tenant');
 	SELECT evq_schedule('often', '0 0 1 1 *', 'job', NULL, 'scheduled', make_job => false), evq_pause_schedule('often'), evq_resume_schedule('often');
 	SELECT evq_run_schedule('often');

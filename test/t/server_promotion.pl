@@ -130,6 +130,8 @@ sub test_asynchronous
 	  "SELECT evq_retry('$before')",
 	  "SELECT evq_configure('STEP', max_attempts => 3)",
 	  "SELECT evq_suspend_event_type('STEP')",
+	  "SELECT evq_pause_flow('FLOW_B')",
+	  "SELECT evq_resume_flow('FLOW_B')",
 	  'SELECT evq_tick()';
 	is(sqlstate($standby, $_), '', "... $_ works")
 	  for "SELECT evq_event('$after')", "SELECT evq_pending('FLOW_B')", 'SELECT evq_counts()', 'SELECT evq_version()',

@@ -23,7 +23,7 @@ export async function flows(browser) {
   await page.keyboard.press('Enter');
   const panel = page.getByRole('region', { name: 'FLOW_EDIT', exact: true });
   await sees(panel, 'a flow is made');
-  const made = { channel: 'evq_flow_edit', delivery: 'pull', ordered: false, flow_type: 'FLOW_EDIT', max_dispatched: 1000, max_processing: 7, notify_payload: false, dispatch_timeout: '00:00:30' };
+  const made = { channel: 'evq_flow_edit', delivery: 'pull', ordered: false, flow_type: 'FLOW_EDIT', max_dispatched: 1000, max_processing: 7, notify_payload: false, dispatch_timeout: '00:00:30', is_paused: false, paused_at: null, paused_until: null, pause_reason: null };
   is(Object.entries(await settings('FLOW_EDIT')).sort(), Object.entries(made).sort(), '... as it was filled in');
 
   // One of the same name, and names that are none.
@@ -72,6 +72,24 @@ export async function flows(browser) {
   const changed = { ...made, channel: 'evq_flow_edited', ordered: true, max_dispatched: 20, max_processing: null, dispatch_timeout: '00:01:30' };
   is(Object.entries(await settings('FLOW_EDIT')).sort(), Object.entries(changed).sort(), '... in what was changed only');
   await sees(panel.getByText('1 min 30 s'), '... and shown so');
+
+  // Paused, and resumed.
+  await button('Pause FLOW_EDIT').click();
+  await button('Keep as it is').click();
+  is((await settings('FLOW_EDIT')).is_paused, false, 'a pause is asked about');
+  await button('Pause FLOW_EDIT').click();
+  await button('Pause it').click();
+  await sees(panel.getByText('paused', { exact: true }), 'a flow is paused');
+  await sees(panel.getByText(/until it is resumed/), '... until when');
+  is((await settings('FLOW_EDIT')).is_paused, true, '... in truth');
+  await isAccessible(page, 'a paused flow');
+  await button('Resume FLOW_EDIT').click();
+  await sees(button('Pause FLOW_EDIT'), 'a flow is resumed');
+  is((await settings('FLOW_EDIT')).is_paused, false, '... in truth');
+  await api('POST', '/api/flows/FLOW_EDIT/pause', { until: new Date(Date.now() + 3600000).toISOString(), reason: 'the API is down' });
+  await page.reload();
+  await sees(panel.getByText(/goes on by itself in .*: the API is down/), 'until when, and why, is told');
+  await api('POST', '/api/flows/FLOW_EDIT/resume', {});
 
   await page.evaluate(() => { location.hash = '#/flows/NONE_SUCH'; });
   await sees(page.getByText('NONE_SUCH is not configured'), 'a flow that is not there');

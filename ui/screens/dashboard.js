@@ -64,6 +64,7 @@ function Figures({ flows }) {
 function ProblemTypes() {
   const errors = useResource('/api/errors?limit=100', ({ status, attempts_used }) => status === 'FAILED' || (status === 'AWAITING_PROCESSING' && attempts_used > 0));
   const types = useResource('/api/event-types?limit=500');
+  const flows = useResource('/api/flows?limit=500');
   const failed = new Map();
   for (const { event_type, failed_at, error_message } of errors.data?.errors ?? []) {
     const seen = failed.get(event_type);
@@ -71,8 +72,10 @@ function ProblemTypes() {
     else failed.set(event_type, { count: 1, failed_at, error_message });
   }
   const suspended = (types.data?.event_types ?? []).filter(({ is_suspended }) => is_suspended);
+  const paused = (flows.data?.flows ?? []).filter(({ is_paused }) => is_paused);
   return html`<${Panel} title="Problem types" tools=${html`<a href=${link('errors')}>All errors</a>`}><${Loaded} resource=${errors}>
-    ${failed.size + suspended.length === 0 ? html`<${Empty} title="None"><p>No attempt has failed and no type is suspended.</p></${Empty}>` : html`<ul class="lines">
+    ${failed.size + suspended.length + paused.length === 0 ? html`<${Empty} title="None"><p>No attempt has failed, no type is suspended and no flow is paused.</p></${Empty}>` : html`<ul class="lines">
+      ${paused.map(({ flow_type }) => html`<li key=${`p-${flow_type}`}><a href=${link('flows')}>${flow_type}</a><span class="badge badge-suspended">paused</span></li>`)}
       ${suspended.map(({ event_type }) => html`<li key=${`s-${event_type}`}><a href=${link('event-types', event_type)}>${event_type}</a><span class="badge badge-suspended">suspended</span></li>`)}
       ${[...failed].map(([type, { count, failed_at, error_message }]) => html`<li key=${type}>
         <a href=${link('errors', null, { type })}>${type}</a><span class="dim">${plural(count, 'failed attempt')}</span>

@@ -1,15 +1,17 @@
 import { html, useState } from '../vendor/preact.js';
-import { configureFlow, get, withQuery } from '../api.js';
+import { configureFlow, get, pauseFlow, resumeFlow, withQuery } from '../api.js';
 import { ago, dateTime, duration, number, plural, seconds } from '../format.js';
 import { usePages, useResource } from '../resource.js';
 import { go, link } from '../router.js';
 import { LIVE, STATES } from '../states.js';
+import { Action } from '../components/action.js';
+import { confirm } from '../components/dialog.js';
 import { Field } from '../components/field.js';
 import { FormFields, FormFoot, asCount, asSpanBetween, asSwitch, asText, useForm } from '../components/form.js';
 import { Panel, Table } from '../components/panel.js';
 import { Empty, Loaded, Pager } from '../components/problem.js';
 import { State } from '../components/state.js';
-import { useNow } from '../components/time.js';
+import { Ago, useNow } from '../components/time.js';
 import { say } from '../components/toast.js';
 
 // What a new flow has until it says otherwise: as evq_configure_flow().
@@ -48,14 +50,28 @@ function Workers({ flow }) {
     <span class="dim">${plural(events.length, 'event')}</span><span class="ellipsis">${events.slice(0, 3).map((event, n) => html`${n > 0 && ', '}<a key=${event.event_id} href=${link('events', event.event_id)}>${event.event_type}</a> <span class="dim">${ago(event.state_since, now)}</span>`)}</span></li>`)}</ul>`;
 }
 
-function Flow({ flow, counts }) {
+function Pause({ flow: { flow_type, is_paused }, reload }) {
+  async function turn() {
+    if (!is_paused && !await confirm({ title: `Pause ${flow_type}?`, text: 'None of its events is offered or acquired until it is resumed. Work in hand goes on, and lifespans run.', verb: 'Pause it' })) return;
+    await (is_paused ? resumeFlow : pauseFlow)(flow_type);
+    reload();
+  }
+  return html`<${Action} kind="button-small" does=${is_paused ? 'resumeFlow' : 'pauseFlow'} run=${turn}>${is_paused ? 'Resume' : 'Pause'}<span class="unseen"> ${flow_type}</span></${Action}>`;
+}
+
+function Paused({ flow: { paused_at, paused_until, pause_reason } }) {
+  return html`<p class="trouble">Paused <${Ago} time=${paused_at} />${paused_until ? html`, goes on by itself <${Ago} time=${paused_until} />` : ', until it is resumed'}${pause_reason && `: ${pause_reason}`}</p>`;
+}
+
+function Flow({ flow, counts, reload }) {
   const mine = counts.filter(({ flow_type }) => flow_type === flow.flow_type);
   const count = (status) => mine.filter((one) => one.status === status).reduce((sum, { events }) => sum + events, 0);
   const pending = useResource(`/api/events/pending/${encodeURIComponent(flow.flow_type)}?limit=1`, ({ flow_type }) => flow_type === flow.flow_type);
   const now = useNow();
   const oldest = pending.data?.events[0];
   const types = [...new Set(mine.map(({ event_type }) => event_type))].sort();
-  return html`<${Panel} title=${flow.flow_type} tools=${html`<span class="badge">${flow.delivery}</span>${flow.ordered && html`<span class="badge">ordered</span>`}<a href=${link('events', null, { q: `flow:${flow.flow_type}` })}>Events</a><a href=${link('flows', flow.flow_type)}>Edit<span class="unseen"> ${flow.flow_type}</span></a>`}>
+  return html`<${Panel} title=${flow.flow_type} tools=${html`<span class="badge">${flow.delivery}</span>${flow.ordered && html`<span class="badge">ordered</span>`}${flow.is_paused && html`<span class="badge badge-suspended">paused</span>`}<a href=${link('events', null, { q: `flow:${flow.flow_type}` })}>Events</a><a href=${link('flows', flow.flow_type)}>Edit<span class="unseen"> ${flow.flow_type}</span></a><${Pause} flow=${flow} reload=${reload} />`}>
+    ${flow.is_paused && html`<${Paused} flow=${flow} />`}
     <div class="flow">
       <div class="flow-meters">
         <${Meter} css="s-awaiting" name="Backlog" value=${count('AWAITING_PROCESSING')} most=${null} />
@@ -143,5 +159,5 @@ export function Flows({ part, query }) {
     ${query.new && html`<${Editor} flow=${DEFAULTS} isNew=${true} done=${done} />`}
     <${Loaded} resource=${flows}>${flows.items.length === 0
     ? html`<${Empty} title="No flow is configured"><p>A flow is made here, or with its first <a href=${link('event-types', null, { new: 'yes' })}>event type</a>.</p></${Empty}>`
-    : html`${flows.items.map((flow) => html`<${Flow} key=${flow.flow_type} flow=${flow} counts=${counts.data?.counts ?? []} />`)}<${Pager} list=${flows} noun="flow" />`}</${Loaded}>`;
+    : html`${flows.items.map((flow) => html`<${Flow} key=${flow.flow_type} flow=${flow} counts=${counts.data?.counts ?? []} reload=${flows.reload} />`)}<${Pager} list=${flows} noun="flow" />`}</${Loaded}>`;
 }
