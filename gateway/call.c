@@ -53,7 +53,8 @@ wait_on(Request *request, const PGresult *result)
 	Buffer choice = {0};
 	bool waits;
 
-	buffer_text(&choice, request->variable);
+	if (request->variable != NULL)
+		buffer_text(&choice, request->variable);
 	buffer_text(&choice, "\n");
 	if (PQnfields(result) > COLUMN_CHOICE)
 		buffer_text(&choice, PQgetvalue(result, 0, COLUMN_CHOICE));

@@ -23,6 +23,7 @@ const Route routes[] = {
 	{"POST", "/api/events/{id}/cancel", ROUTE_CALL, 200, "evq_http.cancel", .is_audited = true},
 	{"POST", "/api/events/{id}/retry", ROUTE_CALL, 200, "evq_http.retry", .is_audited = true},
 	{"POST", "/api/flows/{flow}/acquire", ROUTE_CALL, 200, "evq_http.acquire_next"},
+	{"POST", "/api/acquire", ROUTE_CALL, 200, "evq_http.acquire_of_flows"},
 	{"POST", "/api/flows/{flow}/acquire-batch", ROUTE_CALL, 200, "evq_http.acquire_batch"},
 	{"POST", "/api/batches/success", ROUTE_CALL, 200, "evq_http.succeed_batch"},
 	{"POST", "/api/batches/failure", ROUTE_CALL, 200, "evq_http.fail_batch"},

@@ -1,6 +1,6 @@
 /*
  * wait.c
- *		Requests that wait until a channel is notified.
+ *		Requests that wait until a channel, or one of several, is notified.
  *
  * Notifications are hints: when a channel is notified, when it has begun to be listened to, and now and then without a
  * reason, one of those who wait for the same asks again, the one who has waited the longest. If there was something for
@@ -22,11 +22,13 @@
 
 typedef struct Wait Wait;
 
-/* The requests that wait for the same: of one channel, role, and choice. Kept for a while when there are none: the next may
- * be on its way. */
+/* The requests that wait for the same: of the same channels, role, and choice. Kept for a while when there are none: the next
+ * may be on its way. */
 typedef struct Group
 {
-	Channel *channel;
+	char *names; /* of the channels, with blanks between */
+	Channel **channels;
+	int channel_count;
 	char *role;   /* NULL = that of the gateway's own connection */
 	char *choice; /* what of that which the channel tells of */
 	Wait *first;  /* in the order in which they came */
@@ -58,26 +60,49 @@ is_same(const char *a, const char *b)
 	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
+static bool
+has_channel(const Group *group, const Channel *channel)
+{
+	for (int i = 0; i < group->channel_count; i++)
+	{
+		if (group->channels[i] == channel)
+			return true;
+	}
+	return false;
+}
+
+/* Does anybody wait for it? */
+static bool
+is_channel_used(const Channel *channel)
+{
+	for (const Group *group = groups; group != NULL; group = group->next)
+	{
+		if (has_channel(group, channel))
+			return true;
+	}
+	return false;
+}
+
 static void
-leave_channel(Timer *timer)
+leave_channels(Timer *timer)
 {
 	Group *group = LOOP_OWNER(Group, leave_timer, timer);
-	Channel *channel = group->channel;
 	Group **link = &groups;
 
 	loop_clear_timer(&group->ask_timer);
 	while (*link != group)
 		link = &(*link)->next;
 	*link = group->next;
+	for (int i = 0; i < group->channel_count; i++)
+	{
+		if (!is_channel_used(group->channels[i]))
+			listener_remove(group->channels[i]);
+	}
+	free(group->names);
+	free(group->channels);
 	free(group->role);
 	free(group->choice);
 	free(group);
-	for (group = groups; group != NULL; group = group->next)
-	{
-		if (group->channel == channel)
-			return;
-	}
-	listener_remove(channel);
 }
 
 /* Has as many ask as may. */
@@ -135,7 +160,7 @@ ask_all(Channel *channel)
 	for (Group *group = groups; group != NULL; group = next)
 	{
 		next = group->next;
-		if (group->channel == channel && group->first != NULL)
+		if (has_channel(group, channel) && group->first != NULL)
 			begin_to_ask(group);
 	}
 }
@@ -149,22 +174,56 @@ hear(Channel *channel, const char *payload)
 
 static const ChannelUser channel_user = {ask_all, hear};
 
+/* Listens to the channels of a group. */
+static void
+add_channels(Group *group)
+{
+	const char *name = group->names;
+
+	while (*name != '\0')
+	{
+		size_t length = strcspn(name, " ");
+		char one[sizeof(group->channels[0]->name)] = "";
+
+		if (length > 0 && length < sizeof(one))
+		{
+			memcpy(one, name, length);
+			group->channels = memory_grow(group->channels,
+										  (size_t) (group->channel_count + 1) * sizeof(Channel *));
+			group->channels[group->channel_count++] = listener_add(one, &channel_user);
+		}
+		name += length + (name[length] == ' ');
+	}
+}
+
+static bool
+is_listening(const Group *group)
+{
+	for (int i = 0; i < group->channel_count; i++)
+	{
+		if (!group->channels[i]->is_active)
+			return false;
+	}
+	return true;
+}
+
 static Group *
-find_group(const char *name, const char *role, const char *choice)
+find_group(const char *names, const char *role, const char *choice)
 {
 	Group *group = groups;
 
-	while (group != NULL && (strcmp(group->channel->name, name) != 0 || !is_same(group->role, role) ||
+	while (group != NULL && (strcmp(group->names, names) != 0 || !is_same(group->role, role) ||
 							 strcmp(group->choice, choice) != 0))
 		group = group->next;
 	if (group != NULL)
 		return group;
 	group = memory_new(sizeof(Group));
 	group->ask_timer.due = take_ask_timer;
-	group->leave_timer.due = leave_channel;
+	group->leave_timer.due = leave_channels;
 	group->role = role != NULL ? memory_string(role) : NULL;
 	group->choice = memory_string(choice);
-	group->channel = listener_add(name, &channel_user);
+	group->names = memory_string(names);
+	add_channels(group);
 	group->next = groups;
 	groups = group;
 	return group;
@@ -181,13 +240,13 @@ take_end(Timer *timer)
 }
 
 static Wait *
-new_wait(Request *request, const char *channel, const char *choice, int milliseconds)
+new_wait(Request *request, const char *channels, const char *choice, int milliseconds)
 {
 	Wait *wait = memory_new(sizeof(Wait));
 	Wait **end;
 
 	wait->request = request;
-	wait->group = find_group(channel, request->role, choice);
+	wait->group = find_group(channels, request->role, choice);
 	wait->end_timer.due = take_end;
 	end = &wait->group->first;
 	while (*end != NULL)
@@ -197,7 +256,7 @@ new_wait(Request *request, const char *channel, const char *choice, int millisec
 	loop_set_timer(&wait->end_timer, milliseconds);
 	request->wait = wait;
 	/* Between its first question and now it may have missed something. */
-	loop_set_timer(&wait->group->ask_timer, wait->group->channel->is_active ? 0 : ASK_EVERY);
+	loop_set_timer(&wait->group->ask_timer, is_listening(wait->group) ? 0 : ASK_EVERY);
 	return wait;
 }
 
@@ -212,16 +271,17 @@ stop_asking(Wait *wait)
 
 /*
  * The request has asked in vain: lets it ask again in time, or give up. false = its time is over. milliseconds: how long
- * it waits, counted from its first call of this. choice: who waits for the same has the same.
+ * it waits, counted from its first call of this. channels: their names, with blanks between. choice: who waits for
+ * the same has the same.
  */
 bool
-wait_begin(Request *request, const char *channel, const char *choice, int milliseconds,
+wait_begin(Request *request, const char *channels, const char *choice, int milliseconds,
 		   void (*ask_database)(Request *request), void (*give_up)(Request *request))
 {
 	Wait *wait = request->wait;
 
 	if (wait == NULL)
-		wait = new_wait(request, channel, choice, milliseconds);
+		wait = new_wait(request, channels, choice, milliseconds);
 	wait->ask = ask_database;
 	wait->give_up = give_up;
 	stop_asking(wait);

@@ -1,13 +1,13 @@
 /*
  * wait.h
- *		Requests that wait until a channel is notified.
+ *		Requests that wait until a channel, or one of several, is notified.
  */
 #ifndef EVQ_GATEWAY_WAIT_H
 #define EVQ_GATEWAY_WAIT_H
 
 #include "request.h"
 
-extern bool wait_begin(Request *request, const char *channel, const char *choice, int milliseconds,
+extern bool wait_begin(Request *request, const char *channels, const char *choice, int milliseconds,
 					   void (*ask)(Request *request), void (*give_up)(Request *request));
 extern void wait_done(Request *request, bool has_something);
 extern void wait_leave(Request *request);

@@ -22,6 +22,7 @@
 
 #define MOST_CONCURRENCY 256
 #define MOST_FLOWS 64
+#define MOST_WEIGHT 1000
 
 /* Files that are open besides those of handlers: the connection, logs, and what libraries open for a moment. */
 #define SPARE_FILES 32
@@ -36,10 +37,11 @@
 static const char help[] =
 	"evq-worker runs a program once for each event of one or several flows, or for each batch of them.\n"
 	"\n"
-	"Usage: evq-worker --flow FLOW [OPTION]... [--] HANDLER [ARGUMENT]...\n"
+	"Usage: evq-worker --flow FLOW[=WEIGHT] [OPTION]... [--] HANDLER [ARGUMENT]...\n"
 	"\n"
 	"What to take:\n"
-	"  -f, --flow=FLOW          the flow whose events to acquire; may be given more than once\n"
+	"  -f, --flow=FLOW[=WEIGHT] the flow whose events to acquire; may be given more than once: where several have work, each\n"
+	"                           has a share of the events by its weight, 1 to 1000 (default 1)\n"
 	"  -t, --types=TYPE,...     only events of these types\n"
 	"  -c, --concurrency=N      how many handlers run at once, 1 to 256 (default 1)\n"
 	"  -b, --batch=N            how many events one call acquires at most (default: as many as are free to run)\n"
@@ -193,14 +195,28 @@ type_list(const char *value)
 	return array.data;
 }
 
+/* "FLOW" or "FLOW=WEIGHT". */
 static void
 add_flow(Options *options, const char *value)
 {
-	if (value[0] == '\0')
+	const char *equals = strchr(value, '=');
+	long weight = 1;
+	const char *name;
+
+	if (value[0] == '\0' || value == equals)
 		refuse("--flow takes the name of a flow");
 	if (options->flow_count == MOST_FLOWS)
 		refuse("--flow can be given %d times", MOST_FLOWS);
-	options->flow_names[options->flow_count++] = value;
+	if (equals != NULL && !number_read(equals + 1, 1, MOST_WEIGHT, &weight))
+		refuse("--flow takes a weight from 1 to %d, not \"%s\"", MOST_WEIGHT, equals + 1);
+	name = equals == NULL ? value : memory_text(value, (size_t) (equals - value));
+	for (int i = 0; i < options->flow_count; i++)
+	{
+		if (strcmp(options->flow_names[i], name) == 0)
+			refuse("--flow names \"%s\" twice", name);
+	}
+	options->flow_weights[options->flow_count] = (int) weight;
+	options->flow_names[options->flow_count++] = name;
 }
 
 /* As PostgreSQL reads an array of text. */
@@ -316,6 +332,7 @@ options_read(int argc, char **argv, Options *options)
 		.timeout = -1,
 		.max_report = 4194304,
 		.flow_names = memory_array(MOST_FLOWS, sizeof(char *)),
+		.flow_weights = memory_array(MOST_FLOWS, sizeof(int)),
 	};
 
 	/* The first word that is no option begins the handler's command. */

@@ -15,6 +15,7 @@ typedef struct Options
 {
 	const char *flows; /* an array as PostgreSQL reads it */
 	const char **flow_names;
+	int *flow_weights;
 	int flow_count;
 	const char *types; /* an array as PostgreSQL reads it, NULL = all */
 	const char *name;

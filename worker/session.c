@@ -9,6 +9,7 @@
  * acquisition without an answer took comes back when its permits run out.
  */
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,9 @@
 
 /* How often to ask whether what runs is still ours, so that a cancellation is noticed; heartbeats write, and are rarer. */
 #define CHECK_EVERY 900
+
+/* An event of a flow of weight 1, in what flows have had. */
+#define ONE_EVENT INT64_C(1000000)
 
 /* What the statement on its way asks. */
 typedef enum Question
@@ -50,6 +54,7 @@ typedef struct Flow
 {
 	bool look;      /* there may be events to acquire */
 	Millis look_at; /* look then, if nothing was heard */
+	int64_t had;    /* what it has had, in events by its weight; see flow_to_look_at() */
 } Flow;
 
 struct Session
@@ -63,7 +68,8 @@ struct Session
 	int asked_flow; /* of this flow */
 	Job *asked_job; /* a batch, of ASKED_HEARTBEAT */
 	Flow *flows;
-	int next_flow; /* whose turn it is */
+	int next_flow; /* whose turn it is, among equals */
+	int64_t had;   /* what the flow that was asked last had then */
 	Greeting greeting;
 	int listening; /* to so many channels, while GREETING_LISTEN */
 	bool was_greeted;
@@ -297,6 +303,8 @@ take_acquired(Session *session, Millis now)
 			start_job(session, &acquired, now);
 		}
 	}
+	session->flows[session->asked_flow].had += events * ONE_EVENT /
+											   session->options->flow_weights[session->asked_flow];
 	if (events == session->asked_for)
 		session->flows[session->asked_flow].look = true;
 }
@@ -567,18 +575,27 @@ ask_report(Session *session, Millis now)
 	return false;
 }
 
-/* The next flow in turn that may have events; -1 = none. */
+/*
+ * The flow to ask next, of those that may have events: the one that has had least by its weight, and of
+ * equals the next in turn; -1 = none. One that had nothing for a while has no claim to what others had then.
+ */
 static int
-flow_to_look_at(const Session *session, Millis now)
+flow_to_look_at(Session *session, Millis now)
 {
+	int chosen = -1;
+
 	for (int i = 0; i < session->options->flow_count; i++)
 	{
 		int flow = (session->next_flow + i) % session->options->flow_count;
 
-		if (session->flows[flow].look || now >= session->flows[flow].look_at)
-			return flow;
+		if (!session->flows[flow].look && now < session->flows[flow].look_at)
+			continue;
+		if (session->flows[flow].had < session->had)
+			session->flows[flow].had = session->had;
+		if (chosen < 0 || session->flows[flow].had < session->flows[chosen].had)
+			chosen = flow;
 	}
-	return -1;
+	return chosen;
 }
 
 /* What is heard from now on is not in the answer. */
@@ -588,6 +605,8 @@ begin_acquire(Session *session, int flow, int events, Millis now)
 	session->flows[flow].look = false;
 	session->flows[flow].look_at = now + session->options->poll;
 	session->next_flow = (flow + 1) % session->options->flow_count;
+	if (session->flows[flow].had > session->had)
+		session->had = session->flows[flow].had;
 	session->asked = ASKED_ACQUIRE;
 	session->asked_flow = flow;
 	session->asked_for = events;

@@ -32,6 +32,22 @@ permit_for: how long each permit holds without heartbeat, as in evq_acquire.
 Returns: a row for each event; none = nothing is ready.
 Errors: EQ001 unknown flow or event type, EQ006 bad argument.$$;
 
+CREATE FUNCTION @extschema@.evq_acquire_next(flow_types text[], max_events bigint DEFAULT 1, event_types text[] DEFAULT NULL,
+	worker text DEFAULT NULL, permit_for interval DEFAULT NULL, weights bigint[] DEFAULT NULL)
+RETURNS SETOF evq.acquired AS 'MODULE_PATHNAME', 'evq_sql_acquire_next_of_flows' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1;
+COMMENT ON FUNCTION @extschema@.evq_acquire_next(text[], bigint, text[], text, interval, bigint[]) IS
+$$The same of several flows: each has a share of max_events in proportion to its weight, drawn so that on average over calls
+it is exact, and what it does not have ready is for the others. Within a flow, highest priority and oldest first, as ever;
+priorities of different flows are not compared.
+flow_types: up to 100 flows, each once.
+max_events: how many at most in all, 1 to 10000.
+event_types: only of these types, up to 100; NULL = of all.
+worker: a name to be seen in evq.workers and with errors, up to 255 bytes; NULL = none.
+permit_for: how long each permit holds without heartbeat, as in evq_acquire.
+weights: of each flow, 1 to 1000, in the same order; NULL = equal ones.
+Returns: a row for each event; none = nothing is ready in any of them.
+Errors: EQ001 unknown flow or event type, EQ006 bad argument.$$;
+
 CREATE FUNCTION @extschema@.evq_heartbeat(event_ids anycompatiblearray, permits bigint[], extend_by interval DEFAULT NULL,
 	OUT event_id uuid, OUT held boolean, OUT cancel_requested boolean, OUT attempt_due_at timestamptz)
 RETURNS SETOF record AS 'MODULE_PATHNAME', 'evq_sql_heartbeat' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;

@@ -63,6 +63,22 @@ END
 $$;
 COMMENT ON FUNCTION evq_http.texts_of(jsonb, text) IS 'An array of strings of an object; NULL where it has none';
 
+CREATE FUNCTION evq_http.integers_of(given jsonb, key text) RETURNS bigint[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF coalesce(jsonb_typeof(given -> key), 'null') = 'null' THEN
+		RETURN NULL;
+	END IF;
+	IF jsonb_typeof(given -> key) <> 'array' OR EXISTS (
+		SELECT FROM jsonb_array_elements(given -> key) e WHERE jsonb_typeof(e) <> 'number' OR e::text !~ '^-?[0-9]{1,18}$') THEN
+		PERFORM evq_http.refuse(key, 'an array of whole numbers');
+	END IF;
+	RETURN ARRAY(SELECT e::bigint FROM jsonb_array_elements_text(given -> key) e);
+END
+$$;
+COMMENT ON FUNCTION evq_http.integers_of(jsonb, text) IS 'An array of whole numbers of an object; NULL where it has none';
+
 -- A bigint does not fit every client's number, and the query string has strings only: digits in a string will do.
 CREATE FUNCTION evq_http.integer_of(given jsonb, key text, lowest bigint, highest bigint) RETURNS bigint
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

@@ -101,6 +101,41 @@ $$POST /api/flows/{flow}/acquire: max_events, event_types, worker, permit_for, w
 was nothing and the client is willing to wait: ask again when the channel is notified, for so long at most; one of those of the flow
 who have the same choice is enough. choice is NULL for events of all types. Errors: as evq_acquire_next.$$;
 
+-- Names of channels have no blanks.
+CREATE FUNCTION evq_http.waiting_for(flow_types text[], event_types text[], longest interval, OUT wait_ms int, OUT channel text, OUT choice text)
+RETURNS record LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT w.wait_ms, (SELECT string_agg(f.channel, ' ' ORDER BY f.channel COLLATE "C") FROM evq.flows f WHERE f.flow_type = ANY (flow_types)), w.choice
+	FROM evq_http.waiting_for(NULL::text, event_types, longest) w
+$$;
+COMMENT ON FUNCTION evq_http.waiting_for(text[], text[], interval) IS
+'The same of a client that waits for events of several flows: see acquire_of_flows';
+
+CREATE FUNCTION evq_http.acquire_of_flows(target text, query jsonb, headers jsonb, body jsonb,
+	OUT answer jsonb, OUT wait_ms int, OUT channel text, OUT choice text)
+RETURNS record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	given jsonb := evq_http.object_of(body, '{flow_types, weights, max_events, event_types, worker, permit_for, wait}');
+	longest interval := evq_http.wait_of(given);
+	flow_types text[] := evq_http.texts_of(given, 'flow_types');
+	event_types text[] := evq_http.texts_of(given, 'event_types');
+	events jsonb;
+BEGIN
+	SELECT jsonb_agg(to_jsonb(a)) INTO events
+	FROM @extschema@.evq_acquire_next(flow_types, coalesce(evq_http.integer_of(given, 'max_events', 1, 10000), 1),
+									  event_types, evq_http.text_of(given, 'worker'),
+									  evq_http.duration_of(given -> 'permit_for', 'permit_for'), evq_http.integers_of(given, 'weights')) a;
+	answer := jsonb_build_object('events', coalesce(events, '[]'));
+	IF events IS NULL AND longest > '0' THEN
+		SELECT w.* INTO wait_ms, channel, choice FROM evq_http.waiting_for(flow_types, event_types, longest) w;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION evq_http.acquire_of_flows(text, jsonb, jsonb, jsonb) IS
+$$POST /api/acquire: flow_types, weights, max_events, event_types, worker, permit_for, wait. wait_ms, channel and choice as in
+acquire_next; channel has those of all flows, with blanks between. Errors: as evq_acquire_next.$$;
+
 CREATE FUNCTION evq_http.succeed(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$

@@ -265,7 +265,7 @@ AS $$
 		FROM (VALUES ('publish', 'publish'), ('publishBatch', 'publish_batch'), ('listEvents', 'events'), ('getEvent', 'event'),
 			('listPending', 'pending'), ('acquire', 'acquire'), ('succeed', 'succeed'), ('fail', 'fail'), ('heartbeat', 'heartbeat'),
 			('snooze', 'snooze'), ('release', 'release'), ('suspend', 'suspend'), ('activate', 'activate'), ('cancel', 'cancel'),
-			('retry', 'retry'), ('acquireNext', 'acquire_next'), ('acquireBatch', 'acquire_batch'), ('succeedBatch', 'succeed_batch'),
+			('retry', 'retry'), ('acquireNext', 'acquire_next'), ('acquireOfFlows', 'acquire_of_flows'), ('acquireBatch', 'acquire_batch'), ('succeedBatch', 'succeed_batch'),
 			('failBatch', 'fail_batch'), ('heartbeatBatch', 'heartbeat_batch'), ('releaseBatch', 'release_batch'), ('counts', 'counts'), ('listFlows', 'flows'),
 			('configureFlow', 'configure_flow'), ('pauseFlow', 'pause_flow'), ('resumeFlow', 'resume_flow'), ('listEventTypes', 'event_types'), ('configure', 'configure'),
 			('suspendEventType', 'suspend_event_type'), ('unsuspendEventType', 'unsuspend_event_type'), ('listErrors', 'errors'),

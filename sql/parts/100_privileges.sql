@@ -30,6 +30,7 @@ TO evq_publisher, evq_operator;
 GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_acquire(uuid, text, interval),
 	@extschema@.evq_acquire_next(text, bigint, text[], text, interval),
+	@extschema@.evq_acquire_next(text[], bigint, text[], text, interval, bigint[]),
 	@extschema@.evq_heartbeat(anycompatiblearray, bigint[], interval),
 	@extschema@.evq_succeed(uuid, bigint, anycompatible, anycompatible),
 	@extschema@.evq_succeed_many(anycompatiblearray, bigint[]),
@@ -133,6 +134,7 @@ TO evq_publisher, evq_operator;
 GRANT EXECUTE ON FUNCTION
 	evq_http.acquire(text, jsonb, jsonb, jsonb),
 	evq_http.acquire_next(text, jsonb, jsonb, jsonb),
+	evq_http.acquire_of_flows(text, jsonb, jsonb, jsonb),
 	evq_http.acquire_batch(text, jsonb, jsonb, jsonb),
 	evq_http.succeed_batch(text, jsonb, jsonb, jsonb),
 	evq_http.lost_of_success(jsonb),
@@ -141,6 +143,7 @@ GRANT EXECUTE ON FUNCTION
 	evq_http.release_batch(text, jsonb, jsonb, jsonb),
 	evq_http.wait_of(jsonb),
 	evq_http.waiting_for(text, text[], interval),
+	evq_http.waiting_for(text[], text[], interval),
 	evq_http.succeed(text, jsonb, jsonb, jsonb),
 	evq_http.fail(text, jsonb, jsonb, jsonb),
 	evq_http.heartbeat(text, jsonb, jsonb, jsonb),
@@ -189,6 +192,7 @@ GRANT EXECUTE ON FUNCTION
 	evq_http.refuse(text, text),
 	evq_http.text_of(jsonb, text),
 	evq_http.texts_of(jsonb, text),
+	evq_http.integers_of(jsonb, text),
 	evq_http.integer_of(jsonb, text, bigint, bigint),
 	evq_http.permit_of(jsonb),
 	evq_http.number_of(jsonb, text),

@@ -20,11 +20,13 @@
 #include "base/errors.h"
 #include "functions/work.h"
 #include "session/lifecycle_batch.h"
+#include "session/named_flows.h"
 #include "tables/events.h"
 #include "tables/history.h"
 
 PG_FUNCTION_INFO_V1(evq_sql_acquire);
 PG_FUNCTION_INFO_V1(evq_sql_acquire_next);
+PG_FUNCTION_INFO_V1(evq_sql_acquire_next_of_flows);
 PG_FUNCTION_INFO_V1(evq_sql_heartbeat);
 PG_FUNCTION_INFO_V1(evq_sql_succeed);
 PG_FUNCTION_INFO_V1(evq_sql_succeed_many);
@@ -147,6 +149,20 @@ evq_sql_acquire(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* Reads the arguments of evq_acquire_next() that follow the flow, from argno on. */
+static void
+read_wanted(FunctionCallInfo fcinfo, int argno, EvqAcquireNext *wanted)
+{
+	EvqSearch *search = &wanted->search;
+
+	wanted->max_events = evq_argument_max_events(fcinfo, argno);
+	search->event_type_nos = evq_argument_event_type_nos(fcinfo, argno + 1, &search->event_type_count);
+	wanted->worker = evq_argument_worker(fcinfo, argno + 2);
+	wanted->permit_for = permit_duration(fcinfo, argno + 3);
+	wanted->acquired = put_one;
+	wanted->context = fcinfo;
+}
+
 /* Reads flow_type and, from argno on, the arguments of evq_acquire_next() that follow it. */
 void
 evq_work_read_wanted(FunctionCallInfo fcinfo, int flow_argno, int argno, uint64 configuration,
@@ -158,12 +174,30 @@ evq_work_read_wanted(FunctionCallInfo fcinfo, int flow_argno, int argno, uint64 
 	search->configuration = configuration;
 	search->flow = evq_argument_flow(evq_argument_required_text(fcinfo, flow_argno, "flow_type"));
 	evq_config_require(EVQ_RIGHT_WORK, search->flow->flow_no);
-	wanted->max_events = evq_argument_max_events(fcinfo, argno);
-	search->event_type_nos = evq_argument_event_type_nos(fcinfo, argno + 1, &search->event_type_count);
-	wanted->worker = evq_argument_worker(fcinfo, argno + 2);
-	wanted->permit_for = permit_duration(fcinfo, argno + 3);
-	wanted->acquired = put_one;
-	wanted->context = fcinfo;
+	read_wanted(fcinfo, argno, wanted);
+}
+
+/* flow_types is the text of an array, or one; weights_argno: below 0 = there are none. */
+static Datum
+acquire_next_of_flows(FunctionCallInfo fcinfo, bool is_text, int weights_argno)
+{
+	EvqStore *store;
+	EvqAcquireNext wanted = {.search.configuration = evq_config_use()};
+	int flow_count;
+	EvqWeightedFlow *flows = evq_named_flows_read(fcinfo, 0, is_text, weights_argno, &flow_count);
+
+	read_wanted(fcinfo, 1, &wanted);
+	InitMaterializedSRF(fcinfo, 0);
+	store = evq_store_open("evq_acquire_next()");
+	evq_acquire_next_of(store, &wanted, flows, flow_count);
+	evq_store_close(store);
+	return (Datum) 0;
+}
+
+Datum
+evq_sql_acquire_next_of_flows(PG_FUNCTION_ARGS)
+{
+	return acquire_next_of_flows(fcinfo, false, 5);
 }
 
 Datum
@@ -172,6 +206,9 @@ evq_sql_acquire_next(PG_FUNCTION_ARGS)
 	EvqStore *store;
 	EvqAcquireNext wanted;
 
+	/* Drivers send an array without a type, which is text to the parser. */
+	if (evq_named_flows_are_array(fcinfo, 0))
+		return acquire_next_of_flows(fcinfo, true, -1);
 	evq_work_read_wanted(fcinfo, 0, 1, evq_config_use(), &wanted);
 	InitMaterializedSRF(fcinfo, 0);
 	store = evq_store_open("evq_acquire_next()");

@@ -14,6 +14,8 @@
 #include "utils/memutils.h"
 
 #include "base/clock.h"
+#include "base/random.h"
+#include "rules/shares.h"
 #include "rules/uuid.h"
 #include "session/acquire.h"
 #include "session/lifecycle_batch.h"
@@ -281,4 +283,52 @@ evq_acquire_next(EvqStore *store, EvqAcquireNext *wanted)
 		acquire_own_batches(wanted);
 	if (wanted->count < wanted->max_events)
 		evq_search_own(store, &wanted->search, change_count, acquire_found, wanted);
+}
+
+/* Acquires up to "most" events of one flow among several; returns how many there were. */
+static int
+acquire_of(EvqStore *store, const EvqAcquireNext *wanted, const EvqFlow *flow, int most)
+{
+	EvqAcquireNext one = *wanted;
+
+	one.search.flow = flow;
+	one.max_events = most;
+	one.count = 0;
+	evq_acquire_next(store, &one);
+	return one.count;
+}
+
+/*
+ * Acquires events of several flows, in place of that in "wanted": each has its share of max_events by its
+ * weight, and what it does not have is for the others. The callback has never enough.
+ */
+void
+evq_acquire_next_of(EvqStore *store, const EvqAcquireNext *wanted, const EvqWeightedFlow *flows,
+					int flow_count)
+{
+	int64 *weights = palloc(flow_count * sizeof(int64)); /* 0 = it has nothing more */
+	int *shares = palloc(flow_count * sizeof(int));
+	int asked = flow_count; /* have something, as far as is known */
+	int left = wanted->max_events;
+
+	for (int i = 0; i < flow_count; i++)
+		weights[i] = flows[i].weight;
+	while (left > 0 && asked > 0)
+	{
+		evq_shares(weights, flow_count, left, evq_random(), shares);
+		for (int i = 0; i < flow_count; i++)
+		{
+			int count;
+
+			if (shares[i] == 0)
+				continue;
+			count = acquire_of(store, wanted, flows[i].flow, shares[i]);
+			left -= count;
+			if (count < shares[i])
+			{
+				weights[i] = 0;
+				asked--;
+			}
+		}
+	}
 }

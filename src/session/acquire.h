@@ -22,8 +22,17 @@ typedef struct EvqAcquireNext
 	int count; /* of those acquired by now */
 } EvqAcquireNext;
 
+/* A flow among several. */
+typedef struct EvqWeightedFlow
+{
+	const EvqFlow *flow;
+	int64 weight;
+} EvqWeightedFlow;
+
 extern EvqGrant evq_acquire_one(EvqStore *store, TimestampTz now, const EvqAcquisition *wanted,
 								EvqAcquiredCallback acquired, void *context);
 extern void evq_acquire_next(EvqStore *store, EvqAcquireNext *wanted);
+extern void evq_acquire_next_of(EvqStore *store, const EvqAcquireNext *wanted, const EvqWeightedFlow *flows,
+								int flow_count);
 
 #endif /* EVQ_ACQUIRE_H */

@@ -335,6 +335,15 @@ plain_elements(ArrayType *array, const char *name, Oid type, int *count)
 	return elements;
 }
 
+/* The array of text that an argument is the text of, as one without a type is. */
+static ArrayType *
+array_of_text(FunctionCallInfo fcinfo, int argno)
+{
+	return DatumGetArrayTypeP(OidFunctionCall3(F_ARRAY_IN,
+											   CStringGetDatum(text_to_cstring(PG_GETARG_TEXT_PP(argno))),
+											   ObjectIdGetDatum(TEXTOID), Int32GetDatum(-1)));
+}
+
 /* The elements of a one-dimensional array without NULLs. */
 Datum *
 evq_argument_elements(FunctionCallInfo fcinfo, int argno, const char *name, Oid type, int *count)
@@ -342,6 +351,13 @@ evq_argument_elements(FunctionCallInfo fcinfo, int argno, const char *name, Oid 
 	if (PG_ARGISNULL(argno))
 		refuse_null(name);
 	return plain_elements(PG_GETARG_ARRAYTYPE_P(argno), name, type, count);
+}
+
+/* The same of an argument that is the text of an array of text. */
+Datum *
+evq_argument_elements_of_text(FunctionCallInfo fcinfo, int argno, const char *name, int *count)
+{
+	return plain_elements(array_of_text(fcinfo, argno), name, TEXTOID, count);
 }
 
 /*
@@ -363,9 +379,7 @@ evq_argument_flow_ids(FunctionCallInfo fcinfo, int argno, int *count)
 	if (PG_ARGISNULL(argno))
 		refuse_null("flow_ids");
 	if (get_fn_expr_argtype(fcinfo->flinfo, argno) == TEXTOID)
-		array = DatumGetArrayTypeP(
-			OidFunctionCall3(F_ARRAY_IN, CStringGetDatum(text_to_cstring(PG_GETARG_TEXT_PP(argno))),
-							 ObjectIdGetDatum(TEXTOID), Int32GetDatum(-1)));
+		array = array_of_text(fcinfo, argno);
 	else
 		array = PG_GETARG_ARRAYTYPE_P(argno);
 	type = ARR_ELEMTYPE(array);

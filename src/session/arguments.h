@@ -39,6 +39,8 @@ evq_argument_reports(FunctionCallInfo fcinfo, int ids_argno, int permits_argno, 
 extern Datum *
 evq_argument_elements(FunctionCallInfo fcinfo, int argno, const char *name, Oid type, int *count);
 
+extern Datum *evq_argument_elements_of_text(FunctionCallInfo fcinfo, int argno, const char *name, int *count);
+
 extern const EvqEventType *evq_argument_event_type(const char *event_type, const char *flow_type);
 extern const EvqFlow *evq_argument_flow(const char *flow_type);
 extern int32 evq_argument_on_fail(const char *on_fail_event_type, const EvqEventType *event_type);

@@ -16,6 +16,9 @@ async function main() {
   await ask('SELECT * FROM evq_publish_many($1, $2, $3, $4)', 'A', null, ['a', 'b'], [JSON.stringify({ n: 2 }), '{}']);
   await ask('SELECT * FROM evq_publish_many($1, $2, $3, $4)', 'A', null, [43, 2 ** 40], [JSON.stringify({ n: 6 }), '{}']);
 
+  assert.deepStrictEqual(await ask('SELECT * FROM evq_acquire_next($1, $2)', 'NONE', 1), []);
+  assert.deepStrictEqual(await ask('SELECT * FROM evq_acquire_next($1)', ['NONE', 'NEITHER']), []);
+  assert.deepStrictEqual(await ask('SELECT * FROM evq_acquire_next($1, $2, weights => $3)', ['NONE', 'NEITHER'], 5, [3, 1]), []);
   const events = await ask("SELECT event_id, permit, flow_id FROM evq_acquire_next('F', $1, $2)", 100, ['A']);
   const held = new Map(events.map((e) => [e.flow_id, e]));
   const take = (flowId) => { const e = held.get(flowId); held.delete(flowId); return e; };

@@ -35,6 +35,8 @@ ask("SELECT * FROM evq_publish_many(%s, %s, %s, %s)", "A", None, ["a", "b"], ['{
 ask("SELECT * FROM evq_publish_many(%s, %s, %s, %s)", "A", None, [43, 2**40], ['{"n": 6}', "{}"])
 assert publish("A", "F", "json", Json({"n": 3}), None, None, None, "key-1")
 
+assert ask("SELECT * FROM evq_acquire_next(%s, %s)", "NONE", 1) == [] and ask("SELECT * FROM evq_acquire_next(%s)", ["NONE", "NEITHER"]) == []
+assert ask("SELECT * FROM evq_acquire_next(%s, %s, weights => %s)", ["NONE", "NEITHER"], 5, [3, 1]) == []
 events = ask("SELECT event_id, permit, flow_id FROM evq_acquire_next('F', %s, %s)", 100, ["A"])
 held = {flow_id: (str(event_id), permit) for event_id, permit, flow_id in events}
 event_id, permit = held.pop("42")

@@ -80,6 +80,14 @@ SELECT results_eq($$SELECT answer, wait_ms, channel FROM evq_http.acquire_next('
 SELECT results_eq($$SELECT answer, wait_ms, channel FROM evq_http.acquire_next('FLOW_H', '{}', '{}', NULL)$$,
 	$$VALUES ('{"events": []}'::jsonb, NULL::int, NULL::text)$$, 'nothing, and the client would not');
 SELECT throws_ok($$SELECT evq_http.acquire_next('NONE_SUCH', '{}', '{}', NULL)$$, 'EQ001', NULL, 'unknown flow');
+SELECT evq_configure('SIDE_STEP', 'FLOW_H2'), evq_publish('SIDE_STEP', NULL, 'side') \g /dev/null
+SELECT is(answer #>> '{events, 0, flow_id}', 'side', 'acquire_of_flows') FROM evq_http.acquire_of_flows(NULL, '{}', '{}', '{"flow_types": ["FLOW_H", "FLOW_H2"], "weights": [3, 1], "max_events": 5, "wait": 10}');
+SELECT results_eq($$SELECT answer, wait_ms, channel, choice FROM evq_http.acquire_of_flows(NULL, '{}', '{}', '{"flow_types": ["FLOW_H2", "FLOW_H"], "wait": "2.5 s"}')$$,
+	$$VALUES ('{"events": []}'::jsonb, 2500, 'evq_flow_h evq_flow_h2', NULL)$$, '... nothing, and the client would wait for any of them');
+SELECT throws_ok(format($$SELECT evq_http.acquire_of_flows(NULL, '{}', '{}', %L)$$, bad), wanted, NULL, 'acquire_of_flows: ' || bad)
+FROM (VALUES ('{}', 'EQ006'), ('{"flow_types": []}', 'EQ006'), ('{"flow_types": "FLOW_H"}', 'EQ006'), ('{"flow_types": ["NONE_SUCH"]}', 'EQ001'), ('{"flow_types": ["FLOW_H"], "weights": [0]}', 'EQ006'),
+	('{"flow_types": ["FLOW_H"], "weights": ["1"]}', 'EQ006'), ('{"flow_types": ["FLOW_H"], "weights": 1}', 'EQ006'), ('{"flow_types": ["FLOW_H"], "weights": [1.5]}', 'EQ006'),
+	('{"flow_types": ["FLOW_H"], "weights": [1e99]}', 'EQ006'), ('{"flow_types": ["FLOW_H"], "weights": [null]}', 'EQ006'), ('{"flow_types": ["FLOW_H"], "weights": [1, 1]}', 'EQ006'), ('{"flow_types": ["FLOW_H"], "x": 1}', 'EQ006')) v(bad, wanted);
 SELECT throws_ok(format($$SELECT evq_http.acquire_next('FLOW_H', '{}', '{}', %L)$$, bad), 'EQ006', NULL, 'acquire_next: ' || bad)
 FROM unnest(ARRAY['{"wait": 61}', '{"wait": -1}', '{"max_events": 0}', '{"max_events": 1.5}', '{"max_events": 10001}', '{"event_types": "STEP"}', '{"event_types": [1]}', '{"x": 1}', '[]']) bad;
 
@@ -326,7 +334,7 @@ SELECT is(pg_temp.as_role(role, verb, replace(body, 'PERMIT', :'permit'), coales
 		  CASE WHEN role = 'evq_operator' OR role ~ may THEN 'done' ELSE '42501' END, role || ': ' || verb)
 FROM unnest('{evq_publisher, evq_worker, evq_operator, evq_monitor}'::text[]) role, (VALUES
 	('publisher', 'publish', '{"event_type": "STEP", "flow_id": "r"}', NULL), ('publisher', 'publish_batch', '[{"event_type": "STEP", "flow_id": "r"}]', NULL),
-	('worker', 'acquire', NULL, NULL), ('worker', 'acquire_next', '{"wait": 1}', 'FLOW_S'), ('worker', 'succeed', '{"permit": PERMIT}', NULL),
+	('worker', 'acquire', NULL, NULL), ('worker', 'acquire_next', '{"wait": 1}', 'FLOW_S'), ('worker', 'acquire_of_flows', '{"flow_types": ["FLOW_S"]}', NULL), ('worker', 'succeed', '{"permit": PERMIT}', NULL),
 	('worker', 'fail', '{"permit": PERMIT, "error_message": "no", "retry_in": 1}', NULL), ('worker', 'heartbeat', '{"permit": PERMIT}', NULL),
 	('worker', 'acquire_batch', NULL, 'FLOW_S'), ('worker', 'suspend', '{"permit": PERMIT}', NULL), ('worker', 'release', '{"permit": PERMIT}', NULL),
 	('none', 'cancel', NULL, NULL), ('none', 'event', NULL, NULL), ('none', 'events', NULL, NULL), ('none', 'errors', NULL, NULL),

@@ -51,6 +51,7 @@ SELECT set_eq(
 	'evq_publish_many(event_type text, flow_type text, flow_ids text, payloads anycompatiblearray, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, priority bigint DEFAULT NULL::bigint) SETOF uuid',
 	'evq_acquire(event_id uuid, worker text DEFAULT NULL::text, permit_for interval DEFAULT NULL::interval) SETOF evq.acquired',
 	'evq_acquire_next(flow_type text, max_events bigint DEFAULT 1, event_types text[] DEFAULT NULL::text[], worker text DEFAULT NULL::text, permit_for interval DEFAULT NULL::interval) SETOF evq.acquired',
+	'evq_acquire_next(flow_types text[], max_events bigint DEFAULT 1, event_types text[] DEFAULT NULL::text[], worker text DEFAULT NULL::text, permit_for interval DEFAULT NULL::interval, weights bigint[] DEFAULT NULL::bigint[]) SETOF evq.acquired',
 	'evq_heartbeat(event_ids anycompatiblearray, permits bigint[], extend_by interval DEFAULT NULL::interval, OUT event_id uuid, OUT held boolean, OUT cancel_requested boolean, OUT attempt_due_at timestamp with time zone) SETOF record',
 	'evq_succeed(event_id uuid, permit bigint DEFAULT NULL::bigint, result anycompatible DEFAULT NULL::unknown, spinoffs anycompatible DEFAULT NULL::unknown) uuid[]',
 	'evq_succeed_many(event_ids anycompatiblearray, permits bigint[], OUT event_id uuid, OUT accepted boolean) SETOF record',
@@ -106,14 +107,15 @@ SELECT set_eq('SELECT oid FROM shown', $$SELECT oid FROM functions WHERE proname
 SELECT is_empty($$SELECT proname, pronargs, length(arguments) FROM shown WHERE pronargs > 14 OR length(arguments) > 10 * 80$$,
 	'... each with at most 14 arguments, in ten lines of a terminal: what is more is hard to find one''s way in');
 SELECT is_empty(
-	$$SELECT signature FROM functions WHERE pronamespace = 'evq_http'::regnamespace AND proargnames[1:4] = '{target, query, headers, body}' AND proname NOT IN ('acquire_next', 'acquire_batch')
+	$$SELECT signature FROM functions WHERE pronamespace = 'evq_http'::regnamespace AND proargnames[1:4] = '{target, query, headers, body}' AND proname NOT IN ('acquire_next', 'acquire_of_flows', 'acquire_batch')
 		AND (pg_get_function_arguments(oid), pg_get_function_result(oid)) <> ('target text, query jsonb, headers jsonb, body jsonb', 'jsonb')$$,
 	'a route of the gateway is a function of the same arguments');
 SELECT set_eq(
-	$$SELECT proname || '(' || pg_get_function_arguments(oid) || ') ' || pg_get_function_result(oid) FROM functions WHERE oid::regproc IN ('evq_http.acquire_next'::regproc, 'evq_http.acquire_batch'::regproc, 'evq_http.mcp'::regproc)$$,
+	$$SELECT proname || '(' || pg_get_function_arguments(oid) || ') ' || pg_get_function_result(oid) FROM functions WHERE oid::regproc IN ('evq_http.acquire_next'::regproc, 'evq_http.acquire_of_flows'::regproc, 'evq_http.acquire_batch'::regproc, 'evq_http.mcp'::regproc)$$,
 	ARRAY['acquire_batch(target text, query jsonb, headers jsonb, body jsonb, OUT answer jsonb, OUT wait_ms integer, OUT channel text, OUT choice text) record',
 	'acquire_next(target text, query jsonb, headers jsonb, body jsonb, OUT answer jsonb, OUT wait_ms integer, OUT channel text, OUT choice text) record',
-	'mcp(headers jsonb, body text, allow_writes boolean DEFAULT false, OUT status integer, OUT answer text) record'], '... but three');
+	'acquire_of_flows(target text, query jsonb, headers jsonb, body jsonb, OUT answer jsonb, OUT wait_ms integer, OUT channel text, OUT choice text) record',
+	'mcp(headers jsonb, body text, allow_writes boolean DEFAULT false, OUT status integer, OUT answer text) record'], '... but four');
 SELECT is_empty(
 	$$SELECT signature FROM functions WHERE lanname = 'c' AND (provolatile <> 'v' OR proparallel <> 'u') AND proname NOT IN ('transitions', 'live_counts', 'cron_fields', 'cron_next', 'cron_next_if_any', 'cron_previous', 'cron_count', 'caller_may_work', 'caller_may_publish', 'finished_events', 'history_partitions', 'log_partitions', 'is_in_place', 'attempts_that_fit',
 		'ordinal', 'id_in_batch', 'logged_events', 'may_be_of_batch')$$,

@@ -145,6 +145,7 @@ SELECT lives_ok(format('SELECT pg_temp.attacked(%L)', statement), regexp_replace
 	format($$SELECT public.evq_retry(%L)$$, pg_temp.id('four')),
 	format($$SELECT public.evq_cancel(%L, 'no')$$, pg_temp.id('four')),
 	format($$SELECT evq_http.event(%1$L, '{}', '{}', NULL), evq_http.acquire(%1$L, '{}', '{}', '{"permit_for": 1}'), evq_http.acquire_next('HOSTILE', '{}', '{}', '{"event_types": ["FAILED"], "wait": "1 s"}')$$, pg_temp.id('four')),
+	$$SELECT evq_http.acquire_of_flows(NULL, '{}', '{}', '{"flow_types": ["HOSTILE"], "weights": [2], "event_types": ["FAILED"], "wait": "1 s"}')$$,
 	$$SELECT evq_http.acquire_batch('HOSTILE', '{}', '{}', '{"event_types": ["FAILED"], "wait": "1 s"}')$$,
 	format($$SELECT evq_http.heartbeat(%1$L, '{}', '{}', '{"permit": 1, "extend_by": 1}'), evq_http.succeed(%2$L, '{}', '{}', '{"permit": %3$s}')$$,
 		pg_temp.id('four'), pg_temp.id('one'), pg_temp.permit('one')),

@@ -11,7 +11,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = make_server('main', 'evq.enabled = off');    # no dispatcher: what is waiting stays so
-$node->safe_psql('postgres', q{CREATE EXTENSION evq; SELECT evq_configure('A', 'F', attempt_delays => '{0 s}')});
+$node->safe_psql('postgres', q{CREATE EXTENSION evq; SELECT evq_configure('A', 'F', attempt_delays => '{0 s}'), evq_configure_flow('NONE'), evq_configure_flow('NEITHER')});
 my $dsn = $node->connstr('postgres');
 
 # What every driver is to have published, and reported, when it is done.

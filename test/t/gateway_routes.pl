@@ -129,6 +129,20 @@ publish(event_type => 'OTHER', flow_id => 'next');
 my $next = answers('... where there is something soon', $gateway->post('/api/flows/FLOW_C/acquire', { max_events => 100, event_types => ['OTHER'], wait => 60 }), 200);
 is($next->{events}[0]{flow_id}, 'next', 'the event');
 refuses('... of no flow', $gateway->post('/api/flows/NONE_SUCH/acquire'), 400, 'EQ001');
+{
+	# Whichever of the flows has something, who waits for both is told.
+	my $several = sub { return $gateway->post('/api/acquire', { flow_types => [ 'FLOW_G', 'FLOW_F' ], @_ }) };
+	$gateway->call('PUT', "/api/event-types/IN_$_", { flow_type => "FLOW_$_" }) for 'F', 'G';
+	answers('acquire of several flows, where there is nothing', $several->(), 200, { events => [] });
+	for my $flow ('F', 'G')
+	{
+		$gateway->post('/api/events', { event_type => "IN_$flow", flow_id => 'several', run_at => $node->safe_psql('postgres', q{SELECT clock_timestamp() + interval '1 s'}) });
+		my $got = answers("... where there is something soon in FLOW_$flow", $several->(weights => [ 1, 2 ], max_events => 10, wait => 60), 200);
+		is(join(' ', map { $_->{flow_type} } @{ $got->{events} }), "FLOW_$flow", '... which it gets');
+	}
+	refuses('... of no flow', $gateway->post('/api/acquire', { flow_types => ['NONE_SUCH'] }), 400, 'EQ001');
+	refuses('... of none', $gateway->post('/api/acquire'), 400, 'EQ006');
+}
 refuses('... too many', $gateway->post('/api/flows/FLOW_B/acquire', { max_events => 100_000 }), 400, 'EQ006');
 
 # Batches.

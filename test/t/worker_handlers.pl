@@ -49,6 +49,10 @@ for (
 	[ qr/--types takes event types .* not "A,,B"/, '--flow=FLOW_B', '--types', 'A,,B', 'cat' ],
 	[ qr/--types .* not "A,"/, '--flow=FLOW_B', '--types', 'A,', 'cat' ],
 	[ qr/--name takes 1 to 255 bytes/, '--flow=FLOW_B', '--name', 'x' x 256, 'cat' ],
+	[ qr/--flow takes the name of a flow/, '--flow==3', 'cat' ],
+	[ qr/--flow takes a weight from 1 to 1000, not "0"/, '--flow=FLOW_B=0', 'cat' ],
+	[ qr/--flow takes a weight from 1 to 1000, not "1x"/, '--flow=FLOW_B=1x', 'cat' ],
+	[ qr/--flow names "FLOW_B" twice/, '--flow=FLOW_B=2', '--flow=FLOW_B', 'cat' ],
 	[ qr/unrecognized option '--nonsense'/, '--flow=FLOW_B', '--nonsense', 'cat' ],
 	[ qr/option '--flow' requires an argument/, '--flow' ])
 {
@@ -591,6 +595,16 @@ wait_for_result($node, q{SELECT count(*) FROM evq.event JOIN evq.event_type USIN
 is(query(q{SELECT bool_and(f.first < f.last_of_other) FROM (
 	SELECT min(finished_at) AS first, (SELECT max(o.finished_at) FROM evq.events o WHERE o.event_type IN ('once', 'queued') AND o.event_type <> e.event_type) AS last_of_other
 	FROM evq.events e WHERE worker = 'worker-12d' GROUP BY event_type) f}), 't', 'two flows take turns');
+stop_worker($worker);
+
+# Each has its share, by its weight, as long as both have work.
+query(q{SELECT evq_configure_flow('SIDE', delivery => 'pull', dispatch_timeout => '1 hour'), evq_configure('side', 'SIDE', 1, '1 hour')});
+publish($_, 'exit 1') for ('queued', 'side') x 40;
+wait_for_result($node, q{SELECT count(*) FROM evq.counters() WHERE name = 'live/awaiting_processing' AND value >= 40}, 2);
+$worker = start_worker('worker-12e', '--flow=QUEUE=3', '--flow=SIDE', '--types=queued,side', @flow_id);
+wait_for_result($node, q{SELECT count(*) FROM evq.event JOIN evq.event_type USING (event_type_no) WHERE event_type IN ('queued', 'side')}, 0);
+my $share = query(q{SELECT count(*) FILTER (WHERE event_type = 'queued') FROM (SELECT event_type FROM evq.events WHERE worker = 'worker-12e' ORDER BY attempt_started_at LIMIT 40) e});
+cmp_ok(abs($share - 30), '<=', 3, "a flow of weight 3 beside one of 1 has three of four events: $share of 40");
 stop_worker($worker);
 
 # ---------- what can never succeed ----------
