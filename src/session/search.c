@@ -41,8 +41,11 @@
 #define READING_REST 10
 #define READING_MARGIN (10 * USECS_PER_SEC)
 
+/* A session that asks several flows in turn, or for several sets of types, has a list of each. */
+#define LISTS 4
+
 /* What was found last, and of what search. Entries are changes for the sake of their order: most of them is not set. */
-static struct
+typedef struct FoundList
 {
 	EvqChange *found; /* in TopMemoryContext, NULL = no list was ever made, as the next */
 	int32 *event_type_nos;
@@ -57,7 +60,11 @@ static struct
 	int count;
 	int next;
 	bool is_cut; /* there were more */
-} list;
+	uint64 used; /* by the number of searches, when it was last of use */
+} FoundList;
+
+static FoundList lists[LISTS];
+static FoundList *list = &lists[0]; /* of the search at hand */
 
 /* Is an event type among those that the search is for? */
 bool
@@ -83,9 +90,9 @@ compare_found(const void *a, const void *b)
 static void
 sort_list(void)
 {
-	qsort(list.found, list.count, sizeof(EvqChange), compare_found);
-	list.is_cut |= list.count > LIST_SIZE;
-	list.count = Min(list.count, LIST_SIZE);
+	qsort(list->found, list->count, sizeof(EvqChange), compare_found);
+	list->is_cut |= list->count > LIST_SIZE;
+	list->count = Min(list->count, LIST_SIZE);
 }
 
 /* Where it is, and what its place in the order is. */
@@ -104,10 +111,10 @@ change_of(const EvqEvent *event)
 static void
 keep(const EvqChange *change)
 {
-	if (list.is_cut && evq_change_compare(change, &list.found[LIST_SIZE - 1]) > 0)
+	if (list->is_cut && evq_change_compare(change, &list->found[LIST_SIZE - 1]) > 0)
 		return;
-	list.found[list.count++] = *change;
-	if (list.count == 2 * LIST_SIZE)
+	list->found[list->count++] = *change;
+	if (list->count == 2 * LIST_SIZE)
 		sort_list();
 }
 
@@ -156,9 +163,9 @@ fill_list(EvqStore *store, const EvqSearch *search, TimestampTz since, const Evq
 	Filling filling = {.search = search, .after = after, .now = now};
 	EvqEvent event;
 
-	list.flow_no = 0; /* until it is complete */
-	list.count = list.next = 0;
-	list.is_cut = false;
+	list->flow_no = 0; /* until it is complete */
+	list->count = list->next = 0;
+	list->is_cut = false;
 	evq_walk_due(store, search->flow->flow_no, &from);
 	while (evq_walk_next_briefly(store, &event) && event.attempt_scheduled_at <= now)
 	{
@@ -174,7 +181,7 @@ fill_list(EvqStore *store, const EvqSearch *search, TimestampTz since, const Evq
 	if (evq_batches_are_left(store))
 		evq_batches_walk(store, search->flow->flow_no, &from, now, keep_batch, &filling);
 	sort_list();
-	list.flow_no = search->flow->flow_no;
+	list->flow_no = search->flow->flow_no;
 	return filling.read;
 }
 
@@ -184,52 +191,73 @@ make_list(EvqStore *store, const EvqSearch *search, TimestampTz now)
 	Size types_size = search->event_type_count * sizeof(int32);
 	int64 began_at = evq_clock_monotonic();
 
-	list.flow_no = 0;
-	if (list.found == NULL)
-		list.found = MemoryContextAllocZero(TopMemoryContext, 2 * LIST_SIZE * sizeof(EvqChange));
-	if (list.event_type_nos != NULL)
-		pfree(list.event_type_nos);
-	list.event_type_nos = NULL;
-	list.event_type_count = search->event_type_count;
+	list->flow_no = 0;
+	if (list->found == NULL)
+		list->found = MemoryContextAllocZero(TopMemoryContext, 2 * LIST_SIZE * sizeof(EvqChange));
+	if (list->event_type_nos != NULL)
+		pfree(list->event_type_nos);
+	list->event_type_nos = NULL;
+	list->event_type_count = search->event_type_count;
 	if (types_size > 0)
-		list.event_type_nos = memcpy(MemoryContextAlloc(TopMemoryContext, types_size), search->event_type_nos,
-									 types_size);
-	list.configuration = search->configuration;
-	list.upsets = evq_pending_upsets();
-	list.read = fill_list(store, search, DT_NOBEGIN, NULL, now);
+		list->event_type_nos = memcpy(MemoryContextAlloc(TopMemoryContext, types_size),
+									  search->event_type_nos, types_size);
+	list->configuration = search->configuration;
+	list->upsets = evq_pending_upsets();
+	list->read = fill_list(store, search, DT_NOBEGIN, NULL, now);
 	if (IsolationUsesXactSnapshot())
-		list.read = 0;
-	list.read_at = now;
-	list.made_at = evq_clock_monotonic();
-	list.took = list.made_at - began_at;
+		list->read = 0;
+	list->read_at = now;
+	list->made_at = evq_clock_monotonic();
+	list->took = list->made_at - began_at;
 }
 
 /* Was the list made for a search like this one, and has nothing happened since that concerns all of it? */
 static bool
 is_list_for(const EvqSearch *search)
 {
-	return list.flow_no == search->flow->flow_no && list.configuration == search->configuration &&
-		   list.upsets == evq_pending_upsets() && list.event_type_count == search->event_type_count &&
-		   (search->event_type_count == 0 || memcmp(list.event_type_nos, search->event_type_nos,
+	return list->flow_no == search->flow->flow_no && list->configuration == search->configuration &&
+		   list->upsets == evq_pending_upsets() && list->event_type_count == search->event_type_count &&
+		   (search->event_type_count == 0 || memcmp(list->event_type_nos, search->event_type_nos,
 													search->event_type_count * sizeof(int32)) == 0);
+}
+
+/* Chooses the list of the search: the one that was made for one like it, or else the one that has been of no use for longest. */
+static void
+choose_list(const EvqSearch *search)
+{
+	static uint64 searches;
+	FoundList *oldest = &lists[0];
+
+	for (int i = 0; i < LISTS; i++)
+	{
+		list = &lists[i];
+		if (is_list_for(search))
+			break;
+		if (list->used < oldest->used)
+			oldest = list;
+		list = NULL;
+	}
+	if (list == NULL)
+		list = oldest;
+	list->used = ++searches;
 }
 
 /* Is something left in the list, and may it be relied on for this search? */
 static bool
 is_list_of_use(const EvqSearch *search)
 {
-	return is_list_for(search) && list.next < list.count &&
-		   evq_clock_monotonic() - list.made_at <
-			   Max((int64) evq_poll_interval * 1000, LIST_REST * list.took);
+	return is_list_for(search) && list->next < list->count &&
+		   evq_clock_monotonic() - list->made_at <
+			   Max((int64) evq_poll_interval * 1000, LIST_REST * list->took);
 }
 
 /* Was everything in line tried a short while ago? */
 static bool
 is_line_known(const EvqSearch *search, TimestampTz now)
 {
-	return is_list_for(search) && list.next == list.count && !list.is_cut && list.read > LIST_SIZE &&
-		   !IsolationUsesXactSnapshot() && now >= list.read_at &&
-		   evq_clock_monotonic() - list.made_at < READING_REST * list.took;
+	return is_list_for(search) && list->next == list->count && !list->is_cut && list->read > LIST_SIZE &&
+		   !IsolationUsesXactSnapshot() && now >= list->read_at &&
+		   evq_clock_monotonic() - list->made_at < READING_REST * list->took;
 }
 
 /* Makes a new list, or adds to what is known of the line. */
@@ -237,7 +265,7 @@ static void
 read_line(EvqStore *store, const EvqSearch *search, TimestampTz now)
 {
 	if (is_line_known(search, now))
-		(void) fill_list(store, search, list.read_at - READING_MARGIN, NULL, now);
+		(void) fill_list(store, search, list->read_at - READING_MARGIN, NULL, now);
 	else
 		make_list(store, search, now);
 }
@@ -251,15 +279,18 @@ void
 evq_search_table(EvqStore *store, const EvqSearch *search, EvqSearchFound found, void *context)
 {
 	TimestampTz now = evq_clock_now();
-	bool is_new = !is_list_of_use(search);
+	bool is_new;
+
+	choose_list(search);
+	is_new = !is_list_of_use(search);
 
 	if (is_new)
 		read_line(store, search, now);
 	for (;;)
 	{
-		while (list.next < list.count)
+		while (list->next < list->count)
 		{
-			const EvqChange *next = &list.found[list.next];
+			const EvqChange *next = &list->found[list->next];
 			bool is_enough;
 
 			CHECK_FOR_INTERRUPTS();
@@ -268,16 +299,16 @@ evq_search_table(EvqStore *store, const EvqSearch *search, EvqSearchFound found,
 			is_enough = found(context, next);
 			/* There may be more of a batch. */
 			if (!is_enough || next->events == 0)
-				list.next++;
+				list->next++;
 			if (is_enough)
 				return;
 		}
 		if (!is_new)
 			read_line(store, search, now);
-		else if (list.is_cut)
+		else if (list->is_cut)
 		{
 			/* Others are at all that was in the list. */
-			EvqChange last = list.found[list.count - 1];
+			EvqChange last = list->found[list->count - 1];
 
 			(void) fill_list(store, search, DT_NOBEGIN, &last, now);
 		}
