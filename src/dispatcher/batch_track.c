@@ -778,9 +778,10 @@ evq_batch_track_count_oldest(EvqBatchTrack *track, TimestampTz now)
 	for (int i = 0; i < count; i++)
 	{
 		const FlowBatches *flow = find_flow(track, flows[i].flow_no);
+		bool is_due = flow != NULL && !evq_flow_is_paused(&flows[i], now);
 
 		evq_counters_set_oldest(track->slot->counters, flows[i].flow_no, true,
-								flow == NULL ? DT_NOEND : flow->due_since,
+								is_due ? flow->due_since : DT_NOEND,
 								flow == NULL ? DT_NOEND : flow->held_since);
 	}
 }

@@ -228,16 +228,13 @@ choose_list(const EvqSearch *search)
 	static uint64 searches;
 	FoundList *oldest = &lists[0];
 
-	for (int i = 0; i < LISTS; i++)
+	for (int i = 0; i < LISTS && !is_list_for(search); i++)
 	{
 		list = &lists[i];
-		if (is_list_for(search))
-			break;
 		if (list->used < oldest->used)
 			oldest = list;
-		list = NULL;
 	}
-	if (list == NULL)
+	if (!is_list_for(search))
 		list = oldest;
 	list->used = ++searches;
 }

@@ -93,7 +93,7 @@ SELECT lives_ok(format('SELECT pg_temp.attacked(%L)', statement), statement) FRO
 	$$SELECT public.evq_configure('FAILED', 'HOSTILE')$$,
 	$$SELECT public.evq_configure('HOSTILE', 'HOSTILE', 3, '1 hour', '{0 s, 1 s}', 1, '1 day', 0, '1 min', 'expire', 'FAILED', 0, 1000, '1 day')$$,
 	$$SELECT public.evq_configure('HOSTILE_NEW', 'HOSTILE_NEW')$$,
-	$$SELECT public.evq_pause_flow('HOSTILE', pg_catalog.now() + '1 hour', 'why'), public.evq_resume_flow('HOSTILE')$$,
+	$$SELECT public.evq_pause_flow('HOSTILE', '2100-01-01', 'why'), public.evq_resume_flow('HOSTILE')$$,
 	$$SELECT public.evq_suspend_event_type('HOSTILE')$$,
 	$$SELECT public.evq_unsuspend_event_type('HOSTILE')$$,
 	$$SELECT public.evq_drop_event_type('HOSTILE_NEW')$$,

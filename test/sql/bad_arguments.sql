@@ -33,7 +33,7 @@ CREATE FUNCTION lab.sound(name text, type regtype) RETURNS text LANGUAGE sql STA
 			WHEN 'permit' THEN permit('held')::text
 			WHEN 'permits' THEN ARRAY[permit('held')]::text
 			WHEN 'event_type' THEN 'A' WHEN 'flow_type' THEN 'F' WHEN 'flow_id' THEN CASE type WHEN 'bigint'::regtype THEN '7' ELSE 'f' END
-			WHEN 'flow_ids' THEN '{f}' WHEN 'payloads' THEN '{1}' WHEN 'event_types' THEN '{A}'
+			WHEN 'flow_ids' THEN '{f}' WHEN 'payloads' THEN '{1}' WHEN 'event_types' THEN '{A}' WHEN 'flow_types' THEN '{F}' WHEN 'weights' THEN '{1}'
 			WHEN 'events' THEN '[{"event_type": "A", "flow_id": "f"}]' WHEN 'payload' THEN '{}'
 			WHEN 'max_events' THEN '1' WHEN 'error_message' THEN 'no' WHEN 'run_at' THEN 'now' WHEN 'since' THEN '-infinity'
 		END), type)

@@ -21,7 +21,7 @@ my @flows = qw(PUSH PULL ORDERED LIMITED);
 run(q{
 	SELECT evq_configure_flow('PUSH'), evq_configure_flow('PULL', delivery => 'pull'), evq_configure_flow('ORDERED', ordered => true),
 		evq_configure_flow('LIMITED', max_processing => 1000);
-	SELECT evq_configure(lower(f), f, lifespan => '1 day', attempt_timeout => '1 h', attempt_delays => '{0}')
+	SELECT evq_configure(lower(f), f, lifespan => '10 days', attempt_timeout => '1 day', attempt_delays => '{0}')
 	FROM unnest('{PUSH, PULL, ORDERED, LIMITED}'::text[]) f;
 	CREATE FUNCTION acquired(flow text) RETURNS bigint LANGUAGE sql AS $$ SELECT count(*) FROM evq_acquire_next(flow, 1000) $$});
 
@@ -153,7 +153,7 @@ all_go('resumed', 1);
 run(qq{SELECT evq_pause_flow('$_', clock_timestamp() + interval '1 h')}) for @flows;
 publish_each('down');
 $node->stop;
-$node->append_conf('postgresql.conf', 'evq.debug_clock_offset = 3700');
+$node->append_conf('postgresql.auto.conf', 'evq.debug_clock_offset = 3700');
 $node->start;
 wait_for_dispatcher($node, 'db');
 all_go('its time came while the server was down', 1);

@@ -188,7 +188,7 @@ answers('pending', $gateway->get('/api/events/pending/FLOW_B'), 200, { events =>
 refuses('pending of no flow', $gateway->get('/api/events/pending/NONE_SUCH'), 400, 'EQ001');
 ok((grep { $_->{status} eq 'BEING_PROCESSED' } @{ answers('counts', $gateway->get('/api/counts?flow_type=FLOW_C'), 200)->{counts} }), 'counts by status');
 refuses('counts: unknown key', $gateway->get('/api/counts?x=1'), 400, 'EQ006');
-is_deeply([ map { $_->{flow_type} } @{ answers('flows', $gateway->get('/api/flows'), 200)->{flows} } ], [ 'FLOW_B', 'FLOW_C', 'FLOW_E' ], 'the flows');
+is_deeply([ map { $_->{flow_type} } @{ answers('flows', $gateway->get('/api/flows'), 200)->{flows} } ], [ 'FLOW_B', 'FLOW_C', 'FLOW_E', 'FLOW_F', 'FLOW_G' ], 'the flows');
 refuses('flows: bad limit', $gateway->get('/api/flows?limit=0'), 400, 'EQ006');
 is(@{ answers('event types', $gateway->get('/api/event-types?flow_type=FLOW_B'), 200)->{event_types} }, 2, 'the types');
 is(answers('errors', $gateway->get('/api/errors?flow_type=FLOW_B'), 200)->{errors}[0]{error_message}, 'no', 'the errors');
