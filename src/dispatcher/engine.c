@@ -71,7 +71,7 @@
 /* Batches that are looked at in a turn. */
 #define LOOKS_AT_ONCE 200
 
-/* The turn's lock is an advisory one of a class that SQL cannot take. */
+/* The turn's lock is an advisory one of a class that SQL cannot take, which has 1 and 2 (PostgreSQL's lockfuncs.c). */
 #define TURN_LOCK_CLASS 0xE5
 
 /* Makes an engine with a context of its own, which evq_engine_destroy() frees. slot: NULL = without shared memory. */

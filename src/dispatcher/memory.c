@@ -86,14 +86,14 @@ evq_memory_create(MemoryContext parent, EvqSlot *slot)
 	return memory;
 }
 
-/* Nothing that was told can be relied on: until the next complete sweep has begun. */
+/* From now on the memory is in doubt: nothing that was told can be relied on, until the next complete sweep has begun. */
 void
 evq_memory_doubt(EvqMemory *memory)
 {
 	memory->is_in_doubt = true;
 }
 
-/* Are all live events to be looked at? */
+/* Is the memory in doubt, so that the next sweep is to be a complete one? */
 bool
 evq_memory_is_in_doubt(const EvqMemory *memory)
 {

@@ -166,7 +166,7 @@ evq_sweep_is_under_way(const EvqSweeper *sweeper)
 	return sweeper->near.under_way || is_far_due(sweeper);
 }
 
-/* That of the near sweep that began last. */
+/* The number of the near sweep that began last. */
 uint32
 evq_sweep_number(const EvqSweeper *sweeper)
 {

@@ -19,7 +19,7 @@
 
 #define SECONDS_A_DAY (24 * 60 * 60)
 
-/* The calendar repeats, days of the week included, after so many days. */
+/* The Gregorian calendar repeats, days of the week included, after 400 years: so many days. */
 #define DAYS_A_CYCLE 146097
 
 #define MAX_WORD 9

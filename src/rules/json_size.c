@@ -24,7 +24,7 @@
 #define LEAST_ROOM 12
 
 /*
- * The format on disk: the first two bits of the header tell a short number,
+ * The format on disk (NUMERIC_SHORT in PostgreSQL's numeric.c): the first two bits of the header tell a short number,
  * which has at most 63 groups of four digits before its point and 63 decimals.
  */
 static bool

@@ -16,7 +16,7 @@
 #include "session/pending.h"
 #include "tables/walk.h"
 
-/* An advisory lock of a class that SQL cannot take, one for each EVQ_FLOW_CLASS(): a turn takes as many as there are, at most. */
+/* An advisory lock of a class that SQL cannot take, which has 1 and 2; one for each EVQ_FLOW_CLASS(): a turn takes as many as there are, at most. */
 #define ORDER_LOCK_CLASS 0xE6
 #define ORDER_LOCKS 64
 

@@ -438,7 +438,7 @@ evq_pending_turn_given(void)
 	turn_given = true;
 }
 
-/* Has it? */
+/* Has this transaction given turns, as evq_pending_turn_given() was told? */
 bool
 evq_pending_gave_turn(void)
 {

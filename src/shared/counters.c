@@ -133,14 +133,14 @@ evq_counters_phase(EvqCounters *counters)
 	return (EvqCountersPhase) pg_atomic_read_u32(&counters->phase);
 }
 
-/* For the dispatcher, who alone takes back and puts away, and for who has made the tables anew. */
+/* Sets that. Only the dispatcher does, who takes counters back and puts them away, and who has made the tables anew. */
 void
 evq_counters_set_phase(EvqCounters *counters, EvqCountersPhase phase)
 {
 	pg_atomic_exchange_u32(&counters->phase, (uint32) phase);
 }
 
-/* They can be read from now on, unless they were put away meanwhile. */
+/* The live events were counted, so the counters can be read from now on, unless they were put away meanwhile. */
 void
 evq_counters_open(EvqCounters *counters)
 {
@@ -149,21 +149,21 @@ evq_counters_open(EvqCounters *counters)
 	(void) pg_atomic_compare_exchange_u32(&counters->phase, &expected, EVQ_COUNTERS_OPEN);
 }
 
-/* The live events are to be counted, or (wanted false) are about to be. May be called at any time. */
+/* The live events are to be counted: what was begun before this does not do. May be called at any time. */
 void
 evq_counters_want_recount(EvqCounters *counters)
 {
 	pg_atomic_exchange_u32(&counters->recount, RECOUNT_WANTED);
 }
 
-/* It stays wanted until it has come to its end. */
+/* Begins a recount. It stays wanted until evq_counters_end_recount(). */
 void
 evq_counters_begin_recount(EvqCounters *counters)
 {
 	pg_atomic_exchange_u32(&counters->recount, RECOUNT_BEGUN);
 }
 
-/* It was made, unless another is wanted since it began. */
+/* The recount was made: none is wanted, unless another one was asked for since it began. */
 void
 evq_counters_end_recount(EvqCounters *counters)
 {

@@ -266,7 +266,7 @@ evq_shmem_begin_settling(EvqSlot *slot, uint64 owner)
 	return pg_atomic_read_u64(&slot->owner) == owner;
 }
 
-/* It has told all there is to tell, or never will. */
+/* The transaction that began to settle has told all there is to tell, or never will. */
 void
 evq_shmem_end_settling(EvqSlot *slot)
 {
@@ -319,7 +319,7 @@ raise_clock(EvqSlot *slot, TimestampTz now, bool begin)
 	}
 }
 
-/* A turn is given by this clock. */
+/* A turn is given by this clock: it is noted, if it is the latest. */
 void
 evq_shmem_note_clock(EvqSlot *slot, TimestampTz now)
 {

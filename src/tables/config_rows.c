@@ -173,7 +173,7 @@ evq_config_rows_event_types(EvqEventType **event_types)
 	return count;
 }
 
-/* The same of flows. */
+/* As evq_config_rows_event_types(), of flows. */
 int
 evq_config_rows_flows(EvqFlow **flows)
 {
@@ -204,7 +204,7 @@ evq_config_rows_is_paused(bool *by_restore)
 	return true;
 }
 
-/* The same of restrictions. */
+/* As evq_config_rows_event_types(), of restrictions; none where the tables are of a version without them. */
 int
 evq_config_rows_restrictions(EvqRestriction **restrictions)
 {

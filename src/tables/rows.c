@@ -302,7 +302,8 @@ is_total(const IndexInfo *index)
 /*
  * A BRIN index, which summarizes pages, learns nothing from a row with the key
  * of the row before on the same page: it is passed over for such a row, unless
- * the one before may not be in it.
+ * the one before may not be in it. PostgreSQL's ExecInsertIndexTuples() passes over
+ * what is not ready for inserts.
  */
 static void
 pass_over_summaries(EvqStoreTable *table, TupleTableSlot *before, TupleTableSlot *slot)
@@ -440,7 +441,7 @@ evq_rows_update(EvqStore *store, EvqStoreTable *table, const Datum *values, cons
 	return judge(store, result, wait);
 }
 
-/* Deletes the row fetched last; wait, and what it returns, as of evq_rows_update(). Its other rows are still to be deleted. */
+/* Deletes the row fetched last; wait, and what it returns, as of evq_rows_update(). What other tables have of its event is still to be deleted. */
 EvqStoreResult
 evq_rows_delete(EvqStore *store, EvqStoreTable *table, bool wait)
 {
