@@ -24,7 +24,7 @@ WHERE s.problem IS NULL AND EXISTS (
 		SELECT FROM evq.line(f.flow_no, true, 1000, s.last_turn_at) l JOIN evq.event_type t USING (event_type_no)
 		WHERE l.state = 'a' AND l.events > 0 AND NOT t.is_suspended AND l.attempt_scheduled_at <= p.late
 		LIMIT 1) late
-	WHERE NOT f.ordered AND f.max_processing IS NULL AND coalesce(f.paused_until < p.at - patience, true))
+	WHERE NOT f.ordered AND f.max_processing IS NULL AND coalesce(f.paused_until < clock_timestamp() - patience, true))
 UNION ALL
 SELECT 'warning', 'ring', format('the ring overflowed %s times since %s: all due events are read each time', s.ring_overflows, pg_postmaster_start_time()),
 	format('Raise evq.ring_size, now %s, and restart; publish fewer events a transaction.', current_setting('evq.ring_size', true))
