@@ -4,6 +4,14 @@
  *
  * A test says which one in a file that all processes map; EVQ_FAULT_FILE names
  * it. Everything else is left to the C library.
+ *
+ * By hand, where the user "postgres" may read and write the folder (PID is that of
+ * a session; its 101st allocation from now on fails):
+ *
+ *		cc -O1 -fPIC -shared -o malloc.so test/fault/malloc.c
+ *		head -c 32 /dev/zero >fault && chmod a+rw fault
+ *		LD_PRELOAD=$PWD/malloc.so EVQ_FAULT_FILE=$PWD/fault make server
+ *		perl -e 'print pack "q4", PID, 100, 0, 0' | dd of=fault conv=notrunc
  */
 #include <errno.h>
 #include <fcntl.h>
