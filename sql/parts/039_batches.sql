@@ -16,17 +16,21 @@ CREATE FUNCTION evq.logged_events(event_ids uuid[]) RETURNS SETOF evq.log
 AS 'MODULE_PATHNAME', 'evq_sql_logged_events' LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 1;
 COMMENT ON FUNCTION evq.logged_events(uuid[]) IS 'The rows of evq.log with these ids';
 
+CREATE VIEW evq.live_batch AS
+SELECT b.batch_id, b.published_at, b.attempt_scheduled_at, b.due_at + coalesce((
+		SELECT pg_catalog.sum(c.shift) FROM evq.lifespan_change c WHERE c.event_type_no = b.event_type_no AND c.changed_at > b.published_at), '0') AS due_at,
+	b.event_type_no, b.flow_no, b.priority, b.events, b.on_fail_event_type_no, b.due_at AS stored_due_at
+FROM evq.batch b;
+COMMENT ON VIEW evq.live_batch IS 'The rows of evq.batch with the end of their lifespan as it is since the last change of evq.lifespan_change';
+
 -- An event has the state of its exception, or else that of the run that it is in; or else nobody has acquired it yet.
 CREATE VIEW evq.batch_event AS
-SELECT l.event_id, b.published_at, b.attempt_scheduled_at, d.due_at, b.event_type_no, b.flow_no, b.priority,
+SELECT l.event_id, b.published_at, b.attempt_scheduled_at, b.due_at, b.event_type_no, b.flow_no, b.priority,
 	coalesce(x.state, r.state, 'a') AS state, coalesce(x.state_since, r.state_since, b.published_at) AS state_since,
-	CASE WHEN x.event_id IS NULL AND r.state = 'p' THEN r.state_due_at END AS state_due_at, r.attempt_started_at,
+	CASE WHEN x.event_id IS NULL AND r.state = 'p' THEN CASE r.state_due_at WHEN b.stored_due_at THEN b.due_at ELSE r.state_due_at END END AS state_due_at, r.attempt_started_at,
 	coalesce(r.permit, 0) AS permit, l.flow_id, b.on_fail_event_type_no, r.worker, l.payload
 FROM evq.log l
-JOIN evq.batch b ON b.batch_id = evq.id_in_batch(l.event_id, 0)
-CROSS JOIN LATERAL (
-	SELECT b.due_at + coalesce((SELECT pg_catalog.sum(c.shift) FROM evq.lifespan_change c
-								WHERE c.event_type_no = b.event_type_no AND c.changed_at > b.published_at), '0') AS due_at) d
+JOIN evq.live_batch b ON b.batch_id = evq.id_in_batch(l.event_id, 0)
 LEFT JOIN LATERAL (
 	SELECT u.* FROM evq.run u WHERE u.last_id >= l.event_id AND u.last_id <= evq.id_in_batch(l.event_id, 1023) ORDER BY u.last_id LIMIT 1) r
 	ON evq.ordinal(l.event_id) > evq.ordinal(r.last_id) - r.events

@@ -47,7 +47,9 @@ BEGIN
 	IF in_batches THEN
 		RETURN QUERY
 		SELECT s.event_type_no, s.state, s.events, s.attempt_scheduled_at, evq.id_time(s.batch_id), coalesce(s.state_since, evq.id_time(s.batch_id)),
-			s.state_due_at, s.worker, s.batch_id, s.first, s.last
+			CASE WHEN s.state = 'p' THEN (SELECT CASE s.state_due_at WHEN b.stored_due_at THEN b.due_at ELSE s.state_due_at END
+										  FROM evq.live_batch b WHERE b.batch_id = s.batch_id) END,
+			s.worker, s.batch_id, s.first, s.last
 		FROM evq.batch_stretch s
 		WHERE s.flow_no = line.flow_no AND s.attempt_scheduled_at > after
 		ORDER BY s.attempt_scheduled_at, s.batch_id

@@ -422,9 +422,9 @@ look_at_rest(Looked *looked, TrackedBatch *tracked, const EvqEvent *event)
 	bool is_of_batches = flow != NULL && flow->pull && !evq_flow_is_regulated(flow);
 	bool is_over = event->due_at <= looked->now;
 	bool is_offer_over = tracked->offered_until <= looked->now;
-	bool can_be_offered = flow != NULL && evq_memory_keeps_offer(looked->track->memory) &&
-						  event->attempt_scheduled_at <= looked->now &&
-						  !evq_config_is_type_suspended(event->event_type_no);
+	bool keeps_offer = evq_memory_keeps_offer(looked->track->memory);
+	bool is_due = flow != NULL && event->attempt_scheduled_at <= looked->now &&
+				  !evq_config_is_type_suspended(event->event_type_no);
 
 	memset(&tracked->to_offer, 0, sizeof(tracked->to_offer));
 	if (is_offer_over)
@@ -443,7 +443,9 @@ look_at_rest(Looked *looked, TrackedBatch *tracked, const EvqEvent *event)
 		looked->look_at = Min(looked->look_at, event->due_at);
 		if (is_over || !is_of_batches)
 			take_out(looked, i);
-		else if (can_be_offered && !evq_ordinals_have(&tracked->on_offer, i))
+		else if (is_due && !keeps_offer)
+			tracked->flow->tell_ready = true; /* workers find it in the tables */
+		else if (is_due && !evq_ordinals_have(&tracked->on_offer, i))
 			evq_ordinals_add(&tracked->to_offer, i);
 	}
 	if (event->attempt_scheduled_at > looked->now)

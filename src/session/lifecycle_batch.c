@@ -49,11 +49,11 @@ is_alike(const EvqPublish *a, const EvqPublish *b)
 
 /* How many of the requests, from the first one on, are alike and fit into batches; 0 = where none are made, too. */
 int
-evq_lifecycle_count_alike(const EvqPublish *requests, int count)
+evq_lifecycle_count_alike(EvqStore *store, const EvqPublish *requests, int count)
 {
 	int alike = 0;
 
-	if (evq_store_batches_from == 0 || !evq_batches_exist())
+	if (evq_store_batches_from == 0 || !evq_batches_exist() || evq_events_have_more(store))
 		return 0;
 	while (alike < count && fits_batch(&requests[alike]) && is_alike(&requests[0], &requests[alike]))
 		alike++;

@@ -256,6 +256,16 @@ evq_batches_make_event(const EvqBatch *batch, int ordinal, EvqEvent *event)
 	evq_events_move_lifespan(event);
 }
 
+/* When the lifespan of its events ends, as it is configured now. */
+TimestampTz
+evq_batches_due_at(const EvqBatch *batch)
+{
+	EvqEvent event;
+
+	evq_batches_make_event(batch, 0, &event);
+	return event.due_at;
+}
+
 /* ---------- its events ---------- */
 
 static void

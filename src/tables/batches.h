@@ -90,6 +90,7 @@ extern bool evq_batches_add(EvqStore *store, EvqBatchWriter *writer, const EvqLo
 extern void evq_batches_end(EvqStore *store, EvqBatchWriter *writer);
 extern bool
 evq_batches_fetch(EvqStore *store, const pg_uuid_t *id, const ItemPointerData *hint, EvqBatch *batch);
+extern TimestampTz evq_batches_due_at(const EvqBatch *batch);
 extern void evq_batches_make_event(const EvqBatch *batch, int ordinal, EvqEvent *event);
 extern void
 evq_batches_read(EvqStore *store, const EvqBatch *batch, EvqRange range, EvqTakeLogged take, void *context);

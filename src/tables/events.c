@@ -364,6 +364,19 @@ evq_events_update(EvqStore *store, EvqEvent *event, bool wait)
 	return evq_rows_update(store, table, values, nulls, wait, &event->tid);
 }
 
+/* Have users given the table of live events columns or conditions, which what is stored in another way would not have? */
+bool
+evq_events_have_more(EvqStore *store)
+{
+	EvqStoreTable *table = evq_store_use_table(store, EVQ_TABLE_EVENT);
+	TupleDesc row_type = RelationGetDescr(table->rel);
+	int columns = 0;
+
+	for (int i = 0; i < row_type->natts && !table->map.is_plain; i++)
+		columns += !TupleDescAttr(row_type, i)->attisdropped;
+	return columns > EVENT_COLUMNS || (row_type->constr != NULL && row_type->constr->num_check > 0);
+}
+
 /* Deletes an event's rows of another table. */
 static void
 delete_rows_of(EvqStore *store, EvqTableNo no, const pg_uuid_t *event_id)

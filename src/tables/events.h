@@ -30,6 +30,7 @@ extern void
 evq_events_insert(EvqStore *store, EvqEvent *events, const Datum *payloads, const Datum *headers, int count);
 extern EvqStoreResult evq_events_update(EvqStore *store, EvqEvent *event, bool wait);
 extern EvqStoreResult evq_events_delete(EvqStore *store, const EvqEvent *event);
+extern bool evq_events_have_more(EvqStore *store);
 
 /* payloads, answers and errors */
 extern bool evq_events_fetch_payload(EvqStore *store, const EvqEvent *event, Datum *payload, Datum *headers);

@@ -139,6 +139,8 @@ evq_runs_find(EvqStore *store, const EvqBatch *batch, int ordinal, EvqRun *run)
 	run->state = evq_transition_state_from_code(DatumGetChar(values[RUN_STATE]));
 	run->state_since = DatumGetTimestampTz(values[RUN_STATE_SINCE]);
 	run->state_due_at = DatumGetTimestampTz(values[RUN_STATE_DUE_AT]);
+	if (run->state_due_at == batch->due_at)
+		run->state_due_at = evq_batches_due_at(batch);
 	run->attempt_started_at = DatumGetTimestampTz(values[RUN_ATTEMPT_STARTED_AT]);
 	run->permit = DatumGetInt64(values[RUN_PERMIT]);
 	run->worker = evq_rows_cstring(values[RUN_WORKER], table->row->tts_isnull[RUN_WORKER]);
@@ -244,6 +246,13 @@ evq_runs_fail_if_unseen(bool is_unseen)
 
 /* ---------- writing ---------- */
 
+/* A permit that ends with the lifespan is stored as the end that this had when the batch was published, and moves along with it. */
+static TimestampTz
+stored_due_at(const EvqBatch *batch, const EvqRun *run)
+{
+	return run->state_due_at == evq_batches_due_at(batch) ? batch->due_at : run->state_due_at;
+}
+
 static void
 write_run(const EvqBatch *batch, const EvqRun *run, pg_uuid_t *last_id, Datum *values, bool *nulls)
 {
@@ -253,7 +262,7 @@ write_run(const EvqBatch *batch, const EvqRun *run, pg_uuid_t *last_id, Datum *v
 	values[RUN_EVENTS] = Int16GetDatum(run->range.last - run->range.first + 1);
 	values[RUN_STATE] = CharGetDatum(evq_transition_state_code(run->state));
 	values[RUN_STATE_SINCE] = TimestampTzGetDatum(run->state_since);
-	values[RUN_STATE_DUE_AT] = TimestampTzGetDatum(run->state_due_at);
+	values[RUN_STATE_DUE_AT] = TimestampTzGetDatum(stored_due_at(batch, run));
 	values[RUN_ATTEMPT_STARTED_AT] = TimestampTzGetDatum(run->attempt_started_at);
 	values[RUN_PERMIT] = Int64GetDatum(run->permit);
 	values[RUN_WORKER] = evq_rows_text(run->worker, &nulls[RUN_WORKER]);

@@ -19,7 +19,7 @@ SELECT is_empty(
 		AND oid NOT IN (SELECT objid FROM members WHERE classid = 'pg_class'::regclass)
 		AND oid NOT IN (SELECT inhrelid FROM pg_inherits WHERE inhparent IN ('evq.event_history'::regclass, 'evq.log'::regclass))$$,
 	'other tables are partitions of the history and of evq.log');
-SELECT views_are('evq', ARRAY['flows', 'event_types', 'events', 'queue', 'errors', 'workers', 'transition', 'payloads', 'schedules', 'restrictions', 'blocked_flows', 'audit', 'live_event', 'batch_event', 'batch_stretch', 'batch_count']);
+SELECT views_are('evq', ARRAY['flows', 'event_types', 'events', 'queue', 'errors', 'workers', 'transition', 'payloads', 'schedules', 'restrictions', 'blocked_flows', 'audit', 'live_event', 'live_batch', 'batch_event', 'batch_stretch', 'batch_count']);
 SELECT enums_are('evq', ARRAY['event_state']);
 SELECT enum_has_labels('evq', 'event_state', ARRAY['awaiting_processing', 'dispatched', 'being_processed', 'suspended',
 	'succeeded', 'failed', 'expired', 'canceled'], 'states, the live ones first');

@@ -153,3 +153,38 @@ SELECT count(*) FROM evq.batch_event WHERE flow_id = 'scheduled';
 SELECT evq.is_at_work(s) FROM evq.schedule s;
 SELECT evq_succeed(event_id, permit) FROM evq_acquire(ev('scheduled'));
 SELECT evq.is_at_work(s) FROM evq.schedule s;
+
+-- A permit that ends with the lifespan moves along with that.
+TRUNCATE evq.event, evq.event_payload, evq.event_history, evq.event_error, evq.log, evq.batch, evq.backlog, evq.run, evq.exception;
+SELECT evq_configure('A', lifespan => '1000 s', attempt_timeout => '10 s') \gset
+SELECT count(*) FROM evq_publish_many('A', NULL, '{to the end, short}', '{1, 2}');
+SELECT flow_id FROM evq_acquire_next('F', 1, permit_for => '1 day');
+SELECT flow_id FROM evq_acquire_next('F', 1);
+SELECT evq_configure('A', lifespan => '5000 s') \gset
+CREATE VIEW lab.ends AS SELECT flow_id, seconds(state_due_at - published_at), state FROM evq.events ORDER BY event_id;
+SELECT * FROM ends;
+SELECT max(seconds(next_permit_due_at - oldest_acquired_at)) FROM evq.workers;
+SELECT evq_heartbeat(ARRAY[ev('to the end')], ARRAY[permit('to the end')], '1 day') IS NOT NULL AS held;
+SELECT * FROM ends;
+SELECT evq_configure('A', lifespan => '100 s') \gset
+SELECT * FROM ends;
+SET evq.debug_clock_offset = 50;
+SELECT timed_out, expired FROM evq_tick();
+SET evq.debug_clock_offset = 101;
+SELECT timed_out, expired FROM evq_tick();
+RESET evq.debug_clock_offset;
+SELECT * FROM ends;
+
+-- What users have added to the table of live events is for all of them.
+SELECT evq_configure('A', lifespan => '1 day') \gset
+TRUNCATE evq.event, evq.event_payload, evq.event_history, evq.event_error, evq.log, evq.batch, evq.backlog, evq.run, evq.exception;
+BEGIN;
+ALTER TABLE evq.event ADD COLUMN mine text DEFAULT 'mine';
+SELECT count(*) FROM evq_publish_many('A', NULL, '{a, b}', '{1, 2}');
+SELECT count(*), min(mine) FROM evq.event;
+ALTER TABLE evq.event DROP COLUMN mine;
+SELECT count(*) FROM evq_publish_many('A', NULL, '{a, b}', '{1, 2}');
+SELECT (SELECT count(*) FROM evq.event), (SELECT count(*) FROM evq.log);
+ALTER TABLE evq.event ADD CONSTRAINT mine CHECK (flow_id <> 'bad');
+SELECT sqlstate($$SELECT count(*) FROM evq_publish_many('A', NULL, '{good, bad}', '{1, 2}')$$);
+ROLLBACK;

@@ -49,6 +49,8 @@ wait_for('... and nothing waits', sprintf($age, 'oldest_due'), qr/^0$/);
 run(q{SELECT count(*) FROM evq_succeed_many((SELECT array_agg(event_id) FROM evq.events WHERE state = 'being_processed'), (SELECT array_agg(permit) FROM evq.events WHERE state = 'being_processed'))});
 wait_for('all are done', 'SELECT count(*) FROM evq_counts()', qr/^0$/);
 
+wait_for('... and the dispatcher has heard of that', 'SELECT count(*) FROM evq.backlog', qr/^0$/);
+
 # ---------- watchers ----------
 
 my $listener = listen_to($node, 'db', 'evq_events');
@@ -93,5 +95,16 @@ ok(poll_until('skipped', sub {
 		return $one_by_one + $skipped == 3000;
 	}), 'of thousands at once a part is told, the rest is counted');
 cmp_ok(scalar(@messages), '<', 1000, '... and not all');
+end_session($listener);
+
+# ---------- without a dispatcher ----------
+
+$node->safe_psql('postgres', 'ALTER SYSTEM SET evq.enabled = off; SELECT pg_reload_conf()');
+wait_for('the dispatcher goes', 'SELECT running FROM evq_status()', qr/^f$/);
+run(q{TRUNCATE evq.event, evq.log, evq.batch, evq.backlog, evq.run, evq.exception; SELECT batch(1, 3)});
+$listener = listen_to($node, 'db', 'evq_f');
+run('SELECT evq_tick()');
+is((wait_for_notifications($listener, 1))[0], '{"flow_type":"F","ready":true}', 'evq_tick() tells listeners that there is something in batches');
+is(run(q{SELECT count(*) FROM evq_acquire_next('F', 10)}), 3, '... to be had');
 end_session($listener);
 done_testing();
