@@ -444,7 +444,8 @@ look_at_rest(Looked *looked, TrackedBatch *tracked, const EvqEvent *event)
 		if (is_over || !is_of_batches)
 			take_out(looked, i);
 		else if (is_due && !keeps_offer)
-			tracked->flow->tell_ready = true; /* workers find it in the tables */
+			/* Workers find it in the tables. */
+			tracked->flow->tell_ready |= !evq_flow_is_paused(flow, looked->now);
 		else if (is_due && !evq_ordinals_have(&tracked->on_offer, i))
 			evq_ordinals_add(&tracked->to_offer, i);
 	}
