@@ -230,7 +230,8 @@ BEGIN
 	SELECT e.event_id, e.event_type, evq_pending.flow_type, e.flow_id, e.state, e.attempts_used + 1, e.max_attempts - e.attempts_used - 1,
 		e.priority, e.published_at, e.attempt_scheduled_at, e.due_at
 	FROM (
-		SELECT l.event_id, t.event_type, l.flow_id, evq.state_name(l.state) AS state, l.attempts_used::int, t.max_attempts::int, l.priority::int,
+		-- Limited here, too: what follows may be sorted, and reads all of it then.
+		(SELECT l.event_id, t.event_type, l.flow_id, evq.state_name(l.state) AS state, l.attempts_used::int, t.max_attempts::int, l.priority::int,
 			l.published_at, l.attempt_scheduled_at, l.due_at
 		FROM (
 			SELECT v.* FROM evq.live_event v
@@ -239,6 +240,8 @@ BEGIN
 			LIMIT most) l
 		JOIN evq.event_type t USING (event_type_no)
 		WHERE l.state IN ('a', 'd') AND NOT t.is_suspended
+		ORDER BY l.attempt_scheduled_at, l.event_id
+		LIMIT max_events)
 		UNION ALL
 		SELECT b.event_id, b.event_type, b.flow_id, b.state, b.attempts_used, b.max_attempts, b.priority, b.published_at, b.attempt_scheduled_at, b.due_at
 		FROM evq.events_by_id(in_batches) b) e
