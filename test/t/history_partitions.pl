@@ -131,6 +131,8 @@ for my $kind (sort keys %kind)
 	$in_kinds->($kind{$kind}->('2020-01-01', '2020-02-01'));
 	($status, $out) = $finish->();
 	is("$status " . ($out =~ /canceled$/ ? 'found' : $out), '0 found', "$kind holds old events: others finish and are found beside it");
+	($status, undef, $err) = $node->psql('kinds', q{SELECT evq_retry('01000000-0000-7000-8000-000000000000')});
+	like("$status $err", qr/^3 .*no event 01000000/s, '... and an event that is nowhere is looked for without it');
 	is($in_kinds->('SELECT partitions_dropped FROM evq_purge()'), 0, '... and it is left alone when all in it is past its retention');
 	is($in_kinds->(q{SELECT count(*) FROM evq_check() WHERE finding ~ 'not a plain table'}), 0, '... which is no finding');
 	$in_kinds->(q{ALTER TABLE evq.event_history DETACH PARTITION archive; ALTER TABLE archive RENAME TO before; DELETE FROM evq.event_history});
