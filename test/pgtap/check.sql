@@ -100,6 +100,16 @@ SELECT pg_temp.comes_and_goes('tables', come, looks_like, go) FROM (VALUES
 	('CREATE TABLE public.heir () INHERITS (evq.event)', '^error: public.heir inherits from evq.event$', 'DROP TABLE public.heir'),
 	('CREATE TABLE evq.mine ()', '^warning: evq.mine in schema evq is not evq''s$', 'DROP TABLE evq.mine'),
 	('CREATE INDEX mine ON evq.event (state)', '^warning: index evq.mine makes', 'DROP INDEX evq.mine'),
+	('CREATE INDEX mine ON evq.run (state_since)', '^warning: index evq.mine makes', 'DROP INDEX evq.mine'),
+	('CREATE INDEX mine ON evq.log (flow_id)', '^warning: index evq.mine is one of the whole evq.log, which', 'DROP INDEX evq.mine'),
+	('ALTER TABLE evq.batch ADD CONSTRAINT mine CHECK (events > 0)', '^warning: evq.batch has a constraint that is not evq''s, mine$', 'ALTER TABLE evq.batch DROP CONSTRAINT mine'),
+	('ALTER TABLE evq.exception ADD COLUMN mine int', '^warning: evq.exception has a column that is not evq''s, mine$', 'ALTER TABLE evq.exception DROP COLUMN mine'),
+	('ALTER TABLE evq.backlog REPLICA IDENTITY NOTHING', '^error: evq.backlog has no replica identity', 'ALTER TABLE evq.backlog REPLICA IDENTITY DEFAULT'),
+	('ALTER TABLE evq.log_default REPLICA IDENTITY DEFAULT; CREATE PUBLICATION whole FOR ALL TABLES WITH (publish_via_partition_root)',
+		'warning: publication whole publishes evq.log through its root, and the replica identity of evq.log_default is not FULL',
+		'ALTER TABLE evq.log_default REPLICA IDENTITY FULL; DROP PUBLICATION whole'),
+	('DROP INDEX evq.log_default_event_id_idx', '^warning: evq.log_default has no summary of its ids',
+		'CREATE INDEX log_default_event_id_idx ON evq.log_default USING brin (event_id) WITH (pages_per_range = 32)'),
 	('CREATE INDEX mine ON evq.event (flow_id) WHERE worker IS NULL', '^warning: index evq.mine makes', 'DROP INDEX evq.mine')) v(come, looks_like, go);
 -- Refused where evq's code would pass them over.
 CREATE TABLE public.users (event_id uuid, n int PRIMARY KEY, attempt smallint UNIQUE);
@@ -108,6 +118,8 @@ SELECT throws_ok(refused, '0A000', NULL, refused) FROM unnest(ARRAY[
 	'CREATE TRIGGER mine AFTER INSERT ON evq.event_history FOR EACH ROW EXECUTE FUNCTION public.nothing()',
 	'CREATE TRIGGER mine AFTER INSERT ON evq.event_history_default EXECUTE FUNCTION public.nothing()',
 	'CREATE RULE mine AS ON INSERT TO evq.event_error DO ALSO SELECT 1',
+	'CREATE TRIGGER mine AFTER INSERT ON evq.run EXECUTE FUNCTION public.nothing()',
+	'CREATE TRIGGER mine AFTER INSERT ON evq.log_default EXECUTE FUNCTION public.nothing()',
 	'ALTER TABLE evq.event_payload ADD UNIQUE (payload) DEFERRABLE',
 	'ALTER TABLE evq.event ADD FOREIGN KEY (event_type_no) REFERENCES evq.event_type',
 	'ALTER TABLE evq.event_error ADD FOREIGN KEY (attempt) REFERENCES public.users (attempt)',
@@ -116,6 +128,26 @@ SELECT throws_ok(refused, '0A000', NULL, refused) FROM unnest(ARRAY[
 SELECT lives_ok('ALTER TABLE public.users ADD FOREIGN KEY (n) REFERENCES evq.event_type', 'what SQL writes can have them');
 DROP TABLE public.users;
 SELECT is(pg_temp.said('tables'), 'ok', 'nothing is left');
+
+-- Batches: where their rows are, and whether the backlog says of them what runs and exceptions say.
+SELECT evq_configure_flow('PULLED', delivery => 'pull'), evq_configure('BATCHED', 'PULLED', lifespan => '1 day') \g /dev/null
+SET evq.store_batches_from = 1;
+SET evq.debug_clock_offset = '-1 h';
+SELECT count(*) FROM evq_publish_many('BATCHED', NULL, '{a, b, c}'::text[], '{1, 2, 3}'::jsonb[]) \g /dev/null
+RESET evq.debug_clock_offset;
+CREATE TABLE public.batch AS TABLE evq.batch;
+SELECT pg_temp.comes_and_goes('tables', come, looks_like, go) FROM (VALUES
+	('UPDATE evq.batch SET places = ''''', '^warning: rows of evq.log are not where their batches say', 'UPDATE evq.batch SET places = evq.find_places(batch_id)'),
+	('INSERT INTO evq.run SELECT evq.id_in_batch(batch_id, 2), 3, ''s'', now() - interval ''1 h'', ''infinity'', now() - interval ''1 h'', 1 FROM evq.batch',
+		'^warning: 1 batches are done, and in the backlog still', 'DELETE FROM evq.run'),
+	('DELETE FROM evq.backlog', '^error: batch \S+ is not in the backlog, and 3 of its events have no end: nobody offers them$',
+		'INSERT INTO evq.backlog SELECT flow_no, attempt_scheduled_at, batch_id, event_type_no, priority, events FROM evq.batch'),
+	('INSERT INTO evq.exception SELECT batch_id, ''m'', now() - interval ''1 h'' FROM evq.batch; DELETE FROM evq.backlog', '^error: batch \S+ is not in the backlog, and 2 of its events',
+		'DELETE FROM evq.exception; INSERT INTO evq.backlog SELECT flow_no, attempt_scheduled_at, batch_id, event_type_no, priority, events FROM evq.batch'),
+	('DELETE FROM evq.batch', '^error: \S+ is in the backlog, and there is no such batch$', 'INSERT INTO evq.batch TABLE public.batch')) v(come, looks_like, go);
+SELECT count(evq_cancel(event_id)) FROM evq.events WHERE event_type = 'BATCHED' \g /dev/null
+SELECT evq_tick() \g /dev/null
+SELECT is(pg_temp.said('tables'), 'ok', 'a batch that its events have left is done');
 
 -- What finished before there were partitions, as after an upgrade: the one for now cannot be made, and needs not.
 DO $$ DECLARE p regclass; BEGIN FOR p IN SELECT relation FROM evq.history_partitions() WHERE from_at IS NOT NULL LOOP EXECUTE format('DROP TABLE %s', p); END LOOP; END $$;
