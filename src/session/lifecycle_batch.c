@@ -414,6 +414,7 @@ end_in_run(EvqStore *store, Report *report, int first, TimestampTz now)
 {
 	EvqRun run;
 	TransactionId other;
+	bool has_held = false;
 
 	if (!evq_runs_find(store, &report->batch, first, &run) || run.range.first > first)
 	{
@@ -442,10 +443,13 @@ end_in_run(EvqStore *store, Report *report, int first, TimestampTz now)
 			decide(report, i, UNDECIDED);
 		else if (evq_ordinals_have(&report->exceptions.succeeded, i) || run.state == EVQ_STATE_SUCCEEDED)
 			decide(report, i, EVQ_ACCEPTED_BEFORE);
+		else
+			has_held = true;
 	}
-	if (run.state == EVQ_STATE_BEING_PROCESSED && report->extends)
+	/* A report that is told again changes nothing. */
+	if (has_held && report->extends)
 		extend_run(store, report, &run, now);
-	else if (run.state == EVQ_STATE_BEING_PROCESSED)
+	else if (has_held)
 		end_well(store, report, &run, now);
 	return InvalidTransactionId;
 }

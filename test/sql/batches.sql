@@ -138,6 +138,13 @@ CALL refused(format('SELECT evq_fail(%L, %L, %s)', ev('late'), 'no', 0));
 CALL refused(format('SELECT evq_snooze(%L, %s, now())', ev('waits'), 1));
 SELECT names(ARRAY[event_id]), accepted FROM evq_succeed_many(ARRAY[ev('waits'), ev('late')], ARRAY[permit('waits') + 1, 7]);
 SELECT checksum() = :'before' AS unchanged;
+-- Nor does a report that is told again, of an event that was alone in its run.
+SELECT evq_publish('A', NULL, 'alone') AS alone \gset
+SELECT permit AS its FROM evq_acquire(:'alone') \gset
+SELECT evq_succeed(:'alone', :its, '1');
+SELECT checksum() AS before \gset
+SELECT evq_succeed(:'alone', :its), (SELECT held FROM evq_heartbeat(ARRAY[:'alone'::uuid], ARRAY[:its]));
+SELECT checksum() = :'before' AS unchanged;
 
 -- Permits that run out, and lifespans.
 SELECT evq_succeed(ev('waits'), permit('waits'));
