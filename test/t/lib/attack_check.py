@@ -10,6 +10,7 @@ the history, knows for each event what may become of it, and asks for each chang
 acknowledged call which change it made.
 """
 import collections
+import copy
 import glob
 import json
 import math
@@ -23,7 +24,7 @@ ON_THE_WAY = "dp"
 LETTERS = {"awaiting_processing": "a", "dispatched": "d", "being_processed": "p", "suspended": "u", "succeeded": "s", "failed": "f",
            "expired": "e", "canceled": "c", None: None}
 # Verbs that end an attempt as if it had not been.
-UNDOING_VERBS = ("release", "snooze", "suspend")
+UNDOING_VERBS = ("release", "release_batch", "snooze", "suspend")
 ENGINE_MESSAGES = {"the permit ran out without a report", "the suspension timed out"}
 
 # What attempts_used may change by; what is not here leaves it as it is.
@@ -32,6 +33,7 @@ ATTEMPTS = {("p", "a"): (0, 1), ("u", "a"): (0, 1), ("p", "f"): (1,), ("u", "f")
 COLUMN = re.compile(r"(\w+)\[(.*?)\]:('(?:[^']|'')*'|\S+)(?: |$)")
 EVENT_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 ROW = re.compile(r"table (\w+)\.(\w+): (\w+): ")
+OF_BATCHES = re.compile(r"evq\.(log|batch|run|exception)(?:_\w+)?$")
 
 
 def parse_value(kind, text):
@@ -107,6 +109,16 @@ class Data:
             turn["answered_at"] = line["at"]
 
 
+def ordinal(event_id):
+    """An event's number in its batch."""
+    return int(event_id[-3:], 16) & 0x3ff
+
+
+def in_batch(event_id, number):
+    """The id of the event with this number in the same batch."""
+    return event_id[:-3] + f"{int(event_id[-3:], 16) & ~0x3ff | number:03x}"
+
+
 class Event:
     __slots__ = ("event_id", "state", "permit", "attempts", "flow", "type", "flow_id", "ordered", "answered", "answer", "parent", "worker", "since",
                  "spinoffs", "payload")
@@ -160,6 +172,7 @@ class Checker:
         self.figures = collections.Counter()
         self.events = {}                                    # id: Event, live or finished
         self.gone = set()                                   # succeeded and left nothing
+        self.in_batches = set()                             # ids of events without a row of their own
         self.gapped = set()                                 # changed while nobody looked
         self.gaps = 0
         self.marks, self.gap_marks = {}, set()              # name: number of its transaction
@@ -253,6 +266,7 @@ class Checker:
             if state["since"] is not None and state["since"] <= line["at"] and line["call"]["sent"] <= state["at"]:
                 self.gapped |= set(EVENT_ID.findall(json.dumps(line["call"])))
         self.events = found
+        self.in_batches = {row["event_id"] for row in state["in_batches"]}
         self.on_the_way.clear()
         self.lines.clear()
         for event in found.values():
@@ -278,6 +292,7 @@ class Checker:
 
     def transaction(self, xid, lines):
         changes, deleted, moved = [], {}, set()
+        logged, left = collections.defaultdict(list), set()
         mark = None
         self.messages.clear()
         configured = set()
@@ -287,6 +302,11 @@ class Checker:
                 mark = row["txn"]
             elif row.get("flow_id") == "last":
                 continue        # the test's own, to compare the counters with
+            elif of_batches := OF_BATCHES.match(table):
+                changes += self.change_of_batch(of_batches[1], operation, row, logged, left)
+            elif table == "evq.event" and operation == "INSERT" and row["event_id"] in left:
+                left.discard(row["event_id"])
+                self.leave_batch(Event(row))
             elif table == "evq.event":
                 if operation == "DELETE":
                     deleted[row["event_id"]] = self.events.get(row["event_id"])
@@ -315,6 +335,10 @@ class Checker:
         for event_id, known in deleted.items():
             if known != "ended" and known is not None and self.events.get(event_id) is not None and self.events[event_id].state in LIVE:
                 changes.append(self.vanish(event_id))
+        for event_id in left:
+            self.violation("lost", f"{event_id} left its batch, and has no row")
+        for batch_id in logged:
+            self.violation("lost", f"{batch_id} has rows of evq.log, and is no batch")
         self.check_turns_given(changes, configured)
         self.check_children(changes)
         if mark is not None:
@@ -344,6 +368,60 @@ class Checker:
         self.steps[event_id].append(change)
         self.check_step(change)
         return change
+
+    # ---------- events in batches ----------
+
+    def change_of_batch(self, table, operation, row, logged, left):
+        """What a row of these tables means for the events that it is about."""
+        if operation == "DELETE":
+            return []
+        if table == "log":
+            logged[in_batch(row["event_id"], 0)].append(row)
+            return []
+        if table == "batch":
+            rows = logged.pop(row["batch_id"], [])
+            if sorted(ordinal(each["event_id"]) for each in rows) != list(range(row["events"])):
+                self.violation("lost", f"batch {row['batch_id']} of {row['events']} has {len(rows)} rows of evq.log")
+            self.figures["batches"] += 1
+            self.in_batches |= {each["event_id"] for each in rows}
+            return [self.change(Event(row | each | {"permit": 0, "attempts_used": 0, "ordered": False}, "a")) for each in rows]
+        if table == "exception":
+            self.figures[f"exceptions {row['state']}"] += 1
+            if row["event_id"] not in self.in_batches:
+                self.violation("illegal", f"{row['event_id']} has an exception, and is in no batch")
+                return []
+            if row["state"] == "s":
+                return [self.change_in_batch(row["event_id"], "s")]
+            self.in_batches.discard(row["event_id"])
+            left.add(row["event_id"])
+            return []
+        self.figures["runs acquired" if operation == "INSERT" else "runs changed"] += 1
+        last = ordinal(row["last_id"])
+        ids = [in_batch(row["last_id"], number) for number in range(last - row["events"] + 1, last + 1)]
+        if operation == "INSERT":
+            return [self.change_in_batch(event_id, row["state"], row["permit"], row["worker"]) for event_id in ids]
+        return [self.change_in_batch(event_id, row["state"]) for event_id in ids
+                if event_id in self.in_batches and self.events[event_id].state == "p"]
+
+    def change_in_batch(self, event_id, state, permit=None, worker=None):
+        before = self.events.get(event_id)
+        if before is None or event_id not in self.in_batches:
+            self.violation("illegal", f"{event_id} is in a run, and in no batch")
+            before = before or Event(collections.defaultdict(lambda: None, permit=0, attempts_used=0, event_id=event_id), "a")
+        after = copy.copy(before)
+        after.state = state
+        after.attempts = 1 if state == "s" else 0
+        if permit is not None:
+            after.permit, after.worker = permit, worker
+        return self.change(after)
+
+    def leave_batch(self, event):
+        """It gets a row of its own, which says the same."""
+        known = self.events[event.event_id]
+        if (event.state, event.permit, event.attempts, event.flow_id) != (known.state, known.permit, known.attempts, known.flow_id):
+            self.violation("illegal", f"{event.event_id} left its batch as {known.state} with {known.permit}, its row says {event.state} with {event.permit}")
+        event.since = known.since
+        self.events[event.event_id] = event
 
     def vanish(self, event_id):
         """It succeeded, and its type keeps nothing of that."""

@@ -82,6 +82,7 @@ class Pools:
         self.badly = Pool()         # ids of events that failed, expired or were canceled
         self.keyed = Pool()         # events published with a key
         self.prepared = Pool()      # (gid, decision)
+        self.batches = Pool()       # (token, [(event_id, permit)]) acquired, kept or rolled back
         self.live = 0               # events, when last counted
 
 
@@ -321,9 +322,10 @@ class Session(threading.Thread):
             return self.chance.choices((self.acquire_next, self.succeed), (1, 2))[0]
         steps = [(self.acquire_next, 12), (self.acquire, 4), (self.succeed, 8), (self.succeed_many, 3), (self.succeed_and_acquire, 3),
                  (self.fail, 5), (self.fail_many, 2), (self.snooze, 2), (self.release, 2), (self.suspend, 4), (self.activate, 6),
-                 (self.heartbeat, 3), (self.cancel, 2), (self.retry, 2), (self.redrive, 0.3), (self.report_void, 2)]
+                 (self.heartbeat, 3), (self.cancel, 2), (self.retry, 2), (self.redrive, 0.3), (self.report_void, 2),
+                 (self.acquire_batch, 5), (self.succeed_batch, 5), (self.fail_batch, 1), (self.heartbeat_batch, 1), (self.release_batch, 0.5)]
         if pools.live < MOST_LIVE:
-            steps += [(self.publish, 10), (self.publish_many, 3), (self.publish_fast, 2)]
+            steps += [(self.publish, 10), (self.publish_many, 3), (self.publish_fast, 2), (self.publish_batch, 4)]
             if not alone:
                 steps.append((self.publish_and_work, 4))
         if not prepared:
@@ -386,9 +388,13 @@ class Session(threading.Thread):
         call["ids"] = [row[0] for row in self.sql("SELECT evq_publish_many(%s)", Json(events))]
         self.published(events, call["ids"])
 
-    def publish_fast(self, call):
-        first = self.make_event()
-        count = self.chance.randint(1, 20)
+    def publish_batch(self, call):
+        """Of those that are stored as one."""
+        self.publish_fast(call, self.make_event() | {"event_type": self.chance.choice(("PULL.plain", "PULL.plain", "PULL.hasty"))}, 40)
+
+    def publish_fast(self, call, first=None, most=20):
+        first = first or self.make_event()
+        count = self.chance.randint(1, most)
         events = [{"event_type": first["event_type"], "flow_id": first["flow_id"], "payload": {"n": f"{self.txn}-{n}"}} for n in range(count)]
         call |= {"verb": "publish", "events": events}
         call["ids"] = [row[0] for row in self.sql("SELECT evq_publish_many(%s, NULL, %s, %s::jsonb[])", first["event_type"],
@@ -437,6 +443,17 @@ class Session(threading.Thread):
         if event_id is not None:
             call["acquired"] = self.query_acquired("SELECT * FROM evq_acquire(%s, %s, %s)", event_id, self.txn, self.permit_for())
             self.acquired(call["acquired"])
+
+    def acquire_batch(self, call):
+        flow = self.chance.choice(list(FLOWS) + ["PULL"] * 5)
+        call |= {"verb": "acquire"}
+        rows = self.sql("SELECT e.event_id, p.permit, e.answer, b.token FROM evq_acquire_batch(%s, %s, NULL, %s, %s) b"
+                        " CROSS JOIN unnest(b.event_ids, b.answers) e (event_id, answer) JOIN evq_batch_permits(b.token) p USING (event_id)",
+                        flow, self.chance.choice((1, 3, 10, 30)), self.txn, self.permit_for())
+        call["acquired"] = [list(row[:3]) for row in rows]
+        self.acquired(call["acquired"])
+        if rows:
+            pools.batches.add((rows[0][3], [row[:2] for row in rows]))
 
     # ---------- reporting ----------
 
@@ -507,6 +524,56 @@ class Session(threading.Thread):
             for thing in things:
                 self.over(*thing)
         self.acquired(call["acquired"])
+
+    def take_batch(self, call, verb, keep=0.1):
+        """A token, and its events but those that are passed over, if any."""
+        batch = pools.batches.take(self.chance, keep)
+        if batch is None:
+            call["verb"] = "nothing"
+            return None, [], []
+        token, things = batch
+        excepted = [thing for thing in things if self.is_one_in(8)] if self.is_one_in(2) else []
+        call |= {"verb": verb, "things": [thing for thing in things if thing not in excepted]}
+        return token, call["things"], [event_id for event_id, _ in excepted]
+
+    def succeed_batch(self, call):
+        token, things, excepted = self.take_batch(call, "succeed_many")
+        if token is not None:
+            lost = {row[0] for row in self.sql("SELECT lost FROM evq_succeed_batch(%s, %s::uuid[]) lost", token, excepted)}
+            call["accepted"] = [event_id not in lost for event_id, _ in things]
+            for thing, accepted in zip(things, call["accepted"], strict=True):
+                if accepted:
+                    self.over(*thing)
+
+    def fail_batch(self, call):
+        token, things, _ = self.take_batch(call, "fail_many", keep=0.5)
+        if token is not None:
+            call["error"] = self.txn
+            rows = {row[0]: row for row in self.sql("SELECT * FROM evq_fail_batch(%s, %s, %s::uuid[])", token, self.txn, [event_id for event_id, _ in things])}
+            call["accepted"] = [rows[event_id][1] for event_id, _ in things]
+            call["states"] = [rows[event_id][2] for event_id, _ in things]
+            for thing, accepted, state in zip(things, call["accepted"], call["states"], strict=True):
+                if accepted and state == "failed":
+                    self.over(*thing, badly=True)
+
+    def heartbeat_batch(self, call):
+        token, _, _ = self.take_batch(call, "heartbeat", keep=1)
+        if token is not None:
+            self.sql("SELECT * FROM evq_heartbeat_batch(%s, %s)", token, self.chance.choice((None, "500 ms", "3 s")))
+
+    def release_batch(self, call):
+        batch = pools.batches.take(self.chance)
+        if batch is None:
+            call["verb"] = "nothing"
+            return
+        token, things = batch
+        call |= {"verb": "release_batch", "things": things}
+        lost = {row[0] for row in self.sql("SELECT lost FROM evq_release_batch(%s) lost", token)}
+        call["accepted"] = [event_id not in lost for event_id, _ in things]
+        for thing, accepted in zip(things, call["accepted"], strict=True):
+            if accepted:
+                self.after(pools.ended.add, thing)
+                self.after(pools.known.add, thing[0])
 
     def fail(self, call):
         event_id, permit = self.take_held()

@@ -17,10 +17,11 @@ import psycopg2
 from attack_world import FLOWS, MOST_ATTEMPTS, TYPES
 from load_connection import is_lost
 
-TABLES = ("event", "event", "event", "event_history", "event_payload", "event_error", "idempotency")
+TABLES = ("event", "event", "event", "event_history", "event_payload", "event_error", "idempotency", "log", "batch", "backlog", "run", "exception")
 INDEXED = {"event": ("worker", "state", "attempts_used", "state_due_at", "permit", "event_id, state", "(payload ->> 'n')"),
            "event_history_default": ("finished_at", "state", "worker"), "event_error": ("attempt",), "idempotency": ("content_hash",),
-           "event_payload": ("(payload ->> 'n')",)}
+           "event_payload": ("(payload ->> 'n')",), "run": ("state", "permit, worker"), "exception": ("state",),
+           "backlog": ("batch_id",)}
 
 stopping, draining = threading.Event(), threading.Event()
 options = None
@@ -103,10 +104,10 @@ class Ddl(Operator):
             (5, "CREATE INDEX CONCURRENTLY", [f"CREATE INDEX CONCURRENTLY {new}_idx ON evq.{indexed} ({chance.choice(INDEXED[indexed])})"]),
             (5, "DROP INDEX", [f"DROP INDEX evq.{new}_idx"]),
             (3, "DROP INDEX CONCURRENTLY", [f"DROP INDEX CONCURRENTLY evq.{new}_idx"]),
-            (4, "VACUUM FULL", [f"VACUUM FULL evq.{chance.choice(('event', 'event', 'event_payload', 'event_error', 'idempotency', 'event_history'))}"]),
+            (4, "VACUUM FULL", [f"VACUUM FULL evq.{chance.choice(('event', 'event', 'event_payload', 'event_error', 'idempotency', 'event_history', 'log', 'log', 'batch', 'backlog', 'run', 'exception'))}"]),
             (3, "VACUUM FREEZE", [f"VACUUM (FREEZE, ANALYZE) evq.{table}"]),
-            (3, "REINDEX", [f"REINDEX TABLE evq.{chance.choice(('event', 'event_payload', 'idempotency', 'event_history'))}"]),
-            (3, "REINDEX CONCURRENTLY", [f"REINDEX TABLE CONCURRENTLY evq.{chance.choice(('event', 'event_payload', 'idempotency'))}"]),
+            (3, "REINDEX", [f"REINDEX TABLE evq.{chance.choice(('event', 'event_payload', 'idempotency', 'event_history', 'log', 'batch', 'backlog', 'run', 'exception'))}"]),
+            (3, "REINDEX CONCURRENTLY", [f"REINDEX TABLE CONCURRENTLY evq.{chance.choice(('event', 'event_payload', 'idempotency', 'batch', 'run', 'exception'))}"]),
             (2, "CLUSTER", ["CLUSTER evq.event USING event_pkey"]),
             (2, "SET fillfactor", [f"ALTER TABLE evq.event SET (fillfactor = {chance.choice((45, 70, 100))})"]),
             (2, "CHECK", ["ALTER TABLE evq.event DROP CONSTRAINT IF EXISTS attack_check",

@@ -239,6 +239,39 @@ def plant_other_end(data):
     row["state"] = "s"
 
 
+def lines_of_batches(data, begin):
+    """Places of lines that begin so, in the last part of the history."""
+    for transaction in data.parts[-1][1]:
+        for number, line in enumerate(transaction[2]):
+            if re.match(begin, line):
+                yield transaction, number
+
+
+def plant_lost_run(data):
+    """The success of a run is lost."""
+    transaction, number = first(lines_of_batches(data, r"table evq\.run\w*: UPDATE: .*state\[\"char\"\]:'s'"))
+    del transaction[2][number]
+
+
+def plant_second_run(data):
+    """Events are acquired twice."""
+    transaction, number = first(lines_of_batches(data, r"table evq\.run\w*: INSERT: "))
+    permit = attack_check.parse(transaction[2][number])[2]["permit"]
+    insert_after(data, transaction, [replaced(transaction[2][number], "permit", str(permit + 1))])
+
+
+def plant_lost_exception(data):
+    """A success that left its run is lost."""
+    transaction, number = first(lines_of_batches(data, r"table evq\.exception\w*: INSERT: .*state\[\"char\"\]:'s'"))
+    del transaction[2][number]
+
+
+def plant_torn_batch(data):
+    """A row of a batch is lost."""
+    transaction, number = first(lines_of_batches(data, r"table evq\.log\w*: INSERT: "))
+    del transaction[2][number]
+
+
 def plant_time(data):
     """Two commits that do not overlap change places."""
     transactions = data.parts[-1][1]
@@ -272,7 +305,8 @@ PLANTS = {
     plant_permit_twice: {"permit"}, plant_two_holders: {"illegal"}, plant_inversion: {"order"}, plant_limit: {"limit"}, plant_illegal: {"illegal"},
     plant_attempts: {"attempts"}, plant_unexplained: {"unexplained"}, plant_other_answer: {"answer"}, plant_other_handed_out: {"answer"},
     plant_key: {"key"}, plant_lost_child: {"chain", "illegal"}, plant_second_child: {"chain"}, plant_other_end: {"tables"}, plant_time: {"time"}, plant_live: {"live"},
-    plant_lost_prepared: {"undone", "lost"}, plant_lost_one: {"lost"},
+    plant_lost_prepared: {"undone", "lost"}, plant_lost_one: {"lost"}, plant_lost_run: {"lost", "tables"}, plant_second_run: {"illegal"},
+    plant_lost_exception: {"lost", "tables"}, plant_torn_batch: {"lost"},
 }
 
 

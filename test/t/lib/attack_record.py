@@ -19,11 +19,14 @@ from psycopg2.extras import LogicalReplicationConnection, RealDictCursor
 
 SLOT = "attack"
 # What is left out is of no interest, and much.
-TABLES = re.compile(r"table (?:evq\.(?:event|event_history\w*|event_error|flow|event_type)|public\.attack_mark): ")
+TABLES = re.compile(r"table (?:evq\.(?:event|event_history\w*|event_error|flow|event_type|(?:log|batch|run|exception)(?:_\w+)?)|public\.attack_mark): ")
 
 STATE = {
-    "events": "SELECT event_id, state, permit, attempts_used, flow_no, event_type_no, flow_id, ordered, answered_permit, answer, parent_id FROM evq.event",
-    "finished": "SELECT event_id, state, permit, attempts_used, flow_no, event_type_no, flow_id, ordered, spinoff_ids::text[], parent_id FROM evq.event_history",
+    "events": "SELECT event_id, state, permit, attempts_used, flow_no, event_type_no, flow_id, ordered, answered_permit, answer, parent_id FROM evq.event"
+              " UNION ALL SELECT event_id, state, permit, 0, flow_no, event_type_no, flow_id, false, NULL, NULL, NULL FROM evq.batch_event WHERE state <> 's'",
+    "finished": "SELECT event_id, state, permit, attempts_used, flow_no, event_type_no, flow_id, ordered, spinoff_ids::text[], parent_id FROM evq.event_history"
+                " UNION ALL SELECT event_id, state, permit, 1, flow_no, event_type_no, flow_id, false, NULL, NULL FROM evq.batch_event WHERE state = 's'",
+    "in_batches": "SELECT event_id FROM evq.batch_event",
     "flows": "SELECT flow_no, flow_type, ordered, max_processing FROM evq.flow",
     "types": "SELECT event_type_no, event_type FROM evq.event_type",
     "marks": "SELECT txn FROM attack_mark",
@@ -120,7 +123,8 @@ def tables(dsn, name):
         "timelines": """
             SELECT e.event_id, e.told ->> 'state' AS state, e.told -> 'timeline' AS timeline, jsonb_array_length(e.told -> 'errors') AS errors,
                 (SELECT count(*) FROM evq.event_error r WHERE r.event_id = e.event_id) AS recorded
-            FROM (SELECT event_id, evq_event(event_id) AS told FROM evq.event_history ORDER BY md5(event_id::text) LIMIT 200) e""",
+            FROM (SELECT event_id, evq_event(event_id) AS told
+                  FROM (SELECT event_id FROM evq.event_history UNION ALL SELECT event_id FROM evq.batch_event) i ORDER BY md5(event_id::text) LIMIT 300) e""",
         "prepared": "SELECT gid FROM pg_prepared_xacts WHERE gid LIKE 'client%'",
     }))
 

@@ -65,6 +65,7 @@ max_wal_size = 1GB
 evq.housekeeping_interval = 5s
 evq.ring_size = 512
 evq.ready_size = 128
+evq.store_batches_from = 2
 END
 		});
 	$self->{node}->safe_psql('postgres', q{
@@ -390,7 +391,7 @@ sub finish
 
 	# Long suspensions, long permits and long delays are over.
 	$self->_set_clock($self->{latest} + 120);
-	my $over = wait_until(240, sub { $self->_end_long_waits; return $self->_psql('SELECT count(*) FROM evq.event') eq '0' });
+	my $over = wait_until(240, sub { $self->_end_long_waits; return $self->_psql('SELECT (SELECT count(*) FROM evq.event) + (SELECT count(*) FROM evq.backlog)') eq '0' });
 	if (!$over)
 	{
 		Test::More::diag($self->_psql(q{SELECT flow_type, event_type, state, count(*), min(attempt_scheduled_at), max(due_at), now() FROM evq.events WHERE finished_at IS NULL GROUP BY 1, 2, 3}));
