@@ -29,9 +29,6 @@
 #define UNSEEN_FACTOR 4
 #define UNSEEN_LEAST 100
 
-/* Batches that are found before one of them is asked. */
-#define BATCHES_AT_A_TIME 64
-
 /* Tries to acquire one event, and tells of it; is_enough: what the callback said. It waits for nobody. */
 static EvqGrant
 acquire_and_tell(EvqStore *store, TimestampTz now, const EvqAcquisition *wanted, EvqAcquiredCallback acquired,
@@ -200,59 +197,59 @@ acquire_found(void *context, const EvqChange *found)
 	return wanted->count >= wanted->max_events;
 }
 
-/* Some of the batches that this transaction has published. */
+/* Batches that this transaction has published. */
 typedef struct OwnBatches
 {
 	const EvqSearch *search;
-	EvqDuePosition from; /* where it goes on */
-	EvqWaitingBatch found[BATCHES_AT_A_TIME];
+	EvqChange *found;
 	int count;
+	int room;
 } OwnBatches;
 
 static bool
 note_own_batch(void *context, const EvqWaitingBatch *waiting)
 {
 	OwnBatches *own = context;
-	EvqDuePosition position = {.at = waiting->attempt_scheduled_at, .event_id = waiting->batch_id};
+	EvqChange *batch;
 
-	/* The one where it goes on was the last one before. */
-	if (waiting->is_own && evq_due_is_before(&own->from, &position) &&
-		evq_search_is_wanted(own->search, waiting->event_type_no))
-		own->found[own->count++] = *waiting;
-	return own->count == BATCHES_AT_A_TIME;
+	if (!waiting->is_own || !evq_search_is_wanted(own->search, waiting->event_type_no))
+		return false;
+	if (own->count == own->room)
+		own->found = repalloc_huge(own->found, (own->room *= 2) * sizeof(EvqChange));
+	batch = &own->found[own->count++];
+	memset(batch, 0, sizeof(*batch));
+	batch->event_id = waiting->batch_id;
+	batch->at = waiting->attempt_scheduled_at;
+	batch->priority = waiting->priority;
+	batch->events = waiting->events;
+	ItemPointerSetInvalid(&batch->tid);
+	return false;
+}
+
+static int
+compare_batches(const void *a, const void *b)
+{
+	return evq_change_compare(a, b);
 }
 
 /*
- * Takes from the batches of the flow that this transaction has published, in the order of their times. Some are found
- * before one of them is asked: what that does may take a new snapshot, which ends a walk.
+ * Takes from the batches of the flow that this transaction has published, by priority and time. All are found before one
+ * of them is asked: what that does may take a new snapshot, which ends a walk.
  */
 static void
 acquire_own_batches(EvqAcquireNext *wanted)
 {
-	OwnBatches *own = palloc(sizeof(OwnBatches));
-	TimestampTz now = evq_clock_now();
-	bool is_enough = false;
+	OwnBatches own = {.search = &wanted->search, .room = 16};
+	EvqDuePosition from = evq_due_position(DT_NOBEGIN);
 
-	own->search = &wanted->search;
-	own->from = evq_due_position(DT_NOBEGIN);
-	do
-	{
-		EvqDuePosition from = own->from;
-
-		own->count = 0;
-		if (evq_batches_are_left(wanted->store))
-			evq_batches_walk(wanted->store, wanted->search.flow->flow_no, &from, now, note_own_batch, own);
-		for (int i = 0; i < own->count && !is_enough; i++)
-		{
-			EvqChange batch = {.event_id = own->found[i].batch_id, .events = own->found[i].events};
-
-			ItemPointerSetInvalid(&batch.tid);
-			own->from.at = own->found[i].attempt_scheduled_at;
-			own->from.event_id = batch.event_id;
-			is_enough = acquire_found(wanted, &batch);
-		}
-	} while (own->count == BATCHES_AT_A_TIME && !is_enough);
-	pfree(own);
+	own.found = palloc(own.room * sizeof(EvqChange));
+	if (evq_batches_are_left(wanted->store))
+		evq_batches_walk(wanted->store, wanted->search.flow->flow_no, &from, evq_clock_now(), note_own_batch,
+						 &own);
+	qsort(own.found, own.count, sizeof(EvqChange), compare_batches);
+	for (int i = 0; i < own.count && wanted->count < wanted->max_events; i++)
+		(void) acquire_found(wanted, &own.found[i]);
+	pfree(own.found);
 }
 
 /*

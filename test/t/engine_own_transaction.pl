@@ -36,6 +36,12 @@ for my $level ('READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE')
 	}
 }
 is(run('SELECT count(*) FROM evq.event'), 0, 'nothing is left of them');
+for my $level ('READ COMMITTED', 'REPEATABLE READ')
+{
+	is(run(qq{BEGIN ISOLATION LEVEL $level; SET LOCAL evq.store_batches_from = 1;
+		SELECT i FROM (VALUES ('low', -1), ('high', 1)) v (n, p), evq_publish_many('pull', NULL, ARRAY[n || 'a', n || 'b'], ARRAY[jsonb '1', '2'], priority => p) i \\g /dev/null
+		SELECT string_agg(flow_id, ' ') FROM evq_acquire_next('PULL', 10); ROLLBACK}), 'higha highb lowa lowb', "$level: of batches, too");
+}
 
 is(run(q{BEGIN; SELECT evq_publish('ordered', NULL, 'a', '1'), evq_publish('ordered', NULL, 'a', '2'), evq_publish('ordered', NULL, 'b', '1') \g /dev/null
 	SELECT string_agg(flow_id || payload, ' ') FROM evq_acquire_next('ORDERED', 10);

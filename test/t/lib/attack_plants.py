@@ -248,8 +248,15 @@ def lines_of_batches(data, begin):
 
 
 def plant_lost_run(data):
-    """The success of a run is lost."""
-    transaction, number = first(lines_of_batches(data, r"table evq\.run\w*: UPDATE: .*state\[\"char\"\]:'s'"))
+    """The success of a run is lost, of which no event went another way."""
+    others = {attack_check.parse(transaction[2][number])[2]["event_id"] for transaction, number in lines_of_batches(data, r"table evq\.exception\w*: INSERT: ")}
+
+    def is_whole(row):
+        last = attack_check.ordinal(row["last_id"])
+        return not any(attack_check.in_batch(row["last_id"], ordinal) in others for ordinal in range(last - row["events"] + 1, last + 1))
+
+    ends = lines_of_batches(data, r"table evq\.run\w*: UPDATE: .*state\[\"char\"\]:'s'")
+    transaction, number = first((t, n) for t, n in ends if is_whole(attack_check.parse(t[2][n])[2]))
     del transaction[2][number]
 
 
