@@ -290,7 +290,6 @@ acquire_of(EvqStore *store, const EvqAcquireNext *wanted, const EvqFlow *flow, i
 
 	one.search.flow = flow;
 	one.max_events = most;
-	one.count = 0;
 	evq_acquire_next(store, &one);
 	return one.count;
 }
