@@ -10,7 +10,7 @@ use Evq::Test;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# The sweep is so rare that what is seen here is not its work.
+# The sweep is so rare, and offers are repeated so late, that what is seen here is not their work.
 my $node = make_server('main', 'evq.store_batches_from = 100');
 make_database($node, 'db');
 
@@ -19,8 +19,8 @@ sub wait_for { my ($what, $query, $wanted) = @_; return ok(poll_until($what, sub
 
 my @flows = qw(PUSH PULL ORDERED LIMITED);
 run(q{
-	SELECT evq_configure_flow('PUSH'), evq_configure_flow('PULL', delivery => 'pull'), evq_configure_flow('ORDERED', ordered => true),
-		evq_configure_flow('LIMITED', max_processing => 1000);
+	SELECT evq_configure_flow('PUSH', dispatch_timeout => '1 day'), evq_configure_flow('PULL', delivery => 'pull', dispatch_timeout => '1 day'),
+		evq_configure_flow('ORDERED', ordered => true, dispatch_timeout => '1 day'), evq_configure_flow('LIMITED', max_processing => 1000, dispatch_timeout => '1 day');
 	SELECT evq_configure(lower(f), f, lifespan => '10 days', attempt_timeout => '1 day', attempt_delays => '{0}')
 	FROM unnest('{PUSH, PULL, ORDERED, LIMITED}'::text[]) f;
 	CREATE FUNCTION acquired(flow text) RETURNS bigint LANGUAGE sql AS $$ SELECT count(*) FROM evq_acquire_next(flow, 1000) $$});
