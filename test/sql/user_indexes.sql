@@ -86,7 +86,8 @@ CREATE INDEX ON evq.log USING brin (flow_id);
 CREATE INDEX ON evq.log USING brin (event_id uuid_bloom_ops);
 CREATE INDEX ON evq.run (worker);
 CREATE INDEX ON evq.exception (state) WHERE state = 's';
-SELECT brin_summarize_new_values(indexrelid) IS NOT NULL FROM pg_index WHERE indrelid = 'evq.log'::regclass \g /dev/null
+SELECT brin_summarize_new_values(c.oid) FROM pg_partition_tree('evq.log') t JOIN pg_index i ON i.indrelid = t.relid
+JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam WHERE t.isleaf AND m.amname = 'brin' \g /dev/null
 SELECT count(*) FROM evq_publish_many('uia', NULL, ARRAY(SELECT CASE WHEN n = 30 THEN 'zz' ELSE 'edge' END FROM generate_series(1, 99) n), array_fill('{}'::jsonb, ARRAY[99]));
 WITH a AS (SELECT array_agg(event_id) AS i, array_agg(permit) AS p FROM evq_acquire_next('UI', 70, worker => 'many'))
 SELECT count(s) FROM a, evq_succeed_many(i[11:], p[11:]) s;
