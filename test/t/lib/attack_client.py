@@ -319,13 +319,13 @@ class Session(threading.Thread):
 
     def choose_step(self, alone, prepared=False):
         if draining.is_set():
-            return self.chance.choices((self.acquire_next, self.succeed), (1, 2))[0]
+            return self.chance.choices((self.acquire_next, self.succeed, self.acquire_batch, self.succeed_batch), (2, 4, 1, 1))[0]
         steps = [(self.acquire_next, 12), (self.acquire, 4), (self.succeed, 8), (self.succeed_many, 3), (self.succeed_and_acquire, 3),
                  (self.fail, 5), (self.fail_many, 2), (self.snooze, 2), (self.release, 2), (self.suspend, 4), (self.activate, 6),
                  (self.heartbeat, 3), (self.cancel, 2), (self.retry, 2), (self.redrive, 0.3), (self.report_void, 2),
                  (self.acquire_batch, 5), (self.succeed_batch, 5), (self.fail_batch, 1), (self.heartbeat_batch, 1), (self.release_batch, 0.5)]
         if pools.live < MOST_LIVE:
-            steps += [(self.publish, 10), (self.publish_many, 3), (self.publish_fast, 2), (self.publish_batch, 4)]
+            steps += [(self.publish, 10), (self.publish_many, 3), (self.publish_fast, 2), (self.publish_batch, 6)]
             if not alone:
                 steps.append((self.publish_and_work, 4))
         if not prepared:

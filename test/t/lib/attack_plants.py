@@ -239,9 +239,9 @@ def plant_other_end(data):
     row["state"] = "s"
 
 
-def lines_of_batches(data, begin):
-    """Places of lines that begin so, in the last part of the history."""
-    for transaction in data.parts[-1][1]:
+def lines_of_batches(data, begin, parts=slice(-1, None)):
+    """Places of lines that begin so, in the last part of the history, or in others too."""
+    for transaction in (transaction for _, transactions in data.parts[parts] for transaction in transactions):
         for number, line in enumerate(transaction[2]):
             if re.match(begin, line):
                 yield transaction, number
@@ -249,7 +249,7 @@ def lines_of_batches(data, begin):
 
 def plant_lost_run(data):
     """The success of a run is lost, of which no event went another way."""
-    others = {attack_check.parse(transaction[2][number])[2]["event_id"] for transaction, number in lines_of_batches(data, r"table evq\.exception\w*: INSERT: ")}
+    others = {attack_check.parse(transaction[2][number])[2]["event_id"] for transaction, number in lines_of_batches(data, r"table evq\.exception\w*: INSERT: ", slice(None))}
 
     def is_whole(row):
         last = attack_check.ordinal(row["last_id"])
@@ -275,7 +275,7 @@ def plant_lost_exception(data):
 
 def plant_torn_batch(data):
     """A row of a batch is lost."""
-    transaction, number = first(lines_of_batches(data, r"table evq\.log\w*: INSERT: "))
+    transaction, number = first(lines_of_batches(data, r"table evq\.log\w*: INSERT: ", slice(None)))
     del transaction[2][number]
 
 
