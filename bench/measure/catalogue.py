@@ -11,7 +11,7 @@ from libraries import GraphileWorker, PgBoss
 from limit import Copy, Limit
 from pgq import Pgq
 from plain import Notify, Textbook
-from settings import (BACKLOG, BACKLOG1, CLIENTS, HELD, HISTORY, IDLE, LONG_ROUNDS, READERS, ROUNDS, SCHEDULED, SIZE, WAITING,
+from settings import (BACKLOG, BACKLOG1, CALL, CLIENTS, HELD, HISTORY, IDLE, LONG_ROUNDS, READERS, ROUNDS, SCHEDULED, SIZE, WAITING,
                       WORKERS)
 
 LIMIT = Limit("limit")
@@ -56,8 +56,20 @@ METRICS = {
     "life10": life(10, BACKLOG // 2, WORKERS),
     "life100": life(100, BACKLOG, WORKERS),
     "life1000": life(1000, BACKLOG, WORKERS),
+    **{f"life{batch}_singly": Metric(f"The same, where no two events were published by one call, {batch:,} a turn", "events/s",
+                                     functools.partial(metrics.drain_singles, batch=batch), {f"{WORKERS} workers": events},
+                                     [TEXTBOOK, PGQ, PULL_FUSED, TOKENS[0], *BATCHES])
+       for batch, events in ((10, BACKLOG // 2), (100, BACKLOG), (1000, BACKLOG))},
+    "failing": Metric(f"A backlog of {BACKLOG:,} events drained, 100 a turn, of which one in ten fails once and is retried at once", "events/s",
+                      functools.partial(metrics.drain_failing, batch=100), {f"{WORKERS} workers": BACKLOG},
+                      [PGQ, PULL_FUSED, TOKENS[0], *BATCHES]),
     "mixed": Metric("8 publishers and 8 workers at once, from the first publish to the last finish", "events/s", metrics.mixed,
                     {f"{n} a transaction": n for n in (1, 10, 100)}, [*PEERS, *EVQ_WORKERS, *TOKENS, *BATCHES]),
+    "variety": Metric("mixed, with events of several types in several flows", "events/s", metrics.variety,
+                      {f"{several('flow', flows).popitem()[0]}, {several('type', types).popitem()[0]}, {batch} a transaction{within}": (flows, types, batch, bool(within))
+                       for flows, types in ((1, 1), (16, 100)) for batch, within in ((1, ""), (10, ""), (100, ""), (100, ", of all types"))
+                       if types > 1 or not within},
+                      [PUSH, PULL_FUSED, TOKENS[0], *BATCHES], LONG_ROUNDS),
     "latency": Metric("From a publish to whoever waits for it, idle", "ms", metrics.latency,
                       dict.fromkeys(("acknowledged, p50", "acknowledged, p99", "called, p50", "called, p99")),
                       [Notify(), PGQ, GRAPHILE_WORKER, PG_BOSS, EVQ, EvqOnNode("evq, Node worker")]),
@@ -81,13 +93,18 @@ METRICS = {
                    [*PEERS, PUSH, PULL_FUSED], LONG_ROUNDS),
     "backlog": Metric(f"{BACKLOG:,} events drained, 100 a turn, while others wait", "events/s", metrics.backlog,
                       {f"{number:,} wait": number for number in WAITING}, [*PEERS, PUSH, PULL_FUSED], LONG_ROUNDS),
+    "backlog_calls": Metric(f"Of {CALL:,} events {BACKLOG:,} drained, 100 a turn, by how they were published", "", metrics.backlog_calls,
+                            dict.fromkeys(("published by calls of 1,000, events/s", "... and drained, events/s", "published by one call, events/s",
+                                           "... and then drained, events/s", "one call / calls of 1,000")),
+                            [TEXTBOOK, PULL_FUSED, TOKENS[0], *BATCHES], LONG_ROUNDS),
     "history": Metric(f"A backlog of {BACKLOG:,} events drained, 100 a turn, beside finished ones", "events/s", metrics.history,
                       {f"{number:,} finished": number for number in (0, HISTORY)}, [PG_BOSS, PUSH, PULL_FUSED], LONG_ROUNDS),
     "scheduled": Metric(f"{SCHEDULED:,} events due over the next three days", "", metrics.scheduled,
                         dict.fromkeys(("published, events/s", "due ones drained, 10 a turn, events/s",
                                        "restarted server to first dispatch, ms")), [GRAPHILE_WORKER, PG_BOSS, PUSH], LONG_ROUNDS),
-    "size": Metric(f"On disk after {SIZE:,} events are done", "MB", metrics.size,
-                   dict.fromkeys(("as it stands", "after vacuum or rotation")), [*PEERS, PUSH, PULL_FUSED, BRIEF], LONG_ROUNDS),
+    "size": Metric(f"On disk after {SIZE:,} events are done", "", metrics.size,
+                   dict.fromkeys(("as it stands, bytes an event", "as it stands, MB", "after vacuum or rotation, bytes an event",
+                                  "after vacuum or rotation, MB")), [*PEERS, PUSH, PULL_FUSED, BRIEF, *BATCHES], LONG_ROUNDS),
     "flows": Metric(f"{BACKLOG:,} events drained, 10 a turn, in so many flows", "events/s", metrics.flows,
                     several("flow", 1, 10, 100), [PUSH, PULL_FUSED], LONG_ROUNDS),
     "listeners": Metric("mixed by 1, while so many sessions listen", "events/s", metrics.listeners,

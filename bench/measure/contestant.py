@@ -5,7 +5,7 @@ import os
 import database
 from database import value
 from pgbench import Pgbench
-from settings import DURATION, HERE, WORKERS, Wrong
+from settings import DURATION, HERE, PAYLOAD, WORKERS, Wrong
 
 
 def read(*path):
@@ -44,10 +44,10 @@ class Contestant:
         self.check_published(done * batch)
         return rate * batch
 
-    def work(self, batch, workers=WORKERS, marked=True, until=None, **variables):
+    def work(self, batch, workers=WORKERS, marked=True, until=None, turn="", **variables):
         """Workers, who end when there has been nothing to do for a second and all is published, or as turn_UNTIL.sql
-        says; marked: their first turn begins the run."""
-        script = read("turn_begin.sql") * marked + self.script(self.turn, batch) + read("turn_end.sql")
+        says; marked: their first turn begins the run; turn: added to the name of the script of a turn."""
+        script = read("turn_begin.sql") * marked + self.script(self.turn + turn, batch) + read("turn_end.sql")
         if until:
             script += read(f"turn_{until}.sql")
         return Pgbench(script, workers, ["-T", "3600"], ends_itself=True, batch=batch, **self.variables, **variables)
@@ -58,6 +58,23 @@ class Contestant:
     def preload(self, events, batch):
         """Publishes a backlog, by 1,000; returns how many events it is."""
         return self.publish_thousands(events, "publishN")[0]
+
+    def preload_singly(self, events, batch):
+        """A backlog of events each of which was published by itself; unlike preload() only where that is stored in another way."""
+        return self.preload(events, batch)
+
+    def preload_by_calls(self, events, size):
+        """A backlog, by calls of so many events each."""
+        for _ in range(events // size):
+            value(self.publish_call.format(size=size, payload=PAYLOAD))
+        self.check_published(events)
+
+    def expect_failures(self):
+        """Before publishing: what fails at its first attempt is to be attempted again at once."""
+
+    def retries(self):
+        """What must run beside workers some of whose attempts fail."""
+        return contextlib.nullcontext()
 
     def schedule(self, events):
         """Publishes events that are due in the next three days, by 1,000; returns how many it is, and how many a second."""

@@ -15,9 +15,12 @@ class Evq(Contestant):
         super().__init__(name, "evq", turn)
         self.delivery, self.retention = delivery, retention
 
+    publish_call = ("SELECT count(*) FROM evq_publish_many('BENCH', 'BENCH', ARRAY(SELECT n::text FROM generate_series(1, {size}) AS n),"
+                    " array_fill('{payload}'::jsonb, ARRAY[{size}]))")
+
     def install(self, workers):
         self.variables = {"delivery": self.delivery, "retention": self.retention}
-        self.remembered = 0
+        self.remembered, self.fails = 0, False
         super().install(workers)
         database.wait_until("SELECT running FROM evq_status()", "the dispatcher does not run")
         self.begin_epoch()
@@ -64,7 +67,7 @@ class Evq(Contestant):
         done = super().check_worked(published, left)
         found = (self.finished(), *database.row("SELECT (SELECT count(*) FROM evq.events WHERE state = 'succeeded'), (SELECT count(*) FROM evq.event_error)"))
         kept = 0 if self.retention == "0" else done + self.remembered
-        if found != (kept, kept, 0):
+        if found != (kept, kept, published // 10 if self.fails else 0):
             raise Wrong(f"{self.name}: of {kept} events that are kept (finished, succeeded, errors) are {found}")
         return done
 
@@ -86,17 +89,28 @@ class Evq(Contestant):
             time.sleep(0.002)
         return 1000 * (time.perf_counter() - accepting)
 
-    def spread(self, flows):
-        """From now on publishers and workers take turns with so many flows."""
-        for n in range(flows):
-            value("SELECT evq_configure_flow('BENCH' || %s, delivery => %s), evq_configure('BENCH' || %s, 'BENCH' || %s)",
-                  n, self.delivery, n, n)
-        self.variables["flows"] = flows
+    def preload_singly(self, events, batch):
+        return self.publish_thousands(events, "publish_singles")[0]
+
+    def expect_failures(self):
+        """Each tenth of a call's events fails once."""
+        value("SELECT evq_configure('BENCH', attempt_delays => '{0 s}')")
+        self.fails = True
+
+    def spread(self, flows, types=None):
+        """From now on publishers and workers take turns with so many flows, and event types of these."""
+        types = types or flows
+        value("SELECT count(evq_configure_flow('BENCH' || n, delivery => %s)) FROM generate_series(0, %s) AS n", self.delivery, flows - 1)
+        value("SELECT count(evq_configure('BENCH' || n, 'BENCH' || n %% %s)) FROM generate_series(0, %s) AS n", flows, types - 1)
+        self.variables |= {"flows": flows, "types": types}
 
     def script(self, name, batch):
+        if "mixes" in self.variables and name == "publishN":
+            name = "publishN_mixed"
         script = super().script(name, batch)
         if "flows" in self.variables:
-            script = "\\set turns :turns + 1\n\\set flow (:client_id + :turns) % :flows\n" + script.replace("'BENCH'", "'BENCH' || :flow")
+            script = ("\\set turns :turns + 1\n\\set flow (:client_id + :turns) % :flows\n\\set type (:client_id + :turns) % :types\n"
+                      + script.replace("'BENCH', 'BENCH'", "'BENCH' || :type, NULL").replace("'BENCH'", "'BENCH' || :flow"))
         return script
 
     def preload_ordered(self, events, flow_ids):

@@ -10,7 +10,7 @@ import server
 from cpu import process_seconds
 from database import connect, row, value, wal_position
 from listeners import Listeners
-from settings import BACKLOG, BACKLOG1, DURATION, HELD, HISTORY, IDLE, SCHEDULED, SIZE, WORKERS
+from settings import BACKLOG, BACKLOG1, CALL, DURATION, HELD, HISTORY, IDLE, SCHEDULED, SIZE, WORKERS
 
 
 def publish(contestant, clients, batch):
@@ -42,6 +42,27 @@ def drain(contestant, events, batch, workers=WORKERS):
     return work_off(contestant, contestant.preload(events, batch), batch, workers)
 
 
+def drain_singles(contestant, events, batch):
+    """The same, where no two events were published by one call."""
+    contestant.create()
+    contestant.expect(batch)
+    return work_off(contestant, contestant.preload_singly(events, batch), batch)
+
+
+def drain_failing(contestant, events, batch):
+    """A backlog, of which one event in ten fails at its first attempt and is attempted again at once."""
+    contestant.create()
+    contestant.expect(batch)
+    contestant.expect_failures()
+    published = contestant.preload(events, batch)
+    contestant.settle()
+    all_published()
+    with contestant.retries():
+        contestant.work(batch, turn="_failing").result()
+    contestant.check_finished(published)
+    return published / seconds_marked()
+
+
 def begin_with_some(contestant, batch):
     """Events that wait already: plans made for empty tables would serve the whole run badly."""
     events = contestant.preload(500, batch)
@@ -63,6 +84,16 @@ def publish_and_work(contestant, batch):
 
 def mixed(contestant, batch):
     contestant.create()
+    return publish_and_work(contestant, batch)
+
+
+def variety(contestant, kind):
+    """mixed, with events of several types in several flows: a transaction publishes of one type, or of all in turn."""
+    flows, types, batch, within = kind
+    contestant.create()
+    contestant.spread(flows, types)
+    if within:
+        contestant.variables["mixes"] = 1
     return publish_and_work(contestant, batch)
 
 
@@ -113,6 +144,24 @@ def backlog(contestant, waiting):
     return contestant.check_worked(events) / seconds_marked()
 
 
+def backlog_call(contestant, size):
+    """The first of CALL events, by 100, which calls of so many each have published; events published in a second, and drained."""
+    contestant.create()
+    began_at = time.perf_counter()
+    contestant.preload_by_calls(CALL, size)
+    published = CALL / (time.perf_counter() - began_at)
+    contestant.settle()
+    value("CHECKPOINT")
+    all_published()
+    contestant.work(100, until="share", share=BACKLOG // WORKERS).result()
+    return [published, contestant.check_worked(CALL) / seconds_marked()]
+
+
+def backlog_calls(contestant, _):
+    by_thousand, by_one = backlog_call(contestant, 1000), backlog_call(contestant, CALL)
+    return [*by_thousand, *by_one, by_one[1] / by_thousand[1]]
+
+
 def history(contestant, finished):
     """A backlog drained by 100 beside so many events that were finished before; 0 = those are another database's, which fills the server's cache alike."""
     contestant.create()
@@ -140,7 +189,7 @@ def scheduled(contestant, _):
 
 
 def size(contestant, _):
-    """Bytes on disk of a million events and what became of them: as they are left, and after cleaning up."""
+    """Bytes on disk of events and what became of them, an event and in all: as they are left, and after cleaning up."""
     def used():
         return value("SELECT pg_database_size(current_database())")
     contestant.create()
@@ -151,7 +200,7 @@ def size(contestant, _):
     after = used()
     contestant.check_finished(events)
     contestant.tidy()
-    return [(bytes - before) / 1e6 for bytes in (after, used())]
+    return [(bytes - before) / divisor for bytes in (after, used()) for divisor in (events, 1e6)]
 
 
 def flows(contestant, number):

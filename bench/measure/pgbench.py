@@ -6,7 +6,7 @@ import tempfile
 
 from settings import DATA, PAYLOAD, Wrong
 
-VARIABLES = dict.fromkeys("begun_at made n empty done finished last_at stretches turns".split(), 0)
+VARIABLES = dict.fromkeys("begun_at made n empty done finished last_at stretches turns bad".split(), 0)
 
 
 class Pgbench:
@@ -18,7 +18,7 @@ class Pgbench:
         # pgbench knows no comments between its own commands.
         self.file.write(re.sub(r"^--.*\n", "", script, flags=re.M))
         self.file.flush()
-        variables = {**VARIABLES, "payload": PAYLOAD, "ids": "{}", "permits": "{}", "token": "-", **variables}
+        variables = {**VARIABLES, "payload": PAYLOAD, "ids": "{}", "permits": "{}", "bad_ids": "{}", "bad_permits": "{}", "token": "-", **variables}
         self.process = subprocess.Popen(
             ["pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", str(min(clients, 2)), "-f", self.file.name]
             + [f"-D{name}={text}" for name, text in variables.items()] + limit + ["bench"],

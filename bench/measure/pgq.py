@@ -34,16 +34,23 @@ class Pgq(Contestant):
         self.check_published(events)
         return events
 
-    @contextlib.contextmanager
     def busy(self):
         """A ticker, and publishers who feed all queues."""
         self.variables["queues"] = self.workers
+        return self.ticking()
+
+    def retries(self):
+        """A ticker, which puts what is to be retried into the queue again, too."""
+        return self.ticking("WHILE pgq.maint_retry_events() > 0 LOOP END LOOP;")
+
+    @contextlib.contextmanager
+    def ticking(self, before=""):
         db, done = database.connect(), threading.Event()
         sql = db.cursor()
 
         def tick():
             while not done.wait(0.02):
-                sql.execute("SELECT pgq.ticker()")
+                sql.execute(f"DO $$ BEGIN {before} PERFORM pgq.ticker(); END $$" if before else "SELECT pgq.ticker()")
 
         thread = threading.Thread(target=tick)
         thread.start()

@@ -5,6 +5,8 @@ from database import value
 
 
 class Textbook(Contestant):
+    publish_call = "INSERT INTO job (case_id, payload) SELECT n, '{payload}' FROM generate_series(1, {size}) AS n"
+
     def __init__(self):
         super().__init__("textbook", "textbook")
 

@@ -24,7 +24,8 @@ HELD = number("HELD", 60)
 WAITING = [int(word) for word in (os.environ.get("WAITING") or "10000 5000000").split()]
 HISTORY = number("HISTORY", 10_000_000)
 SCHEDULED = number("SCHEDULED", 5_000_000)
-SIZE = number("SIZE", 1_000_000)
+SIZE = number("SIZE", 500_000)
+CALL = number("CALL", 1_200_000)
 LONG_ROUNDS = number("LONG_ROUNDS", 1)
 RESULTS = os.environ.get("RESULTS") or os.path.join(HERE, "RESULTS.md")
 
