@@ -7,7 +7,7 @@ SELECT coalesce(cardinality(event_ids), 0) AS n, coalesce(token, '-') AS token, 
 FROM (SELECT b.*, ARRAY(SELECT e.id FROM unnest(b.event_ids, b.flow_ids, b.attempts) e (id, flow_id, attempt)
 						WHERE e.attempt = 1 AND e.flow_id::int % 10 = 0) AS bad_ids
 	FROM (SELECT) one
-	LEFT JOIN evq_succeed_batch_and_acquire(nullif(:token, '-'), 'BENCH', :batch, except_ids => :bad_ids::uuid[]) b ON true) a \gset
+	LEFT JOIN evq_succeed_batch_and_acquire(nullif(:token, '-'), 'BENCH', :batch, except_ids => nullif(:bad_ids, '{}')::uuid[]) b ON true) a \gset
 \if :finished > 0
 \set last_at :turn_at
 \endif

@@ -23,6 +23,9 @@ INDEXED = {"event": ("worker", "state", "attempts_used", "state_due_at", "permit
            "event_payload": ("(payload ->> 'n')",), "run": ("state", "permit, worker"), "exception": ("state",),
            "backlog": ("batch_id",)}
 
+# What may have been left undone.
+UNDO = ["SELECT evq_resume()", "SELECT evq_configure_flow('PULL', delivery => 'pull')"] + [f"SELECT evq_unsuspend_event_type('{name}')" for name in TYPES]
+
 stopping, draining = threading.Event(), threading.Event()
 options = None
 counts = collections.Counter()
@@ -161,7 +164,7 @@ class Configure(Operator):
             f"SELECT evq_configure('{name}', attempt_timeout => '{chance.choice(('1 s', '3 s'))}', jitter => {chance.random()})",
             f"SELECT evq_configure('{name}', on_suspend_timeout => '{chance.choice(('retry', 'expire'))}')",
             f"SELECT evq_configure('{name}', priority => {chance.randint(-1, 2)}, attempt_delays => '{{0 s, {chance.choice((0, 300, 1500))} ms}}', backoff_factor => 2)",
-            f"SELECT evq_configure_flow('{flow}', delivery => '{chance.choice(('push', 'pull'))}')",
+            f"SELECT evq_configure_flow('{chance.choice([name for name in FLOWS if name != 'PULL'])}', delivery => '{chance.choice(('push', 'pull'))}')",
             f"SELECT evq_configure_flow('{flow}', max_dispatched => {chance.choice((2, 50, 1000))}, dispatch_timeout => '{chance.choice((1, 2, 5))} s')",
             f"SELECT evq_configure_flow('{chance.choice(('LIMIT', 'BOTH'))}', max_processing => {chance.randint(1, 6)})",
             f"SELECT evq_configure_flow('{flow}', notify_payload => {chance.choice(('true', 'false'))})",
@@ -177,7 +180,10 @@ class Configure(Operator):
         if kind < 0.4:
             return "configuration prepared", ["BEGIN", statement, "PREPARE TRANSACTION 'configuration'", f"SELECT pg_sleep({0.5 * chance.random()})",
                                               f"{chance.choice(('COMMIT', 'ROLLBACK'))} PREPARED 'configuration'"]
-        if kind < 0.45:
+        # Only pull flows have batches.
+        if kind < 0.5:
+            return "push for a while", ["SELECT evq_configure_flow('PULL', delivery => 'push')", f"SELECT pg_sleep({1.5 * chance.random()})", UNDO[1]]
+        if kind < 0.55:
             return "pause rolled back", ["BEGIN", "SELECT evq_pause('attack')", f"SELECT pg_sleep({0.3 * chance.random()})", "ROLLBACK"]
         return "configuration", [statement]
 
@@ -185,7 +191,7 @@ class Configure(Operator):
         done = super().attempt(what, statements)
         # What a lost connection left behind.
         if not done and not stopping.is_set() and what != "undo":
-            self.attempt("undo", ["SELECT evq_resume()"] + [f"SELECT evq_unsuspend_event_type('{name}')" for name in TYPES])
+            self.attempt("undo", UNDO)
             self.end_prepared()
         return done
 
@@ -198,7 +204,7 @@ class Configure(Operator):
 
     def put_back(self):
         self.end_prepared()
-        done = self.attempt("undo", ["SELECT evq_resume()"] + [f"SELECT evq_unsuspend_event_type('{name}')" for name in TYPES])
+        done = self.attempt("undo", UNDO)
         stopping.wait(0.2)
         return done
 
