@@ -7,19 +7,19 @@
 #include "rules/shares.h"
 
 /*
- * Divides a total among "count" of them, all of it: each has its exact share rounded up
+ * Divides a total among "count" of them, one at least, all of it: each has its exact share rounded up
  * or down, so that on average over what is drawn it is the exact one. Who has the weight 0 has
  * nothing; some weight is above it. drawn: a random number.
  */
 void
 evq_shares(const int64 *weights, int count, int total, uint64 drawn, int *shares)
 {
-	int64 whole = 0;
+	int64 whole = weights[0];
 	int64 sum = 0;
 	int64 given = 0;
 	int64 offset;
 
-	for (int i = 0; i < count; i++)
+	for (int i = 1; i < count; i++)
 		whole += weights[i];
 	Assert(whole > 0);
 	offset = (int64) (drawn % (uint64) whole);
