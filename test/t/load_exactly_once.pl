@@ -31,7 +31,8 @@ my $load = Evq::Load->new(
 		channel => 'evq_payments',
 		fail    => { PAY => 0.1, PAY_BULK => 0.02 },
 		dawdle  => 0.1,
-		bear    => ['40P01'],    # who does much in one transaction meets others at the accounts
+		bear    => ['40P01'],    # after a kill, a report is repeated beside that of the next worker
+		accounts => 20,          # their order is that in which a transaction changes several
 		effect  => q{
 			WITH paid AS (
 				UPDATE account SET balance = balance + (%(payload)s::jsonb ->> 'amount')::int
@@ -42,10 +43,10 @@ my $load = Evq::Load->new(
 	});
 $node->safe_psql('postgres', 'GRANT SELECT, INSERT, UPDATE ON account, entry TO load_worker');
 $load->start_publisher(type => 'PAY', count => 1500, rate => 60);
-$load->start_publisher(type => 'PAY_BULK', flow => 'BULK', count => 5000, rate => 200, together => 50);
+$load->start_publisher(type => 'PAY_BULK', flow => 'BULK', count => 2000, rate => 80, together => 20);
 $load->start_workers(6);
-$load->start_workers(2, by => 'token', batch => 25, flow => 'BULK');
-$load->start_workers(2, by => 'many',  batch => 25, flow => 'BULK');
+$load->start_workers(2, by => 'token', batch => 10, flow => 'BULK');
+$load->start_workers(2, by => 'many',  batch => 10, flow => 'BULK');
 $load->start_workers(2, by => 'notify');
 my $killed = rampage($node, while => sub { return !$load->is_published }, every => [ 0.5, 2 ]);
 $load->drain(150);

@@ -11,7 +11,7 @@ use IPC::Run ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-use Evq::Server qw(make_server sqlstate wait_for_dispatcher wait_for_result wait_until);
+use Evq::Server qw(make_server sqlstate wait_for_dispatcher wait_until);
 
 my $contrib = "$FindBin::Bin/../../contrib/plproxy";
 my $configuration = q{
@@ -184,8 +184,11 @@ sub acquired
 {
 	my ($event, $flow_id) = @_;
 
-	wait_for_result($router, "SET client_min_messages = error; SELECT evq_event('$event')->>'state'", 'dispatched');
-	return query("SELECT permit FROM evq_acquire('$event'" . ($flow_id ? ", flow_id => '$flow_id')" : ')'));
+	my $permit;
+
+	wait_until(60, sub {
+		return $permit = query("SELECT permit FROM evq_acquire('$event'" . ($flow_id ? ", flow_id => '$flow_id')" : ')')) });
+	return $permit;
 }
 
 sub test_verbs
