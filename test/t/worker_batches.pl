@@ -26,10 +26,11 @@ my $json = JSON::PP->new->canonical;
 my @events = map { decode_json $_ } <STDIN>;
 my ($folder) = @ARGV;
 my %all = map { %{ $_->{payload} } } reverse @events;
-open my $run, '>', "$folder/$events[0]{event_type}.new" or die;
+my $file = "$folder/$events[0]{event_type}.$$";
+open my $run, '>', "$file.new" or die;
 print $run $json->encode({ events => \@events, environment => { map { /^EVQ_(?!\w+_PROGRAM)/ ? ($_ => $ENV{$_}) : () } keys %ENV } });
 close $run;
-rename "$folder/$events[0]{event_type}.new", "$folder/$events[0]{event_type}.$$" or die;
+rename "$file.new", $file or die;
 open my $report, '>', $ENV{EVQ_REPORT} or die;
 $report->autoflush;
 for my $event (@events)
