@@ -66,15 +66,16 @@ END
 $$;
 COMMENT ON FUNCTION evq_http.wait_of(jsonb) IS 'How long the client is willing to wait; 0 where it does not say';
 
-CREATE FUNCTION evq_http.waiting_for(flow_type text, event_types text[], longest interval, OUT wait_ms int, OUT channel text, OUT choice text)
+-- Names of channels have no blanks.
+CREATE FUNCTION evq_http.waiting_for(flow_types text[], event_types text[], longest interval, OUT wait_ms int, OUT channel text, OUT choice text)
 RETURNS record LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT (extract(epoch FROM longest) * 1000)::int,
-		(SELECT f.channel FROM evq.flows f WHERE f.flow_type = waiting_for.flow_type),
+		(SELECT string_agg(f.channel, ' ' ORDER BY f.channel COLLATE "C") FROM evq.flows f WHERE f.flow_type = ANY (flow_types)),
 		(SELECT string_agg(t, ',' ORDER BY t) FROM (SELECT DISTINCT unnest(event_types)) types (t))
 $$;
-COMMENT ON FUNCTION evq_http.waiting_for(text, text[], interval) IS
-'What the gateway is to know of a client that waits for events of a flow: see acquire_next';
+COMMENT ON FUNCTION evq_http.waiting_for(text[], text[], interval) IS
+'What the gateway is to know of a client that waits for events of flows: see acquire_next';
 
 CREATE FUNCTION evq_http.acquire_next(target text, query jsonb, headers jsonb, body jsonb,
 	OUT answer jsonb, OUT wait_ms int, OUT channel text, OUT choice text)
@@ -92,7 +93,7 @@ BEGIN
 									  evq_http.duration_of(given -> 'permit_for', 'permit_for')) a;
 	answer := jsonb_build_object('events', coalesce(events, '[]'));
 	IF events IS NULL AND longest > '0' THEN
-		SELECT w.* INTO wait_ms, channel, choice FROM evq_http.waiting_for(target, event_types, longest) w;
+		SELECT w.* INTO wait_ms, channel, choice FROM evq_http.waiting_for(ARRAY[target], event_types, longest) w;
 	END IF;
 END
 $$;
@@ -100,16 +101,6 @@ COMMENT ON FUNCTION evq_http.acquire_next(text, jsonb, jsonb, jsonb) IS
 $$POST /api/flows/{flow}/acquire: max_events, event_types, worker, permit_for, wait. wait_ms, channel and choice are set where there
 was nothing and the client is willing to wait: ask again when the channel is notified, for so long at most; one of those of the flow
 who have the same choice is enough. choice is NULL for events of all types. Errors: as evq_acquire_next.$$;
-
--- Names of channels have no blanks.
-CREATE FUNCTION evq_http.waiting_for(flow_types text[], event_types text[], longest interval, OUT wait_ms int, OUT channel text, OUT choice text)
-RETURNS record LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT w.wait_ms, (SELECT string_agg(f.channel, ' ' ORDER BY f.channel COLLATE "C") FROM evq.flows f WHERE f.flow_type = ANY (flow_types)), w.choice
-	FROM evq_http.waiting_for(NULL::text, event_types, longest) w
-$$;
-COMMENT ON FUNCTION evq_http.waiting_for(text[], text[], interval) IS
-'The same of a client that waits for events of several flows: see acquire_of_flows';
 
 CREATE FUNCTION evq_http.acquire_of_flows(target text, query jsonb, headers jsonb, body jsonb,
 	OUT answer jsonb, OUT wait_ms int, OUT channel text, OUT choice text)

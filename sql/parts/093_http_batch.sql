@@ -23,7 +23,7 @@ BEGIN
 	answer := lost || jsonb_build_object('token', batch.token,
 		'events', CASE WHEN batch.token IS NULL THEN '[]' ELSE (SELECT jsonb_agg(e) FROM evq.events_of_batch(batch) e) END);
 	IF batch.token IS NULL AND longest > '0' THEN
-		SELECT w.* INTO wait_ms, channel, choice FROM evq_http.waiting_for(target, event_types, longest) w;
+		SELECT w.* INTO wait_ms, channel, choice FROM evq_http.waiting_for(ARRAY[target], event_types, longest) w;
 	END IF;
 END
 $$;

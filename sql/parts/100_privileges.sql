@@ -142,7 +142,6 @@ GRANT EXECUTE ON FUNCTION
 	evq_http.heartbeat_batch(text, jsonb, jsonb, jsonb),
 	evq_http.release_batch(text, jsonb, jsonb, jsonb),
 	evq_http.wait_of(jsonb),
-	evq_http.waiting_for(text, text[], interval),
 	evq_http.waiting_for(text[], text[], interval),
 	evq_http.succeed(text, jsonb, jsonb, jsonb),
 	evq_http.fail(text, jsonb, jsonb, jsonb),

@@ -52,7 +52,7 @@ INSERT INTO calls VALUES
 	('payloads_by_id', format($$(SELECT string_agg(e::text, '' ORDER BY e.event_id) FROM evq.payloads_by_id('{%s, %s}') e)$$, :'live', :'finished')),
 	('evq_http.event', format($$evq_http.event(%L, NULL, NULL, NULL)$$, :'live')), ('evq_http.events', $$evq_http.events('', '{"flow_type": "FLOW_PARALLEL", "q": "payload.n:1", "status": "DISPATCHED,FAILED,AWAITING_PROCESSING"}', NULL, NULL)$$),
 	('evq_http.errors', $$evq_http.errors('', '{"flow_type": "FLOW_PARALLEL"}', NULL, NULL)$$), ('evq_http.refuse', $$(SELECT count(*) FROM evq_http.refuse('a', 'b') WHERE false)$$),
-	('evq_http.waiting_for', $$evq_http.waiting_for('FLOW_PARALLEL', '{B, A}', '1 s')$$), ('evq_http.object_of', $$evq_http.object_of('{"a": 1}', '{a}')$$), ('evq_http.text_of', $$evq_http.text_of('{"a": "1"}', 'a')$$), ('evq_http.texts_of', $$evq_http.texts_of('{"a": ["1"]}', 'a')$$),
+	('evq_http.waiting_for', $$evq_http.waiting_for('{FLOW_PARALLEL}', '{B, A}', '1 s')$$), ('evq_http.object_of', $$evq_http.object_of('{"a": 1}', '{a}')$$), ('evq_http.text_of', $$evq_http.text_of('{"a": "1"}', 'a')$$), ('evq_http.texts_of', $$evq_http.texts_of('{"a": ["1"]}', 'a')$$),
 	('evq_http.integers_of', $$evq_http.integers_of('{"a": [1]}', 'a')$$), ('evq_http.flow_named', $$evq_http.flow_named('FLOW_PARALLEL')$$),
 	('evq_http.integer_of', $$evq_http.integer_of('{"a": 1}', 'a', 0, 2)$$), ('evq_http.number_of', $$evq_http.number_of('{"a": 1.5}', 'a')$$), ('evq_http.boolean_of', $$evq_http.boolean_of('{"a": true}', 'a')$$),
 	('evq_http.id_of', $$evq_http.id_of('00000000-0000-0000-0000-000000000000')$$), ('evq_http.pending', $$evq_http.pending('FLOW_PARALLEL', '{}', NULL, NULL)$$),
