@@ -15,9 +15,9 @@ $$;
 COMMENT ON FUNCTION evq_router.check_shard(int) IS 'The version of evq on a shard. Errors: 08001 it cannot be reached';
 
 CREATE FUNCTION evq_router.publish(shard int, event_type text, flow_type text, flow_id text, payload jsonb, on_fail_event_type text,
-	run_at timestamptz, priority bigint, idempotency_key text, headers jsonb)
+	run_at timestamptz, priority bigint, idempotency_key text, headers jsonb, group_key text)
 RETURNS uuid LANGUAGE plproxy
-AS $$ CLUSTER 'evq'; RUN ON evq_router.target(shard); SELECT public.evq_publish($2, $3, $4, $5, $6, $7, $8, $9, $10); $$;
+AS $$ CLUSTER 'evq'; RUN ON evq_router.target(shard); SELECT public.evq_publish($2, $3, $4, $5, $6, $7, $8, $9, $10, $11); $$;
 
 CREATE FUNCTION evq_router.publish_many(shard int, events jsonb) RETURNS SETOF uuid LANGUAGE plproxy
 AS $$ CLUSTER 'evq'; RUN ON evq_router.target(shard); SELECT public.evq_publish_many($2); $$;

@@ -2,26 +2,26 @@
 
 CREATE FUNCTION evq_publish(event_type text, flow_type text, flow_id text, payload anycompatible DEFAULT NULL,
 	on_fail_event_type text DEFAULT NULL, run_at timestamptz DEFAULT NULL, priority bigint DEFAULT NULL,
-	idempotency_key text DEFAULT NULL, headers anycompatible DEFAULT NULL)
+	idempotency_key text DEFAULT NULL, headers anycompatible DEFAULT NULL, group_key text DEFAULT NULL)
 RETURNS uuid LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 AS $$
 DECLARE
 	shard int := evq_router.shard_for(flow_id);
 BEGIN
 	RETURN evq_router.publish(shard, event_type, flow_type, flow_id, evq_router.json_of(payload, 'payload'),
-		on_fail_event_type, run_at, priority, idempotency_key, evq_router.json_of(headers, 'headers'));
+		on_fail_event_type, run_at, priority, idempotency_key, evq_router.json_of(headers, 'headers'), group_key);
 EXCEPTION WHEN internal_error OR SQLSTATE '57P01' OR SQLSTATE '57P02' OR SQLSTATE '57P03' THEN
 	PERFORM evq_router.complain(shard, SQLSTATE, SQLERRM);
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION evq_publish(text, text, text, anycompatible, text, timestamptz, bigint, text, anycompatible) IS
+COMMENT ON FUNCTION evq_publish(text, text, text, anycompatible, text, timestamptz, bigint, text, anycompatible, text) IS
 $$As on a shard, run on the shard of the flow_id, where it commits at once, whatever becomes of the caller's transaction.
 Errors: as there; 08001 the shard cannot be reached; 08007 connection lost, repeat with the same idempotency_key.$$;
 
 CREATE FUNCTION evq_publish(event_type text, flow_type text, flow_id anynonarray, payload anycompatible DEFAULT NULL,
 	on_fail_event_type text DEFAULT NULL, run_at timestamptz DEFAULT NULL, priority bigint DEFAULT NULL,
-	idempotency_key text DEFAULT NULL, headers anycompatible DEFAULT NULL)
+	idempotency_key text DEFAULT NULL, headers anycompatible DEFAULT NULL, group_key text DEFAULT NULL)
 RETURNS uuid LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 AS $$
 BEGIN
@@ -29,10 +29,10 @@ BEGIN
 		RAISE EXCEPTION 'flow_id cannot be of type %', pg_typeof(flow_id)
 			USING ERRCODE = 'EQ006', HINT = 'Pass text, a whole number or a uuid.';
 	END IF;
-	RETURN evq_publish(event_type, flow_type, flow_id::text, payload, on_fail_event_type, run_at, priority, idempotency_key, headers);
+	RETURN evq_publish(event_type, flow_type, flow_id::text, payload, on_fail_event_type, run_at, priority, idempotency_key, headers, group_key);
 END
 $$;
-COMMENT ON FUNCTION evq_publish(text, text, anynonarray, anycompatible, text, timestamptz, bigint, text, anycompatible) IS
+COMMENT ON FUNCTION evq_publish(text, text, anynonarray, anycompatible, text, timestamptz, bigint, text, anycompatible, text) IS
 	'The same for a flow_id that is a whole number or a uuid: its text is the flow_id. Errors: as there, EQ006 for another type';
 
 CREATE FUNCTION evq_publish_many(events anycompatible) RETURNS SETOF uuid LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE ROWS 100
@@ -86,7 +86,7 @@ not over all of them: when one fails after others have committed, DETAIL tells t
 Errors: as evq_publish.$$;
 
 CREATE FUNCTION evq_publish_many(event_type text, flow_type text, flow_ids anyarray, payloads anycompatiblearray,
-	run_at timestamptz DEFAULT NULL, priority bigint DEFAULT NULL)
+	run_at timestamptz DEFAULT NULL, priority bigint DEFAULT NULL, group_keys text[] DEFAULT NULL)
 RETURNS SETOF uuid LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 100
 AS $$
 BEGIN
@@ -95,23 +95,25 @@ BEGIN
 			USING ERRCODE = 'EQ006', HINT = 'Pass an array of text, whole numbers or uuid.';
 	ELSIF cardinality(flow_ids) IS DISTINCT FROM cardinality(payloads) OR flow_ids IS NULL THEN
 		RAISE EXCEPTION 'flow_ids and payloads are not of the same length' USING ERRCODE = 'EQ006', HINT = 'Pass one payload for each flow_id.';
+	ELSIF cardinality(flow_ids) <> cardinality(group_keys) THEN
+		RAISE EXCEPTION 'flow_ids and group_keys are not of the same length' USING ERRCODE = 'EQ006', HINT = 'Pass one group key for each flow_id.';
 	END IF;
 	RETURN QUERY SELECT evq_publish_many(coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object('event_type', event_type,
-			'flow_type', flow_type, 'flow_id', f.flow_id, 'run_at', run_at, 'priority', priority))
+			'flow_type', flow_type, 'flow_id', f.flow_id, 'run_at', run_at, 'priority', priority, 'group_key', f.group_key))
 			|| jsonb_build_object('payload', f.payload) ORDER BY f.place), '[]'))
-		FROM unnest(flow_ids::text[], payloads::jsonb[]) WITH ORDINALITY AS f (flow_id, payload, place);
+		FROM unnest(flow_ids::text[], payloads::jsonb[], group_keys) WITH ORDINALITY AS f (flow_id, payload, group_key, place);
 END
 $$;
-COMMENT ON FUNCTION evq_publish_many(text, text, anyarray, anycompatiblearray, timestamptz, bigint) IS
-	'As on a shard; the same as an array of objects that differ in flow_id and payload. Errors: as there';
+COMMENT ON FUNCTION evq_publish_many(text, text, anyarray, anycompatiblearray, timestamptz, bigint, text[]) IS
+	'As on a shard; the same as an array of objects that differ in flow_id, payload and group_key. Errors: as there';
 
 CREATE FUNCTION evq_publish_many(event_type text, flow_type text, flow_ids text, payloads anycompatiblearray,
-	run_at timestamptz DEFAULT NULL, priority bigint DEFAULT NULL)
+	run_at timestamptz DEFAULT NULL, priority bigint DEFAULT NULL, group_keys text[] DEFAULT NULL)
 RETURNS SETOF uuid LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 100
 AS $$
 BEGIN
-	RETURN QUERY SELECT evq_publish_many(event_type, flow_type, flow_ids::text[], payloads, run_at, priority);
+	RETURN QUERY SELECT evq_publish_many(event_type, flow_type, flow_ids::text[], payloads, run_at, priority, group_keys);
 END
 $$;
-COMMENT ON FUNCTION evq_publish_many(text, text, text, anycompatiblearray, timestamptz, bigint) IS
+COMMENT ON FUNCTION evq_publish_many(text, text, text, anycompatiblearray, timestamptz, bigint, text[]) IS
 	'The same for flow_ids that have no type in the call. Errors: as there';

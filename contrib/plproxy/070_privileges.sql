@@ -53,11 +53,11 @@ END
 $$;
 
 GRANT EXECUTE ON FUNCTION
-	evq_publish(text, text, text, anycompatible, text, timestamptz, bigint, text, anycompatible),
-	evq_publish(text, text, anynonarray, anycompatible, text, timestamptz, bigint, text, anycompatible),
+	evq_publish(text, text, text, anycompatible, text, timestamptz, bigint, text, anycompatible, text),
+	evq_publish(text, text, anynonarray, anycompatible, text, timestamptz, bigint, text, anycompatible, text),
 	evq_publish_many(anycompatible),
-	evq_publish_many(text, text, text, anycompatiblearray, timestamptz, bigint),
-	evq_publish_many(text, text, anyarray, anycompatiblearray, timestamptz, bigint)
+	evq_publish_many(text, text, text, anycompatiblearray, timestamptz, bigint, text[]),
+	evq_publish_many(text, text, anyarray, anycompatiblearray, timestamptz, bigint, text[])
 TO evq_publisher, evq_operator;
 
 GRANT EXECUTE ON FUNCTION

@@ -13,7 +13,15 @@ CREATE TABLE evq.flow (
 	notify_payload boolean NOT NULL DEFAULT false,
 	paused_at timestamptz,
 	paused_until timestamptz,
-	pause_reason text
+	pause_reason text,
+	group_by text CHECK (group_by ~ '^(flow_id(/[1-9])?|header:.+|payload:(/.*)?)$' AND pg_catalog.octet_length(group_by) <= 255),
+	max_processing_per_group int CHECK (max_processing_per_group BETWEEN 1 AND 1000000),
+	rate float8 CHECK (rate > 0 AND rate <= 1e9),
+	per interval CHECK (per BETWEEN '1 ms' AND '3650 days'),
+	burst int CHECK (burst BETWEEN 1 AND 1000000),
+	rate_per_group float8 CHECK (rate_per_group > 0 AND rate_per_group <= 1e9),
+	per_per_group interval CHECK (per_per_group BETWEEN '1 ms' AND '3650 days'),
+	burst_per_group int CHECK (burst_per_group BETWEEN 1 AND 1000000)
 );
 COMMENT ON TABLE evq.flow IS 'One row a flow: how its events reach workers';
 COMMENT ON COLUMN evq.flow.channel IS 'Channel of the dispatch notifications: LISTEN to it';
@@ -25,6 +33,14 @@ COMMENT ON COLUMN evq.flow.ordered IS 'One live attempt per flow_id at a time, i
 COMMENT ON COLUMN evq.flow.notify_payload IS 'Put the payload into notifications; off by default, since any role may LISTEN';
 COMMENT ON COLUMN evq.flow.paused_at IS 'Since when it has been paused';
 COMMENT ON COLUMN evq.flow.paused_until IS 'Nothing of it is dispatched or acquired before; infinity = until evq_resume_flow(), NULL = it is not paused';
+COMMENT ON COLUMN evq.flow.group_by IS 'Where the group key of an event comes from whose publisher gives none: flow_id, flow_id/N, header:NAME or payload:POINTER; NULL = nowhere';
+COMMENT ON COLUMN evq.flow.max_processing_per_group IS 'At most so many events of a group offered or in processing at once; NULL = no limit';
+COMMENT ON COLUMN evq.flow.rate IS 'At most so many events begin, in the time "per", beyond the burst; NULL = no limit';
+COMMENT ON COLUMN evq.flow.per IS 'The time of rate; NULL = a second';
+COMMENT ON COLUMN evq.flow.burst IS 'So many may begin at once; NULL = as many as the rate allows in a tenth of a second, one at least';
+COMMENT ON COLUMN evq.flow.rate_per_group IS 'As rate, for the events of a group';
+COMMENT ON COLUMN evq.flow.per_per_group IS 'The time of rate_per_group; NULL = a second';
+COMMENT ON COLUMN evq.flow.burst_per_group IS 'As burst, for the events of a group';
 
 CREATE TABLE evq.event_type (
 	event_type_no int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

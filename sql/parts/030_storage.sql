@@ -24,6 +24,7 @@ CREATE TABLE evq.event (
 	payload jsonb,
 	answer jsonb,
 	answered_permit bigint,
+	group_key text,
 	CONSTRAINT event_pkey PRIMARY KEY (event_id)
 ) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000,
 		autovacuum_vacuum_cost_delay = 0);
@@ -39,6 +40,7 @@ COMMENT ON COLUMN evq.event.payload IS 'What the publisher wrote; NULL = it is i
 COMMENT ON COLUMN evq.event.answer IS 'What the last activation brought; gone when the event is suspended again';
 COMMENT ON COLUMN evq.event.answered_permit IS
 	'Permit of the attempt that was activated; NULL = none since the last suspension began. If it is the permit, a suspension ends at once';
+COMMENT ON COLUMN evq.event.group_key IS 'Whose it is, for limits by group; NULL = nobody''s';
 
 CREATE TABLE evq.event_payload (
 	event_id uuid NOT NULL,
@@ -75,7 +77,8 @@ CREATE TABLE evq.event_history (
 	result jsonb,
 	spinoff_ids uuid[],
 	answer jsonb,
-	answered_permit bigint
+	answered_permit bigint,
+	group_key text
 ) PARTITION BY RANGE (finished_at);
 COMMENT ON TABLE evq.event_history IS 'Finished events, one row each; read them through evq.events';
 COMMENT ON COLUMN evq.event_history.attempts_used IS 'Attempts made, the successful one included';
@@ -83,6 +86,7 @@ COMMENT ON COLUMN evq.event_history.attempt_started_at IS 'When the attempt that
 COMMENT ON COLUMN evq.event_history.payload IS 'What the publisher wrote; NULL = it is in evq.event_payload';
 COMMENT ON COLUMN evq.event_history.reason IS 'Why it was canceled, failed or expired';
 COMMENT ON COLUMN evq.event_history.answer IS 'What the last activation brought, since the last suspension began';
+COMMENT ON COLUMN evq.event_history.group_key IS 'Whose it was';
 
 CREATE TABLE evq.event_history_default PARTITION OF evq.event_history (
 	CONSTRAINT event_history_default_pkey PRIMARY KEY (event_id)

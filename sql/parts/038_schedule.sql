@@ -21,7 +21,8 @@ CREATE TABLE evq.schedule (
 	skipped bigint NOT NULL DEFAULT 0,
 	failed bigint NOT NULL DEFAULT 0,
 	time_zone text NOT NULL DEFAULT 'UTC',
-	overlap text NOT NULL DEFAULT 'allow' CHECK (overlap IN ('allow', 'skip', 'queue'))
+	overlap text NOT NULL DEFAULT 'allow' CHECK (overlap IN ('allow', 'skip', 'queue')),
+	group_key text
 );
 COMMENT ON TABLE evq.schedule IS 'One row a schedule; read them through evq.schedules';
 COMMENT ON COLUMN evq.schedule.flow_type IS 'As it was given: NULL = the event type''s own';
@@ -38,6 +39,7 @@ COMMENT ON COLUMN evq.schedule.failed IS 'Tries that failed';
 COMMENT ON COLUMN evq.schedule.time_zone IS 'Whose clocks the times of cron are read from';
 COMMENT ON COLUMN evq.schedule.overlap IS
 'What becomes of a time that comes while the last event is live: allow = one more event, skip = nothing, queue = its event when that one is finished';
+COMMENT ON COLUMN evq.schedule.group_key IS 'That of its events; NULL = what the flow''s group_by says';
 
 CREATE FUNCTION evq.schedules_changed() RETURNS trigger
 AS 'MODULE_PATHNAME', 'evq_sql_schedules_changed' LANGUAGE c;

@@ -3,9 +3,9 @@
 -- calls those of batches.
 
 CREATE FUNCTION evq.publish(event_type text, flow_type text, flow_id text, payload jsonb, on_fail_event_type text, run_at timestamptz,
-	priority bigint, idempotency_key text, headers jsonb)
+	priority bigint, idempotency_key text, headers jsonb, group_key text)
 RETURNS uuid AS 'MODULE_PATHNAME', 'evq_sql_publish' LANGUAGE c VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION evq.publish(text, text, text, jsonb, text, timestamptz, bigint, text, jsonb) IS 'evq_publish()';
+COMMENT ON FUNCTION evq.publish(text, text, text, jsonb, text, timestamptz, bigint, text, jsonb, text) IS 'evq_publish()';
 
 CREATE FUNCTION evq.publish_many(events jsonb)
 RETURNS SETOF uuid AS 'MODULE_PATHNAME', 'evq_sql_publish_many_json' LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE ROWS 100;

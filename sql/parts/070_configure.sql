@@ -21,7 +21,9 @@ COMMENT ON FUNCTION evq.raise_bad_configuration(regclass, text) IS 'Raises EQ006
 
 CREATE FUNCTION @extschema@.evq_configure_flow(flow_type text, channel text DEFAULT NULL, max_dispatched int DEFAULT NULL,
 	max_processing int DEFAULT NULL, dispatch_timeout interval DEFAULT NULL, delivery text DEFAULT NULL,
-	ordered boolean DEFAULT NULL, notify_payload boolean DEFAULT NULL)
+	ordered boolean DEFAULT NULL, notify_payload boolean DEFAULT NULL, group_by text DEFAULT NULL, max_processing_per_group int DEFAULT NULL,
+	rate numeric DEFAULT NULL, per interval DEFAULT NULL, burst int DEFAULT NULL,
+	rate_per_group numeric DEFAULT NULL, per_per_group interval DEFAULT NULL, burst_per_group int DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET jit = off
 AS $$
@@ -41,11 +43,15 @@ BEGIN
 		RAISE EXCEPTION 'channel "%" of flow "%" is taken', channel, flow_type
 			USING ERRCODE = 'EQ006', HINT = 'Name the flow otherwise or pass another channel.';
 	END IF;
-	INSERT INTO evq.flow AS f (flow_type, channel, max_dispatched, max_processing, dispatch_timeout, delivery, ordered, notify_payload)
+	INSERT INTO evq.flow AS f (flow_type, channel, max_dispatched, max_processing, dispatch_timeout, delivery, ordered, notify_payload, group_by,
+		max_processing_per_group, rate, per, burst, rate_per_group, per_per_group, burst_per_group)
 	VALUES (evq_configure_flow.flow_type, evq_configure_flow.channel,
 			coalesce(evq_configure_flow.max_dispatched, 1000), nullif(evq_configure_flow.max_processing, 0),
 			coalesce(evq_configure_flow.dispatch_timeout, '30 s'), coalesce(evq_configure_flow.delivery, 'push'),
-			coalesce(evq_configure_flow.ordered, false), coalesce(evq_configure_flow.notify_payload, false))
+			coalesce(evq_configure_flow.ordered, false), coalesce(evq_configure_flow.notify_payload, false),
+			nullif(evq_configure_flow.group_by, ''), nullif(evq_configure_flow.max_processing_per_group, 0),
+			nullif(evq_configure_flow.rate, 0), evq_configure_flow.per, nullif(evq_configure_flow.burst, 0),
+			nullif(evq_configure_flow.rate_per_group, 0), evq_configure_flow.per_per_group, nullif(evq_configure_flow.burst_per_group, 0))
 	ON CONFLICT ON CONSTRAINT flow_flow_type_key DO UPDATE SET
 		channel = EXCLUDED.channel,
 		max_dispatched = coalesce(evq_configure_flow.max_dispatched, f.max_dispatched),
@@ -53,15 +59,25 @@ BEGIN
 		dispatch_timeout = coalesce(evq_configure_flow.dispatch_timeout, f.dispatch_timeout),
 		delivery = coalesce(evq_configure_flow.delivery, f.delivery),
 		ordered = coalesce(evq_configure_flow.ordered, f.ordered),
-		notify_payload = coalesce(evq_configure_flow.notify_payload, f.notify_payload);
+		notify_payload = coalesce(evq_configure_flow.notify_payload, f.notify_payload),
+		group_by = nullif(coalesce(evq_configure_flow.group_by, f.group_by), ''),
+		max_processing_per_group = nullif(coalesce(evq_configure_flow.max_processing_per_group, f.max_processing_per_group), 0),
+		rate = nullif(coalesce(evq_configure_flow.rate, f.rate), 0),
+		per = coalesce(evq_configure_flow.per, f.per),
+		burst = nullif(coalesce(evq_configure_flow.burst, f.burst), 0),
+		rate_per_group = nullif(coalesce(evq_configure_flow.rate_per_group, f.rate_per_group), 0),
+		per_per_group = coalesce(evq_configure_flow.per_per_group, f.per_per_group),
+		burst_per_group = nullif(coalesce(evq_configure_flow.burst_per_group, f.burst_per_group), 0);
 	PERFORM evq.record_change('configure_flow', flow_type, before,
 		(SELECT to_jsonb(f) - 'is_paused'::text FROM evq.flows f WHERE f.flow_type = evq_configure_flow.flow_type));
 EXCEPTION WHEN check_violation THEN
 	GET STACKED DIAGNOSTICS violated = CONSTRAINT_NAME;
 	PERFORM evq.raise_bad_configuration('evq.flow', violated);
+WHEN numeric_value_out_of_range THEN
+	RAISE EXCEPTION 'rate is out of range' USING ERRCODE = 'EQ006', HINT = 'Pass a number above 0, up to 1000000000.';
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_configure_flow(text, text, int, int, interval, text, boolean, boolean) IS
+COMMENT ON FUNCTION @extschema@.evq_configure_flow(text, text, int, int, interval, text, boolean, boolean, text, int, numeric, interval, int, numeric, interval, int) IS
 $$Makes or changes a flow. NULL leaves a value as it is, or sets the default for a new flow. Takes effect at commit.
 flow_type: 1 to 59 bytes: a letter, then letters, digits and underscores.
 channel: of its notifications; by default evq_ and the flow type in lower case.
@@ -72,6 +88,13 @@ delivery: push = each event is notified; pull = one wake-up when work comes; by 
 ordered: one event of a flow_id at a time, in the order of their publication, of those published from then on; by default
 false.
 notify_payload: whether notifications carry the payload, which any role that listens can read; by default false.
+group_by: where the group key of an event comes from whose publisher gives none: flow_id; flow_id/1, what comes before its
+first slash; header:NAME; payload:/a/b, a JSON pointer; '' = nowhere, which is the default.
+max_processing_per_group: at most so many events of one group offered or in processing at once; 0 = no limit, the default.
+rate, per, burst: at most so many events begin in that time (by default a second), and burst of them at once (by default as
+many as the rate allows in a tenth of a second, one at least): in any time t never more than burst + rate * t. rate 0 = no
+limit, the default; burst 0 = the default. Only a dispatcher keeps a rate: without one these events wait.
+rate_per_group, per_per_group, burst_per_group: the same for the events of one group.
 Errors: EQ006 bad name, taken channel, value out of range.$$;
 
 CREATE FUNCTION evq.attempts_that_fit(max_attempts int, lifespan interval, attempt_delays interval[], backoff_factor float8, max_delay interval)
@@ -163,7 +186,8 @@ BEGIN
 	END IF;
 	IF flow_type IS NOT NULL THEN
 		IF NOT EXISTS (SELECT FROM evq.flow f WHERE f.flow_type = configure.flow_type) THEN
-			PERFORM @extschema@.evq_configure_flow(flow_type, NULL::text, NULL::int, NULL::int, NULL::interval, NULL::text, NULL::boolean, NULL::boolean);
+			PERFORM @extschema@.evq_configure_flow(flow_type, NULL::text, NULL::int, NULL::int, NULL::interval, NULL::text, NULL::boolean, NULL::boolean, NULL::text, NULL::int,
+				NULL::numeric, NULL::interval, NULL::int, NULL::numeric, NULL::interval, NULL::int);
 		END IF;
 		SELECT f.flow_no INTO STRICT wanted_flow_no FROM evq.flow f WHERE f.flow_type = configure.flow_type;
 		IF NOT is_new AND wanted_flow_no <> present.flow_no

@@ -39,7 +39,7 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT evq.publish(schedule.event_type, schedule.flow_type, schedule.flow_id, schedule.payload, schedule.on_fail_event_type,
 		NULL, schedule.priority, 'schedule ' || schedule.name || ' ' || due.name,
-		jsonb_strip_nulls(jsonb_build_object('schedule', schedule.name, 'slot', due.name)))
+		jsonb_strip_nulls(jsonb_build_object('schedule', schedule.name, 'slot', due.name)), schedule.group_key)
 	FROM (SELECT evq.slot_name(slot) AS name) due
 $$;
 COMMENT ON FUNCTION evq.publish_scheduled(evq.schedule, timestamptz) IS

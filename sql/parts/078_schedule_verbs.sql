@@ -7,7 +7,7 @@ COMMENT ON FUNCTION evq.schedule_arguments(evq.schedule) IS 'What the audit tell
 
 CREATE FUNCTION @extschema@.evq_schedule(name text, cron text, event_type text, flow_type text, flow_id text, payload anycompatible DEFAULT NULL,
 	misfire text DEFAULT 'once', priority bigint DEFAULT NULL, on_fail_event_type text DEFAULT NULL, make_job boolean DEFAULT true,
-	time_zone text DEFAULT 'UTC', overlap text DEFAULT 'allow')
+	time_zone text DEFAULT 'UTC', overlap text DEFAULT 'allow', group_key text DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -47,19 +47,20 @@ BEGIN
 	wanted.payload := coalesce(nullif(payload::text::jsonb, 'null'), '{}');
 	wanted.priority := priority;
 	wanted.on_fail_event_type := on_fail_event_type;
+	wanted.group_key := group_key;
 	-- Whether its event can be published is best found out by publishing it; that is taken back at once.
 	BEGIN
 		PERFORM evq.publish_scheduled(wanted);
 		RAISE EXCEPTION USING ERRCODE = 'EQ0OK';
 	EXCEPTION WHEN SQLSTATE 'EQ0OK' THEN NULL;
 	END;
-	INSERT INTO evq.schedule AS s (name, cron, event_type, flow_type, flow_id, payload, misfire, priority, on_fail_event_type, has_job, done_until, time_zone, overlap)
+	INSERT INTO evq.schedule AS s (name, cron, event_type, flow_type, flow_id, payload, misfire, priority, on_fail_event_type, has_job, done_until, time_zone, overlap, group_key)
 	VALUES (wanted.name, wanted.cron, wanted.event_type, wanted.flow_type, wanted.flow_id, wanted.payload, evq_schedule.misfire,
-			wanted.priority, wanted.on_fail_event_type, false, evq.second_now(), wanted.time_zone, wanted.overlap)
+			wanted.priority, wanted.on_fail_event_type, false, evq.second_now(), wanted.time_zone, wanted.overlap, wanted.group_key)
 	ON CONFLICT ON CONSTRAINT schedule_pkey DO UPDATE SET
 		cron = EXCLUDED.cron, event_type = EXCLUDED.event_type, flow_type = EXCLUDED.flow_type, flow_id = EXCLUDED.flow_id,
 		payload = EXCLUDED.payload, misfire = EXCLUDED.misfire, priority = EXCLUDED.priority, on_fail_event_type = EXCLUDED.on_fail_event_type,
-		time_zone = EXCLUDED.time_zone, overlap = EXCLUDED.overlap, last_error = NULL, last_error_at = NULL,
+		time_zone = EXCLUDED.time_zone, overlap = EXCLUDED.overlap, group_key = EXCLUDED.group_key, last_error = NULL, last_error_at = NULL,
 		done_until = CASE WHEN (s.cron, s.time_zone) = (EXCLUDED.cron, EXCLUDED.time_zone) THEN s.done_until ELSE greatest(s.done_until, EXCLUDED.done_until) END
 	RETURNING s.has_job INTO had_job;
 	IF make_job IS DISTINCT FROM false THEN
@@ -72,12 +73,12 @@ BEGIN
 	PERFORM evq.record_change('schedule', name, before, (SELECT evq.schedule_arguments(s) FROM evq.schedule s WHERE s.name = evq_schedule.name));
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_schedule(text, text, text, text, text, anycompatible, text, bigint, text, boolean, text, text) IS
+COMMENT ON FUNCTION @extschema@.evq_schedule(text, text, text, text, text, anycompatible, text, bigint, text, boolean, text, text, text) IS
 $$Makes a schedule, or replaces the one of that name: an event at each time of a cron expression. A replaced schedule stays
 paused if it was; times already missed stay due unless cron or time_zone changes.
 name: 1 to 63 bytes: letters, digits, and any of _ . : - after the first.
 cron: five fields, six of which the first is the second, or a word such as @daily.
-event_type, flow_type, flow_id, payload, priority, on_fail_event_type: of its events, as in evq_publish.
+event_type, flow_type, flow_id, payload, priority, on_fail_event_type, group_key: of its events, as in evq_publish.
 misfire: what becomes of times that were missed. skip = nothing, after 5 minutes; once = one event for all of them; all = one
 for each, of the latest 1,000.
 make_job: false = no job of pg_cron; otherwise it gets one where pg_cron can be reached and knows such times.
@@ -88,7 +89,7 @@ Errors: EQ001 unknown event type or flow, EQ005 payload too large, EQ006 bad arg
 
 CREATE FUNCTION @extschema@.evq_schedule(name text, cron text, event_type text, flow_type text, flow_id anynonarray, payload anycompatible DEFAULT NULL,
 	misfire text DEFAULT 'once', priority bigint DEFAULT NULL, on_fail_event_type text DEFAULT NULL, make_job boolean DEFAULT true,
-	time_zone text DEFAULT 'UTC', overlap text DEFAULT 'allow')
+	time_zone text DEFAULT 'UTC', overlap text DEFAULT 'allow', group_key text DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -96,10 +97,10 @@ BEGIN
 		RAISE EXCEPTION 'flow_id cannot be of type %', pg_typeof(flow_id)
 			USING ERRCODE = 'EQ006', HINT = 'Pass text, a whole number or a uuid.';
 	END IF;
-	PERFORM @extschema@.evq_schedule(name, cron, event_type, flow_type, flow_id::text, payload, misfire, priority, on_fail_event_type, make_job, time_zone, overlap);
+	PERFORM @extschema@.evq_schedule(name, cron, event_type, flow_type, flow_id::text, payload, misfire, priority, on_fail_event_type, make_job, time_zone, overlap, group_key);
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_schedule(text, text, text, text, anynonarray, anycompatible, text, bigint, text, boolean, text, text) IS
+COMMENT ON FUNCTION @extschema@.evq_schedule(text, text, text, text, anynonarray, anycompatible, text, bigint, text, boolean, text, text, text) IS
 $$The same for a flow_id that is a whole number or a uuid: its text is the flow_id. Errors: as there, EQ006 for another type$$;
 
 CREATE FUNCTION @extschema@.evq_unschedule(name text, remove_job boolean DEFAULT true)

@@ -7,7 +7,7 @@ SELECT e.event_id, e.published_at, e.attempt_scheduled_at, l.due_at, e.event_typ
 	CASE WHEN e.state_due_at = e.due_at THEN l.due_at
 		WHEN e.state IN ('d', 'u') THEN least(e.state_due_at, l.due_at)
 		ELSE nullif(e.state_due_at, 'infinity') END AS state_due_at,
-	e.state_since, e.permit, e.flow_id, e.parent_id, e.on_fail_event_type_no, e.worker, e.answer
+	e.state_since, e.permit, e.flow_id, e.parent_id, e.on_fail_event_type_no, e.worker, e.answer, e.group_key
 FROM evq.event e
 CROSS JOIN LATERAL (
 	SELECT e.due_at + coalesce((SELECT pg_catalog.sum(c.shift) FROM evq.lifespan_change c
@@ -222,6 +222,47 @@ END
 $$;
 COMMENT ON FUNCTION evq.holders() IS 'The rows of evq.workers';
 
+CREATE FUNCTION evq.group_usage(OUT flow_no int, OUT group_key text, OUT waiting bigint, OUT on_offer bigint, OUT processing bigint,
+	OUT due_since timestamptz, OUT max_processing int, OUT rate float8, OUT per interval, OUT burst int, OUT looked_at int)
+RETURNS SETOF record LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off ROWS 50
+SET enable_seqscan = off SET enable_bitmapscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	most CONSTANT int := 10000;
+	present CONSTANT timestamptz := clock_timestamp();
+BEGIN
+	RETURN QUERY
+	WITH flow AS MATERIALIZED (
+		SELECT f.* FROM evq.flow f
+		WHERE f.max_processing_per_group IS NOT NULL OR f.rate_per_group IS NOT NULL OR f.group_by IS NOT NULL
+			OR EXISTS (SELECT FROM evq.flow_group g WHERE g.flow_no = f.flow_no)),
+	line AS MATERIALIZED (
+		SELECT f.flow_no, l.* FROM flow f CROSS JOIN LATERAL (
+			SELECT e.group_key, e.state, e.attempt_scheduled_at FROM evq.event e WHERE e.flow_no = f.flow_no
+			ORDER BY e.attempt_scheduled_at, e.event_id LIMIT most + 1) l),
+	reach AS (SELECT l.flow_no, CASE WHEN count(*) > most THEN most END AS looked_at FROM line l GROUP BY 1),
+	seen AS (
+		SELECT l.flow_no, l.group_key, count(*) FILTER (WHERE l.state = 'a' AND l.attempt_scheduled_at <= present) AS waiting,
+			count(*) FILTER (WHERE l.state = 'd') AS on_offer, count(*) FILTER (WHERE l.state = 'p') AS processing,
+			min(l.attempt_scheduled_at) FILTER (WHERE l.state = 'a' AND l.attempt_scheduled_at <= present) AS due_since
+		FROM line l WHERE l.group_key IS NOT NULL GROUP BY 1, 2),
+	known AS (
+		SELECT s.flow_no, s.group_key FROM seen s
+		UNION SELECT g.flow_no, g.group_key FROM evq.flow_group g)
+	SELECT k.flow_no, k.group_key, coalesce(s.waiting, 0), coalesce(s.on_offer, 0), coalesce(s.processing, 0), s.due_since,
+		CASE WHEN f.max_processing_per_group IS NOT NULL THEN coalesce(g.max_processing, f.max_processing_per_group) END,
+		CASE WHEN f.rate_per_group IS NOT NULL THEN coalesce(g.rate, f.rate_per_group) END,
+		CASE WHEN f.rate_per_group IS NOT NULL THEN coalesce(g.per, f.per_per_group, '1 s') END,
+		CASE WHEN f.rate_per_group IS NOT NULL THEN coalesce(g.burst, f.burst_per_group) END, r.looked_at
+	FROM known k JOIN flow f USING (flow_no)
+	LEFT JOIN seen s USING (flow_no, group_key) LEFT JOIN evq.flow_group g USING (flow_no, group_key) LEFT JOIN reach r USING (flow_no);
+END
+$$;
+COMMENT ON FUNCTION evq.group_usage() IS
+$$What each group has of its flow, and may have: of those with an event among the first 10,000 in the line of their flow, and those with limits
+of their own. looked_at: 10,000 where there are more in the line; NULL = all were counted.$$;
+
 CREATE FUNCTION evq.blocks(OUT flow_type text, OUT flow_id text, OUT blocked_by uuid, OUT state evq.event_state, OUT since timestamptz,
 	OUT waiting bigint, OUT why text, OUT looked_at int)
 RETURNS SETOF record LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off ROWS 50
@@ -265,6 +306,21 @@ BEGIN
 		END, u.looked_at
 	FROM usage u JOIN evq.flow f USING (flow_no)
 	WHERE u.waiting > 0 AND coalesce(f.paused_until <= present, true) AND (u.dispatched + u.processing >= f.max_processing OR u.dispatched >= f.max_dispatched)
+	UNION ALL
+	SELECT f.flow_type, NULL, NULL, NULL, u.since, u.waiting,
+		format('at most %s events begin in %s: rate', f.rate, coalesce(f.per, '1 s')), u.looked_at
+	FROM usage u JOIN evq.flow f USING (flow_no)
+	WHERE u.waiting > 0 AND f.rate IS NOT NULL AND u.dispatched < f.max_dispatched
+		AND (f.max_processing IS NULL OR u.dispatched + u.processing < f.max_processing)
+	UNION ALL
+	(SELECT f.flow_type, NULL, NULL, NULL, g.due_since, g.waiting,
+		CASE WHEN g.on_offer + g.processing >= g.max_processing
+			THEN format('group %s: %s dispatched and %s in processing: max_processing_per_group is %s', g.group_key, g.on_offer, g.processing, g.max_processing)
+			ELSE format('group %s: at most %s events begin in %s: rate_per_group', g.group_key, g.rate, g.per)
+		END, g.looked_at
+	FROM evq.group_usage() g JOIN evq.flow f USING (flow_no)
+	WHERE g.waiting > 0 AND (g.on_offer + g.processing >= g.max_processing OR g.rate IS NOT NULL)
+	ORDER BY g.waiting DESC, g.group_key LIMIT 20)
 	UNION ALL
 	SELECT f.flow_type, NULL, NULL, NULL, min(s.due_since), sum(CASE s.state WHEN 'a' THEN s.due ELSE s.events END)::bigint,
 		format('event type %s is suspended', t.event_type), min(s.looked_at)

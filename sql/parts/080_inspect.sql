@@ -14,7 +14,8 @@ COMMENT ON COLUMN evq.transition.note IS 'When it is this one, of several';
 CREATE VIEW evq.flows AS
 SELECT f.flow_type, f.channel, f.delivery, f.ordered, f.max_dispatched, f.max_processing, f.dispatch_timeout, f.notify_payload,
 	p.is_paused, CASE WHEN p.is_paused THEN f.paused_at END AS paused_at,
-	CASE WHEN p.is_paused THEN nullif(f.paused_until, 'infinity') END AS paused_until, CASE WHEN p.is_paused THEN f.pause_reason END AS pause_reason
+	CASE WHEN p.is_paused THEN nullif(f.paused_until, 'infinity') END AS paused_until, CASE WHEN p.is_paused THEN f.pause_reason END AS pause_reason,
+	f.group_by, f.max_processing_per_group, f.rate, f.per, f.burst, f.rate_per_group, f.per_per_group, f.burst_per_group
 FROM evq.flow f CROSS JOIN LATERAL (SELECT coalesce(f.paused_until > clock_timestamp(), false) AS is_paused) p;
 COMMENT ON VIEW evq.flows IS 'The configuration of flows, which evq_configure_flow() changes, and whether evq_pause_flow() has paused them';
 COMMENT ON COLUMN evq.flows.is_paused IS 'None of its events is dispatched or acquired now';
@@ -36,7 +37,7 @@ SELECT e.event_id, t.event_type, f.flow_type, e.flow_id, evq.state_name(e.state)
 	e.attempt_scheduled_at, e.due_at, e.attempts_used::int, t.max_attempts::int, e.priority::int, e.state_since, e.state_due_at,
 	CASE WHEN e.state = 'p' THEN e.state_since END AS attempt_started_at, NULL::timestamptz AS finished_at,
 	e.permit, e.worker, e.parent_id, e.chain_depth::int, o.event_type AS on_fail_event_type,
-	NULL::text AS reason, NULL::jsonb AS result, NULL::uuid[] AS spinoff_ids, e.answer
+	NULL::text AS reason, NULL::jsonb AS result, NULL::uuid[] AS spinoff_ids, e.answer, e.group_key
 FROM evq.live_event e
 JOIN evq.event_type t USING (event_type_no)
 JOIN evq.flow f ON f.flow_no = e.flow_no
@@ -46,7 +47,7 @@ SELECT h.event_id, t.event_type, f.flow_type, h.flow_id, evq.state_name(h.state)
 	h.attempt_scheduled_at, h.due_at, h.attempts_used::int, t.max_attempts::int, h.priority::int,
 	h.finished_at, NULL, nullif(h.attempt_started_at, 'infinity'), h.finished_at,
 	h.permit, h.worker, h.parent_id, h.chain_depth::int, o.event_type,
-	h.reason, h.result, h.spinoff_ids, h.answer
+	h.reason, h.result, h.spinoff_ids, h.answer, h.group_key
 FROM evq.event_history h
 JOIN evq.event_type t USING (event_type_no)
 JOIN evq.flow f ON f.flow_no = h.flow_no
@@ -56,7 +57,7 @@ SELECT b.event_id, t.event_type, f.flow_type, b.flow_id, evq.state_name(b.state)
 	b.attempt_scheduled_at, b.due_at, CASE b.state WHEN 's' THEN 1 ELSE 0 END, t.max_attempts::int, b.priority::int,
 	b.state_since, b.state_due_at, b.attempt_started_at, CASE WHEN b.state = 's' THEN b.state_since END,
 	b.permit, b.worker, NULL, 0, o.event_type,
-	NULL, NULL, NULL, NULL
+	NULL, NULL, NULL, NULL, NULL
 FROM evq.batch_event b
 JOIN evq.event_type t USING (event_type_no)
 JOIN evq.flow f ON f.flow_no = b.flow_no
@@ -88,6 +89,7 @@ COMMENT ON COLUMN evq.events.reason IS 'Why it failed, expired or was canceled';
 COMMENT ON COLUMN evq.events.result IS 'What its worker reported with the success';
 COMMENT ON COLUMN evq.events.spinoff_ids IS 'The events that were published with its success';
 COMMENT ON COLUMN evq.events.answer IS 'What the last activation brought; gone when the event is suspended again';
+COMMENT ON COLUMN evq.events.group_key IS 'Whose it is, for limits by group; NULL = nobody''s';
 
 -- By id: the id tells when an event was published, so the partitions of the history are looked at one by one from there
 -- on, each locked by itself. A query of the whole view would look at, and lock, all of them.
@@ -172,7 +174,7 @@ COMMENT ON COLUMN evq.blocked_flows.blocked_by IS 'The event for which they wait
 COMMENT ON COLUMN evq.blocked_flows.state IS 'That of this event';
 COMMENT ON COLUMN evq.blocked_flows.since IS 'Since when';
 COMMENT ON COLUMN evq.blocked_flows.waiting IS 'How many events wait';
-COMMENT ON COLUMN evq.blocked_flows.why IS 'In words: what this event does, which limit is reached, which type is suspended, until when the flow is paused';
+COMMENT ON COLUMN evq.blocked_flows.why IS 'In words: what this event does, which limit is reached, of which group (of 20 with the most that wait), which type is suspended, until when the flow is paused';
 COMMENT ON COLUMN evq.blocked_flows.looked_at IS 'Of so many events of the flow, those that are to go first; NULL = of all';
 
 CREATE FUNCTION evq.is_due_line_longer(flow_type text, most bigint) RETURNS boolean

@@ -34,7 +34,7 @@ SELECT s.name, s.cron, s.event_type, coalesce(s.flow_type, t.flow_type) AS flow_
 	s.last_run_at, s.last_event_id, evq.state_of(s.last_event_id) AS last_state,
 	CASE WHEN s.last_error IS NOT NULL THEN 'failed' WHEN s.last_event_id IS NOT NULL THEN 'published' END AS last_outcome,
 	s.last_error, s.last_error_at, f.failed_at AS cron_failed_at, f.message AS cron_message, s.published, s.skipped, s.failed,
-	s.time_zone, s.overlap
+	s.time_zone, s.overlap, s.group_key
 FROM evq.schedule s
 LEFT JOIN evq.event_types t ON t.event_type = s.event_type
 LEFT JOIN evq.cron_failures() f ON f.name = s.name;

@@ -12,7 +12,7 @@ SELECT CASE WHEN s.preloaded THEN 'error' ELSE 'warning' END, 'dispatcher',
 	s.problem || coalesce(': ' || CASE WHEN s.running THEN s.last_error END, ''), s.hint
 FROM status s WHERE s.problem IS NOT NULL AND NOT pg_is_in_recovery()
 UNION ALL
--- Events that came due after its last turn. Order and max_processing may keep them waiting without one.
+-- Events that came due after its last turn. Order and limits may keep them waiting without one.
 SELECT 'error', 'dispatcher', format('the dispatcher, PID %s, had its last turn at %s, and events have come due since', s.dispatcher_pid, s.last_turn_at),
 	format('See what it waits for in pg_stat_activity and pg_locks; pg_terminate_backend(%s) has it start anew.', s.dispatcher_pid)
 FROM status s, present p
@@ -24,7 +24,7 @@ WHERE s.problem IS NULL AND EXISTS (
 		SELECT FROM evq.line(f.flow_no, true, 1000, s.last_turn_at) l JOIN evq.event_type t USING (event_type_no)
 		WHERE l.state = 'a' AND l.events > 0 AND NOT t.is_suspended AND l.attempt_scheduled_at <= p.late
 		LIMIT 1) late
-	WHERE NOT f.ordered AND f.max_processing IS NULL AND coalesce(f.paused_until < clock_timestamp() - patience, true))
+	WHERE NOT f.ordered AND num_nonnulls(f.max_processing, f.max_processing_per_group, f.rate, f.rate_per_group) = 0 AND coalesce(f.paused_until < clock_timestamp() - patience, true))
 UNION ALL
 SELECT 'warning', 'ring', format('the ring overflowed %s times since %s: all due events are read each time', s.ring_overflows, pg_postmaster_start_time()),
 	format('Raise evq.ring_size, now %s, and restart; publish fewer events a transaction.', current_setting('evq.ring_size', true))

@@ -4,7 +4,8 @@ CREATE FUNCTION evq_http.configure_flow(target text, query jsonb, headers jsonb,
 RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	given jsonb := evq_http.object_of(body, '{channel, max_dispatched, max_processing, dispatch_timeout, delivery, ordered, notify_payload}');
+	given jsonb := evq_http.object_of(body, '{channel, max_dispatched, max_processing, dispatch_timeout, delivery, ordered, notify_payload, group_by, max_processing_per_group, rate, per, burst,
+		rate_per_group, per_per_group, burst_per_group}');
 BEGIN
 	PERFORM @extschema@.evq_configure_flow(target,
 		channel => evq_http.text_of(given, 'channel'),
@@ -13,7 +14,15 @@ BEGIN
 		dispatch_timeout => evq_http.duration_of(given -> 'dispatch_timeout', 'dispatch_timeout'),
 		delivery => evq_http.text_of(given, 'delivery'),
 		ordered => evq_http.boolean_of(given, 'ordered'),
-		notify_payload => evq_http.boolean_of(given, 'notify_payload'));
+		notify_payload => evq_http.boolean_of(given, 'notify_payload'),
+		group_by => evq_http.text_of(given, 'group_by'),
+		max_processing_per_group => evq_http.integer_of(given, 'max_processing_per_group', -2147483648, 2147483647)::int,
+		rate => evq_http.number_of(given, 'rate')::numeric,
+		per => evq_http.duration_of(given -> 'per', 'per'),
+		burst => evq_http.integer_of(given, 'burst', -2147483648, 2147483647)::int,
+		rate_per_group => evq_http.number_of(given, 'rate_per_group')::numeric,
+		per_per_group => evq_http.duration_of(given -> 'per_per_group', 'per_per_group'),
+		burst_per_group => evq_http.integer_of(given, 'burst_per_group', -2147483648, 2147483647)::int);
 	RETURN evq_http.flow_named(target);
 END
 $$;

@@ -18,7 +18,8 @@ $${
     "run_at": {"type": "string", "format": "date-time", "description": "Not before this time; now if left out"},
     "priority": {"type": "integer", "minimum": -32768, "maximum": 32767, "description": "Higher is offered earlier; the event type's if left out"},
     "idempotency_key": {"type": "string", "minLength": 1, "maxLength": 255, "description": "Unique per event type"},
-    "headers": {"type": "object", "description": "Metadata for workers"}
+    "headers": {"type": "object", "description": "Metadata for workers"},
+    "group_key": {"type": ["string", "integer"], "minLength": 1, "maxLength": 255, "description": "Whose event it is, for limits by group; what the flow's group_by says if left out"}
   },
   "required": ["event_type", "flow_id"],
   "additionalProperties": false
@@ -83,7 +84,8 @@ $${
           "on_fail_event_type": {"type": "string"},
           "run_at": {"type": "string", "format": "date-time"},
           "priority": {"type": "integer", "minimum": -32768, "maximum": 32767},
-          "headers": {"type": "object"}
+          "headers": {"type": "object"},
+          "group_key": {"type": ["string", "integer"], "minLength": 1, "maxLength": 255, "description": "That of the event if left out"}
         },
         "required": ["event_type"],
         "additionalProperties": false

@@ -41,6 +41,7 @@ $${
     "max_attempts": {"type": "integer"},
     "payload": {},
     "answer": {"description": "What its activation brought since it was suspended last"},
+    "group_key": {"type": ["string", "null"], "description": "Whose it is, for limits by group"},
     "errors": {"type": "array", "items": {"type": "object"}},
     "children": {"type": "array", "items": {"type": "object"}}
   },

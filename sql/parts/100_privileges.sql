@@ -19,11 +19,11 @@ GRANT USAGE ON TYPE evq.event_state, evq.acquired, evq.acquired_batch, evq.pendi
 GRANT USAGE ON SCHEMA evq, evq_http TO evq_publisher, evq_worker, evq_operator, evq_monitor;
 
 GRANT EXECUTE ON FUNCTION
-	@extschema@.evq_publish(text, text, text, anycompatible, text, timestamptz, bigint, text, anycompatible),
-	@extschema@.evq_publish(text, text, anynonarray, anycompatible, text, timestamptz, bigint, text, anycompatible),
+	@extschema@.evq_publish(text, text, text, anycompatible, text, timestamptz, bigint, text, anycompatible, text),
+	@extschema@.evq_publish(text, text, anynonarray, anycompatible, text, timestamptz, bigint, text, anycompatible, text),
 	@extschema@.evq_publish_many(anycompatible),
-	@extschema@.evq_publish_many(text, text, text, anycompatiblearray, timestamptz, bigint),
-	@extschema@.evq_publish_many(text, text, anyarray, anycompatiblearray, timestamptz, bigint),
+	@extschema@.evq_publish_many(text, text, text, anycompatiblearray, timestamptz, bigint, text[]),
+	@extschema@.evq_publish_many(text, text, anyarray, anycompatiblearray, timestamptz, bigint, text[]),
 	evq.publish_many(jsonb)
 TO evq_publisher, evq_operator;
 
@@ -66,7 +66,8 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_cancel(uuid, text),
 	@extschema@.evq_retry(uuid),
 	@extschema@.evq_redrive(text, timestamptz, bigint),
-	@extschema@.evq_configure_flow(text, text, int, int, interval, text, boolean, boolean),
+	@extschema@.evq_configure_flow(text, text, int, int, interval, text, boolean, boolean, text, int, numeric, interval, int, numeric, interval, int),
+	@extschema@.evq_configure_group(text, text, int, numeric, interval, int),
 	@extschema@.evq_configure(text, text, int, interval, anycompatiblearray, float8, interval, float8, interval, text, text, int, int, interval),
 	evq.configure(text, text, int, interval, interval[], float8, interval, float8, interval, text, text, int, int, interval),
 	@extschema@.evq_pause_flow(text, timestamptz, text),
@@ -77,8 +78,8 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.evq_pause(text),
 	@extschema@.evq_resume(),
 	@extschema@.evq_purge(),
-	@extschema@.evq_schedule(text, text, text, text, text, anycompatible, text, bigint, text, boolean, text, text),
-	@extschema@.evq_schedule(text, text, text, text, anynonarray, anycompatible, text, bigint, text, boolean, text, text),
+	@extschema@.evq_schedule(text, text, text, text, text, anycompatible, text, bigint, text, boolean, text, text, text),
+	@extschema@.evq_schedule(text, text, text, text, anynonarray, anycompatible, text, bigint, text, boolean, text, text, text),
 	@extschema@.evq_unschedule(text, boolean),
 	@extschema@.evq_pause_schedule(text),
 	@extschema@.evq_resume_schedule(text),
@@ -108,12 +109,14 @@ GRANT EXECUTE ON FUNCTION
 TO evq_worker, evq_operator, evq_monitor;
 GRANT EXECUTE ON FUNCTION @extschema@.evq_metrics(), evq.counters(), @extschema@.evq_check(interval) TO evq_operator, evq_monitor;
 GRANT SELECT ON evq.flows, evq.event_types TO evq_publisher, evq_worker, evq_operator, evq_monitor;
-GRANT SELECT ON evq.transition, evq.queue, evq.workers, evq.schedules, evq.restrictions, evq.blocked_flows TO evq_operator, evq_monitor;
+GRANT SELECT ON evq.transition, evq.queue, evq.workers, evq.schedules, evq.restrictions, evq.blocked_flows, evq.limits, evq.groups TO evq_operator, evq_monitor;
 -- What these views call.
 GRANT EXECUTE ON FUNCTION
 	evq.queues(),
 	evq.holders(),
 	evq.blocks(),
+	evq.group_usage(),
+	evq.limits_in_use(),
 	evq.state_of(uuid),
 	evq.cron_fields(text),
 	evq.cron_next(text, timestamptz),

@@ -120,9 +120,15 @@ DROP FUNCTION @extschema@.evq_redrive(text, timestamptz, int);
 DROP FUNCTION @extschema@.evq_succeed_and_acquire(text, uuid[], bigint[], int, text[], text, interval);
 DROP FUNCTION @extschema@.evq_fail_many(uuid[], bigint[], text, boolean);
 DROP FUNCTION @extschema@.evq_schedule(text, text, text, text, text, jsonb, text, smallint, text, boolean);
+DROP FUNCTION @extschema@.evq_configure_flow(text, text, int, int, interval, text, boolean, boolean);
 -- What an activation brings is a column of its own, and may come before the suspension.
 ALTER TABLE evq.event ADD COLUMN answer jsonb, ADD COLUMN answered_permit bigint;
 ALTER TABLE evq.event_history ADD COLUMN answer jsonb, ADD COLUMN answered_permit bigint;
+-- Whose an event is.
+ALTER TABLE evq.event ADD COLUMN group_key text;
+ALTER TABLE evq.event_history ADD COLUMN group_key text;
+COMMENT ON COLUMN evq.event.group_key IS 'Whose it is, for limits by group; NULL = nobody''s';
+COMMENT ON COLUMN evq.event_history.group_key IS 'Whose it was';
 COMMENT ON COLUMN evq.event.answer IS 'What the last activation brought; gone when the event is suspended again';
 COMMENT ON COLUMN evq.event.answered_permit IS
 	'Permit of the attempt that was activated; NULL = none since the last suspension began. If it is the permit, a suspension ends at once';
@@ -160,7 +166,9 @@ CREATE TRIGGER restriction_emptied AFTER TRUNCATE ON evq.restriction FOR EACH ST
 ALTER TABLE evq.restriction ENABLE ALWAYS TRIGGER restriction_changed, ENABLE ALWAYS TRIGGER restriction_emptied;
 -- Schedules: the dispatcher runs them; seconds, time zones, and what becomes of a time that comes while the last event is live.
 ALTER TABLE evq.schedule ADD COLUMN time_zone text NOT NULL DEFAULT 'UTC',
-	ADD COLUMN overlap text NOT NULL DEFAULT 'allow' CHECK (overlap IN ('allow', 'skip', 'queue'));
+	ADD COLUMN overlap text NOT NULL DEFAULT 'allow' CHECK (overlap IN ('allow', 'skip', 'queue')),
+	ADD COLUMN group_key text;
+COMMENT ON COLUMN evq.schedule.group_key IS 'That of its events; NULL = what the flow''s group_by says';
 COMMENT ON COLUMN evq.schedule.time_zone IS 'Whose clocks the times of cron are read from';
 COMMENT ON COLUMN evq.schedule.overlap IS
 'What becomes of a time that comes while the last event is live: allow = one more event, skip = nothing, queue = its event when that one is finished';
@@ -181,3 +189,19 @@ DROP FUNCTION evq.history_partition_name(timestamptz);
 ALTER TABLE evq.flow ADD COLUMN paused_at timestamptz, ADD COLUMN paused_until timestamptz, ADD COLUMN pause_reason text;
 COMMENT ON COLUMN evq.flow.paused_at IS 'Since when it has been paused';
 COMMENT ON COLUMN evq.flow.paused_until IS 'Nothing of it is dispatched or acquired before; infinity = until evq_resume_flow(), NULL = it is not paused';
+ALTER TABLE evq.flow ADD COLUMN group_by text CHECK (group_by ~ '^(flow_id(/[1-9])?|header:.+|payload:(/.*)?)$' AND octet_length(group_by) <= 255);
+ALTER TABLE evq.flow ADD COLUMN max_processing_per_group int CHECK (max_processing_per_group BETWEEN 1 AND 1000000),
+	ADD COLUMN rate float8 CHECK (rate > 0 AND rate <= 1e9),
+	ADD COLUMN per interval CHECK (per BETWEEN '1 ms' AND '3650 days'),
+	ADD COLUMN burst int CHECK (burst BETWEEN 1 AND 1000000),
+	ADD COLUMN rate_per_group float8 CHECK (rate_per_group > 0 AND rate_per_group <= 1e9),
+	ADD COLUMN per_per_group interval CHECK (per_per_group BETWEEN '1 ms' AND '3650 days'),
+	ADD COLUMN burst_per_group int CHECK (burst_per_group BETWEEN 1 AND 1000000);
+COMMENT ON COLUMN evq.flow.max_processing_per_group IS 'At most so many events of a group offered or in processing at once; NULL = no limit';
+COMMENT ON COLUMN evq.flow.rate IS 'At most so many events begin, in the time "per", beyond the burst; NULL = no limit';
+COMMENT ON COLUMN evq.flow.per IS 'The time of rate; NULL = a second';
+COMMENT ON COLUMN evq.flow.burst IS 'So many may begin at once; NULL = as many as the rate allows in a tenth of a second, one at least';
+COMMENT ON COLUMN evq.flow.rate_per_group IS 'As rate, for the events of a group';
+COMMENT ON COLUMN evq.flow.per_per_group IS 'The time of rate_per_group; NULL = a second';
+COMMENT ON COLUMN evq.flow.burst_per_group IS 'As burst, for the events of a group';
+COMMENT ON COLUMN evq.flow.group_by IS 'Where the group key of an event comes from whose publisher gives none: flow_id, flow_id/N, header:NAME or payload:POINTER; NULL = nowhere';

@@ -91,6 +91,7 @@ typedef struct EvqEvent
 	int32 on_fail_event_type_no; /* 0 = none of its own */
 	const char *worker;          /* NULL = none */
 	int64 answered_permit; /* of the attempt that was activated since the last suspension began, 0 = none */
+	const char *group_key; /* whose it is, for limits by group; NULL = nobody's */
 
 	/* not in the row: where it is, or was; see evq_events_hint() */
 	ItemPointerData tid;
@@ -126,6 +127,7 @@ typedef struct EvqOutcome
 #define EVQ_END_OF_TIME ((int64) (8000 * 365 + 1940) * USECS_PER_DAY)
 
 #define EVQ_MAX_FLOW_ID 255
+#define EVQ_MAX_GROUP_KEY 255
 #define EVQ_MAX_IDEMPOTENCY_KEY 255
 #define EVQ_MAX_WORKER_NAME 255
 

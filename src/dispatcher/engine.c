@@ -260,7 +260,11 @@ run_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn, uint64 configuration
 	if (engine->configuration_seen == 0 && !evq_memory_keeps_offer(engine->memory))
 		engine->locked_first = evq_engine_lock_before_reading();
 	if (configuration != engine->configuration_seen)
+	{
+		evq_config_use_groups();
+		evq_memory_heed_limits(engine->memory);
 		evq_sweep_heed_configuration(engine->sweeper);
+	}
 	engine->configuration_seen = configuration;
 
 	evq_shmem_note_clock(engine->slot, now);

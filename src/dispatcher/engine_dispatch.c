@@ -198,7 +198,7 @@ dispatch_row(EvqWork *work, EvqTracked *tracked, EvqEvent *event, const EvqFlow 
 		return;
 	}
 	evq_engine_trace(&event->event_id, "dispatched");
-	evq_memory_dispatched(memory, tracked, event->state_due_at);
+	evq_memory_dispatched(memory, tracked, event);
 	if (configured->pull && evq_memory_keeps_offer(memory))
 		work->flow->tell_ready = true;
 	else if (work->notify)
@@ -265,8 +265,8 @@ dispatch_flow(EvqWork *work, EvqFlowDispatch *flow, int share)
 	flow->max_processing = configured->max_processing;
 	work->flow = flow;
 	work->drained = is_drained(work, configured);
-	for (int n = 0;
-		 n < share && evq_engine_has_room(flow) && (tracked = evq_memory_first_ready(flow->flow)) != NULL;)
+	for (int n = 0; n < share && evq_engine_has_room(work->engine, flow) &&
+					(tracked = evq_memory_first_ready(flow->flow)) != NULL;)
 	{
 		int parked = work->parked;
 
@@ -294,7 +294,7 @@ evq_engine_dispatch(EvqWork *work)
 	{
 		const EvqTrackedFlow *flow = ((EvqFlowDispatch *) lfirst(cell))->flow;
 
-		with_ready += evq_memory_ready(flow) > 0 &&
+		with_ready += evq_memory_first_ready(flow) != NULL &&
 					  !evq_config_is_flow_paused(evq_memory_flow_no(flow), work->now);
 	}
 	if (with_ready == 0)

@@ -41,23 +41,25 @@ evq_engine_use_flow(EvqEngine *engine, int32 flow_no)
 
 /* ---------- room ---------- */
 
-/* Has the flow room for one more offer? */
+/* Has the flow room for one more offer, and a token? */
 bool
-evq_engine_has_room(const EvqFlowDispatch *flow)
+evq_engine_has_room(const EvqEngine *engine, const EvqFlowDispatch *flow)
 {
 	int offered = evq_memory_on_offer(flow->flow);
 
 	if (flow->max_dispatched == 0)
 		return true;
 	return offered < flow->max_dispatched &&
-		   (flow->max_processing == 0 || offered + evq_memory_processing(flow->flow) < flow->max_processing);
+		   (flow->max_processing == 0 ||
+			offered + evq_memory_processing(flow->flow) < flow->max_processing) &&
+		   evq_memory_has_token(engine->memory, flow->flow);
 }
 
 /* Do ready events of the flow wait for room? */
 static bool
-is_blocked(const EvqFlowDispatch *flow)
+is_blocked(const EvqEngine *engine, const EvqFlowDispatch *flow)
 {
-	return evq_memory_ready(flow->flow) > 0 && !evq_engine_has_room(flow);
+	return evq_memory_ready(flow->flow) > 0 && !evq_engine_has_room(engine, flow);
 }
 
 static bool
@@ -74,7 +76,7 @@ evq_engine_look_at_flows(EvqEngine *engine, TimestampTz now)
 	ListCell *cell;
 
 	evq_engine_use_flows(engine);
-	all.held_until = evq_config_first_resume(now);
+	all.held_until = Min(evq_config_first_resume(now), evq_memory_refill(engine->memory, now));
 	foreach(cell, engine->flows)
 	{
 		EvqFlowDispatch *flow = lfirst(cell);
@@ -90,7 +92,7 @@ evq_engine_look_at_flows(EvqEngine *engine, TimestampTz now)
 		}
 		if (flow->held_until != 0)
 			all.held_until = Min(all.held_until, flow->held_until);
-		else if (evq_memory_ready(flow->flow) > 0 && evq_engine_has_room(flow))
+		else if (evq_memory_first_ready(flow->flow) != NULL && evq_engine_has_room(engine, flow))
 			all.can_dispatch = true;
 		all.must_tell |= flow->tell_ready;
 	}
@@ -138,9 +140,9 @@ evq_engine_guide(EvqEngine *engine, TimestampTz now)
 		int32 flow_no = flows[i].flow_no;
 		const EvqFlowDispatch *flow = evq_engine_use_flow(engine, flow_no);
 		bool has_batches = evq_batch_track_has_waiting(engine->batches, flow_no);
-		bool blocked = is_blocked(flow) || has_batches;
+		bool blocked = is_blocked(engine, flow) || has_batches;
 
-		guide.wants_changes |= blocked;
+		guide.wants_changes |= blocked || evq_memory_has_closed_groups(flow->flow);
 		note_class(&full, flow_no, blocked);
 		if (flows[i].pull)
 			note_class(&direct, flow_no,
@@ -194,7 +196,7 @@ evq_engine_lock_orders(EvqWork *work)
 
 		flow->is_order_locked = configured != NULL && evq_flow_is_regulated(configured) &&
 								!evq_flow_is_paused(configured, work->now) &&
-								evq_memory_ready(flow->flow) > 0 && lock_order(work, flow, flow_no);
+								evq_memory_first_ready(flow->flow) != NULL && lock_order(work, flow, flow_no);
 		any |= flow->is_order_locked;
 	}
 	if (!any)

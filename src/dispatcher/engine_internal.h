@@ -70,7 +70,7 @@ typedef struct EvqProspects
 	bool can_dispatch; /* in a flow events are ready, and there is room, and nobody holds or has paused it */
 	bool must_tell;    /* listeners of a flow are to be told */
 	TimestampTz
-		held_until; /* the first of the flows that are held, or paused, is to be tried then; infinity = none */
+		held_until; /* the first of what is held, or paused, or waits for a token, is to be tried then; infinity = nothing is */
 } EvqProspects;
 
 /* engine_event.c */
@@ -83,7 +83,7 @@ extern void evq_engine_fire_timers(EvqWork *work);
 /* engine_flows.c */
 extern void evq_engine_use_flows(EvqEngine *engine);
 extern EvqFlowDispatch *evq_engine_use_flow(EvqEngine *engine, int32 flow_no);
-extern bool evq_engine_has_room(const EvqFlowDispatch *flow);
+extern bool evq_engine_has_room(const EvqEngine *engine, const EvqFlowDispatch *flow);
 extern EvqProspects evq_engine_look_at_flows(EvqEngine *engine, TimestampTz now);
 extern void evq_engine_lock_orders(EvqWork *work);
 extern uint64 evq_engine_lock_before_reading(void);

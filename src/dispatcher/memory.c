@@ -283,11 +283,10 @@ evq_memory_take_successors(EvqMemory *memory)
 	return successors;
 }
 
+/* tracked: what is remembered of the event by now; NULL = nothing. */
 static EvqTracked *
-remember(EvqMemory *memory, const EvqChange *facts, bool was_unread, TimestampTz now)
+remember(EvqMemory *memory, EvqTracked *tracked, const EvqChange *facts, bool was_unread, TimestampTz now)
 {
-	EvqTracked *tracked = evq_memory_find(memory, &facts->event_id);
-
 	if (evq_transition_is_final((EvqState) facts->state))
 	{
 		if (tracked != NULL)
@@ -324,7 +323,7 @@ remember(EvqMemory *memory, const EvqChange *facts, bool was_unread, TimestampTz
 EvqTracked *
 evq_memory_remember(EvqMemory *memory, const EvqChange *facts, TimestampTz now)
 {
-	return remember(memory, facts, false, now);
+	return remember(memory, evq_memory_find(memory, &facts->event_id), facts, false, now);
 }
 
 /* ---------- what becomes of an event ---------- */
@@ -339,11 +338,13 @@ evq_memory_make_ready(EvqMemory *memory, EvqTracked *tracked, TimestampTz now)
 	return true;
 }
 
-/* A ready event was dispatched, until then. */
+/* A ready event was dispatched: what is told of before that is late. */
 void
-evq_memory_dispatched(EvqMemory *memory, EvqTracked *tracked, TimestampTz until)
+evq_memory_dispatched(EvqMemory *memory, EvqTracked *tracked, const EvqEvent *event)
 {
-	evq_memory_set(memory, tracked, EVQ_TRACK_DISPATCHED, until);
+	evq_memory_take_tokens(tracked);
+	tracked->facts.state_since = event->state_since;
+	evq_memory_set(memory, tracked, EVQ_TRACK_DISPATCHED, event->state_due_at);
 }
 
 /* Its row is to be looked at then; until then a ready event is not ready. */
@@ -395,6 +396,21 @@ absorb_published(EvqMemory *memory, const EvqChange *facts, TimestampTz now)
 					   Min(evq_retry_add(now, flow->dispatch_timeout), facts->due_at));
 }
 
+/*
+ * Is what is told of an event on its way perhaps of before that? A session tells after its commit, so others may have acted on
+ * that before. To believe it would be to count one too few on their way, now or with the next that is told.
+ */
+static bool
+is_told_late(const EvqTracked *tracked, const EvqChange *change)
+{
+	if (tracked == NULL || tracked->state < EVQ_TRACK_OFFERED)
+		return false;
+	return change->state_since < tracked->facts.state_since ||
+		   (change->state_since == tracked->facts.state_since &&
+			(change->state == EVQ_STATE_AWAITING_PROCESSING ||
+			 evq_transition_is_final((EvqState) change->state)));
+}
+
 /* Takes in what a session has told. */
 void
 evq_memory_absorb(EvqMemory *memory, const EvqChange *change, TimestampTz now)
@@ -404,7 +420,13 @@ evq_memory_absorb(EvqMemory *memory, const EvqChange *change, TimestampTz now)
 	if (change->is_new)
 		absorb_published(memory, change, now);
 	else if (!change->is_returned)
-		evq_memory_remember(memory, change, now);
+	{
+		tracked = evq_memory_find(memory, &change->event_id);
+		if (is_told_late(tracked, change))
+			evq_memory_look_again(memory, tracked, now);
+		else
+			remember(memory, tracked, change, false, now);
+	}
 	else if ((tracked = evq_memory_find(memory, &change->event_id)) != NULL)
 		take_back(memory, tracked);
 }
@@ -463,7 +485,7 @@ see(EvqMemory *memory, const EvqEvent *event, bool was_unread, TimestampTz now)
 			return;
 		}
 	}
-	tracked = remember(memory, &facts, was_unread, now);
+	tracked = remember(memory, tracked, &facts, was_unread, now);
 	if (tracked != NULL && tracked->state == EVQ_TRACK_DISPATCHED)
 		repeat_offer(memory, &facts); /* as well */
 	if (tracked != NULL && event->ordered && event->state != EVQ_STATE_AWAITING_PROCESSING)

@@ -59,6 +59,10 @@ extern bool evq_memory_is_due(const EvqMemory *memory, TimestampTz now);
 extern TimestampTz evq_memory_next_at(const EvqMemory *memory);
 extern EvqTracked *evq_memory_first_due(const EvqMemory *memory, TimestampTz now);
 extern EvqTracked *evq_memory_first_ready(const EvqTrackedFlow *flow);
+extern bool evq_memory_has_closed_groups(const EvqTrackedFlow *flow);
+extern void evq_memory_heed_limits(EvqMemory *memory);
+extern bool evq_memory_has_token(const EvqMemory *memory, EvqTrackedFlow *flow);
+extern TimestampTz evq_memory_refill(EvqMemory *memory, TimestampTz now);
 extern List *evq_memory_take_successors(EvqMemory *memory);
 extern void evq_memory_offer_missing(EvqMemory *memory);
 
@@ -71,7 +75,7 @@ extern bool evq_memory_is_flow_id_busy(const EvqMemory *memory, const EvqChange 
 extern void evq_memory_set_flow_id(EvqMemory *memory, EvqTracked *tracked, const char *flow_id);
 extern bool evq_memory_make_ready(EvqMemory *memory, EvqTracked *tracked, TimestampTz now);
 extern bool evq_memory_offer(EvqMemory *memory, EvqTracked *tracked, TimestampTz until, bool *was_empty);
-extern void evq_memory_dispatched(EvqMemory *memory, EvqTracked *tracked, TimestampTz until);
+extern void evq_memory_dispatched(EvqMemory *memory, EvqTracked *tracked, const EvqEvent *event);
 extern void evq_memory_look_again(EvqMemory *memory, EvqTracked *tracked, TimestampTz at);
 extern void evq_memory_put_off(EvqMemory *memory, EvqTracked *tracked, int64 longest, TimestampTz now);
 extern void evq_memory_park(EvqMemory *memory, EvqTracked *tracked);

@@ -64,6 +64,7 @@ evq_memory_events_init(EvqMemory *memory)
 	memory->flows = make_hash("evq tracked flows", sizeof(int32), sizeof(EvqTrackedFlow), context);
 	memory->busy = make_hash("evq busy flow ids", sizeof(FlowIdKey), sizeof(BusyFlowId), context);
 	memory->timers = pairingheap_allocate(compare_timers, NULL);
+	evq_memory_groups_init(memory);
 	MemoryContextSwitchTo(previous);
 }
 
@@ -97,6 +98,8 @@ evq_memory_use_flow(EvqMemory *memory, int32 flow_no)
 		memset((char *) flow + sizeof(flow->flow_no), 0, sizeof(*flow) - sizeof(flow->flow_no));
 		flow->index = list_length(memory->flow_list);
 		flow->ready = pairingheap_allocate(compare_ready, NULL);
+		evq_memory_groups_init_flow(flow);
+		evq_memory_read_rate(memory, flow);
 		flow->last = pairingheap_allocate(compare_last, NULL);
 		evq_memory_unread_init(flow);
 		memory->flow_list = lappend(memory->flow_list, flow);
@@ -130,7 +133,7 @@ evq_memory_ready(const EvqTrackedFlow *flow)
 int
 evq_memory_on_offer(const EvqTrackedFlow *flow)
 {
-	return flow->count[EVQ_TRACK_OFFERED] + flow->count[EVQ_TRACK_DISPATCHED];
+	return evq_memory_given(flow);
 }
 
 /* How many are in process. */
@@ -190,6 +193,13 @@ evq_memory_is_flow_id_busy(const EvqMemory *memory, const EvqChange *facts)
 
 /* ---------- events ---------- */
 
+/* Does it count against the limits of its flow, and its group, of what is on its way? One that is suspended does not. */
+static bool
+takes_room(const EvqTracked *tracked)
+{
+	return tracked->state >= EVQ_TRACK_OFFERED && tracked->state != EVQ_TRACK_SUSPENDED;
+}
+
 /* How many events are remembered. */
 long
 evq_memory_count(const EvqMemory *memory)
@@ -226,9 +236,12 @@ detach(EvqMemory *memory, EvqTracked *tracked)
 
 	pairingheap_remove(memory->timers, &tracked->timer_node);
 	if (tracked->state == EVQ_TRACK_READY)
-		pairingheap_remove(flow->ready, &tracked->ready_node);
+		evq_memory_leave_line(memory, tracked);
 	if (evq_memory_is_waiting(tracked))
 		pairingheap_remove(flow->last, &tracked->last_node);
+	/* Before its flow's counts change: see rate.c. */
+	if (takes_room(tracked))
+		evq_memory_count_in_group(memory, tracked, -1);
 	flow->count[tracked->state]--;
 	memory->count[tracked->state]--;
 	Assert(flow->count[tracked->state] >= 0 && memory->count[tracked->state] >= flow->count[tracked->state]);
@@ -245,12 +258,14 @@ attach(EvqMemory *memory, EvqTracked *tracked, EvqTrackState state, TimestampTz 
 	tracked->timer_at = timer_at;
 	pairingheap_add(memory->timers, &tracked->timer_node);
 	if (state == EVQ_TRACK_READY)
-		pairingheap_add(flow->ready, &tracked->ready_node);
+		evq_memory_line_up(memory, tracked);
 	if (evq_memory_is_waiting(tracked))
 		pairingheap_add(flow->last, &tracked->last_node);
 	flow->count[state]++;
 	memory->count[state]++;
 	count_busy(memory, tracked, 1);
+	if (takes_room(tracked))
+		evq_memory_count_in_group(memory, tracked, 1);
 }
 
 /* What is to be remembered of an event with these facts. */
@@ -285,8 +300,13 @@ evq_memory_put(EvqMemory *memory, const EvqChange *facts, TimestampTz now)
 		tracked->flow_id = NULL;
 		tracked->offered_before = false;
 	}
-	if (!found || tracked->flow->flow_no != facts->flow_no)
+	if (!found || tracked->flow->flow_no != facts->flow_no || tracked->facts.group_hash != facts->group_hash)
+	{
+		if (found)
+			evq_memory_leave_group(memory, tracked->group);
 		tracked->flow = evq_memory_use_flow(memory, facts->flow_no);
+		tracked->group = evq_memory_join_group(memory, tracked->flow, facts->group_hash);
+	}
 	tracked->put_offs = 0;
 	tracked->seen_in_sweep = memory->sweep;
 	tracked->facts = *facts;
@@ -315,6 +335,7 @@ void
 evq_memory_drop(EvqMemory *memory, EvqTracked *tracked)
 {
 	detach(memory, tracked);
+	evq_memory_leave_group(memory, tracked->group);
 	if (tracked->flow_id != NULL)
 		pfree(tracked->flow_id);
 	hash_search(memory->events, &tracked->event_id, HASH_REMOVE, NULL);
@@ -395,15 +416,6 @@ evq_memory_first_due(const EvqMemory *memory, TimestampTz now)
 	return evq_memory_next_at(memory) > now
 			   ? NULL
 			   : pairingheap_container(EvqTracked, timer_node, pairingheap_first(memory->timers));
-}
-
-/* The ready event of the flow whose turn comes first; NULL = there is none. */
-EvqTracked *
-evq_memory_first_ready(const EvqTrackedFlow *flow)
-{
-	return pairingheap_is_empty(flow->ready)
-			   ? NULL
-			   : pairingheap_container(EvqTracked, ready_node, pairingheap_first(flow->ready));
 }
 
 /* The waiting or ready event of the flow whose turn comes last; NULL = there is none. */

@@ -9,6 +9,7 @@
 #include "utils/hsearch.h"
 
 #include "dispatcher/memory.h"
+#include "session/config.h"
 
 typedef enum EvqTrackState
 {
@@ -21,13 +22,40 @@ typedef enum EvqTrackState
 	EVQ_TRACK_STATES
 } EvqTrackState;
 
+typedef struct EvqGroupId
+{
+	uint64 hash;   /* EvqChange.group_hash */
+	int64 flow_no; /* wide, so that there is no padding */
+} EvqGroupId;
+
+/* Events of a flow that count together; there is one where any is remembered. */
+typedef struct EvqTrackedGroup
+{
+	EvqGroupId id; /* hash key */
+	EvqTrackedFlow *flow;
+	int tracked;      /* its events that are remembered, */
+	int on_their_way; /* and of these, on offer or in process, */
+	int on_offer;     /* or on offer alone */
+	EvqGroupLimits limits;
+	EvqBucket bucket;  /* where there is a rate */
+	pairingheap ready; /* its ready events */
+	pairingheap_node
+		open_node; /* in the flow's line, while it is open: it has ready events, and room, and a token */
+	bool is_open;
+	bool is_closed; /* it has ready events, and is not open */
+	bool is_refilling;
+	int64 refill_at; /* while it waits for a token, when that comes; nanoseconds */
+	pairingheap_node refill_node;
+} EvqTrackedGroup;
+
 struct EvqTracked
 {
 	pg_uuid_t event_id; /* hash key */
 	EvqTrackState state;
 	EvqChange facts;
 	EvqTrackedFlow *flow;
-	TimestampTz timer_at; /* when to look at it again */
+	EvqTrackedGroup *group; /* NULL = it is of none */
+	TimestampTz timer_at;   /* when to look at it again */
 	pairingheap_node timer_node;
 	pairingheap_node ready_node;
 	pairingheap_node last_node;
@@ -46,9 +74,13 @@ typedef struct EvqUnread
 
 struct EvqTrackedFlow
 {
-	int32 flow_no; /* hash key */
-	int index;     /* in the list of flows */
-	pairingheap *ready;
+	int32 flow_no;      /* hash key */
+	int index;          /* in the list of flows */
+	pairingheap *ready; /* of no group */
+	pairingheap *open;  /* groups with ready events, and room for them */
+	int closed;         /* so many groups have ready events, and are not open */
+	EvqRate rate;       /* as it was when the configuration was seen last */
+	EvqBucket bucket;
 	pairingheap *last; /* waiting or ready; the one to do without first */
 	int count[EVQ_TRACK_STATES];
 
@@ -63,9 +95,15 @@ struct EvqMemory
 	EvqSlot *slot;         /* NULL = no shared memory */
 
 	/* memory_events.c */
-	HTAB *events; /* of EvqTracked */
-	HTAB *flows;  /* of EvqTrackedFlow */
-	HTAB *busy;   /* flow_ids with events on their way */
+	HTAB *events;         /* of EvqTracked */
+	HTAB *flows;          /* of EvqTrackedFlow */
+	HTAB *busy;           /* flow_ids with events on their way */
+	HTAB *groups;         /* of EvqTrackedGroup */
+	pairingheap *refills; /* groups that wait for a token */
+	uint64 rates_digest;  /* of the configuration seen last */
+	int64 buckets_from;   /* buckets of which nothing is known were empty then; nanoseconds */
+	int idle_groups;      /* of which no event is remembered, but when they had their last token */
+	int reap_at;          /* with so many of these, those whose buckets are full by now are forgotten */
 	List *flow_list;
 	pairingheap *timers;
 	int count[EVQ_TRACK_STATES]; /* of all flows */
@@ -90,6 +128,17 @@ extern EvqTracked *evq_memory_last_waiting(const EvqTrackedFlow *flow);
 extern EvqTracked **evq_memory_collect_on_offer(const EvqMemory *memory, int *count);
 extern void evq_memory_look_at_unseen(EvqMemory *memory, uint32 since, bool suspended, TimestampTz now);
 
+/* memory_groups.c */
+extern void evq_memory_groups_init(EvqMemory *memory);
+extern void evq_memory_groups_init_flow(EvqTrackedFlow *flow);
+extern EvqTrackedGroup *evq_memory_join_group(EvqMemory *memory, EvqTrackedFlow *flow, uint64 group_hash);
+extern void evq_memory_leave_group(EvqMemory *memory, EvqTrackedGroup *group);
+extern void evq_memory_count_in_group(EvqMemory *memory, EvqTracked *tracked, int change);
+extern void evq_memory_take_tokens(EvqTracked *tracked);
+extern void evq_memory_read_rate(EvqMemory *memory, EvqTrackedFlow *flow);
+extern void evq_memory_line_up(EvqMemory *memory, EvqTracked *tracked);
+extern void evq_memory_leave_line(EvqMemory *memory, EvqTracked *tracked);
+
 /* memory_unread.c */
 extern void evq_memory_unread_init(EvqTrackedFlow *flow);
 extern bool
@@ -99,6 +148,13 @@ static inline bool
 evq_memory_is_on_offer(const EvqTracked *tracked)
 {
 	return tracked->state == EVQ_TRACK_OFFERED || tracked->state == EVQ_TRACK_DISPATCHED;
+}
+
+/* How many of the flow were given a turn, and have not begun. */
+static inline int
+evq_memory_given(const EvqTrackedFlow *flow)
+{
+	return flow->count[EVQ_TRACK_OFFERED] + flow->count[EVQ_TRACK_DISPATCHED];
 }
 
 static inline bool

@@ -48,6 +48,8 @@ evq_sql_publish(PG_FUNCTION_ARGS)
 	request.has_priority = evq_argument_priority(fcinfo, 6, &request.priority);
 	request.idempotency_key = evq_argument_text(fcinfo, 7);
 	request.headers = evq_argument_json(fcinfo, 8, "headers");
+	if (PG_NARGS() > 9)
+		request.group_key = evq_argument_text(fcinfo, 9);
 
 	publish("evq_publish()", &request, 1, NULL, id);
 	PG_RETURN_UUID_P(id);
@@ -90,6 +92,7 @@ evq_sql_publish_many(PG_FUNCTION_ARGS)
 	EvqPublish common = {0};
 	EvqPublish *requests;
 	const char **flow_ids;
+	const char **group_keys;
 	Datum *payloads;
 	pg_uuid_t *ids;
 	int count;
@@ -107,6 +110,7 @@ evq_sql_publish_many(PG_FUNCTION_ARGS)
 	if (common.has_run_at)
 		common.run_at = PG_GETARG_TIMESTAMPTZ(4);
 	common.has_priority = evq_argument_priority(fcinfo, 5, &common.priority);
+	group_keys = evq_argument_group_keys(fcinfo, 6, count);
 
 	requests = palloc(Max(count, 1) * sizeof(EvqPublish));
 	ids = palloc(Max(count, 1) * sizeof(pg_uuid_t));
@@ -115,6 +119,7 @@ evq_sql_publish_many(PG_FUNCTION_ARGS)
 		requests[i] = common;
 		requests[i].flow_id = flow_ids[i];
 		requests[i].payload = payloads[i];
+		requests[i].group_key = group_keys == NULL ? NULL : group_keys[i];
 	}
 	publish("evq_publish_many()", requests, count, "event", ids);
 	return return_ids(fcinfo, ids, count);

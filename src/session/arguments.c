@@ -397,6 +397,30 @@ evq_argument_flow_ids(FunctionCallInfo fcinfo, int argno, int *count)
 	return flow_ids;
 }
 
+/* The group keys of a call, "count" of them, NULL where an event has none; NULL for NULL, and where the extension is older. */
+const char **
+evq_argument_group_keys(FunctionCallInfo fcinfo, int argno, int count)
+{
+	ArrayType *array;
+	Datum *elements;
+	bool *nulls;
+	int element_count;
+	const char **group_keys;
+
+	if (PG_NARGS() <= argno || PG_ARGISNULL(argno))
+		return NULL;
+	array = PG_GETARG_ARRAYTYPE_P(argno);
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &element_count);
+	if (ARR_NDIM(array) > 1 || element_count != count)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
+						errmsg("%d flow_ids but %d group_keys", count, element_count),
+						errhint("Pass one group key for each flow_id, in the same order, or no array.")));
+	group_keys = palloc(Max(count, 1) * sizeof(const char *));
+	for (int i = 0; i < count; i++)
+		group_keys[i] = nulls[i] ? NULL : TextDatumGetCString(elements[i]);
+	return group_keys;
+}
+
 /* Event ids, from an array of uuid or, as some drivers send it, of text. name: for errors. */
 pg_uuid_t *
 evq_argument_event_ids(FunctionCallInfo fcinfo, int argno, const char *name, int *count)
@@ -556,6 +580,7 @@ typedef enum Key
 	KEY_PRIORITY,
 	KEY_IDEMPOTENCY_KEY,
 	KEY_HEADERS,
+	KEY_GROUP_KEY,
 	KEY_COUNT
 } Key;
 
@@ -573,6 +598,7 @@ static const struct
 	[KEY_PRIORITY] = {"priority", true},
 	[KEY_IDEMPOTENCY_KEY] = {"idempotency_key", false},
 	[KEY_HEADERS] = {"headers", true},
+	[KEY_GROUP_KEY] = {"group_key", true},
 };
 
 static Key
@@ -585,13 +611,14 @@ find_key(const JsonbValue *name, bool is_spinoff)
 			(keys[i].in_spinoff || !is_spinoff))
 			return (Key) i;
 	}
-	ereport(ERROR,
-			(errcode(EVQ_ERRCODE_BAD_ARGUMENT),
-			 errmsg("unknown key \"%.*s\"", name->val.string.len, name->val.string.val),
-			 errhint(
-				 is_spinoff
-					 ? "A spinoff has event_type, payload, on_fail_event_type, run_at, priority and headers."
-					 : "The keys are the argument names of evq_publish().")));
+	ereport(
+		ERROR,
+		(errcode(EVQ_ERRCODE_BAD_ARGUMENT),
+		 errmsg("unknown key \"%.*s\"", name->val.string.len, name->val.string.val),
+		 errhint(
+			 is_spinoff
+				 ? "A spinoff has event_type, payload, on_fail_event_type, run_at, priority, headers and group_key."
+				 : "The keys are the argument names of evq_publish().")));
 	return KEY_COUNT; /* keep compiler quiet */
 }
 
@@ -606,17 +633,17 @@ json_text(const JsonbValue *value, const char *name)
 	return pnstrdup(value->val.string.val, value->val.string.len);
 }
 
-/* A flow_id may be a whole number too. */
+/* A flow_id or a group_key may be a whole number too. */
 static const char *
-json_flow_id(const JsonbValue *value)
+json_key(const JsonbValue *value, const char *name)
 {
 	const char *text;
 
 	if (value == NULL || value->type != jbvNumeric)
-		return json_text(value, "flow_id");
+		return json_text(value, name);
 	text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
 	if (strspn(text, "-0123456789") != strlen(text))
-		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("flow_id is not a whole number"),
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%s is not a whole number", name),
 						errhint("Pass a JSON string or a whole number.")));
 	return text;
 }
@@ -670,7 +697,7 @@ read_publish(JsonbContainer *object, bool is_spinoff, EvqPublish *publish)
 	if (text == NULL)
 		refuse_null("event_type");
 	publish->event_type = evq_argument_event_type(text, json_text(values[KEY_FLOW_TYPE], "flow_type"));
-	publish->flow_id = json_flow_id(values[KEY_FLOW_ID]);
+	publish->flow_id = json_key(values[KEY_FLOW_ID], "flow_id");
 	if (publish->flow_id == NULL && !is_spinoff)
 		refuse_null("flow_id");
 	if (values[KEY_PAYLOAD] == NULL)
@@ -685,6 +712,7 @@ read_publish(JsonbContainer *object, bool is_spinoff, EvqPublish *publish)
 																	"on_fail_event_type"),
 														  publish->event_type);
 	publish->idempotency_key = json_text(values[KEY_IDEMPOTENCY_KEY], "idempotency_key");
+	publish->group_key = json_key(values[KEY_GROUP_KEY], "group_key");
 	text = json_text(values[KEY_RUN_AT], "run_at");
 	if (text != NULL)
 	{

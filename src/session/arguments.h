@@ -26,6 +26,7 @@ extern const char *evq_argument_required_text(FunctionCallInfo fcinfo, int argno
 extern int64 evq_argument_duration(FunctionCallInfo fcinfo, int argno, const char *name, bool zero_allowed);
 extern const char *evq_argument_flow_id(FunctionCallInfo fcinfo, int argno);
 extern const char **evq_argument_flow_ids(FunctionCallInfo fcinfo, int argno, int *count);
+extern const char **evq_argument_group_keys(FunctionCallInfo fcinfo, int argno, int count);
 extern Datum evq_argument_json(FunctionCallInfo fcinfo, int argno, const char *name);
 extern Datum evq_argument_empty_object(void);
 extern Datum *evq_argument_json_elements(FunctionCallInfo fcinfo, int argno, const char *name, int *count);

@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/hsearch.h"
@@ -57,7 +58,22 @@ typedef struct Copy
 	bool any_lifespan_changed;
 	EvqRestriction *restrictions;
 	int restriction_count;
+	HTAB *groups; /* of GroupEntry; NULL = not read yet */
+	uint64 rates_digest;
 } Copy;
+
+/* A group with limits of its own. */
+typedef struct GroupId
+{
+	uint64 group_hash;
+	int64 flow_no; /* wide, so that there is no padding */
+} GroupId;
+
+typedef struct GroupEntry
+{
+	GroupId id; /* hash key */
+	EvqGroup group;
+} GroupEntry;
 
 /* So often the tables are read in one call if they go on changing: what comes later the next call sees. */
 #define READS_A_CALL 3
@@ -287,6 +303,99 @@ const EvqFlow *
 evq_config_find_flow(const char *name)
 {
 	return copy == NULL ? NULL : find_name(&copy->flows_by, name);
+}
+
+static uint64
+digest_of_rate(const EvqRateRow *row, int32 flow_no, uint64 group_hash)
+{
+	struct
+	{
+		uint64 group_hash;
+		int64 flow_no;
+		double events;
+		int64 per;
+		int64 burst;
+	} all = {group_hash, flow_no, row->events, row->per, row->burst};
+
+	return hash_bytes_extended((const unsigned char *) &all, sizeof(all), 0);
+}
+
+/* Makes sure that the limits of groups are known, which most sessions never ask for. In a transaction, after evq_config_use(). */
+void
+evq_config_use_groups(void)
+{
+	HASHCTL control = {.keysize = sizeof(GroupId), .entrysize = sizeof(GroupEntry)};
+	EvqGroup *groups;
+	HTAB *read;
+	int count;
+
+	if (copy->groups != NULL)
+		return;
+	control.hcxt = copy->context;
+	count = evq_config_rows_groups(&groups);
+	read = hash_create("evq groups", Max(count, 16), &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	for (int i = 0; i < count; i++)
+	{
+		GroupId id = {.group_hash = groups[i].group_hash, .flow_no = groups[i].flow_no};
+		bool found;
+		GroupEntry *entry = hash_search(read, &id, HASH_ENTER, &found);
+
+		if (!found)
+			entry->group = groups[i];
+		else
+			entry->group.max_processing = entry->group.rate.burst = 1; /* counted together: the least */
+		copy->rates_digest += digest_of_rate(&groups[i].rate, groups[i].flow_no, groups[i].group_hash);
+	}
+	for (int i = 0; i < copy->flow_count; i++)
+		copy->rates_digest += digest_of_rate(&copy->flows[i].rate_per_group, copy->flows[i].flow_no, 0);
+	copy->groups = read;
+}
+
+/* A number that is another one when the rate of any group is; known after evq_config_use_groups(). */
+uint64
+evq_config_rates_digest(void)
+{
+	return copy == NULL ? 0 : copy->rates_digest;
+}
+
+/* A rate; own: what it has in place of what the other says of it, NULL = nothing. */
+static EvqRate
+make_rate(const EvqRateRow *row, const EvqRateRow *own)
+{
+	bool has_own_burst = own != NULL && own->burst > 0;
+	bool has_own_per = own != NULL && own->per > 0;
+	int64 per = has_own_per ? own->per : row->per;
+
+	if (row->events <= 0)
+		return (EvqRate){0};
+	return evq_rate_make(own != NULL && own->events > 0 ? own->events : row->events,
+						 per > 0 ? per : USECS_PER_SEC, has_own_burst ? own->burst : row->burst);
+}
+
+/* The rate of a flow. */
+EvqRate
+evq_config_rate(const EvqFlow *flow)
+{
+	return make_rate(&flow->rate, NULL);
+}
+
+/* The limits of a group: what its flow says of each, unless it has its own, which are known after evq_config_use_groups(). */
+void
+evq_config_limits_of_group(int32 flow_no, uint64 group_hash, EvqGroupLimits *limits)
+{
+	const EvqFlow *flow = evq_config_flow(flow_no);
+	GroupId id = {.group_hash = group_hash, .flow_no = flow_no};
+	const GroupEntry *entry = NULL;
+
+	memset(limits, 0, sizeof(*limits));
+	if (flow == NULL)
+		return;
+	if (copy->groups != NULL)
+		entry = hash_search(copy->groups, &id, HASH_FIND, NULL);
+	limits->max_processing = flow->max_processing_per_group;
+	if (flow->max_processing_per_group > 0 && entry != NULL && entry->group.max_processing > 0)
+		limits->max_processing = entry->group.max_processing;
+	limits->rate = make_rate(&flow->rate_per_group, entry == NULL ? NULL : &entry->group.rate);
 }
 
 /* All event types, dropped ones included. */

@@ -12,6 +12,13 @@
 #include "rules/retry.h"
 #include "tables/config_rows.h"
 
+/* What a group may have. */
+typedef struct EvqGroupLimits
+{
+	int max_processing; /* events in process at a time; 0 = no limit */
+	EvqRate rate;       /* at which they begin */
+} EvqGroupLimits;
+
 extern void evq_config_init(void);
 extern uint64 evq_config_use(void);
 extern void evq_config_invalidate(void);
@@ -23,6 +30,10 @@ extern const EvqFlow *evq_config_flow(int32 flow_no);
 extern const EvqFlow *evq_config_find_flow(const char *name);
 extern bool evq_config_is_flow_paused(int32 flow_no, TimestampTz now);
 extern TimestampTz evq_config_first_resume(TimestampTz now);
+extern void evq_config_use_groups(void);
+extern uint64 evq_config_rates_digest(void);
+extern EvqRate evq_config_rate(const EvqFlow *flow);
+extern void evq_config_limits_of_group(int32 flow_no, uint64 group_hash, EvqGroupLimits *limits);
 extern const EvqEventType *evq_config_event_types(int *count);
 extern const EvqFlow *evq_config_flows(int *count);
 extern bool evq_config_is_paused(void);

@@ -33,6 +33,7 @@ typedef struct EvqPublish
 	bool has_priority;
 	int16 priority;
 	const char *idempotency_key; /* NULL = none */
+	const char *group_key;       /* NULL = that of the parent, or what the flow's group_by says */
 } EvqPublish;
 
 /* What a report found. */

@@ -31,7 +31,8 @@ fits_batch(const EvqPublish *request)
 	Size size;
 
 	if (flow == NULL || !flow->pull || evq_flow_is_regulated(flow) || request->event_type->retention == 0 ||
-		request->idempotency_key != NULL || request->payload_part != NULL)
+		request->idempotency_key != NULL || request->group_key != NULL || flow->group_by != NULL ||
+		request->payload_part != NULL)
 		return false;
 	size = VARSIZE_ANY(DatumGetPointer(request->payload));
 	if (request->headers != (Datum) 0)

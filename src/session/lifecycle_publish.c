@@ -52,6 +52,40 @@ content_hash(const EvqPublish *request)
 									   payload_hash);
 }
 
+static void
+check_group_key(const char *group_key)
+{
+	size_t length = strlen(group_key);
+
+	if (length == 0 || length > EVQ_MAX_GROUP_KEY)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("group_key has %zu bytes", length),
+						errhint("Pass 1 to %d bytes, or NULL where the flow's group_by says it, or for none.",
+								EVQ_MAX_GROUP_KEY)));
+}
+
+/* The group of a new event: what its publisher says, or its parent's, or what the flow's group_by says; NULL = none. */
+static const char *
+group_key_of(const EvqPublish *request, const EvqFlow *flow, const EvqEvent *parent, const char *flow_id)
+{
+	const char *group_key = request->group_key;
+	bool needs_payload;
+	Datum payload;
+
+	if (group_key == NULL && parent != NULL)
+		group_key = parent->group_key;
+	if (group_key != NULL || flow == NULL || flow->group_by == NULL)
+		return group_key;
+	needs_payload = flow->group_by->source == EVQ_GROUP_BY_PAYLOAD &&
+					(request->payload != (Datum) 0 || request->payload_part != NULL);
+	payload = needs_payload ? payload_of(request) : (Datum) 0;
+	group_key = evq_group_key_of(flow->group_by, flow_id, payload, request->headers);
+	if (needs_payload)
+		free_payload(request, payload);
+	if (group_key != NULL)
+		check_group_key(group_key);
+	return group_key;
+}
+
 /* Raises EQ005 or EQ006 for an event that cannot be published as it is. */
 void
 evq_lifecycle_check_request(const EvqPublish *request)
@@ -70,6 +104,8 @@ evq_lifecycle_check_request(const EvqPublish *request)
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
 						errmsg("idempotency_key has %zu bytes", strlen(request->idempotency_key)),
 						errhint("Pass 1 to %d bytes.", EVQ_MAX_IDEMPOTENCY_KEY)));
+	if (request->group_key != NULL)
+		check_group_key(request->group_key);
 	payload = payload_of(request);
 	evq_lifecycle_check_payload_size(request->event_type, payload);
 	free_payload(request, payload);
@@ -108,6 +144,7 @@ evq_lifecycle_make_event(EvqEvent *event, const EvqPublish *request, EvqOrigin o
 		event->chain_depth = parent->chain_depth + 1;
 		event->flow_id = parent->flow_id;
 	}
+	event->group_key = group_key_of(request, flow, parent, event->flow_id);
 	evq_lifecycle_move(event, EVQ_VERB_PUBLISH, EVQ_STATE_AWAITING_PROCESSING, now);
 }
 

@@ -1,6 +1,6 @@
 /*
  * order.c
- *		Whose turn it is in a flow that is ordered or has max_processing.
+ *		Whose turn it is in a flow that is ordered or has limits of what is processed.
  *
  * The engine decides that, in its turn. A session does for the events of its
  * own transaction, which nobody else sees yet. They keep out of each other's
@@ -12,8 +12,10 @@
 #include "miscadmin.h"
 #include "storage/lock.h"
 
+#include "session/config.h"
 #include "session/order.h"
 #include "session/pending.h"
+#include "shared/change.h"
 #include "tables/walk.h"
 
 /* An advisory lock of a class that SQL cannot take, which has 1 and 2; one for each EVQ_FLOW_CLASS(): a turn takes as many as there are, at most. */
@@ -26,7 +28,7 @@ refuse_prepare(XactEvent event, void *arg)
 	if (event == XACT_EVENT_PRE_PREPARE && evq_pending_gave_turn())
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("cannot PREPARE a transaction that has acquired events of its own"),
-						errdetail("In their flow, which is ordered or has max_processing, nobody else could "
+						errdetail("In their flow, which is ordered or has a limit, nobody else could "
 								  "be given a turn until COMMIT PREPARED."),
 						errhint("Acquire them after the commit.")));
 }
@@ -109,28 +111,52 @@ is_its_turn(EvqStore *store, const EvqEvent *event)
 	return may_go;
 }
 
-/* Are fewer than max_processing of the flow on their way? */
+/* Are fewer of the flow on their way than may be? group_hash: of this group; 0 = of any. */
 static bool
-has_room(EvqStore *store, const EvqFlow *flow)
+has_room(EvqStore *store, const EvqFlow *flow, uint64 group_hash, int most)
 {
 	EvqDuePosition from = evq_due_position(DT_NOBEGIN);
 	int on_their_way = 0;
 	EvqEvent event;
 
+	if (most == 0)
+		return true;
 	evq_walk_due(store, flow->flow_no, &from);
-	while (on_their_way < flow->max_processing && evq_walk_next_briefly(store, &event))
+	while (on_their_way < most &&
+		   (group_hash == 0 ? evq_walk_next_briefly(store, &event) : evq_walk_next(store, &event)))
 	{
 		CHECK_FOR_INTERRUPTS();
-		on_their_way += event.state == EVQ_STATE_DISPATCHED || event.state == EVQ_STATE_BEING_PROCESSED;
+		if (event.state != EVQ_STATE_DISPATCHED && event.state != EVQ_STATE_BEING_PROCESSED)
+			continue;
+		on_their_way += group_hash == 0 ||
+						(event.group_key != NULL && evq_change_group_hash(event.group_key) == group_hash);
 	}
 	evq_walk_end(store);
-	return on_their_way < flow->max_processing;
+	return on_their_way < most;
 }
 
-/* May this event, which waits and is due, be dispatched now, by the tables alone? The caller has the lock of evq_order_lock(). */
+/* The same of the event's group. */
+static bool
+has_room_in_group(EvqStore *store, const EvqFlow *flow, const EvqEvent *event)
+{
+	EvqGroupLimits limits;
+	uint64 group_hash;
+
+	if (event->group_key == NULL || flow->max_processing_per_group == 0)
+		return true;
+	group_hash = evq_change_group_hash(event->group_key);
+	evq_config_use_groups();
+	evq_config_limits_of_group(flow->flow_no, group_hash, &limits);
+	return has_room(store, flow, group_hash, limits.max_processing);
+}
+
+/*
+ * May this event, which waits and is due, be dispatched now, by the tables alone? They do not tell how many events began
+ * lately: where that is limited only the dispatcher knows. The caller has the lock of evq_order_lock().
+ */
 bool
 evq_order_may_go(EvqStore *store, const EvqFlow *flow, const EvqEvent *event)
 {
-	return (!event->ordered || is_its_turn(store, event)) &&
-		   (flow->max_processing == 0 || has_room(store, flow));
+	return !evq_flow_has_rate(flow) && (!event->ordered || is_its_turn(store, event)) &&
+		   has_room(store, flow, 0, flow->max_processing) && has_room_in_group(store, flow, event);
 }

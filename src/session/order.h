@@ -1,6 +1,6 @@
 /*
  * order.h
- *		Whose turn it is in a flow that is ordered or has max_processing.
+ *		Whose turn it is in a flow that is ordered or has limits of what is processed.
  */
 #ifndef EVQ_ORDER_H
 #define EVQ_ORDER_H

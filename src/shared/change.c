@@ -8,6 +8,15 @@
 
 #include "shared/change.h"
 
+/* What stands for a group key in shared memory and in that of the dispatcher; never 0. */
+uint64
+evq_change_group_hash(const char *group_key)
+{
+	uint64 hash = hash_bytes_extended((const unsigned char *) group_key, strlen(group_key), 0);
+
+	return hash == 0 ? 1 : hash;
+}
+
 /* Makes the change that an event's present state is. Of the flags only is_new is set; tid is the event's own. */
 void
 evq_change_from_event(EvqChange *change, const EvqEvent *event)
@@ -22,6 +31,7 @@ evq_change_from_event(EvqChange *change, const EvqEvent *event)
 	change->flow_id_hash = event->ordered ? hash_bytes_extended((const unsigned char *) event->flow_id,
 																strlen(event->flow_id), 0)
 										  : 0;
+	change->group_hash = event->group_key == NULL ? 0 : evq_change_group_hash(event->group_key);
 	change->flow_no = event->flow_no;
 	change->event_type_no = event->event_type_no;
 	change->priority = event->priority;

@@ -14,6 +14,7 @@ typedef struct EvqChange
 	TimestampTz due_at;
 	TimestampTz state_since;
 	uint64 flow_id_hash;
+	uint64 group_hash;   /* 0 = it is of no group */
 	ItemPointerData tid; /* see evq_events_hint() */
 	int32 flow_no;
 	int32 event_type_no;
@@ -52,6 +53,7 @@ evq_change_position(const EvqChange *change)
 	return position;
 }
 
+extern uint64 evq_change_group_hash(const char *group_key);
 extern void evq_change_from_event(EvqChange *change, const EvqEvent *event);
 
 #endif /* EVQ_CHANGE_H */

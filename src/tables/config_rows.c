@@ -10,6 +10,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "shared/change.h"
 #include "tables/config_rows.h"
 #include "tables/tables.h"
 
@@ -68,6 +69,18 @@ read_event_type(TupleTableSlot *slot, void *row)
 	event_type->dropped = DatumGetBool(values[TYPE_DROPPED]);
 }
 
+/* Reads a rate, whose columns begin with this one. */
+static void
+read_rate(const TupleTableSlot *slot, int column, EvqRateRow *rate)
+{
+	const Datum *values = slot->tts_values + column;
+	const bool *nulls = slot->tts_isnull + column;
+
+	rate->events = nulls[0] ? 0 : DatumGetFloat8(values[0]);
+	rate->per = nulls[1] ? 0 : evq_config_rows_interval(values[1]);
+	rate->burst = nulls[2] ? 0 : DatumGetInt32(values[2]);
+}
+
 static void
 read_flow(TupleTableSlot *slot, void *row)
 {
@@ -86,6 +99,13 @@ read_flow(TupleTableSlot *slot, void *row)
 	flow->notify_payload = DatumGetBool(values[FLOW_NOTIFY_PAYLOAD]);
 	flow->paused_until = nulls[FLOW_PAUSED_UNTIL] ? DT_NOBEGIN
 												  : DatumGetTimestampTz(values[FLOW_PAUSED_UNTIL]);
+	flow->max_processing_per_group = nulls[FLOW_MAX_PROCESSING_PER_GROUP]
+										 ? 0
+										 : DatumGetInt32(values[FLOW_MAX_PROCESSING_PER_GROUP]);
+	read_rate(slot, FLOW_RATE, &flow->rate);
+	read_rate(slot, FLOW_RATE_PER_GROUP, &flow->rate_per_group);
+	if (!nulls[FLOW_GROUP_BY])
+		flow->group_by = evq_group_rule_parse(TextDatumGetCString(values[FLOW_GROUP_BY]));
 }
 
 static void
@@ -178,6 +198,30 @@ int
 evq_config_rows_flows(EvqFlow **flows)
 {
 	return evq_tables_read_all(EVQ_TABLE_FLOW, read_flow, sizeof(EvqFlow), (void **) flows);
+}
+
+static void
+read_group(TupleTableSlot *slot, void *row)
+{
+	EvqGroup *group = row;
+	const Datum *values = slot->tts_values;
+
+	group->flow_no = DatumGetInt32(values[GROUP_FLOW_NO]);
+	group->group_hash = evq_change_group_hash(TextDatumGetCString(values[GROUP_GROUP_KEY]));
+	group->max_processing = slot->tts_isnull[GROUP_MAX_PROCESSING]
+								? 0
+								: DatumGetInt32(values[GROUP_MAX_PROCESSING]);
+	read_rate(slot, GROUP_RATE, &group->rate);
+}
+
+/* The same of groups that have limits of their own. */
+int
+evq_config_rows_groups(EvqGroup **groups)
+{
+	/* The tables may be of a version that knows none. */
+	if (!OidIsValid(evq_tables_relid(EVQ_TABLE_FLOW_GROUP, true)))
+		return 0;
+	return evq_tables_read_all(EVQ_TABLE_FLOW_GROUP, read_group, sizeof(EvqGroup), (void **) groups);
 }
 
 static void

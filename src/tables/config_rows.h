@@ -5,6 +5,9 @@
 #ifndef EVQ_CONFIG_ROWS_H
 #define EVQ_CONFIG_ROWS_H
 
+#include "rules/group_key.h"
+#include "rules/rate.h"
+
 /* By how much a change moved the end of the lifespan of events published before it, in microseconds. */
 typedef struct EvqLifespanChange
 {
@@ -38,6 +41,14 @@ typedef struct EvqEventType
 	bool dropped;
 } EvqEventType;
 
+/* A rate as it is configured. */
+typedef struct EvqRateRow
+{
+	double events; /* 0 = none; of a group: as its flow says */
+	int64 per;     /* 0 = as the flow says, or a second */
+	int burst;     /* 0 = as the flow says, or what evq_rate_make() makes of it */
+} EvqRateRow;
+
 /* A row of evq.flow. */
 typedef struct EvqFlow
 {
@@ -45,13 +56,24 @@ typedef struct EvqFlow
 	char flow_type[NAMEDATALEN];
 	char channel[NAMEDATALEN];
 	int max_dispatched;
-	int max_processing; /* 0 = no limit */
+	int max_processing;           /* 0 = no limit, as the next */
+	int max_processing_per_group; /* of the events of one group */
+	EvqRateRow rate;              /* at which events begin */
+	EvqRateRow rate_per_group;    /* ... those of one group */
 	int64 dispatch_timeout;
 	bool pull;
 	bool ordered;
 	bool notify_payload;
-	TimestampTz paused_until; /* DT_NOBEGIN = it is not; DT_NOEND = until somebody resumes it */
+	TimestampTz paused_until;     /* DT_NOBEGIN = it is not; DT_NOEND = until somebody resumes it */
+	const EvqGroupRule *group_by; /* NULL = events have the groups that their publishers say */
 } EvqFlow;
+
+/* Has the flow a rate, or have its groups one? */
+static inline bool
+evq_flow_has_rate(const EvqFlow *flow)
+{
+	return flow->rate.events > 0 || flow->rate_per_group.events > 0;
+}
 
 /*
  * Does the dispatcher keep order, or a limit, in the flow? Then every event is
@@ -61,7 +83,8 @@ typedef struct EvqFlow
 static inline bool
 evq_flow_is_regulated(const EvqFlow *flow)
 {
-	return flow->ordered || flow->max_processing > 0;
+	return flow->ordered || flow->max_processing > 0 || flow->max_processing_per_group > 0 ||
+		   evq_flow_has_rate(flow);
 }
 
 /* Is nothing of the flow to be dispatched or acquired at this time? */
@@ -70,6 +93,15 @@ evq_flow_is_paused(const EvqFlow *flow, TimestampTz now)
 {
 	return flow->paused_until > now;
 }
+
+/* A row of evq.flow_group: what a group has in place of what its flow says of each. */
+typedef struct EvqGroup
+{
+	int32 flow_no;
+	uint64 group_hash;
+	int max_processing; /* 0 = as the flow says */
+	EvqRateRow rate;
+} EvqGroup;
 
 /* What a role may be restricted in. */
 #define EVQ_RIGHT_PUBLISH 1
@@ -92,6 +124,7 @@ typedef struct EvqRestriction
 extern int64 evq_config_rows_interval(Datum value);
 extern int evq_config_rows_event_types(EvqEventType **event_types);
 extern int evq_config_rows_flows(EvqFlow **flows);
+extern int evq_config_rows_groups(EvqGroup **groups);
 extern bool evq_config_rows_is_paused(bool *by_restore);
 extern int evq_config_rows_restrictions(EvqRestriction **restrictions);
 extern Oid evq_config_rows_relid(void);

@@ -34,12 +34,6 @@ typedef struct Hint
 
 static Hint *hints; /* HINTS of them, NULL = none yet */
 
-static int64
-read_answered_permit(const TupleTableSlot *row, int column)
-{
-	return row->tts_isnull[column] ? 0 : DatumGetInt64(row->tts_values[column]);
-}
-
 /* Reads the columns before flow_id, none of which takes memory; the rest of the event is not set. */
 void
 evq_events_read_briefly(TupleTableSlot *slot, EvqEvent *event)
@@ -65,12 +59,19 @@ evq_events_read_briefly(TupleTableSlot *slot, EvqEvent *event)
 	ItemPointerSetInvalid(&event->tid);
 }
 
+/* Behind the column of the answer come these, in live and in finished events. */
+#define ANSWERED_PERMIT_AFTER (EVENT_ANSWERED_PERMIT - EVENT_ANSWER)
+#define GROUP_KEY_AFTER (EVENT_GROUP_KEY - EVENT_ANSWER)
+
+StaticAssertDecl(HISTORY_ANSWERED_PERMIT - HISTORY_ANSWER == ANSWERED_PERMIT_AFTER, "order of columns");
+StaticAssertDecl(HISTORY_GROUP_KEY - HISTORY_ANSWER == GROUP_KEY_AFTER, "order of columns");
+
 /*
  * Reads the columns that live and finished events share, with their strings.
- * answered_permit_column: where that is.
+ * answer_column: where that of the answer is.
  */
 void
-evq_events_read(TupleTableSlot *slot, EvqEvent *event, int answered_permit_column)
+evq_events_read(TupleTableSlot *slot, EvqEvent *event, int answer_column)
 {
 	const Datum *values = slot->tts_values;
 	const bool *nulls = slot->tts_isnull;
@@ -82,7 +83,11 @@ evq_events_read(TupleTableSlot *slot, EvqEvent *event, int answered_permit_colum
 		event->parent_id = *DatumGetUUIDP(values[EVENT_PARENT_ID]);
 	event->on_fail_event_type_no = nulls[EVENT_ON_FAIL_NO] ? 0 : DatumGetInt32(values[EVENT_ON_FAIL_NO]);
 	event->worker = evq_rows_cstring(values[EVENT_WORKER], nulls[EVENT_WORKER]);
-	event->answered_permit = read_answered_permit(slot, answered_permit_column);
+	event->answered_permit = nulls[answer_column + ANSWERED_PERMIT_AFTER]
+								 ? 0
+								 : DatumGetInt64(values[answer_column + ANSWERED_PERMIT_AFTER]);
+	event->group_key = evq_rows_cstring(values[answer_column + GROUP_KEY_AFTER],
+										nulls[answer_column + GROUP_KEY_AFTER]);
 }
 
 /* Writes the columns that live and finished events share, but for the payload, which is NULL. */
@@ -148,7 +153,7 @@ evq_events_move_lifespan(EvqEvent *event)
 void
 evq_events_read_live(TupleTableSlot *slot, EvqEvent *event)
 {
-	evq_events_read(slot, event, EVENT_ANSWERED_PERMIT);
+	evq_events_read(slot, event, EVENT_ANSWER);
 	evq_events_move_lifespan(event);
 }
 
@@ -175,14 +180,15 @@ evq_events_carry_payload(const EvqStoreTable *from, Datum *values, bool *nulls)
 	nulls[EVENT_PAYLOAD] = from->row->tts_isnull[EVENT_PAYLOAD];
 }
 
-/* answer: 0 = none. The column after it is that of the permit, in live and in finished events. */
+/* Writes the answer (0 = none), whose column this is, and what comes behind it. */
 static void
 write_answer(const EvqEvent *event, Datum answer, Datum *values, bool *nulls, int column)
 {
 	values[column] = answer;
 	nulls[column] = answer == (Datum) 0;
-	values[column + 1] = Int64GetDatum(event->answered_permit);
-	nulls[column + 1] = event->answered_permit == 0;
+	values[column + ANSWERED_PERMIT_AFTER] = Int64GetDatum(event->answered_permit);
+	nulls[column + ANSWERED_PERMIT_AFTER] = event->answered_permit == 0;
+	values[column + GROUP_KEY_AFTER] = evq_rows_text(event->group_key, &nulls[column + GROUP_KEY_AFTER]);
 }
 
 /* So does the answer, unless it counts no more. from_column, column: that of the answer in the old and the new row. */

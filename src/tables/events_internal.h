@@ -9,7 +9,7 @@
 #include "tables/rows.h"
 
 extern void evq_events_read_briefly(TupleTableSlot *slot, EvqEvent *event);
-extern void evq_events_read(TupleTableSlot *slot, EvqEvent *event, int answered_permit_column);
+extern void evq_events_read(TupleTableSlot *slot, EvqEvent *event, int answer_column);
 extern void evq_events_write(const EvqEvent *event, Datum *values, bool *nulls);
 extern void evq_events_move_lifespan(EvqEvent *event);
 extern void evq_events_read_live(TupleTableSlot *slot, EvqEvent *event);

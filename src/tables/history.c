@@ -204,7 +204,7 @@ fetch_finished(EvqStore *store, const pg_uuid_t *event_id, TimestampTz since, bo
 	nulls = table->row->tts_isnull;
 
 	memset(outcome, 0, sizeof(*outcome));
-	evq_events_read(table->row, event, HISTORY_ANSWERED_PERMIT);
+	evq_events_read(table->row, event, HISTORY_ANSWER);
 	outcome->reason = evq_rows_cstring(values[HISTORY_REASON], nulls[HISTORY_REASON]);
 	if (!nulls[HISTORY_SPINOFF_IDS])
 		read_spinoff_ids(values[HISTORY_SPINOFF_IDS], outcome);

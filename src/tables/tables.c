@@ -58,6 +58,7 @@ static const EvqColumn event_columns[EVENT_COLUMNS] = {
 	[EVENT_PAYLOAD] = NULLABLE("payload", JSONBOID),
 	[EVENT_ANSWER] = LATER("answer", JSONBOID),
 	[EVENT_ANSWERED_PERMIT] = LATER("answered_permit", INT8OID),
+	[EVENT_GROUP_KEY] = LATER("group_key", TEXTOID),
 };
 
 static const EvqColumn payload_columns[PAYLOAD_COLUMNS] = {
@@ -91,6 +92,7 @@ static const EvqColumn history_columns[HISTORY_COLUMNS] = {
 	[HISTORY_SPINOFF_IDS] = NULLABLE("spinoff_ids", UUIDARRAYOID),
 	[HISTORY_ANSWER] = LATER("answer", JSONBOID),
 	[HISTORY_ANSWERED_PERMIT] = LATER("answered_permit", INT8OID),
+	[HISTORY_GROUP_KEY] = LATER("group_key", TEXTOID),
 };
 
 static const EvqColumn error_columns[ERROR_COLUMNS] = {
@@ -198,6 +200,14 @@ static const EvqColumn flow_columns[FLOW_COLUMNS] = {
 	[FLOW_PAUSED_AT] = LATER("paused_at", TIMESTAMPTZOID),
 	[FLOW_PAUSED_UNTIL] = LATER("paused_until", TIMESTAMPTZOID),
 	[FLOW_PAUSE_REASON] = LATER("pause_reason", TEXTOID),
+	[FLOW_GROUP_BY] = LATER("group_by", TEXTOID),
+	[FLOW_MAX_PROCESSING_PER_GROUP] = LATER("max_processing_per_group", INT4OID),
+	[FLOW_RATE] = LATER("rate", FLOAT8OID),
+	[FLOW_PER] = LATER("per", INTERVALOID),
+	[FLOW_BURST] = LATER("burst", INT4OID),
+	[FLOW_RATE_PER_GROUP] = LATER("rate_per_group", FLOAT8OID),
+	[FLOW_PER_PER_GROUP] = LATER("per_per_group", INTERVALOID),
+	[FLOW_BURST_PER_GROUP] = LATER("burst_per_group", INT4OID),
 };
 
 static const EvqColumn pause_columns[PAUSE_COLUMNS] = {
@@ -216,6 +226,15 @@ static const EvqColumn lifespan_change_columns[LIFESPAN_CHANGE_COLUMNS] = {
 	[LIFESPAN_CHANGE_TYPE_NO] = REQUIRED("event_type_no", INT4OID),
 	[LIFESPAN_CHANGE_CHANGED_AT] = REQUIRED("changed_at", TIMESTAMPTZOID),
 	[LIFESPAN_CHANGE_SHIFT] = REQUIRED("shift", INTERVALOID),
+};
+
+static const EvqColumn group_columns[GROUP_COLUMNS] = {
+	[GROUP_FLOW_NO] = REQUIRED("flow_no", INT4OID),
+	[GROUP_GROUP_KEY] = REQUIRED("group_key", TEXTOID),
+	[GROUP_MAX_PROCESSING] = NULLABLE("max_processing", INT4OID),
+	[GROUP_RATE] = NULLABLE("rate", FLOAT8OID),
+	[GROUP_PER] = NULLABLE("per", INTERVALOID),
+	[GROUP_BURST] = NULLABLE("burst", INT4OID),
 };
 
 static const EvqColumn home_columns[HOME_COLUMNS] = {
@@ -247,6 +266,7 @@ static const struct
 	[EVQ_TABLE_RESTRICTION] = {"restriction", restriction_columns, RESTRICTION_COLUMNS},
 	[EVQ_TABLE_HOME] = {"home", home_columns, HOME_COLUMNS},
 	[EVQ_TABLE_LIFESPAN_CHANGE] = {"lifespan_change", lifespan_change_columns, LIFESPAN_CHANGE_COLUMNS},
+	[EVQ_TABLE_FLOW_GROUP] = {"flow_group", group_columns, GROUP_COLUMNS},
 };
 
 /* Filled when first needed, emptied when one of the tables or the schema changes. */

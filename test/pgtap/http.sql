@@ -265,7 +265,7 @@ SELECT is((SELECT to_jsonb(f) FROM evq.flows f WHERE flow_type = 'FLOW_NEW'), :'
 -- Schedules.
 SELECT evq_schedule('hourly', '@hourly', 'STEP', NULL, 'scheduled', '{"secret": 1}', make_job => false);
 SELECT evq_schedule('nightly', '0 3 * * *', 'STEP', NULL, 'scheduled', make_job => false);
-SELECT is(pg_temp.keys(pg_temp.call('schedules') #> '{schedules, 0}'), 'cron cron_failed_at cron_message event_type failed flow_id flow_type is_paused last_error last_error_at last_event_id last_outcome'
+SELECT is(pg_temp.keys(pg_temp.call('schedules') #> '{schedules, 0}'), 'cron cron_failed_at cron_message event_type failed flow_id flow_type group_key is_paused last_error last_error_at last_event_id last_outcome'
 	' last_run_at last_status misfire name next_run_at overlap priority published skipped time_zone', 'schedules: the columns of evq.schedules');
 SELECT is(pg_temp.call('schedules', query => '{"limit": "1"}') - 'schedules', '{"next": "hourly"}', 'schedules: pages');
 SELECT is(pg_temp.call('schedules', query => '{"limit": "2", "after": "hourly"}') #>> '{schedules, 0, name}', 'nightly', 'schedules: the next page');

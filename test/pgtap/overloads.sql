@@ -43,13 +43,13 @@ $$;
 SELECT cmp_ok(pg_temp.plant_all(j, i, n), '>', 5, format('planted: %s, %s, %s', j, i, n))
 FROM (VALUES ('jsonb', 'text', 'bigint'), ('jsonb', 'text', 'int'), ('jsonb', 'text', 'smallint'), ('text', 'int', 'bigint'), ('json', 'uuid', 'int')) v(j, i, n);
 RESET ROLE;
-SELECT throws_ok($$SELECT public.evq_publish('a'::text, 'b'::text, 'c'::text, '{}'::jsonb, 'd'::text, now(), 1::bigint, 'e'::text, '{}'::jsonb)$$,
+SELECT throws_ok($$SELECT public.evq_publish('a'::text, 'b'::text, 'c'::text, '{}'::jsonb, 'd'::text, now(), 1::bigint, 'e'::text, '{}'::jsonb, 'g'::text)$$,
 	'P0001', 'captured', 'the trap works');
 
 -- Types, values and everything else are those of the gateway's calls; what is wrong with them does not matter.
 SET LOCAL client_min_messages = error;
 SELECT lives_ok($$SELECT evq.configure('PLANTED', 'PLANTED', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)$$, 'a type and its flow');
-SELECT evq.publish('PLANTED', NULL, 'one', '{}', NULL, NULL, NULL, NULL, NULL) AS event_id \gset
+SELECT evq.publish('PLANTED', NULL, 'one', '{}', NULL, NULL, NULL, NULL, NULL, NULL) AS event_id \gset
 CREATE FUNCTION pg_temp.outcome(statement text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE statement;

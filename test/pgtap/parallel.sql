@@ -78,13 +78,14 @@ INSERT INTO calls VALUES
 	('line', $$(SELECT sum(l.events) FROM evq.flow f, unnest('{true, false}'::boolean[]) in_batches, evq.line(f.flow_no, in_batches, 10) l)$$),
 	('survey', $$(SELECT sum(s.events) FROM evq.survey() s)$$), ('counts', $$(SELECT sum(c.events) FROM evq.counts('FLOW_PARALLEL', false) c)$$),
 	('queues', $$(SELECT sum(q.events) FROM evq.queues() q)$$), ('holders', $$(SELECT count(*) FROM evq.holders())$$), ('blocks', $$(SELECT count(*) FROM evq.blocks())$$),
+	('group_usage', $$(SELECT count(*) FROM evq.group_usage())$$), ('limits_in_use', $$(SELECT count(*) FROM evq.limits_in_use())$$),
 	('is_due_line_longer', $$evq.is_due_line_longer('FLOW_PARALLEL', 1)$$), ('state_of', format($$evq.state_of(%L)$$, :'finished')),
 	('id_time', $$evq.id_time('01900000-0000-7000-8000-000000000000')$$),
 	('audit_retention', $$evq.audit_retention()$$), ('schedule_arguments', $$(SELECT evq.schedule_arguments(s) FROM evq.schedule s WHERE s.name = 'parallel' OFFSET 0)$$),
 	('the view events', $$(SELECT count(*) FROM evq.events WHERE flow_type = 'FLOW_PARALLEL')$$), ('the view errors', $$(SELECT count(*) FROM evq.errors WHERE flow_type = 'FLOW_PARALLEL')$$),
 	('the view payloads', $$(SELECT count(*) FROM evq.payloads WHERE event_id IN (SELECT e.event_id FROM evq.events e WHERE flow_type = 'FLOW_PARALLEL'))$$),
 	('the view queue', $$(SELECT sum(events) FROM evq.queue WHERE flow_type = 'FLOW_PARALLEL')$$), ('the view workers', $$(SELECT count(*) FROM evq.workers)$$),
-	('the view blocked_flows', $$(SELECT count(*) FROM evq.blocked_flows)$$);
+	('the view blocked_flows', $$(SELECT count(*) FROM evq.blocked_flows)$$), ('the view limits', $$(SELECT count(*) FROM evq.limits)$$), ('the view groups', $$(SELECT count(*) FROM evq.groups)$$);
 SELECT bag_eq($$SELECT DISTINCT name FROM functions WHERE label <> 'u'$$, $$SELECT name FROM calls WHERE name !~ ' '$$, 'the list below names every function that may be called there');
 
 CREATE FUNCTION pg_temp.answer(call text, forced boolean) RETURNS text LANGUAGE plpgsql AS $$

@@ -116,6 +116,7 @@ INSERT INTO granted VALUES
 	('evq_pause_flow', false, false, true, false),
 	('evq_resume_flow', false, false, true, false),
 	('require_flow', false, false, false, false),
+	('evq_configure_group', false, false, true, false),
 	('evq_suspend_event_type', false, false, true, false),
 	('evq_unsuspend_event_type', false, false, true, false),
 	('evq_drop_event_type', false, false, true, false),
@@ -188,6 +189,8 @@ INSERT INTO granted VALUES
 	('is_due_line_longer', false, true, true, true),
 	('queues', false, false, true, true),
 	('holders', false, false, true, true),
+	('group_usage', false, false, true, true),
+	('limits_in_use', false, false, true, true),
 	('blocks', false, false, true, true),
 	('state_of', false, false, true, true),
 	('named_events', false, false, false, false),
@@ -342,7 +345,8 @@ SELECT set_eq(
 		  'evq.workers evq_operator SELECT', 'evq.workers evq_monitor SELECT',
 		  'evq.schedules evq_operator SELECT', 'evq.schedules evq_monitor SELECT',
 		  'evq.restrictions evq_operator SELECT', 'evq.restrictions evq_monitor SELECT',
-		  'evq.blocked_flows evq_operator SELECT', 'evq.blocked_flows evq_monitor SELECT'],
+		  'evq.blocked_flows evq_operator SELECT', 'evq.blocked_flows evq_monitor SELECT',
+		  'evq.limits evq_operator SELECT', 'evq.limits evq_monitor SELECT', 'evq.groups evq_operator SELECT', 'evq.groups evq_monitor SELECT'],
 	'views');
 SELECT is_empty(
 	$$SELECT r, n FROM unnest('{evq_publisher, evq_worker, evq_operator, evq_monitor, evq_restricted_publisher, evq_restricted_worker}'::name[]) r, unnest('{evq, evq_http}'::text[]) n
@@ -427,7 +431,7 @@ SELECT is_empty(
 	$$SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 	  WHERE c.oid IN ('evq.queue'::regclass, 'evq.workers'::regclass, 'evq.schedules'::regclass, 'evq.pending_event'::regclass)
 	  AND (a.atttypid IN ('jsonb'::regtype, 'json'::regtype) OR a.attname ~ 'payload|header|result|error|key')
-	  AND (c.relname, a.attname) NOT IN (('schedules', 'last_error'), ('schedules', 'last_error_at'))$$,
+	  AND (c.relname, a.attname) NOT IN (('schedules', 'last_error'), ('schedules', 'last_error_at'), ('schedules', 'group_key'))$$,
 	'nothing that the monitor reads has room for one');
 
 SELECT * FROM finish();

@@ -104,7 +104,7 @@ SELECT lives_ok(format('SELECT pg_temp.attacked(%L)', statement), statement) FRO
 	$$SELECT public.evq_counts()$$, $$SELECT public.evq_counts('HOSTILE')$$, $$SELECT public.evq_pending('HOSTILE')$$,
 	$$SELECT evq_http.mcp(NULL, '{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list_events"}}')$$,
 	$$SELECT public.evq_check()$$, $$SELECT public.evq_status()$$, $$SELECT public.evq_version()$$, $$SELECT evq.transitions()$$,
-	$$TABLE evq.flows$$, $$TABLE evq.event_types$$, $$TABLE evq.events$$, $$TABLE evq.queue$$, $$TABLE evq.workers$$, $$TABLE evq.blocked_flows$$, $$TABLE evq.restrictions$$, $$TABLE evq.errors$$, $$TABLE evq.transition$$, $$TABLE evq.payloads$$,
+	$$TABLE evq.flows$$, $$TABLE evq.event_types$$, $$TABLE evq.events$$, $$TABLE evq.queue$$, $$TABLE evq.workers$$, $$TABLE evq.blocked_flows$$, $$TABLE evq.limits$$, $$TABLE evq.groups$$, $$TABLE evq.restrictions$$, $$TABLE evq.errors$$, $$TABLE evq.transition$$, $$TABLE evq.payloads$$,
 	$$SELECT evq_http.publish(NULL, '{}', '{"idempotency-key": "key"}', '{"event_type": "HOSTILE", "flow_id": "one", "payload": {"n": 1}}')$$,
 	$$SELECT evq_http.publish_batch(NULL, '{}', '{}', '[]')$$,
 	$$SELECT evq_http.events(NULL, '{"q": "payload.n:1 o*", "status": "FAILED,EXPIRED", "flow_type": "HOSTILE"}', '{}', NULL)$$,

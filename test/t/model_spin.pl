@@ -1,5 +1,5 @@
 # Models of what must not go wrong in any order of steps, checked exhaustively with spin: no lost wake-up (K2), permits
-# (K1, F1), order (K7), suspend and activate, batches. Each model is also broken on purpose, and then the error must be
+# (K1, F1), order (K7), limits of groups, suspend and activate, batches. Each model is also broken on purpose, and then the error must be
 # found. See test/model/README.md.
 use strict;
 use warnings;
@@ -77,6 +77,15 @@ fails('a promotion begins no epoch', 'permits', 'FAILOVER', 'MUTANT_NO_EPOCH');
 holds('order', 'ordered');
 fails('the dispatcher does not look for events of the flow_id on their way', 'ordered', 'MUTANT_NOT_BUSY');
 fails('the dispatcher offers an event without changing its state', 'ordered', 'MUTANT_OFFER');
+
+holds('groups', 'groups');
+holds('groups, over a crash', 'groups', 'CRASH');
+fails('the dispatcher counts only what is in process', 'groups', 'MUTANT_COUNT_PROCESSING');
+fails('the dispatcher offers an event without changing its state', 'groups', 'MUTANT_OFFER');
+fails('the dispatcher believes what is told late', 'groups', 'MUTANT_BELIEVE_LATE');
+fails('the dispatcher does not note when it dispatched', 'groups', 'MUTANT_NOT_NOTED');
+fails('a new dispatcher gives turns before it has seen all', 'groups', 'MUTANT_BEFORE_SWEEP');
+fails('an acquire is committed asynchronously', 'groups', 'CRASH', 'MUTANT_ASYNC_ACQUIRE');
 
 holds('suspend and activate', 'suspend');
 fails('an activation before the suspend is refused', 'suspend', 'MUTANT_REFUSE_EARLY');

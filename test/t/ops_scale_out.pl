@@ -227,11 +227,11 @@ sub test_verbs
 	fails_with(q{SELECT evq_acquire_next('NO_FLOW')}, 'EQ001', 'an unknown flow');
 	fails_with(q{SET ROLE stranger; SELECT evq_publish('STEP', NULL, 'x')}, '42501', 'a role without grants may nothing');
 	my (undef, undef, $refused) = $router->psql('router', qq{\\set VERBOSITY verbose\nGRANT evq_publisher, evq_monitor TO stranger; SET ROLE stranger;
-		SELECT evq_publish('STEP', NULL, 'x');\nSELECT evq_publish('STEP', NULL, 'x');\nSELECT evq_router.publish(0, 'STEP', NULL, 'x', '{}', NULL, NULL, NULL, NULL, NULL);
+		SELECT evq_publish('STEP', NULL, 'x');\nSELECT evq_publish('STEP', NULL, 'x');\nSELECT evq_router.publish(0, 'STEP', NULL, 'x', '{}', NULL, NULL, NULL, NULL, NULL, NULL);
 		SELECT evq_counts();\nSELECT evq_router.ping(0)}, on_error_stop => 0);
 	is(scalar(() = $refused =~ /ERROR:  42704: (?:role "stranger" has no user mapping|user mapping not found)/g), 5, 'a role without a mapping is refused, and again');
 	is(query('SET ROLE stranger; SELECT count(*) FROM evq_shards() WHERE problem ~ $$CREATE USER MAPPING FOR stranger$$'), 4, '... and told what to do');
-	fails_with(q{SET ROLE watcher; SELECT evq_router.publish(0, 'STEP', NULL, 'x', '{}', NULL, NULL, NULL, NULL, NULL)}, '42501',
+	fails_with(q{SET ROLE watcher; SELECT evq_router.publish(0, 'STEP', NULL, 'x', '{}', NULL, NULL, NULL, NULL, NULL, NULL)}, '42501',
 		'a monitor may not publish, whoever it is on the shards');
 	is(query('SET ROLE watcher; SELECT count(*) FROM evq_counts()') . query('SET ROLE watcher; SELECT count(*) - count(problem) FROM evq_shards()'),
 		'04', '... it sees counts, and four shards without problems');

@@ -151,9 +151,12 @@ class Session(threading.Thread):
     # ---------- working ----------
 
     def work(self, event):
+        began_at = time.monotonic()
         if plan.get("exclusive"):
             self.enter(event)
         time.sleep((0.2 if self.dawdles else 0) + plan.get("work_seconds", 0.002) * self.random.random())
+        if plan.get("holds"):
+            record("held", self.name, event, f"{began_at:.6f} {time.monotonic():.6f}")
         try:
             if self.random.random() < plan.get("fail", {}).get(event.event_type, 0):
                 self.fail(event)

@@ -23,6 +23,7 @@ which check() compares with the tables. The plan:
     dawdle            chance that a worker works on past its permit
     work_seconds      longest time that the work takes
     exclusive         check that nobody else works on an event at the same time
+    holds             log from when to when each event is worked on
     effect            SQL that is the work, in the transaction of the report
     accounts          so many rows it is done to: that of the payload's number, modulo this
     bear              SQLSTATEs that workers and publishers meet as they meet a lost connection

@@ -1,0 +1,52 @@
+-- Limits, and how much of them is in use.
+
+CREATE FUNCTION evq.limits_in_use(OUT flow_type text, OUT limit_name text, OUT most float8, OUT per interval, OUT burst int,
+	OUT in_use bigint, OUT waiting bigint, OUT looked_at int)
+RETURNS SETOF record LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off ROWS 50
+AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
+	WITH usage AS (
+		SELECT s.flow_no, coalesce(sum(s.events) FILTER (WHERE s.state = 'd'), 0)::bigint AS dispatched,
+			coalesce(sum(s.events) FILTER (WHERE s.state = 'p'), 0)::bigint AS processing, coalesce(sum(s.due), 0)::bigint AS waiting, min(s.looked_at) AS looked_at
+		FROM evq.survey() s GROUP BY 1)
+	SELECT f.flow_type, l.limit_name, l.most, l.per, l.burst, l.in_use, coalesce(u.waiting, 0), u.looked_at
+	FROM evq.flow f LEFT JOIN usage u USING (flow_no)
+	CROSS JOIN LATERAL (VALUES
+		('max_dispatched', f.max_dispatched::float8, NULL::interval, NULL::int, coalesce(u.dispatched, 0)),
+		('max_processing', f.max_processing, NULL, NULL, coalesce(u.dispatched + u.processing, 0)),
+		('max_processing_per_group', f.max_processing_per_group, NULL, NULL, NULL),
+		('rate', f.rate, coalesce(f.per, '1 s'), f.burst, NULL),
+		('rate_per_group', f.rate_per_group, coalesce(f.per_per_group, '1 s'), f.burst_per_group, NULL)) l (limit_name, most, per, burst, in_use)
+	WHERE l.most IS NOT NULL;
+END
+$$;
+COMMENT ON FUNCTION evq.limits_in_use() IS 'The rows of evq.limits';
+
+CREATE VIEW evq.limits AS
+SELECT l.flow_type, l.limit_name, l.most, l.per, l.burst, l.in_use, l.waiting, l.looked_at FROM evq.limits_in_use() l;
+COMMENT ON VIEW evq.limits IS 'The limits of each flow, one row each, and how much of them is in use';
+COMMENT ON COLUMN evq.limits.limit_name IS 'Its name as an argument of evq_configure_flow()';
+COMMENT ON COLUMN evq.limits.most IS 'So many events; of a rate: in the time "per"';
+COMMENT ON COLUMN evq.limits.per IS 'The time of a rate';
+COMMENT ON COLUMN evq.limits.burst IS 'So many may begin at once; NULL = as many as the rate allows in a tenth of a second, one at least';
+COMMENT ON COLUMN evq.limits.in_use IS 'So many events count against it now; NULL of rates, and of what evq.groups has by group';
+COMMENT ON COLUMN evq.limits.waiting IS 'So many events of the flow are due, and wait';
+COMMENT ON COLUMN evq.limits.looked_at IS 'Of so many events of the flow, the first in its line; NULL = of all';
+
+CREATE VIEW evq.groups AS
+SELECT f.flow_type, g.group_key, g.max_processing, g.rate, g.per, g.burst, g.waiting, g.on_offer, g.processing, g.due_since, g.looked_at
+FROM evq.group_usage() g JOIN evq.flow f USING (flow_no);
+COMMENT ON VIEW evq.groups IS
+$$The groups of flows with group_by or limits by group: what each may have, and has. Those with an event among the first 10,000 in the line of their
+flow, and those that evq_configure_group() has given limits of their own.$$;
+COMMENT ON COLUMN evq.groups.max_processing IS 'At most so many of its events offered or in processing at once; NULL = no limit';
+COMMENT ON COLUMN evq.groups.rate IS 'At most so many of its events begin, in the time "per", beyond the burst; NULL = no limit';
+COMMENT ON COLUMN evq.groups.per IS 'The time of its rate';
+COMMENT ON COLUMN evq.groups.burst IS 'So many may begin at once; NULL = as many as the rate allows in a tenth of a second, one at least';
+COMMENT ON COLUMN evq.groups.waiting IS 'How many are due, and wait';
+COMMENT ON COLUMN evq.groups.on_offer IS 'How many are dispatched, and not acquired';
+COMMENT ON COLUMN evq.groups.processing IS 'How many are in processing';
+COMMENT ON COLUMN evq.groups.due_since IS 'Since when the first of those that wait has been due';
+COMMENT ON COLUMN evq.groups.looked_at IS 'Of so many events of the flow, the first in its line; NULL = of all';
