@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "access/transam.h"
-#include "lib/pairingheap.h"
 #include "miscadmin.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -19,7 +18,7 @@
 #include "base/clock.h"
 #include "base/guc.h"
 #include "base/trace.h"
-#include "dispatcher/batch_track.h"
+#include "dispatcher/batch_track_internal.h"
 #include "dispatcher/batch_walk.h"
 #include "session/config.h"
 #include "session/lifecycle_batch.h"
@@ -33,64 +32,11 @@
 /* When to look again at what somebody else is changing. */
 #define BUSY_DELAY (USECS_PER_SEC / 10)
 
-/* The batches of a flow. */
-typedef struct FlowBatches
-{
-	int32 flow_no;
-	pairingheap *waiting; /* of batches with events to offer, those that come first on top */
-	int64 offered;        /* events */
-	int batches;          /* remembered */
-	bool is_unread;       /* there was no memory for some */
-	bool tell_ready;      /* listeners are to be told of what is on offer */
-	TimestampTz
-		due_since; /* for the counters: of those that wait, and of the attempts under way, the longest */
-	TimestampTz held_since;
-} FlowBatches;
-
-typedef struct TrackedBatch
-{
-	pg_uuid_t batch_id; /* the key */
-	pairingheap_node in_timers;
-	pairingheap_node in_waiting;
-	bool is_waiting; /* ... it is in there */
-	bool is_changed; /* since it was looked at */
-	FlowBatches *flow;
-	ItemPointerData tid; /* of its row in evq.batch */
-	int32 event_type_no;
-	int16 priority;
-	int16 events;
-	TimestampTz at; /* when its events may be attempted */
-	TimestampTz look_at;
-	TimestampTz offered_until;
-	TimestampTz
-		held_since; /* when the first of its attempts under way began, as it was last looked at; infinity = none is */
-	int ended; /* so many were told to have ended, or left the batch */
-	EvqOrdinals to_offer;
-	EvqOrdinals on_offer;
-} TrackedBatch;
-
-struct EvqBatchTrack
-{
-	MemoryContext context;
-	EvqMemory *memory; /* of events with a row of their own */
-	EvqSlot *slot;     /* NULL = no shared memory */
-	HTAB *batches;     /* of TrackedBatch */
-	List *flows;       /* of FlowBatches */
-	pairingheap *timers;
-	EvqBatchWalk *walk;
-	int64 walk_began_at;    /* this turn's part of it; 0 = none has; by the monotonic clock, as the next */
-	int64 walk_rests_until; /* beside work, it rests */
-	bool has_walked;
-	bool tell_oldest; /* since it was last told, the backlog was read */
-	TimestampTz last_turn_at;
-	TimestampTz future_at; /* the earliest beyond the horizon */
-};
-
 static int
 compare_timers(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 {
-	const TrackedBatch *batch_a = pairingheap_const_container(TrackedBatch, in_timers, a);
-	const TrackedBatch *batch_b = pairingheap_const_container(TrackedBatch, in_timers, b);
+	const EvqTrackedBatch *batch_a = pairingheap_const_container(EvqTrackedBatch, in_timers, a);
+	const EvqTrackedBatch *batch_b = pairingheap_const_container(EvqTrackedBatch, in_timers, b);
 
 	if (batch_a->look_at != batch_b->look_at)
 		return batch_a->look_at < batch_b->look_at ? 1 : -1;
@@ -100,8 +46,8 @@ compare_timers(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 static int
 compare_waiting(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 {
-	const TrackedBatch *batch_a = pairingheap_const_container(TrackedBatch, in_waiting, a);
-	const TrackedBatch *batch_b = pairingheap_const_container(TrackedBatch, in_waiting, b);
+	const EvqTrackedBatch *batch_a = pairingheap_const_container(EvqTrackedBatch, in_waiting, a);
+	const EvqTrackedBatch *batch_b = pairingheap_const_container(EvqTrackedBatch, in_waiting, b);
 
 	if (batch_a->priority != batch_b->priority)
 		return batch_a->priority > batch_b->priority ? 1 : -1;
@@ -116,13 +62,16 @@ evq_batch_track_create(MemoryContext parent, EvqSlot *slot, EvqMemory *memory)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "evq batches", ALLOCSET_DEFAULT_SIZES);
 	EvqBatchTrack *track = MemoryContextAllocZero(context, sizeof(EvqBatchTrack));
-	HASHCTL control = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(TrackedBatch), .hcxt = context};
+	HASHCTL control = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(EvqTrackedBatch), .hcxt = context};
+	HASHCTL by_no = {.keysize = sizeof(int32), .entrysize = sizeof(EvqFlowBatches), .hcxt = context};
 	MemoryContext previous = MemoryContextSwitchTo(context);
 
 	track->context = context;
 	track->slot = slot;
 	track->memory = memory;
 	track->batches = hash_create("evq batches", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	track->flows_by_no = hash_create("evq flows with batches", 16, &by_no,
+									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	track->timers = pairingheap_allocate(compare_timers, NULL);
 	track->walk = evq_batch_walk_create();
 	track->future_at = DT_NOEND;
@@ -130,33 +79,29 @@ evq_batch_track_create(MemoryContext parent, EvqSlot *slot, EvqMemory *memory)
 	return track;
 }
 
-static FlowBatches *
-find_flow(const EvqBatchTrack *track, int32 flow_no)
+/* What is remembered of a flow's batches; NULL = nothing. */
+EvqFlowBatches *
+evq_batch_track_find_flow(const EvqBatchTrack *track, int32 flow_no)
 {
-	ListCell *cell;
-
-	foreach(cell, track->flows)
-	{
-		if (((FlowBatches *) lfirst(cell))->flow_no == flow_no)
-			return lfirst(cell);
-	}
-	return NULL;
+	return track->flows == NIL ? NULL : hash_search(track->flows_by_no, &flow_no, HASH_FIND, NULL);
 }
 
-static FlowBatches *
+static EvqFlowBatches *
 use_flow(EvqBatchTrack *track, int32 flow_no)
 {
-	FlowBatches *flow = find_flow(track, flow_no);
+	bool found;
+	EvqFlowBatches *flow = hash_search(track->flows_by_no, &flow_no, HASH_ENTER, &found);
 
-	if (flow == NULL)
+	if (!found)
 	{
 		MemoryContext previous = MemoryContextSwitchTo(track->context);
 
-		flow = palloc0(sizeof(FlowBatches));
-		flow->flow_no = flow_no;
+		memset((char *) flow + sizeof(flow->flow_no), 0, sizeof(*flow) - sizeof(flow->flow_no));
 		flow->waiting = pairingheap_allocate(compare_waiting, NULL);
 		track->flows = lappend(track->flows, flow);
 		MemoryContextSwitchTo(previous);
+		/* Flows are gone through there. */
+		(void) evq_memory_use_flow(track->memory, flow_no);
 	}
 	return flow;
 }
@@ -164,35 +109,23 @@ use_flow(EvqBatchTrack *track, int32 flow_no)
 /* ---------- one batch ---------- */
 
 static void
-set_look_at(EvqBatchTrack *track, TrackedBatch *batch, TimestampTz look_at)
+set_look_at(EvqBatchTrack *track, EvqTrackedBatch *batch, TimestampTz look_at)
 {
 	pairingheap_remove(track->timers, &batch->in_timers);
 	batch->look_at = look_at;
 	pairingheap_add(track->timers, &batch->in_timers);
 }
 
-static void
-look_by(EvqBatchTrack *track, TrackedBatch *batch, TimestampTz at)
+/* It is to be looked at by then. */
+void
+evq_batch_track_look_by(EvqBatchTrack *track, EvqTrackedBatch *batch, TimestampTz at)
 {
 	if (at < batch->look_at)
 		set_look_at(track, batch, at);
 }
 
-/* It is among those of its flow that have something to offer, if it has. */
 static void
-set_waiting(TrackedBatch *batch)
-{
-	bool is_waiting = evq_ordinals_have_any(&batch->to_offer);
-
-	if (is_waiting && !batch->is_waiting)
-		pairingheap_add(batch->flow->waiting, &batch->in_waiting);
-	else if (!is_waiting && batch->is_waiting)
-		pairingheap_remove(batch->flow->waiting, &batch->in_waiting);
-	batch->is_waiting = is_waiting;
-}
-
-static void
-forget(EvqBatchTrack *track, TrackedBatch *batch)
+forget(EvqBatchTrack *track, EvqTrackedBatch *batch)
 {
 	pg_uuid_t batch_id = batch->batch_id;
 
@@ -219,11 +152,11 @@ share(const EvqBatchTrack *track)
 }
 
 /* Remembers a batch; NULL = there is no memory for it. */
-static TrackedBatch *
+static EvqTrackedBatch *
 remember(EvqBatchTrack *track, const EvqChange *facts, TimestampTz look_at)
 {
-	FlowBatches *flow = use_flow(track, facts->flow_no);
-	TrackedBatch *batch;
+	EvqFlowBatches *flow = use_flow(track, facts->flow_no);
+	EvqTrackedBatch *batch;
 
 	if (hash_get_num_entries(track->batches) >= room() && flow->batches >= share(track))
 	{
@@ -231,7 +164,7 @@ remember(EvqBatchTrack *track, const EvqChange *facts, TimestampTz look_at)
 		return NULL;
 	}
 	batch = hash_search(track->batches, &facts->event_id, HASH_ENTER, NULL);
-	memset((char *) batch + sizeof(pg_uuid_t), 0, sizeof(TrackedBatch) - sizeof(pg_uuid_t));
+	memset((char *) batch + sizeof(pg_uuid_t), 0, sizeof(EvqTrackedBatch) - sizeof(pg_uuid_t));
 	batch->flow = flow;
 	flow->batches++;
 	batch->tid = facts->tid;
@@ -247,36 +180,11 @@ remember(EvqBatchTrack *track, const EvqChange *facts, TimestampTz look_at)
 
 /* ---------- what sessions tell ---------- */
 
-/* They are not on offer any more. */
-static void
-take_off(TrackedBatch *batch, int first, int events)
-{
-	for (int i = first; i < Min(first + events, batch->events); i++)
-	{
-		batch->flow->offered -= evq_ordinals_have(&batch->on_offer, i);
-		evq_ordinals_remove(&batch->on_offer, i);
-		evq_ordinals_remove(&batch->to_offer, i);
-	}
-	set_waiting(batch);
-}
-
-static void
-put_on_offer(TrackedBatch *batch, int first, int last, TimestampTz until)
-{
-	for (int i = first; i <= last; i++)
-	{
-		batch->flow->offered += !evq_ordinals_have(&batch->on_offer, i);
-		evq_ordinals_add(&batch->on_offer, i);
-		evq_ordinals_remove(&batch->to_offer, i);
-	}
-	batch->offered_until = until;
-}
-
 static void
 hear_published(EvqBatchTrack *track, const EvqChange *change, TimestampTz now)
 {
 	const EvqFlow *flow = evq_config_flow(change->flow_no);
-	TrackedBatch *batch;
+	EvqTrackedBatch *batch;
 
 	if (change->at > now + EVQ_MEMORY_HORIZON)
 	{
@@ -288,11 +196,11 @@ hear_published(EvqBatchTrack *track, const EvqChange *change, TimestampTz now)
 		return;
 	if (flow == NULL || !change->is_offered)
 	{
-		look_by(track, batch, Max(change->at, now));
+		evq_batch_track_look_by(track, batch, Max(change->at, now));
 		return;
 	}
-	put_on_offer(batch, 0, batch->events - 1, evq_retry_add(now, flow->dispatch_timeout));
-	look_by(track, batch, batch->offered_until);
+	evq_batch_track_put_on_offer(batch, 0, batch->events - 1, evq_retry_add(now, flow->dispatch_timeout));
+	evq_batch_track_look_by(track, batch, batch->offered_until);
 }
 
 /* Takes in what a session has told of neighbours in a batch. */
@@ -301,7 +209,7 @@ evq_batch_track_hear(EvqBatchTrack *track, const EvqChange *change, TimestampTz 
 {
 	pg_uuid_t batch_id = evq_uuid_in_batch(&change->event_id, 0);
 	int first = evq_uuid_ordinal(&change->event_id);
-	TrackedBatch *batch = hash_search(track->batches, &batch_id, HASH_FIND, NULL);
+	EvqTrackedBatch *batch = hash_search(track->batches, &batch_id, HASH_FIND, NULL);
 
 	Assert(change->events > 0);
 	if (batch == NULL && change->is_new && !change->is_returned && !change->is_moved)
@@ -310,23 +218,23 @@ evq_batch_track_hear(EvqBatchTrack *track, const EvqChange *change, TimestampTz 
 		return;
 	if (change->is_returned)
 	{
-		take_off(batch, first, change->events);
-		look_by(track, batch, now);
+		evq_batch_track_take_off(batch, first, change->events);
+		evq_batch_track_look_by(track, batch, now);
 		return;
 	}
 	if (change->is_new && !change->is_moved)
 		return; /* a walk met it before we heard of it */
-	take_off(batch, first, change->events);
+	evq_batch_track_take_off(batch, first, change->events);
 	batch->is_changed = true;
 	if (change->is_moved || change->state == EVQ_STATE_SUCCEEDED)
 	{
 		batch->ended += change->events;
 		if (batch->ended >= batch->events)
-			look_by(track, batch, now);
+			evq_batch_track_look_by(track, batch, now);
 		return;
 	}
 	batch->held_since = Min(batch->held_since, change->state_since);
-	look_by(track, batch, change->at);
+	evq_batch_track_look_by(track, batch, change->at);
 }
 
 /* ---------- looking at a batch ---------- */
@@ -416,7 +324,7 @@ look_at_run(Looked *looked, const EvqRun *run)
 
 /* What nobody has acquired is to be offered, or expires, or leaves the batch for its flow is no longer one of batches. */
 static void
-look_at_rest(Looked *looked, TrackedBatch *tracked, const EvqEvent *event)
+look_at_rest(Looked *looked, EvqTrackedBatch *tracked, const EvqEvent *event)
 {
 	const EvqFlow *flow = evq_config_flow(event->flow_no);
 	bool is_of_batches = flow != NULL && flow->pull && !evq_flow_is_regulated(flow);
@@ -429,7 +337,7 @@ look_at_rest(Looked *looked, TrackedBatch *tracked, const EvqEvent *event)
 	memset(&tracked->to_offer, 0, sizeof(tracked->to_offer));
 	if (is_offer_over)
 	{
-		take_off(tracked, 0, tracked->events);
+		evq_batch_track_take_off(tracked, 0, tracked->events);
 		tracked->offered_until = DT_NOEND;
 	}
 	for (int i = 0; i < looked->batch.events; i++)
@@ -438,11 +346,15 @@ look_at_rest(Looked *looked, TrackedBatch *tracked, const EvqEvent *event)
 		{
 			looked->ended += !evq_ordinals_have(&looked->in_run, i) &&
 							 !evq_ordinals_have(&looked->exceptions.open, i);
+			evq_batch_track_take_one_off(tracked, i);
 			continue;
 		}
 		looked->look_at = Min(looked->look_at, event->due_at);
 		if (is_over || !is_of_batches)
+		{
+			evq_batch_track_take_one_off(tracked, i);
 			take_out(looked, i);
+		}
 		else if (is_due && !keeps_offer)
 			/* Workers find it in the tables. */
 			tracked->flow->tell_ready |= !evq_flow_is_paused(flow, looked->now);
@@ -454,7 +366,7 @@ look_at_rest(Looked *looked, TrackedBatch *tracked, const EvqEvent *event)
 	/* Nobody came for it. */
 	if (is_offer_over && evq_ordinals_have_any(&tracked->to_offer))
 		tracked->flow->tell_ready = true;
-	set_waiting(tracked);
+	evq_batch_track_set_waiting(tracked);
 }
 
 /* Looks at a batch that is remembered: reads what its rows say, and does what they ask. */
@@ -462,7 +374,7 @@ void
 evq_batch_track_look(EvqBatchTrack *track, const pg_uuid_t *batch_id, EvqStore *store, TimestampTz now,
 					 EvqBatchWork *work)
 {
-	TrackedBatch *tracked = hash_search(track->batches, batch_id, HASH_FIND, NULL);
+	EvqTrackedBatch *tracked = hash_search(track->batches, batch_id, HASH_FIND, NULL);
 	Looked *looked = palloc0(sizeof(Looked));
 	EvqRange all = {.first = 0};
 	EvqEvent event;
@@ -507,7 +419,7 @@ evq_batch_track_look(EvqBatchTrack *track, const pg_uuid_t *batch_id, EvqStore *
 void
 evq_batch_track_put_off(EvqBatchTrack *track, const pg_uuid_t *batch_id, TimestampTz until)
 {
-	TrackedBatch *tracked = hash_search(track->batches, batch_id, HASH_FIND, NULL);
+	EvqTrackedBatch *tracked = hash_search(track->batches, batch_id, HASH_FIND, NULL);
 
 	if (tracked != NULL)
 		set_look_at(track, tracked, until);
@@ -520,7 +432,7 @@ static bool
 meet(void *context, int32 flow_no, const EvqWaitingBatch *waiting)
 {
 	EvqBatchTrack *track = context;
-	TrackedBatch *tracked = hash_search(track->batches, &waiting->batch_id, HASH_FIND, NULL);
+	EvqTrackedBatch *tracked = hash_search(track->batches, &waiting->batch_id, HASH_FIND, NULL);
 	EvqChange facts = {.event_id = waiting->batch_id,
 					   .at = waiting->attempt_scheduled_at,
 					   .flow_no = flow_no,
@@ -537,7 +449,7 @@ meet(void *context, int32 flow_no, const EvqWaitingBatch *waiting)
 	if (tracked == NULL)
 		tracked = remember(track, &facts, track->last_turn_at);
 	else if (tracked->is_changed || evq_batch_walk_is_complete(track->walk))
-		look_by(track, tracked, track->last_turn_at);
+		evq_batch_track_look_by(track, tracked, track->last_turn_at);
 	return tracked == NULL;
 }
 
@@ -552,15 +464,15 @@ walk_on(EvqBatchTrack *track, EvqStore *store)
 
 		track->future_at = DT_NOEND;
 		foreach(cell, track->flows)
-			((FlowBatches *) lfirst(cell))->is_unread = false;
+			((EvqFlowBatches *) lfirst(cell))->is_unread = false;
 	}
 	if (evq_batch_walk_go_on(track->walk, store, meet, track))
 		track->has_walked = track->tell_oldest = true;
 }
 
-/* What was looked at since is part of what the walk took. */
-static void
-rest_from_walk(EvqBatchTrack *track)
+/* After what was looked at in a turn, which is part of what its walk took: when the next one may be. */
+void
+evq_batch_track_rest(EvqBatchTrack *track)
 {
 	int64 took = evq_clock_monotonic() - track->walk_began_at;
 
@@ -587,7 +499,7 @@ has_room_for_unread(const EvqBatchTrack *track)
 
 	foreach(cell, track->flows)
 	{
-		const FlowBatches *flow = lfirst(cell);
+		const EvqFlowBatches *flow = lfirst(cell);
 
 		if (flow->is_unread && (is_free || flow->batches <= share(track) / 2))
 			return true;
@@ -601,77 +513,12 @@ is_walk_due(const EvqBatchTrack *track)
 	return evq_batch_walk_is_wanted(track->walk) || has_room_for_unread(track);
 }
 
-/* ---------- offering ---------- */
-
-/* Offers what a batch has, up to so many events or one range more. */
-static void
-offer_batch(EvqBatchTrack *track, TrackedBatch *batch, const EvqFlow *flow, TimestampTz now, int *offered)
-{
-	int first = 0;
-
-	while (first < batch->events && batch->flow->offered < flow->max_dispatched)
-	{
-		pg_uuid_t first_id;
-		bool was_empty;
-		int last;
-
-		if (!evq_ordinals_have(&batch->to_offer, first))
-		{
-			first++;
-			continue;
-		}
-		for (last = first; last + 1 < batch->events && evq_ordinals_have(&batch->to_offer, last + 1);)
-			last++;
-		first_id = evq_uuid_in_batch(&batch->batch_id, first);
-		(void) evq_offers_push_range(track->slot->offers, flow->flow_no, batch->event_type_no, &first_id,
-									 last - first + 1, &batch->tid, EVQ_OFFERS_NO_LIMIT, &was_empty);
-		if (was_empty)
-			batch->flow->tell_ready = true;
-		put_on_offer(batch, first, last, evq_retry_add(now, flow->dispatch_timeout));
-		*offered += last - first + 1;
-		first = last + 1;
-	}
-	look_by(track, batch, batch->offered_until);
-	set_waiting(batch);
-}
-
-/* Has the flow something to offer, and may it? */
-static bool
-can_offer(const FlowBatches *batches, const EvqFlow *flow, TimestampTz now)
-{
-	return flow != NULL && !pairingheap_is_empty(batches->waiting) &&
-		   batches->offered < flow->max_dispatched && !evq_flow_is_paused(flow, now);
-}
-
-/* Offers what there is room for; returns how many events that is. */
-int
-evq_batch_track_offer(EvqBatchTrack *track, TimestampTz now)
-{
-	int offered = 0;
-	ListCell *cell;
-
-	rest_from_walk(track);
-	if (!evq_memory_keeps_offer(track->memory))
-		return 0;
-	foreach(cell, track->flows)
-	{
-		FlowBatches *batches = lfirst(cell);
-		const EvqFlow *flow = evq_config_flow(batches->flow_no);
-
-		while (can_offer(batches, flow, now))
-			offer_batch(track,
-						pairingheap_container(TrackedBatch, in_waiting, pairingheap_first(batches->waiting)),
-						flow, now, &offered);
-	}
-	return offered;
-}
-
 /* ---------- the turn ---------- */
 
-static TrackedBatch *
+static EvqTrackedBatch *
 first_timer(const EvqBatchTrack *track)
 {
-	return pairingheap_container(TrackedBatch, in_timers, pairingheap_first(track->timers));
+	return pairingheap_container(EvqTrackedBatch, in_timers, pairingheap_first(track->timers));
 }
 
 static bool
@@ -687,12 +534,11 @@ evq_batch_track_has_more(const EvqBatchTrack *track)
 	return is_walk_due(track) || is_look_due(track, track->last_turn_at);
 }
 
-/* When there is something to do, but for flows that are paused; DT_NOBEGIN = now. */
+/* When there is something to read or to look at; DT_NOBEGIN = now. */
 TimestampTz
 evq_batch_track_next_at(const EvqBatchTrack *track, TimestampTz now)
 {
 	TimestampTz next_at = track->future_at == DT_NOEND ? DT_NOEND : track->future_at - EVQ_MEMORY_HORIZON / 2;
-	ListCell *cell;
 
 	if (is_walk_due(track))
 	{
@@ -702,13 +548,6 @@ evq_batch_track_next_at(const EvqBatchTrack *track, TimestampTz now)
 			return DT_NOBEGIN;
 		next_at = Min(next_at, now + rest);
 	}
-	foreach(cell, track->flows)
-	{
-		const FlowBatches *batches = lfirst(cell);
-
-		if (can_offer(batches, evq_config_flow(batches->flow_no), now))
-			return DT_NOBEGIN;
-	}
 	return pairingheap_is_empty(track->timers) ? next_at : Min(next_at, first_timer(track)->look_at);
 }
 
@@ -716,7 +555,7 @@ evq_batch_track_next_at(const EvqBatchTrack *track, TimestampTz now)
 bool
 evq_batch_track_has_waiting(const EvqBatchTrack *track, int32 flow_no)
 {
-	const FlowBatches *batches = find_flow(track, flow_no);
+	const EvqFlowBatches *batches = evq_batch_track_find_flow(track, flow_no);
 
 	return batches != NULL && (batches->is_unread || !pairingheap_is_empty(batches->waiting));
 }
@@ -729,7 +568,7 @@ evq_batch_track_take_ready(EvqBatchTrack *track)
 
 	foreach(cell, track->flows)
 	{
-		FlowBatches *batches = lfirst(cell);
+		EvqFlowBatches *batches = lfirst(cell);
 
 		if (batches->tell_ready)
 		{
@@ -759,14 +598,14 @@ evq_batch_track_count_oldest(EvqBatchTrack *track, TimestampTz now)
 	int count;
 	const EvqFlow *flows = evq_config_flows(&count);
 	HASH_SEQ_STATUS scan;
-	TrackedBatch *batch;
+	EvqTrackedBatch *batch;
 
 	if (!track->tell_oldest || track->slot == NULL || is_look_due(track, now))
 		return;
 	track->tell_oldest = false;
 	for (int i = 0; i < count; i++)
 	{
-		FlowBatches *flow = find_flow(track, flows[i].flow_no);
+		EvqFlowBatches *flow = evq_batch_track_find_flow(track, flows[i].flow_no);
 
 		if (flow != NULL)
 			flow->due_since = flow->held_since = DT_NOEND;
@@ -780,7 +619,7 @@ evq_batch_track_count_oldest(EvqBatchTrack *track, TimestampTz now)
 	}
 	for (int i = 0; i < count; i++)
 	{
-		const FlowBatches *flow = find_flow(track, flows[i].flow_no);
+		const EvqFlowBatches *flow = evq_batch_track_find_flow(track, flows[i].flow_no);
 		bool is_due = flow != NULL && !evq_flow_is_paused(&flows[i], now);
 
 		evq_counters_set_oldest(track->slot->counters, flows[i].flow_no, true,

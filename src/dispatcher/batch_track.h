@@ -28,6 +28,12 @@ extern TimestampTz evq_batch_track_next_at(const EvqBatchTrack *track, Timestamp
 extern int32 evq_batch_track_take_ready(EvqBatchTrack *track);
 extern bool evq_batch_track_has_waiting(const EvqBatchTrack *track, int32 flow_no);
 
+/* The offer. */
+extern int64 evq_batch_track_on_offer(const EvqBatchTrack *track, int32 flow_no);
+extern bool evq_batch_track_first_waiting(const EvqBatchTrack *track, int32 flow_no, EvqChange *facts);
+extern int evq_batch_track_offer_first(EvqBatchTrack *track, int32 flow_no, TimestampTz now, bool *was_empty);
+extern void evq_batch_track_offer_missing(EvqBatchTrack *track, TimestampTz now);
+
 /* In a transaction. */
 extern void evq_batch_track_read(EvqBatchTrack *track, EvqStore *store, TimestampTz now);
 extern void evq_batch_track_count_oldest(EvqBatchTrack *track, TimestampTz now);
@@ -35,6 +41,6 @@ extern bool evq_batch_track_is_look_due(const EvqBatchTrack *track, TimestampTz 
 extern void evq_batch_track_look(EvqBatchTrack *track, const pg_uuid_t *batch_id, EvqStore *store,
 								 TimestampTz now, EvqBatchWork *work);
 extern void evq_batch_track_put_off(EvqBatchTrack *track, const pg_uuid_t *batch_id, TimestampTz until);
-extern int evq_batch_track_offer(EvqBatchTrack *track, TimestampTz now);
+extern void evq_batch_track_rest(EvqBatchTrack *track);
 
 #endif /* EVQ_BATCH_TRACK_H */

@@ -35,8 +35,8 @@
  * 7. Where the event in front of a flow_id has gone, the next one is read.
  *
  * 8. Then the flows dispatch (engine_dispatch.c), each its share of a batch, as many
- *	  events as it has room for, in their order. In a pull flow, and in a push flow that
- *	  is drained, an event is put on offer and its row stays as it is. Otherwise the row
+ *	  events as it has room for, in their order, however they are stored. In a pull flow,
+ *	  and in a push flow that is drained, an event is put on offer and its row stays as it is. Otherwise the row
  *	  is read, and marked as dispatched; the event is on offer when this has committed.
  *	  In a flow that keeps order or a limit all events go this second way, and only
  *	  where the turn has the lock of the flow's order (engine_flows.c): a session that
@@ -243,8 +243,8 @@ attend_to_batches(EvqWork *work)
 	for (int i = 0; i < LOOKS_AT_ONCE && evq_batch_track_is_look_due(engine->batches, work->now, &batch_id);
 		 i++)
 		evq_engine_look_at_batch(work, &batch_id);
+	evq_batch_track_rest(engine->batches);
 	evq_batch_track_count_oldest(engine->batches, work->now);
-	work->turn->dispatched += evq_batch_track_offer(engine->batches, work->now);
 	while ((flow_no = evq_batch_track_take_ready(engine->batches)) != 0)
 		evq_engine_use_flow(engine, flow_no)->tell_ready = true;
 }
@@ -270,7 +270,8 @@ run_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn, uint64 configuration
 	evq_shmem_note_clock(engine->slot, now);
 	work.store = evq_engine_open_store();
 	evq_sweep_run(engine->sweeper, work.store, now);
-	evq_memory_offer_missing(engine->memory);
+	if (evq_memory_offer_missing(engine->memory))
+		evq_batch_track_offer_missing(engine->batches, now);
 	evq_engine_fire_timers(&work);
 	evq_engine_follow_successors(&work);
 	attend_to_batches(&work);

@@ -251,12 +251,29 @@ dispatch_ready(EvqWork *work, EvqTracked *tracked)
 	dispatch_row(work, tracked, &event, configured);
 }
 
+/* Offers neighbours in a batch, if they come before this ready event; tracked: NULL = none is ready. */
+static bool
+offer_from_batch(EvqWork *work, const EvqTracked *tracked)
+{
+	EvqEngine *engine = work->engine;
+	EvqChange first;
+	bool was_empty;
+
+	if (!evq_engine_first_batch(engine, work->flow, &first) ||
+		(tracked != NULL && evq_change_compare(evq_memory_facts(tracked), &first) < 0))
+		return false;
+	work->turn->dispatched += evq_batch_track_offer_first(engine->batches,
+														  evq_memory_flow_no(work->flow->flow), work->now,
+														  &was_empty);
+	work->flow->tell_ready |= was_empty;
+	return true;
+}
+
 /* Dispatches what one flow has room for, up to its share of a batch. */
 static void
 dispatch_flow(EvqWork *work, EvqFlowDispatch *flow, int share)
 {
 	const EvqFlow *configured = evq_config_flow(evq_memory_flow_no(flow->flow));
-	EvqTracked *tracked;
 
 	if (configured == NULL || evq_flow_is_paused(configured, work->now) ||
 		(evq_flow_is_regulated(configured) && !flow->is_order_locked))
@@ -265,13 +282,18 @@ dispatch_flow(EvqWork *work, EvqFlowDispatch *flow, int share)
 	flow->max_processing = configured->max_processing;
 	work->flow = flow;
 	work->drained = is_drained(work, configured);
-	for (int n = 0; n < share && evq_engine_has_room(work->engine, flow) &&
-					(tracked = evq_memory_first_ready(flow->flow)) != NULL;)
+	for (int n = 0; n < share && evq_engine_has_room(work->engine, flow);)
 	{
+		EvqTracked *tracked = evq_memory_first_ready(flow->flow);
 		int parked = work->parked;
 
 		CHECK_FOR_INTERRUPTS();
-		evq_engine_act_on(work, tracked, dispatch_ready);
+		if (!offer_from_batch(work, tracked))
+		{
+			if (tracked == NULL)
+				break;
+			evq_engine_act_on(work, tracked, dispatch_ready);
+		}
 		n += work->parked == parked;
 	}
 }
@@ -292,10 +314,10 @@ evq_engine_dispatch(EvqWork *work)
 	evq_engine_use_flows(engine); /* what was heard meanwhile may be of a flow that is new here */
 	foreach(cell, engine->flows)
 	{
-		const EvqTrackedFlow *flow = ((EvqFlowDispatch *) lfirst(cell))->flow;
+		const EvqFlowDispatch *flow = lfirst(cell);
 
-		with_ready += evq_memory_first_ready(flow) != NULL &&
-					  !evq_config_is_flow_paused(evq_memory_flow_no(flow), work->now);
+		with_ready += evq_engine_has_ready(engine, flow) &&
+					  !evq_config_is_flow_paused(evq_memory_flow_no(flow->flow), work->now);
 	}
 	if (with_ready == 0)
 		return;

@@ -45,7 +45,8 @@ evq_engine_use_flow(EvqEngine *engine, int32 flow_no)
 bool
 evq_engine_has_room(const EvqEngine *engine, const EvqFlowDispatch *flow)
 {
-	int offered = evq_memory_on_offer(flow->flow);
+	int64 offered = evq_memory_on_offer(flow->flow) +
+					evq_batch_track_on_offer(engine->batches, evq_memory_flow_no(flow->flow));
 
 	if (flow->max_dispatched == 0)
 		return true;
@@ -53,6 +54,32 @@ evq_engine_has_room(const EvqEngine *engine, const EvqFlowDispatch *flow)
 		   (flow->max_processing == 0 ||
 			offered + evq_memory_processing(flow->flow) < flow->max_processing) &&
 		   evq_memory_has_token(engine->memory, flow->flow);
+}
+
+/*
+ * Of the flow's batches with events to offer, the one that comes first, as evq_batch_track_first_waiting(); false = there
+ * is none, or its flow is not one of batches any more: they will leave it.
+ */
+bool
+evq_engine_first_batch(const EvqEngine *engine, const EvqFlowDispatch *flow, EvqChange *facts)
+{
+	int32 flow_no = evq_memory_flow_no(flow->flow);
+	const EvqFlow *configured;
+
+	if (!evq_batch_track_first_waiting(engine->batches, flow_no, facts) ||
+		!evq_memory_keeps_offer(engine->memory))
+		return false;
+	configured = evq_config_flow(flow_no);
+	return configured != NULL && configured->pull && !evq_flow_is_regulated(configured);
+}
+
+/* Has the flow anything for which there may be room? */
+bool
+evq_engine_has_ready(const EvqEngine *engine, const EvqFlowDispatch *flow)
+{
+	EvqChange facts;
+
+	return evq_memory_first_ready(flow->flow) != NULL || evq_engine_first_batch(engine, flow, &facts);
 }
 
 /* Do ready events of the flow wait for room? */
@@ -92,7 +119,7 @@ evq_engine_look_at_flows(EvqEngine *engine, TimestampTz now)
 		}
 		if (flow->held_until != 0)
 			all.held_until = Min(all.held_until, flow->held_until);
-		else if (evq_memory_first_ready(flow->flow) != NULL && evq_engine_has_room(engine, flow))
+		else if (evq_engine_has_ready(engine, flow) && evq_engine_has_room(engine, flow))
 			all.can_dispatch = true;
 		all.must_tell |= flow->tell_ready;
 	}

@@ -84,6 +84,8 @@ extern void evq_engine_fire_timers(EvqWork *work);
 extern void evq_engine_use_flows(EvqEngine *engine);
 extern EvqFlowDispatch *evq_engine_use_flow(EvqEngine *engine, int32 flow_no);
 extern bool evq_engine_has_room(const EvqEngine *engine, const EvqFlowDispatch *flow);
+extern bool evq_engine_has_ready(const EvqEngine *engine, const EvqFlowDispatch *flow);
+extern bool evq_engine_first_batch(const EvqEngine *engine, const EvqFlowDispatch *flow, EvqChange *facts);
 extern EvqProspects evq_engine_look_at_flows(EvqEngine *engine, TimestampTz now);
 extern void evq_engine_lock_orders(EvqWork *work);
 extern uint64 evq_engine_lock_before_reading(void);

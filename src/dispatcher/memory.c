@@ -167,16 +167,16 @@ compare_order(const void *a, const void *b)
 
 /*
  * If a worker asks for offers that were pushed out, offers all that is to be on
- * offer, in its order. What is there is left there.
+ * offer, in its order. What is there is left there. false = nobody asks.
  */
-void
+bool
 evq_memory_offer_missing(EvqMemory *memory)
 {
 	EvqTracked **offered;
 	int count;
 
 	if (!evq_memory_keeps_offer(memory) || !evq_offers_answer(memory->slot->offers))
-		return;
+		return false;
 	offered = evq_memory_collect_on_offer(memory, &count);
 	qsort(offered, count, sizeof(EvqTracked *), compare_order);
 	for (int i = 0; i < count; i++)
@@ -185,6 +185,7 @@ evq_memory_offer_missing(EvqMemory *memory)
 		repeat_offer(memory, &offered[i]->facts);
 	}
 	pfree(offered);
+	return true;
 }
 
 /* Is there anything here for a turn to do, but for ready events? */

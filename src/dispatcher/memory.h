@@ -64,7 +64,7 @@ extern void evq_memory_heed_limits(EvqMemory *memory);
 extern bool evq_memory_has_token(const EvqMemory *memory, EvqTrackedFlow *flow);
 extern TimestampTz evq_memory_refill(EvqMemory *memory, TimestampTz now);
 extern List *evq_memory_take_successors(EvqMemory *memory);
-extern void evq_memory_offer_missing(EvqMemory *memory);
+extern bool evq_memory_offer_missing(EvqMemory *memory);
 
 /* One event, and what becomes of it. */
 extern EvqTracked *evq_memory_find(const EvqMemory *memory, const pg_uuid_t *event_id);

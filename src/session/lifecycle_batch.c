@@ -85,11 +85,14 @@ evq_lifecycle_publish_batches(EvqStore *store, const EvqEvent *model, const EvqP
 		if (!is_open || i == count - 1)
 		{
 			EvqEvent first = *model;
+			int32 limit = evq_lifecycle_offer_limit(&first);
 
 			evq_batches_end(store, writer);
 			first.event_id = writer->batch.batch_id;
 			first.tid = writer->batch.tid;
-			evq_pending_published_batch(&first, writer->batch.events, evq_lifecycle_offer_limit(&first));
+			/* The dispatcher offers parts. */
+			evq_pending_published_batch(&first, writer->batch.events,
+										writer->batch.events <= limit ? limit : 0);
 		}
 	}
 	pfree(writer);

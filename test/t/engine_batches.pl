@@ -143,6 +143,46 @@ ok(poll_until('offered', sub { run('SELECT work(1000)'); run('SELECT count(*) FR
 is(run(q{SELECT * FROM states ORDER BY 2}), "A|being_processed|100\nA|succeeded|1900", '... and nobody lost anything');
 wait_for('the live events are counted', q{SELECT string_agg(state || ' ' || events, ', ') FROM evq_counts()}, 'being_processed 100');
 
+# ---------- in line with others ----------
+
+# Events of a flow come by priority and time, however they are stored, and no more are on offer than the flow may have.
+run(q{CALL clean(); SELECT evq_configure_flow('LINE', delivery => 'pull', max_dispatched => 10, dispatch_timeout => '1 h');
+	SELECT evq_configure('low', 'LINE', lifespan => '1 day'); SELECT evq_configure('high', 'LINE', lifespan => '1 day', priority => 5)});
+my $single = sub { run("SET evq.store_batches_from = 0; SELECT evq_publish('$_[0]', NULL, '$_[1]')") };
+my $line = listen_to($node, 'db', 'evq_line');
+run(q{SELECT batch(30, 'low')});
+ok(wait_for_notifications($line, 1), 'listeners are told of a batch longer than a flow may offer');
+$single->('high', 'alone');
+run(q{SELECT batch(5, 'high')});
+my @types;
+ok(poll_until('all', sub { push @types, split /\n/, run(q{SELECT event_type FROM evq_acquire_next('LINE', 1)}); @types == 36 }), 'all of it is had');
+is("@types", join(' ', ('low') x 10, ('high') x 6, ('low') x 20), '... what has a higher priority as soon as there is room');
+
+run(q{CALL clean(); SELECT evq_configure_flow('LINE', max_dispatched => 100)});
+run(q{SELECT evq_pause_flow('LINE')});
+$single->('low', 'first');
+run(q{SELECT batch(5, 'low')});
+$single->('low', 'second');
+run(q{SELECT batch(5, 'low')});
+$single->('high', 'urgent');
+run(q{SELECT evq_resume_flow('LINE')});
+my @flow_ids;
+ok(poll_until('all', sub { push @flow_ids, split /\n/, run(q{SELECT flow_id FROM evq_acquire_next('LINE', 100)}); @flow_ids == 13 }), 'rows and batches are offered together');
+is("@flow_ids", 'urgent first 1 2 3 4 5 second 1 2 3 4 5', '... in one line');
+end_session($line);
+
+# What is pushed out where there are more offers than room comes back when somebody asks.
+my $narrow = make_server('narrow', "evq.store_batches_from = 1\nevq.poll_interval = '1h'", 'evq.ready_size = 16');
+make_database($narrow, 'db');
+$narrow->safe_psql('db', q{SELECT count(evq_configure_flow('M' || n, delivery => 'pull', dispatch_timeout => '1 h')), count(evq_configure('m' || n, 'M' || n, lifespan => '1 day')) FROM generate_series(1, 30) n});
+$narrow->safe_psql('db', q{SELECT count(*) FROM generate_series(1, 30) n, evq_publish_many('m' || n, NULL, array_fill('f'::text, '{8}'), array_fill('{}'::jsonb, '{8}'))});
+my $had = 0;
+ok(poll_until('all', sub {
+	$had += $narrow->safe_psql('db', "SELECT count(*) FROM evq_acquire_next('M$_', 100)") for 1 .. 30;
+	$had == 240;
+}), 'of more batches than there is room for offers all is had') or diag($had);
+$narrow->stop;
+
 # ---------- all at once ----------
 
 # Workers acquire, roll back, vanish, fail, report in parts, and others cancel, while dispatchers come and go. Little is remembered.
