@@ -48,16 +48,18 @@ is_alike(const EvqPublish *a, const EvqPublish *b)
 		   a->has_priority == b->has_priority && (!a->has_priority || a->priority == b->priority);
 }
 
-/* How many of the requests, from the first one on, are alike and fit into batches; 0 = where none are made, too. */
+/* How many of the requests, from the first one on, are alike and could be in batches; in_batches: they are so many that they will. */
 int
-evq_lifecycle_count_alike(EvqStore *store, const EvqPublish *requests, int count)
+evq_lifecycle_count_alike(EvqStore *store, const EvqPublish *requests, int count, bool *in_batches)
 {
 	int alike = 0;
 
-	if (evq_store_batches_from == 0 || !evq_batches_exist() || evq_events_have_more(store))
+	*in_batches = false;
+	if (evq_store_batches_from == 0 || count < evq_store_batches_from)
 		return 0;
 	while (alike < count && fits_batch(&requests[alike]) && is_alike(&requests[0], &requests[alike]))
 		alike++;
+	*in_batches = alike >= evq_store_batches_from && evq_batches_exist() && !evq_events_have_more(store);
 	return alike;
 }
 

@@ -41,7 +41,8 @@ typedef enum EvqTakenOut
 	EVQ_NOT_OF_BATCH
 } EvqTakenOut;
 
-extern int evq_lifecycle_count_alike(EvqStore *store, const EvqPublish *requests, int count);
+extern int
+evq_lifecycle_count_alike(EvqStore *store, const EvqPublish *requests, int count, bool *in_batches);
 extern void evq_lifecycle_publish_batches(EvqStore *store, const EvqEvent *model, const EvqPublish *requests,
 										  int count, pg_uuid_t *ids);
 extern EvqGrant

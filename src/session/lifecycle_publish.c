@@ -275,8 +275,7 @@ evq_lifecycle_publish(EvqStore *store, TimestampTz now, const EvqPublish *reques
 		evq_lifecycle_check_request(request);
 		if (alike == 0)
 		{
-			alike = evq_lifecycle_count_alike(store, request, count - i);
-			in_batches = alike > 0 && alike >= evq_store_batches_from;
+			alike = evq_lifecycle_count_alike(store, request, count - i, &in_batches);
 			batches[i] = in_batches ? alike : 0;
 		}
 		if (alike > 0)

@@ -5,10 +5,15 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
+#include "access/htup_details.h"
+#include "catalog/pg_index.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "rules/retry.h"
@@ -370,17 +375,44 @@ evq_events_update(EvqStore *store, EvqEvent *event, bool wait)
 	return evq_rows_update(store, table, values, nulls, wait, &event->tid);
 }
 
-/* Have users given the table of live events columns or conditions, which what is stored in another way would not have? */
+/* Has a table an index, other than its key, that keeps rows out? */
+static bool
+has_other_unique_index(Relation rel)
+{
+	List *indexes = RelationGetIndexList(rel);
+	bool found = false;
+	ListCell *cell;
+
+	foreach(cell, indexes)
+	{
+		HeapTuple row = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(cell)));
+		Form_pg_index index;
+
+		if (!HeapTupleIsValid(row))
+			continue; /* dropped just now */
+		index = (Form_pg_index) GETSTRUCT(row);
+		found |= (index->indisunique || index->indisexclusion) && !index->indisprimary;
+		ReleaseSysCache(row);
+	}
+	list_free(indexes);
+	return found;
+}
+
+/*
+ * Have users given the table of live events columns, conditions or unique indexes, which what is stored in another way would
+ * not have?
+ */
 bool
 evq_events_have_more(EvqStore *store)
 {
 	EvqStoreTable *table = evq_store_use_table(store, EVQ_TABLE_EVENT);
 	TupleDesc row_type = RelationGetDescr(table->rel);
+	bool has_check = row_type->constr != NULL && row_type->constr->num_check > 0;
 	int columns = 0;
 
 	for (int i = 0; i < row_type->natts && !table->map.is_plain; i++)
 		columns += !TupleDescAttr(row_type, i)->attisdropped;
-	return columns > EVENT_COLUMNS || (row_type->constr != NULL && row_type->constr->num_check > 0);
+	return columns > EVENT_COLUMNS || has_check || has_other_unique_index(table->rel);
 }
 
 /* Deletes an event's rows of another table. */
