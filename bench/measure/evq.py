@@ -11,6 +11,9 @@ from settings import PAYLOAD, SAMPLES, Wrong
 
 
 class Evq(Contestant):
+    """Each event has a row, also where it would be in a batch by default."""
+    batches_from = 0
+
     def __init__(self, name, turn="turn", delivery="push", retention="7 days"):
         super().__init__(name, "evq", turn)
         self.delivery, self.retention = delivery, retention
@@ -21,6 +24,7 @@ class Evq(Contestant):
     def install(self, workers):
         self.variables = {"delivery": self.delivery, "retention": self.retention}
         self.remembered, self.fails = 0, False
+        value(f"ALTER DATABASE bench SET evq.store_batches_from = {self.batches_from}")
         super().install(workers)
         database.wait_until("SELECT running FROM evq_status()", "the dispatcher does not run")
         self.begin_epoch()
@@ -126,10 +130,7 @@ class Evq(Contestant):
 
 class EvqBatches(Evq):
     """Events that are published together are stored in batches."""
-
-    def install(self, workers):
-        value("ALTER DATABASE bench SET evq.store_batches_from = 8")
-        super().install(workers)
+    batches_from = 8
 
     def published(self):
         return value("SELECT count(*) FROM evq.events")

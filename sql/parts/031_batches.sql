@@ -1,4 +1,4 @@
--- Events that one call published together, where evq.store_batches_from says so. src/tables/tables.h knows the columns of these
+-- Events that one call published together. src/tables/tables.h knows the columns of these
 -- tables: change both together. A batch and its rows of evq.log never change. What happened to its events is kept for neighbours
 -- that were acquired together by one row, a run; an event that left its run, or never had one, has an exception.
 

@@ -25,7 +25,7 @@ bool evq_trace = false;
 int evq_max_pending_per_transaction = 10000;
 int evq_max_payload = 1024 * 1024;
 int evq_max_chain_depth = 100;
-int evq_store_batches_from = 0;
+int evq_store_batches_from = 8;
 
 int evq_debug_clock_offset = 0;
 bool evq_debug_lose_wakeups = false;
@@ -116,8 +116,8 @@ evq_guc_init(void)
 	DefineCustomIntVariable(
 		"evq.store_batches_from",
 		"Alike events that one call has to publish for them to be stored as a batch; 0 = never.",
-		"On trial: it will be for events of pull flows without order or limit.", &evq_store_batches_from, 0,
-		0, INT_MAX, PGC_USERSET, 0, NULL, NULL, NULL);
+		"Those that are stored stay as they are.", &evq_store_batches_from, 8, 0, INT_MAX, PGC_USERSET, 0,
+		NULL, NULL, NULL);
 
 	DefineCustomIntVariable("evq.debug_clock_offset", "Moves the engine's clock in this session; for tests.",
 							NULL, &evq_debug_clock_offset, 0, INT_MIN, INT_MAX, PGC_SUSET,

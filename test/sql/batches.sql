@@ -33,7 +33,11 @@ CREATE PROCEDURE lab.clean() LANGUAGE sql AS $$
 	TRUNCATE evq.event, evq.event_payload, evq.event_history, evq.event_error, evq.idempotency, evq.log, evq.batch, evq.backlog, evq.run, evq.exception
 $$;
 
--- By default nothing is.
+-- By default eight are, and seven are not; none where the setting says so.
+SELECT publish('A', 'a b c d e f g h'), publish('A', 'i j k l m n o');
+SELECT (SELECT count(*) FROM evq.log) AS in_batches, (SELECT count(*) FROM evq.event) AS rows;
+CALL clean();
+SET evq.store_batches_from = 0;
 SELECT publish('A', 'a b c d e f g h i j');
 SELECT count(*) FROM evq.log;
 CALL clean();

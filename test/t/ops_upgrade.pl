@@ -68,6 +68,14 @@ my $indexes = run(q{SELECT array_agg(indexrelid::regclass::text) FROM pg_index W
 
 # ---------- upgraded while publishers and workers are at it ----------
 
+# What is published together is rows before, and batches after it; some of the rows are held across it.
+run(q{SELECT evq_configure('bulk', 'BULK', lifespan => '1 day', attempt_timeout => '1 hour', attempt_delays => '{0}')});
+run(q{SELECT evq_configure_flow('BULK', delivery => 'pull')}) if $release ne '0.1';
+my $bulk = sub { "evq_publish_many('bulk', NULL, array_fill('many'::text, '{$_[0]}'), array_fill(jsonb '{\"a\": 1}', '{$_[0]}'))" };
+run('SELECT count(*) FROM ' . $bulk->(20));
+my @held;
+ok(poll_until('held', sub { push @held, split /\n/, run(q{SELECT format('%L, %s', event_id, permit) FROM evq_acquire_next('BULK', 5)}); @held >= 5 }), 'rows are held');
+
 my $upgrade = session($node, $old);
 my @stress = map { $node->background_psql($old, on_error_stop => 1) } 1 .. 3;
 for my $session (@stress)
@@ -82,10 +90,21 @@ SELECT 'finished';
 };
 	$session->{run}->pump_nb;
 }
+push @stress, $node->background_psql($old, on_error_stop => 1);
+$stress[-1]->{stdin} .= '
+DO $$ BEGIN FOR i IN 1 .. 100 LOOP
+	PERFORM ' . $bulk->(10) . q{;
+	COMMIT;
+	PERFORM evq_succeed(event_id, permit) FROM evq_acquire_next('BULK', 7);
+	COMMIT;
+END LOOP; END $$;
+SELECT 'finished';
+};
+$stress[-1]->{run}->pump_nb;
 ok(poll_until('load', sub { run("SELECT count(*) FROM evq.events WHERE event_type = 'load' AND finished_at IS NOT NULL") > 50 }), 'the load has begun');
 # A session that was there before, and stores batches as soon as there is room for them.
 my $early = session($node, $old);
-my $publish_batch = q{SET evq.store_batches_from = 1; SELECT count(*) FROM evq_publish_many('parcel', NULL, '{a,b,c}', array_fill(jsonb '[1]', '{3}'))};
+my $publish_batch = q{SET evq.store_batches_from = 3; SELECT count(*) FROM evq_publish_many('parcel', NULL, '{a,b,c}', array_fill(jsonb '[1]', '{3}'))};
 $early->query_safe(q{SELECT evq_configure('parcel', 'PARCELS')});
 $early->query_safe(q{SELECT evq_configure_flow('PARCELS', delivery => 'pull')}) if $release ne '0.1';
 is($early->query_safe($publish_batch), 3, 'where there are no tables of batches, alike events are rows');
@@ -100,6 +119,13 @@ ok(poll_until('end of load', sub { $_->{run}->pump_nb for @stress; run("SELECT c
 ok(poll_until('events', sub { run("SELECT count(evq_succeed(event_id, permit)) FROM evq_acquire_next('LOAD', 1000)");
 	run("SELECT count(*) FROM evq.event WHERE event_type_no = (SELECT event_type_no FROM evq.event_type WHERE event_type = 'load')") == 0 }), 'all are worked off');
 is(run("SELECT count(*), count(DISTINCT event_id) FROM evq.events WHERE event_type = 'load' AND state = 'succeeded'"), '3000|3000', 'each succeeded once');
+run(q{SELECT evq_configure_flow('BULK', delivery => 'pull')});
+is(run('SELECT count(*) FROM ' . $bulk->(100) . '; SELECT count(*) >= 100 FROM evq.batch_event e JOIN evq.event_type t USING (event_type_no) WHERE event_type = \'bulk\''), "100\nt", 'what is published together is in batches now');
+ok(poll_until('end of load', sub { $_->{run}->pump_nb for @stress; run("SELECT count(*) FROM evq.events WHERE event_type = 'bulk'") == 1120 }), '... also by who has published since before');
+run("SELECT evq_succeed($_)") for @held;
+ok(poll_until('events', sub { run("SELECT count(evq_succeed(event_id, permit)) FROM evq_acquire_next('BULK', 1000)");
+	run("SELECT count(*) FROM evq.events WHERE event_type = 'bulk' AND state <> 'succeeded'") == 0 }), 'rows of before and batches are worked off');
+is(run("SELECT count(*), count(DISTINCT event_id) FROM evq.events WHERE event_type = 'bulk'"), '1120|1120', '... each once');
 is(run("SELECT string_agg(concat_ws(' ', event_type, lifespan, attempt_timeout), ', ' ORDER BY event_type) FROM evq.event_types WHERE event_type IN ('plain', 'six')"),
 	'plain 01:00:00 00:20:00, six 02:00:00 00:20:00', 'what is configured keeps the values it had');
 is(run("SELECT evq_configure('six', lifespan => '12 hours'), evq_configure('new', 'FLOW');
@@ -127,7 +153,7 @@ if ($release ne '0.1')
 
 # ---------- what was there ----------
 
-is(run("SELECT event_id, event_type, flow_id, state, published_at, finished_at, result FROM evq.events WHERE event_type NOT IN ('load', 'parcel') ORDER BY 1"), $before, 'the events of before are there');
+is(run("SELECT event_id, event_type, flow_id, state, published_at, finished_at, result FROM evq.events WHERE event_type NOT IN ('load', 'parcel', 'bulk') ORDER BY 1"), $before, 'the events of before are there');
 is(run("SELECT * FROM evq.payloads WHERE event_id = ANY ('{" . join(',', values %event) . "}') ORDER BY 1"), $payloads, 'with their payloads');
 is(publish($node, $old, "jsonb_build_object('name', 'done', 'text', repeat('x', 1000)), idempotency_key => 'key of done'"), $event{done}, 'and keys');
 is(run("SELECT evq_succeed('$event{held}', $permit)"), '{}', 'a permit of before holds');
