@@ -11,7 +11,8 @@ use JSON::PP qw(decode_json encode_json);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-use Evq::Server qw(make_server start_again wait_for_dispatcher wait_until);
+use Evq::Server qw(make_server start_again wait_for_dispatcher wait_for_result wait_until);
+use Evq::Test qw(end_session session);
 
 my $program = $ENV{EVQ_WORKER_PROGRAM} // 'evq-worker';
 my $folder = tempdir(CLEANUP => 1);
@@ -290,6 +291,30 @@ start_again($node);
 become('a report that found no server is made when it is back', \@lost, 'succeeded', 'succeeded', 'awaiting_processing');
 is(of($lost[0], 'attempts_used'), 1, '... in the first attempt');
 is(stop_worker($worker), 0, 'the worker ends when told to');
+
+# Of two batches one has the report of an event on its way when the connection is lost; the next answer is the other's.
+{
+	my $locker = session($node, 'postgres');
+	my $wait = sub { wait_for_result($node, q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'worker' AND wait_event_type = 'Lock'}, 1) };
+	type('two');
+	my @two = publish('two', map { { wait => "two-$_", report => { result => 1 } } } qw(other lost));
+
+	$worker = start_worker('two', '--events-per-run=1', '--concurrency=2');
+	wait_until(60, sub { runs('two') == 2 }) or die 'no two runs: ' . slurp_file($worker->{log});
+	$locker->query_safe("BEGIN; SELECT FROM evq.event WHERE event_id = '$two[1]' FOR UPDATE");
+	touch('two-lost');
+	$wait->();
+	touch('two-other');
+	wait_for_log($worker, qr/msg="handler ended".*msg="handler ended"/s);
+	query(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'worker'});
+	become('after a lost connection the report of another batch is accepted', [ $two[0] ], 'succeeded');
+	$wait->();
+	$locker->query_safe('ROLLBACK');
+	end_session($locker);
+	become('... and that of an event that was on its way is sent again', [ $two[1] ], 'succeeded');
+	is(of($two[1], 'attempts_used'), 1, '... in the first attempt');
+	is(stop_worker($worker), 0, 'the worker ends when told to');
+}
 
 {
 	my $type = type('unstartable');
