@@ -12,7 +12,8 @@ CREATE FUNCTION evq.may_be_of_batch(event_ids uuid[]) RETURNS boolean
 AS 'MODULE_PATHNAME', 'evq_sql_may_be_of_batch' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION evq.may_be_of_batch(uuid[]) IS 'May one of these ids be that of an event in a batch?';
 
-CREATE FUNCTION evq.logged_events(event_ids uuid[]) RETURNS SETOF evq.log
+-- Its columns are named: a plan that is kept does not hear of columns that users add to a table and drop.
+CREATE FUNCTION evq.logged_events(event_ids uuid[]) RETURNS TABLE (event_id uuid, flow_id text, payload jsonb, headers jsonb)
 AS 'MODULE_PATHNAME', 'evq_sql_logged_events' LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 1;
 COMMENT ON FUNCTION evq.logged_events(uuid[]) IS 'The rows of evq.log with these ids';
 

@@ -92,8 +92,14 @@ COMMENT ON COLUMN evq.events.answer IS 'What the last activation brought; gone w
 COMMENT ON COLUMN evq.events.group_key IS 'Whose it is, for limits by group; NULL = nobody''s';
 
 -- By id: the id tells when an event was published, so the partitions of the history are looked at one by one from there
--- on, each locked by itself. A query of the whole view would look at, and lock, all of them.
-CREATE FUNCTION evq.finished_events(event_ids uuid[]) RETURNS SETOF evq.event_history
+-- on, each locked by itself. A query of the whole view would look at, and lock, all of them. The columns are named: a plan that
+-- is kept does not hear of columns that users add to a table and drop.
+CREATE FUNCTION evq.finished_events(event_ids uuid[]) RETURNS TABLE (
+	event_id uuid, published_at timestamptz, attempt_scheduled_at timestamptz, due_at timestamptz, event_type_no int,
+	flow_no int, priority smallint, chain_depth smallint, ordered boolean, state "char", attempts_used smallint,
+	attempt_started_at timestamptz, finished_at timestamptz, permit bigint, flow_id text, parent_id uuid,
+	on_fail_event_type_no int, worker text, payload jsonb, reason text, result jsonb, spinoff_ids uuid[], answer jsonb,
+	answered_permit bigint, group_key text)
 AS 'MODULE_PATHNAME', 'evq_sql_finished_events' LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 1;
 COMMENT ON FUNCTION evq.finished_events(uuid[]) IS 'The rows of the history with these ids';
 

@@ -172,5 +172,12 @@ SELECT is((SELECT extversion FROM pg_extension WHERE extname = 'evq'), (SELECT d
 	'installed in its default version');
 SELECT is(evq_version(), (SELECT extversion FROM pg_extension WHERE extname = 'evq'), 'evq_version() says so');
 
+SELECT results_eq(
+	format($$SELECT c.name, c.type::regtype FROM pg_proc p, unnest(p.proargnames, p.proallargtypes, p.proargmodes) WITH ORDINALITY c (name, type, mode, n)
+		WHERE p.oid = %L::regproc AND c.mode = 't' ORDER BY c.n$$, f),
+	format('SELECT a.attname::text, a.atttypid::regtype FROM pg_attribute a WHERE a.attrelid = %L::regclass AND a.attnum > 0 ORDER BY a.attnum', r),
+	format('%s() has the columns of %s', f, r))
+FROM (VALUES ('evq.finished_events', 'evq.event_history'), ('evq.logged_events', 'evq.log')) v (f, r);
+
 SELECT * FROM finish();
 ROLLBACK;

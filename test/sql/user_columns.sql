@@ -89,3 +89,30 @@ ROLLBACK;
 \set VERBOSITY default
 SELECT * FROM live();
 DROP FUNCTION live;
+
+-- What reads by id goes on in a session that has done so before, whatever comes to the tables and goes; in batches, too.
+SELECT evq_configure_flow('UB', delivery => 'pull'), evq_configure('ub', 'UB') \gset
+SET evq.store_batches_from = 1;
+CREATE FUNCTION seen() RETURNS TABLE (flow_id text, state text, payload jsonb) LANGUAGE sql AS $$
+	SELECT x ->> 'flow_id', x ->> 'state', x -> 'payload' FROM evq.events e, evq_event(e.event_id) x WHERE e.flow_type IN ('UC', 'UB') ORDER BY 1
+$$;
+SELECT evq_publish('uc', NULL, 'live', '1'), count(evq_cancel(evq_publish('uc', NULL, 'over', '2'))),
+	(SELECT count(*) FROM evq_publish_many('ub', NULL, '{a, b}', '{3, 4}'::jsonb[])) \gset
+SELECT * FROM seen();
+ALTER TABLE evq.event_history ADD COLUMN note text DEFAULT 'history';
+ALTER TABLE evq.log ADD COLUMN note text DEFAULT 'log', ADD COLUMN n int;
+SELECT * FROM seen();
+\c
+SET evq.store_batches_from = 1;
+PREPARE errors AS SELECT count(*) FROM evq.errors WHERE event_type = 'uc';
+SELECT * FROM seen();
+EXECUTE errors;
+SELECT count(*) FROM evq_publish_many('ub', NULL, '{c, d}', '{5, 6}'::jsonb[]);
+SELECT flow_id, note, n FROM evq.log ORDER BY event_id;
+SELECT flow_id, payload FROM evq_acquire_next('UB', 10);
+ALTER TABLE evq.event_history DROP COLUMN note;
+ALTER TABLE evq.log DROP COLUMN note, DROP COLUMN n;
+SELECT * FROM seen();
+EXECUTE errors;
+TRUNCATE evq.event, evq.event_payload, evq.event_history, evq.event_error, evq.log, evq.batch, evq.backlog, evq.run, evq.exception;
+DROP FUNCTION seen;
