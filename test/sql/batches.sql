@@ -272,6 +272,22 @@ SELECT names(event_ids) FROM evq_acquire_batch('F', 10);
 SELECT * FROM states;
 SELECT evq_configure_flow('F', max_processing => 0) \gset
 
+-- Headers come along.
+CALL clean();
+SELECT count(*) FROM evq_publish_many((SELECT jsonb_agg(jsonb_build_object('event_type', 'A', 'flow_id', f, 'headers', jsonb_build_object('of', f))) FROM unnest('{a,b,c}'::text[]) f));
+SELECT flow_id, headers FROM evq.events JOIN evq.payloads USING (event_id) ORDER BY event_id;
+SELECT flow_ids, headers FROM evq_acquire_batch('F', 1);
+SELECT flow_id, headers FROM evq_acquire_next('F', 1);
+SELECT evq_cancel(ev('c'));
+SELECT headers FROM evq.payloads WHERE event_id = ev('c');
+
+-- Of what stands before and behind an event that has gone both parts can be had.
+CALL clean();
+SELECT publish('A', 'a b gone c d');
+SELECT evq_cancel(ev('gone'));
+SELECT names(event_ids) FROM evq_acquire_batch('F', 10);
+SELECT * FROM stored;
+
 -- Another lifespan is theirs too.
 CALL clean();
 SELECT publish('A', 'a');
@@ -281,3 +297,8 @@ SET evq.debug_clock_offset = '25 h';
 SELECT * FROM evq_tick();
 SELECT names(event_ids), round(extract(epoch FROM due_at - now()) / 3600) FROM evq_acquire_batch('F', 10);
 RESET evq.debug_clock_offset;
+
+-- The ids of a batch number 1,024 events.
+SELECT evq.ordinal(evq.id_in_batch(event_id, 1023)) FROM evq.events;
+CALL refused(format('SELECT evq.id_in_batch(%L, 1024)', ev('a')));
+CALL refused(format('SELECT evq.id_in_batch(%L, -1)', ev('a')));

@@ -70,6 +70,11 @@ for my $name (sort keys %statements)
 	cmp_ok($many, '<', 2 * $few{$name} + ($name =~ /acquire/ ? 150 : 50), "$name: $many pages beside 4,000 batches that wait and as many that are done, $few{$name} before");
 }
 
+# An id that its batch does not have is looked for nowhere.
+my $batch = run('SELECT batch_id FROM evq.batch ORDER BY batch_id LIMIT 1');
+my ($within, $beyond) = map { pages("SELECT count(*) FROM evq.logged_events(ARRAY[evq.id_in_batch('$batch', $_)])") } 7, 8;
+cmp_ok($beyond, '<=', $within, "an id beyond the end of its batch: $beyond pages, $within for the last one");
+
 # ---------- the other flow ----------
 
 # What is at the end of no line has its turn, too: a flow with thousands of batches does not hide those of another.
