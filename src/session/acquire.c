@@ -240,7 +240,7 @@ static void
 acquire_own_batches(EvqAcquireNext *wanted)
 {
 	OwnBatches own = {.search = &wanted->search, .room = 16};
-	EvqDuePosition from = evq_due_position(DT_NOBEGIN);
+	EvqDuePosition from = evq_due_position(evq_pending_own_batches_from());
 
 	own.found = palloc(own.room * sizeof(EvqChange));
 	if (evq_batches_are_left(wanted->store))
@@ -276,7 +276,7 @@ evq_acquire_next(EvqStore *store, EvqAcquireNext *wanted)
 	has_offer = acquire_offered(wanted, evq_shmem_mine());
 	if (!has_offer)
 		evq_search_table(store, &wanted->search, acquire_found, wanted);
-	else if (wanted->count < wanted->max_events && evq_pending_has_batches())
+	else if (wanted->count < wanted->max_events && evq_pending_own_batches_from() != DT_NOEND)
 		acquire_own_batches(wanted);
 	if (wanted->count < wanted->max_events)
 		evq_search_own(store, &wanted->search, change_count, acquire_found, wanted);

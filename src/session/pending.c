@@ -88,11 +88,11 @@ typedef struct Tallies
 static PendingList pending; /* to announce at commit */
 static PendingList taken;   /* events popped from an offer queue: to give back at abort */
 static bool overflowed;
-static bool published_batches;  /* also if a savepoint took them along */
-static uint64 upsets;           /* see evq_pending_upsets() */
-static Tallies tallies;         /* to count at commit: of all changes, overflowed or not */
-static EvqSlot *announcing_in;  /* where we have said that an announcement may come, */
-static uint64 announcing_owner; /* and whose it was */
+static uint64 upsets;                           /* see evq_pending_upsets() */
+static Tallies tallies;                         /* to count at commit: of all changes, overflowed or not */
+static EvqSlot *announcing_in;                  /* where we have said that an announcement may come, */
+static uint64 announcing_owner;                 /* and whose it was */
+static TimestampTz own_batches_from = DT_NOEND; /* see evq_pending_own_batches_from() */
 
 /* settled at commit, dropped at abort, and not undone by a savepoint: looking once too often is harmless */
 static bool look_at_commit;
@@ -293,7 +293,7 @@ evq_pending_changed_range(const EvqEvent *first, int events)
 void
 evq_pending_published_batch(const EvqEvent *first, int events, int32 offer_limit)
 {
-	published_batches = true;
+	own_batches_from = Min(own_batches_from, first->attempt_scheduled_at);
 	remember_change(first, events, offer_limit, false);
 }
 
@@ -343,11 +343,11 @@ evq_pending_changes(void)
 	return pending.count;
 }
 
-/* Has this transaction published batches, or a savepoint that was rolled back? */
-bool
-evq_pending_has_batches(void)
+/* When the first of the batches is scheduled that this transaction has published, or a savepoint that was rolled back; infinity = there is none. */
+TimestampTz
+evq_pending_own_batches_from(void)
 {
-	return published_batches;
+	return own_batches_from;
 }
 
 /*
@@ -582,7 +582,8 @@ static void
 forget_changes(void)
 {
 	pending.count = taken.count = tallies.count = 0;
-	overflowed = published_batches = false;
+	overflowed = false;
+	own_batches_from = DT_NOEND;
 	announcing_in = NULL;
 }
 

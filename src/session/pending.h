@@ -17,7 +17,7 @@ extern void evq_pending_moved(const EvqEvent *event, bool is_in_batch);
 extern void evq_pending_taken(int32 flow_no, const EvqTakenOffer *event);
 extern void evq_pending_return_offer(EvqSlot *slot, int32 flow_no, const EvqTakenOffer *event);
 extern int evq_pending_changes(void);
-extern bool evq_pending_has_batches(void);
+extern TimestampTz evq_pending_own_batches_from(void);
 extern bool
 evq_pending_own_waiting(int32 flow_no, TimestampTz until, int change_count, EvqChange **own, int *count);
 extern uint64 evq_pending_upsets(void);

@@ -35,7 +35,11 @@ typedef struct Hint
 	ItemPointerData tid;
 } Hint;
 
-#define HINTS 4096
+#define HINT_BITS 12
+#define HINTS (1 << HINT_BITS)
+
+/* Every bit of a number decides about the highest ones of its product with this. */
+#define HINT_FACTOR 0x9e3779b9u
 
 static Hint *hints; /* HINTS of them, NULL = none yet */
 
@@ -206,14 +210,14 @@ evq_events_carry_answer(const EvqEvent *event, const EvqStoreTable *from, int fr
 	write_answer(event, is_kept ? from->row->tts_values[from_column] : (Datum) 0, values, nulls, column);
 }
 
-/* The place for what is remembered of an event; what was there is forgotten. */
+/* The place for what is remembered of an event; what was there is forgotten. Of batches the last bits of ids are alike. */
 static Hint *
 hint_for(const pg_uuid_t *event_id)
 {
 	uint32 random;
 
 	memcpy(&random, &event_id->data[UUID_LEN - sizeof(random)], sizeof(random));
-	return &hints[random % HINTS];
+	return &hints[(random * HINT_FACTOR) >> (32 - HINT_BITS)];
 }
 
 /*

@@ -81,7 +81,34 @@ cmp_ok($beyond, '<=', $within, "an id beyond the end of its batch: $beyond pages
 start_engine($node, 'db');
 ok(poll_until('offered', sub { run(q{SELECT count(*) FROM evq_acquire_next('OTHER', 40)}); run(q{SELECT count(*) FROM evq.events WHERE event_type = 'O' AND state = 'being_processed'}) == 40 }),
 	'with memory for 33 batches, and 4,050 waiting in one flow, those of another are offered');
+
+# What a transaction has published itself is found beside all that waits.
+run(q{SELECT evq_configure('MINE', 'F', lifespan => '3000 days')});
+my $mine = run(q{BEGIN; SELECT batches('MINE', 1); EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, COSTS OFF) SELECT count(*) FROM evq_acquire_next('F', 8, '{MINE}'); SELECT count(*) FROM evq.run r WHERE r.events = 8 AND r.state = 'p' AND r.xmin = pg_current_xact_id()::xid; ROLLBACK});
+my ($mine_pages) = $mine =~ /Buffers: shared hit=(\d+)/;
+like($mine, qr/^1$/m, 'a transaction has what it has published');
+cmp_ok($mine_pages, '<', 300, "... for $mine_pages pages, beside 4,050 batches");
 stop_engine($node);
+
+# ---------- events that left their batch ----------
+
+# A session that has acquired them knows where they are, as of those that were never in one.
+run(q{SELECT evq_configure_flow('HELD', delivery => 'pull'), evq_configure(t, 'HELD', lifespan => '3000 days', attempt_timeout => '3000 days') FROM unnest('{LEFT, SINGLE}'::text[]) t});
+run(q{SELECT count(*) FROM evq_publish_many('LEFT', NULL, array_fill('case'::text, '{400}'), array_fill('1'::jsonb, '{400}'))});
+run(q{SELECT evq_release_batch(token) FROM evq_acquire_batch('HELD', 400)});
+run(q{SET evq.store_batches_from = 0; SELECT count(*) FROM evq_publish_many('SINGLE', NULL, array_fill('case'::text, '{400}'), array_fill('1'::jsonb, '{400}'))});
+is(run('SELECT count(*) FROM evq.event'), 800, 'events of a batch have rows of their own');
+sub snooze_pages
+{
+	my ($type) = @_;
+	my $plan = run(qq{BEGIN;
+		CREATE TEMPORARY TABLE held AS SELECT event_id, permit FROM evq_acquire_next('HELD', 400, '{$type}');
+		ANALYZE held;
+		EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, COSTS OFF) SELECT count(evq_snooze(event_id, permit, now() + interval '1 h')) FROM held; ROLLBACK});
+	return $plan =~ /Buffers: shared hit=(\d+)/ ? $1 : die $plan;
+}
+my %held = map { $_ => snooze_pages($_) } qw(LEFT SINGLE);
+cmp_ok($held{LEFT}, '<', $held{SINGLE} + 400, "... whose change costs $held{LEFT} pages for 400, those of others $held{SINGLE}");
 
 # ---------- steps ----------
 
