@@ -12,6 +12,17 @@ RETURN (
 	FROM evq.batch b WHERE b.batch_id = open_events.batch_id);
 COMMENT ON FUNCTION evq.open_events(uuid) IS 'How many events of a batch have no end, and have not left it, by runs and exceptions';
 
+CREATE FUNCTION evq.missing_events(batch_id uuid) RETURNS int
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (
+	SELECT b.events - (
+		SELECT count(DISTINCT o.ordinal)::int FROM (
+			SELECT evq.ordinal(l.event_id) AS ordinal FROM evq.logged_events(ARRAY(SELECT evq.id_in_batch(b.batch_id, n) FROM generate_series(0, b.events - 1) n)) l
+			UNION ALL
+			SELECT evq.ordinal(x.event_id) FROM evq.exception x WHERE x.event_id >= b.batch_id AND x.event_id <= evq.id_in_batch(b.batch_id, 1023)) o)
+	FROM evq.batch b WHERE b.batch_id = missing_events.batch_id);
+COMMENT ON FUNCTION evq.missing_events(uuid) IS 'How many events of a batch have no row in evq.log, and no exception that says what became of them';
+
 -- Of batches it looks at some of those published last, and some of those that have waited longest: never at all.
 CREATE FUNCTION evq.check_log() RETURNS SETOF evq.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off ROWS 5
@@ -53,6 +64,13 @@ UNION ALL
 SELECT 'warning', 'tables', format('rows of evq.log are not where their batches say, as after VACUUM FULL or a restore: that of %s, for one', min(s.batch_id::text)),
 	'Reading them takes longer. Housekeeping notes where they are, at the latest after evq.housekeeping_interval; SELECT @extschema@.evq_purge() does it now.'
 FROM (SELECT n.batch_id FROM newest n WHERE n.is_waiting UNION SELECT o.batch_id FROM oldest o) s WHERE NOT evq.is_in_place(s.batch_id) HAVING count(*) > 0
+UNION ALL
+SELECT 'error', 'tables', format('rows of evq.log are missing, of %s events of batch %s for one: somebody has deleted them', m.missing, m.batch_id),
+	'The engine gives these events up when it comes to them; the others of their batch go on. Restore the rows before that, if there is a backup. Events are ended with @extschema@.evq_cancel().'
+-- Of few, for this reads all their events.
+FROM (SELECT s.batch_id, evq.missing_events(s.batch_id) AS missing FROM (
+		(SELECT n.batch_id FROM newest n WHERE n.is_waiting ORDER BY n.batch_id DESC LIMIT 2) UNION (SELECT o.batch_id FROM oldest o ORDER BY o.batch_id LIMIT 2)) s) m
+WHERE m.missing > 0
 UNION ALL
 SELECT 'warning', 'tables', format('%s batches are done, and in the backlog still: that of %s, for one', count(*), min(s.batch_id::text)),
 	'The engine takes them out when it looks at them: see the findings about the dispatcher, or call evq_tick(). Until then they are kept.'

@@ -13,11 +13,18 @@
 
 typedef struct EvqBatchTrack EvqBatchTrack;
 
-/* What was done in a turn. */
+typedef void (*EvqBatchDeed)(EvqStore *store, void *subject);
+
+/* What is done in a turn. */
 typedef struct EvqBatchWork
 {
+	int left; /* so many more events may leave their batches */
 	int timed_out;
 	int expired;
+
+	/* Does something about one event, so that it fails alone. Returns for how long it is put off then, 0 = it was done; NULL = as it is. */
+	int64 (*apart)(struct EvqBatchWork *work, const pg_uuid_t *event_id, EvqBatchDeed act, void *subject);
+	void *context; /* of that */
 } EvqBatchWork;
 
 extern EvqBatchTrack *evq_batch_track_create(MemoryContext parent, EvqSlot *slot, EvqMemory *memory);

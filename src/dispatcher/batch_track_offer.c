@@ -33,7 +33,7 @@ evq_batch_track_take_one_off(EvqTrackedBatch *batch, int ordinal)
 
 /* They are not on offer any more. */
 void
-evq_batch_track_take_off(EvqTrackedBatch *batch, int first, int events)
+evq_batch_track_take_off(EvqBatchTrack *track, EvqTrackedBatch *batch, int first, int events)
 {
 	for (int i = first; i < Min(first + events, batch->events); i++)
 	{
@@ -41,11 +41,14 @@ evq_batch_track_take_off(EvqTrackedBatch *batch, int first, int events)
 		evq_ordinals_remove(&batch->to_offer, i);
 	}
 	evq_batch_track_set_waiting(batch);
+	if (batch->is_idle)
+		evq_batch_track_set_idle(track, batch, false);
 }
 
 /* They are on offer now. */
 void
-evq_batch_track_put_on_offer(EvqTrackedBatch *batch, int first, int last, TimestampTz until)
+evq_batch_track_put_on_offer(EvqBatchTrack *track, EvqTrackedBatch *batch, int first, int last,
+							 TimestampTz until)
 {
 	for (int i = first; i <= last; i++)
 	{
@@ -54,6 +57,8 @@ evq_batch_track_put_on_offer(EvqTrackedBatch *batch, int first, int last, Timest
 		evq_ordinals_remove(&batch->to_offer, i);
 	}
 	batch->offered_until = until;
+	if (batch->is_idle)
+		evq_batch_track_set_idle(track, batch, false);
 }
 
 /* How many events of the flow's batches are on offer. */
@@ -105,7 +110,7 @@ evq_batch_track_offer_first(EvqBatchTrack *track, int32 flow_no, TimestampTz now
 	first_id = evq_uuid_in_batch(&batch->batch_id, first);
 	(void) evq_offers_push_range(track->slot->offers, flow_no, batch->event_type_no, &first_id,
 								 last - first + 1, &batch->tid, EVQ_OFFERS_NO_LIMIT, was_empty);
-	evq_batch_track_put_on_offer(batch, first, last, evq_retry_add(now, flow->dispatch_timeout));
+	evq_batch_track_put_on_offer(track, batch, first, last, evq_retry_add(now, flow->dispatch_timeout));
 	evq_batch_track_look_by(track, batch, batch->offered_until);
 	evq_batch_track_set_waiting(batch);
 	return last - first + 1;

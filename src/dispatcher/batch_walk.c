@@ -9,7 +9,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "nodes/pg_list.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "dispatcher/batch_walk.h"
@@ -26,7 +26,7 @@
 /* Where the walk stands in a flow. */
 typedef struct FlowWalk
 {
-	int32 flow_no;
+	int32 flow_no; /* hash key */
 	EvqDuePosition from;
 	TimestampTz first_at; /* of the earliest that was met; infinite = none */
 	bool is_done;
@@ -34,8 +34,7 @@ typedef struct FlowWalk
 
 struct EvqBatchWalk
 {
-	MemoryContext context;
-	List *flows; /* of FlowWalk */
+	HTAB *flows; /* of FlowWalk */
 	bool is_wanted;
 	bool is_wanted_complete;
 	bool is_under_way;
@@ -50,7 +49,7 @@ typedef struct Visit
 	EvqMeetBatch meet;
 	void *context;
 	int left; /* so many may be met */
-	bool is_enough;
+	EvqMet met;
 } Visit;
 
 /* Makes one that has not begun, in the current memory context; the first one is complete. */
@@ -58,8 +57,9 @@ EvqBatchWalk *
 evq_batch_walk_create(void)
 {
 	EvqBatchWalk *walk = palloc0(sizeof(EvqBatchWalk));
+	HASHCTL control = {.keysize = sizeof(int32), .entrysize = sizeof(FlowWalk), .hcxt = CurrentMemoryContext};
 
-	walk->context = CurrentMemoryContext;
+	walk->flows = hash_create("evq walks", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	walk->is_wanted = walk->is_wanted_complete = true;
 	return walk;
 }
@@ -89,21 +89,15 @@ evq_batch_walk_is_complete(const EvqBatchWalk *walk)
 static FlowWalk *
 use_flow(EvqBatchWalk *walk, int32 flow_no)
 {
-	MemoryContext previous;
-	ListCell *cell;
-	FlowWalk *flow;
+	bool found;
+	FlowWalk *flow = hash_search(walk->flows, &flow_no, HASH_ENTER, &found);
 
-	foreach(cell, walk->flows)
+	if (!found)
 	{
-		if (((FlowWalk *) lfirst(cell))->flow_no == flow_no)
-			return lfirst(cell);
+		memset(flow, 0, sizeof(FlowWalk));
+		flow->flow_no = flow_no;
+		flow->first_at = DT_NOBEGIN;
 	}
-	previous = MemoryContextSwitchTo(walk->context);
-	flow = palloc0(sizeof(FlowWalk));
-	flow->flow_no = flow_no;
-	flow->first_at = DT_NOBEGIN;
-	walk->flows = lappend(walk->flows, flow);
-	MemoryContextSwitchTo(previous);
 	return flow;
 }
 
@@ -138,12 +132,14 @@ meet(void *context, const EvqWaitingBatch *waiting)
 	FlowWalk *flow = visit->flow;
 
 	flow->first_at = Min(flow->first_at, waiting->attempt_scheduled_at);
+	visit->met = visit->meet(visit->context, flow->flow_no, waiting);
+	if (visit->met == EVQ_MET_LATER)
+		return true;
 	/* The next one of this instant has a greater id than any event of this one. */
 	flow->from.at = waiting->attempt_scheduled_at;
 	flow->from.event_id = evq_uuid_in_batch(&waiting->batch_id, EVQ_UUID_BATCH_ROOM - 1);
 	visit->left--;
-	visit->is_enough = visit->meet(visit->context, flow->flow_no, waiting);
-	return visit->is_enough || visit->left == 0;
+	return visit->met == EVQ_MET_ENOUGH || visit->left == 0;
 }
 
 /* Goes on with a walk; true = it is over. */
@@ -174,7 +170,7 @@ evq_batch_walk_go_on(EvqBatchWalk *walk, EvqStore *store, EvqMeetBatch tell, voi
 		allowed = visit.left = Max(left / 2, MET_OF_FLOW);
 		evq_batches_walk(store, flow->flow_no, &flow->from, DT_NOEND, meet, &visit);
 		left -= allowed - visit.left;
-		flow->is_done = visit.is_enough || visit.left > 0;
+		flow->is_done = visit.met == EVQ_MET_ENOUGH || (visit.met == EVQ_MET && visit.left > 0);
 		is_over &= flow->is_done;
 	}
 	if (count > 0)

@@ -9,8 +9,16 @@
 
 typedef struct EvqBatchWalk EvqBatchWalk;
 
-/* Is told of a batch that is not done; true = that is enough of its flow. */
-typedef bool (*EvqMeetBatch)(void *context, int32 flow_no, const EvqWaitingBatch *waiting);
+/* What is to follow after a batch was met. */
+typedef enum EvqMet
+{
+	EVQ_MET,        /* the next one */
+	EVQ_MET_ENOUGH, /* of its flow */
+	EVQ_MET_LATER   /* the same one, in the next turn */
+} EvqMet;
+
+/* Is told of a batch that is not done. */
+typedef EvqMet (*EvqMeetBatch)(void *context, int32 flow_no, const EvqWaitingBatch *waiting);
 
 extern EvqBatchWalk *evq_batch_walk_create(void);
 extern void evq_batch_walk_want(EvqBatchWalk *walk, bool completely);

@@ -61,6 +61,7 @@
 #include "storage/lock.h"
 #include "utils/memutils.h"
 
+#include "base/guc.h"
 #include "base/trace.h"
 #include "dispatcher/engine_internal.h"
 #include "dispatcher/notify.h"
@@ -240,7 +241,9 @@ attend_to_batches(EvqWork *work)
 		evq_batch_track_want_walk(engine->batches, evq_sweep_is_complete(engine->sweeper));
 	engine->sweeps_seen = evq_sweep_number(engine->sweeper);
 	evq_batch_track_read(engine->batches, work->store, work->now);
-	for (int i = 0; i < LOOKS_AT_ONCE && evq_batch_track_is_look_due(engine->batches, work->now, &batch_id);
+	work->leaving = evq_dispatch_batch;
+	for (int i = 0; i < LOOKS_AT_ONCE && work->leaving > 0 &&
+					evq_batch_track_is_look_due(engine->batches, work->now, &batch_id);
 		 i++)
 		evq_engine_look_at_batch(work, &batch_id);
 	evq_batch_track_rest(engine->batches);

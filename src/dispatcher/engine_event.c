@@ -204,12 +204,42 @@ evq_engine_act_on(EvqWork *work, EvqTracked *tracked, void (*act)(EvqWork *, Evq
 	MemoryContextReset(engine->event_context);
 }
 
+/* What is to be done about an event of a batch. */
+typedef struct BatchDeed
+{
+	EvqBatchDeed act;
+	void *subject;
+} BatchDeed;
+
+static void
+do_batch_deed(EvqWork *work, void *subject)
+{
+	BatchDeed *deed = subject;
+
+	deed->act(work->store, deed->subject);
+}
+
+/* One event that fails does not stop the others of its batch. */
+static int64
+act_apart(EvqBatchWork *batch_work, const pg_uuid_t *event_id, EvqBatchDeed act, void *subject)
+{
+	BatchDeed deed = {.act = act, .subject = subject};
+	bool is_transient;
+
+	return try_in_subtransaction(batch_work->context, event_id, do_batch_deed, &deed, &is_transient)
+			   ? 0
+			   : longest_put_off(is_transient);
+}
+
 static void
 look_at_batch(EvqWork *work, void *subject)
 {
-	EvqBatchWork done = {0};
+	EvqBatchWork done = {.left = work->leaving, .context = work};
 
+	if (isolates(work))
+		done.apart = act_apart;
 	evq_batch_track_look(work->engine->batches, subject, work->store, work->now, &done);
+	work->leaving = done.left;
 	work->turn->timed_out += done.timed_out;
 	work->turn->expired += done.expired;
 }

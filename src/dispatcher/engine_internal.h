@@ -59,6 +59,7 @@ typedef struct EvqWork
 	EvqFlowDispatch *flow; /* the one whose events are being dispatched */
 	bool drained;          /* ... see is_drained() */
 	HTAB *blocked;         /* of Blocked, NULL = none */
+	int leaving;           /* so many more events may leave their batches in this turn */
 	int parked;            /* ready events that cannot go, which cost next to nothing */
 	List *notifications;   /* in the turn's context, to send at the end */
 	EvqTurn *turn;

@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "base/clock.h"
 #include "base/errors.h"
 #include "base/guc.h"
 #include "rules/transition.h"
@@ -20,6 +21,9 @@
 #include "session/pending.h"
 #include "tables/events.h"
 #include "tables/history.h"
+
+/* So many events whose rows are missing are told of a minute. */
+#define WARNED_A_MINUTE 10
 
 /* ---------- publish ---------- */
 
@@ -110,6 +114,7 @@ typedef struct Acquiring
 	EvqAcquired acquired; /* as the first one; the rest of each is set when it is told */
 	EvqOrdinals unreadable;
 	bool has_unreadable;
+	int told;
 } Acquiring;
 
 static void
@@ -118,6 +123,7 @@ tell_acquired(void *context, const EvqLogged *logged)
 	Acquiring *acquiring = context;
 	EvqAcquired *acquired = &acquiring->acquired;
 
+	acquiring->told++;
 	acquired->event.event_id = logged->event_id;
 	acquired->event.flow_id = logged->flow_id;
 	acquired->payload = PointerGetDatum(PG_DETOAST_DATUM(logged->payload));
@@ -149,6 +155,29 @@ end_unreadable(EvqStore *store, TimestampTz now, const EvqBatch *batch, const Ev
 		if (evq_lifecycle_take_out(store, now, &attempt, EVQ_TAKE_OUT_LIVE, false, &event) != EVQ_TAKEN_OUT)
 			elog(ERROR, "evq: could not take an event with an unreadable payload out of its batch");
 		evq_lifecycle_end_unreadable(store, &event, now);
+	}
+}
+
+static void
+note_present(void *context, const EvqLogged *logged)
+{
+	evq_ordinals_add(context, evq_uuid_ordinal(&logged->event_id));
+}
+
+/* Gives up those of a range whose rows are missing. */
+static void
+give_up_missing(EvqStore *store, TimestampTz now, const EvqBatch *batch, EvqRange range)
+{
+	EvqOrdinals present = {.words = {0}};
+
+	evq_batches_read(store, batch, range, note_present, &present);
+	for (int i = range.first; i <= range.last; i++)
+	{
+		EvqAttempt attempt = {.event_id = evq_uuid_in_batch(&batch->batch_id, i)};
+		EvqEvent event;
+
+		if (!evq_ordinals_have(&present, i))
+			(void) evq_lifecycle_take_out(store, now, &attempt, EVQ_TAKE_OUT_LIVE, false, &event);
 	}
 }
 
@@ -197,6 +226,8 @@ acquire_gap(EvqStore *store, TimestampTz now, const EvqBatch *batch, EvqRange *w
 	evq_batches_read(store, batch, gap, tell_acquired, &acquiring);
 	if (acquiring.has_unreadable)
 		end_unreadable(store, now, batch, &acquiring.unreadable);
+	if (acquiring.told <= gap.last - gap.first)
+		give_up_missing(store, now, batch, gap);
 	MemoryContextSwitchTo(previous);
 	MemoryContextDelete(context);
 	return !wanted->is_enough && wanted->count < wanted->most;
@@ -601,20 +632,50 @@ copy_logged(void *context, const EvqLogged *logged)
 		copy->headers = PointerGetDatum(PG_DETOAST_DATUM_COPY(logged->headers));
 }
 
-/* Gives an event that has left its batch a row of its own. */
+/* A row of evq.log is missing, which nothing but a hand can have deleted. Says so, a few times a minute at most. */
 static void
+warn_missing(const pg_uuid_t *event_id)
+{
+	static int64 minute_began_at;
+	static int warned;
+	static int withheld;
+	char id[EVQ_UUID_TEXT_SIZE];
+
+	if (evq_clock_once_a_minute(&minute_began_at))
+		warned = 0;
+	if (warned++ >= WARNED_A_MINUTE)
+	{
+		withheld++;
+		return;
+	}
+	ereport(WARNING,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("evq: event %s has no row in evq.log any more, and is given up",
+					evq_uuid_text(event_id, id)),
+			 withheld > 0 ? errdetail("So were %d others that were not told of.", withheld) : 0,
+			 errhint("The others of its batch go on. Events are ended with evq_cancel(), not with DELETE.")));
+	withheld = 0;
+}
+
+/* Gives an event that has left its batch a row of its own; false = there is nothing to make one of. */
+static bool
 make_row(EvqStore *store, const Found *found, EvqEvent *event)
 {
 	EvqLogged logged = {.flow_id = NULL};
 	EvqEvent left = *event;
 
 	evq_batches_read(store, &found->batch, found->range, copy_logged, &logged);
+	evq_pending_moved(&left, true);
 	if (logged.flow_id == NULL)
-		elog(ERROR, "evq: an event of a batch has no row in evq.log");
+	{
+		warn_missing(&event->event_id);
+		evq_shmem_recount();
+		return false;
+	}
 	event->flow_id = logged.flow_id;
 	evq_events_insert(store, event, &logged.payload, &logged.headers, 1);
-	evq_pending_moved(&left, true);
 	evq_pending_moved(event, false);
+	return true;
 }
 
 static bool
@@ -671,8 +732,7 @@ evq_lifecycle_take_out(EvqStore *store, TimestampTz now, const EvqAttempt *attem
 		}
 		if (!is_taken)
 			return EVQ_NOT_WANTED;
-		make_row(store, &found, event);
-		return EVQ_TAKEN_OUT;
+		return make_row(store, &found, event) ? EVQ_TAKEN_OUT : EVQ_TAKE_GONE;
 	}
 }
 

@@ -38,6 +38,7 @@ typedef enum EvqTakenOut
 	EVQ_TAKEN_OUT,  /* it has a row, perhaps since before */
 	EVQ_NOT_WANTED, /* the event is as it was read */
 	EVQ_TAKE_BUSY,  /* somebody is changing it, and we did not wait */
+	EVQ_TAKE_GONE,  /* its row is missing: it has left its batch, and is nowhere */
 	EVQ_NOT_OF_BATCH
 } EvqTakenOut;
 

@@ -136,6 +136,7 @@ SET evq.debug_clock_offset = '-1 h';
 SELECT count(*) FROM evq_publish_many('BATCHED', NULL, '{a, b, c}'::text[], '{1, 2, 3}'::jsonb[]) \g /dev/null
 RESET evq.debug_clock_offset;
 CREATE TABLE public.batch AS TABLE evq.batch;
+CREATE TABLE public.logged AS SELECT * FROM evq.log WHERE flow_id = 'b';
 SELECT pg_temp.comes_and_goes('tables', come, looks_like, go) FROM (VALUES
 	('UPDATE evq.batch SET places = ''''', '^warning: rows of evq.log are not where their batches say', 'UPDATE evq.batch SET places = evq.find_places(batch_id)'),
 	('INSERT INTO evq.run SELECT evq.id_in_batch(batch_id, 2), 3, ''s'', now() - interval ''1 h'', ''infinity'', now() - interval ''1 h'', 1 FROM evq.batch',
@@ -144,6 +145,7 @@ SELECT pg_temp.comes_and_goes('tables', come, looks_like, go) FROM (VALUES
 		'INSERT INTO evq.backlog SELECT flow_no, attempt_scheduled_at, batch_id, event_type_no, priority, events FROM evq.batch'),
 	('INSERT INTO evq.exception SELECT batch_id, ''m'', now() - interval ''1 h'' FROM evq.batch; DELETE FROM evq.backlog', '^error: batch \S+ is not in the backlog, and 2 of its events',
 		'DELETE FROM evq.exception; INSERT INTO evq.backlog SELECT flow_no, attempt_scheduled_at, batch_id, event_type_no, priority, events FROM evq.batch'),
+	('DELETE FROM evq.log WHERE flow_id = ''b''', '^error: rows of evq.log are missing, of 1 events of batch \S+ for one', 'INSERT INTO evq.log TABLE public.logged; UPDATE evq.batch SET places = coalesce(evq.find_places(batch_id), places)'),
 	('DELETE FROM evq.batch', '^error: \S+ is in the backlog, and there is no such batch$', 'INSERT INTO evq.batch TABLE public.batch')) v(come, looks_like, go);
 SELECT count(evq_cancel(event_id)) FROM evq.events WHERE event_type = 'BATCHED' \g /dev/null
 SELECT evq_tick() \g /dev/null

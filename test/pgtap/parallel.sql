@@ -67,7 +67,7 @@ INSERT INTO calls VALUES
 	('evq_http.mcp_worker_tools', $$(SELECT count(*) FROM evq_http.mcp_worker_tools())$$), ('evq_http.acknowledged', $$evq_http.acknowledged('failed')$$),
 	('evq_http.schedule_of', $$(SELECT evq_http.schedule_of(s) FROM evq.schedules s WHERE s.name = 'parallel' OFFSET 0)$$), ('state_name', $$evq.state_name('f')$$),
 	('evq_http.mcp_operator_tools', $$(SELECT count(*) FROM evq_http.mcp_operator_tools())$$), ('job_name', $$evq.job_name('a')$$), ('partition_name', $$evq.partition_name('x_', '2030-01-01')$$), ('missing_partitions', $$(SELECT count(*) FROM evq.missing_partitions('{}', 2, '2030-01-01'))$$),
-	('is_log_over', $$evq.is_log_over('log_20300101', 1)$$), ('is_in_place', format($$evq.is_in_place(%L)$$, :'live')), ('open_events', format($$evq.open_events(%L)$$, :'live')),
+	('is_log_over', $$evq.is_log_over('log_20300101', 1)$$), ('is_in_place', format($$evq.is_in_place(%L)$$, :'live')), ('open_events', format($$evq.open_events(%L)$$, :'live')), ('missing_events', format($$evq.missing_events(%L)$$, :'live')),
 	('first_id', $$evq.first_id('2030-01-01')$$), ('evq_version', $$evq_version()$$), ('cron_database', $$evq.cron_database()$$), ('evq_http.mcp_reading_tools', $$(SELECT count(*) FROM evq_http.mcp_reading_tools())$$),
 	('evq_http.mcp_tools', $$(SELECT count(*) FROM evq_http.mcp_tools(true))$$), ('evq_http.mcp_tools_list', $$evq_http.mcp_tools_list(true)$$), ('evq_http.mcp_may_use', $$(SELECT count(*) FROM evq_http.mcp_tools(true) t WHERE evq_http.mcp_may_use(t))$$),
 	('evq_http.operations', $$(SELECT count(*) FROM evq_http.operations())$$), ('evq_http.permit_of', $$evq_http.permit_of('{"permit": 1}')$$),

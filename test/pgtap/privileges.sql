@@ -106,6 +106,7 @@ INSERT INTO granted VALUES
 	('renew_places', false, false, false, false),
 	('summarize_log', false, false, false, false),
 	('open_events', false, false, false, false),
+	('missing_events', false, false, false, false),
 	('check_log', false, false, false, false),
 	('keep_house', false, false, false, false),
 	('known_columns', false, false, false, false),

@@ -117,16 +117,6 @@ $node->safe_psql('postgres', 'ALTER SYSTEM RESET evq.debug_clock_offset; SELECT 
 wait_until_forgotten('... and nothing is left');
 run(q{SELECT evq_configure('A', lifespan => '1 day', attempt_timeout => '1 h')});
 
-# One that is damaged does not stop the others.
-run(q{CALL clean(); SELECT batch(10, 'B')});
-ok(poll_until('acquired', sub { run(q{SELECT count(*) FROM evq_acquire_next('F', 100, '{B}', permit_for => '1 h')}) }), 'events are acquired');
-my $log = log_end($node);
-run(q{DELETE FROM evq.log WHERE flow_id = '3'; UPDATE evq.run SET state_due_at = now()});
-$new_dispatcher->();
-ok(wait_for_log($node, qr/could not be processed and is put off: .*no row in evq\.log/, $log), 'a batch in which a row is missing is put off');
-run('SELECT batch(10)');
-ok(poll_until('offered', sub { run('SELECT work(100)'); run('SELECT count(*) FROM done') == 10 }), '... and others go on');
-
 # ---------- a new dispatcher, and a crash ----------
 
 run('CALL clean(); SELECT batch(1500)');
