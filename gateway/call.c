@@ -27,6 +27,8 @@ static const char *const arguments[] = {
 	[ROUTE_METRICS] = "()",
 };
 
+static const char joint_arguments[] = "($1::jsonb[], $2::text[])";
+
 /* The columns of a function that may have the client wait. */
 enum
 {
@@ -173,6 +175,18 @@ statement_of(const Route *route, bool of_old_release)
 	return *statement;
 }
 
+/* NULL = there is none; nor has an old release one. */
+static const char *
+joint_statement_of(const Route *route)
+{
+	static char *made[64];
+	char **statement = &made[route - routes];
+
+	if (*statement == NULL && route->joint_function != NULL)
+		*statement = release_statement(route->joint_function, joint_arguments, false);
+	return *statement;
+}
+
 /* The program at the other end as it calls itself, in what any encoding has. */
 static const char *
 name_client(Request *request)
@@ -199,6 +213,9 @@ call_start(Request *request)
 				   .old_sql = statement_of(request->route, true),
 				   .lane = request->route->lane,
 				   .may_share = request->route->may_share,
+				   .joint_sql = joint_statement_of(request->route),
+				   .joint_json = request->body.data,
+				   .joint_text = request->headers.values[HEADER_IDEMPOTENCY_KEY],
 				   .done = take_result};
 	if (request->route->kind != ROUTE_HEALTH)
 		call->role = request->role;

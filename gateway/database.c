@@ -12,8 +12,8 @@
  * release is asked for, and where it has changed the call goes again, by the other name. Nothing of it was done.
  *
  * Calls that may share a transaction go together when they have waited: the busier the database, the more of them share
- * the cost of a commit, and none waits where nothing is to be gained. What fails together is repeated one by one, so
- * that no call notices the others.
+ * the cost of a commit, and of a statement where one does them all, and none waits where nothing is to be gained. What fails together
+ * is repeated one by one, so that no call notices the others.
  */
 #include "database.h"
 
@@ -278,13 +278,14 @@ is_outdated(Line *line, const Call *call, const PGresult *error)
 {
 	const char *sqlstate = PQresultErrorField(error, PG_DIAG_SQLSTATE);
 	const char *function = PQresultErrorField(error, PG_DIAG_SOURCE_FUNCTION);
+	const char *sql = line->is_joint ? call->joint_sql : call->sql;
 
 	if (sqlstate == NULL || function == NULL || call->is_repeated)
 		return false;
 	if (strcmp(sqlstate, "0A000") == 0 && strcmp(function, "RevalidateCachedQuery") == 0)
 	{
 		for (int i = 0; i < lanes[line->lane].count; i++)
-			statements_forget(&lanes[line->lane].lines[i].statements, call->sql, call->role);
+			statements_forget(&lanes[line->lane].lines[i].statements, sql, call->role);
 		return true;
 	}
 	return strcmp(sqlstate, "26000") == 0 && strcmp(function, "FetchPreparedStatement") == 0;
@@ -401,8 +402,8 @@ finish_failed(Line *line, Call *calls, PGresult *error)
 		doubt(calls, error);
 		return;
 	}
-	if (!ending && is_alone && is_outdated(line, calls, error))
-		calls->is_repeated = true;
+	if (!ending && is_outdated(line, calls, error))
+		calls->is_repeated = is_alone;
 	else if (!ending && is_alone && needs_patience(calls, error))
 	{
 		calls->lane = LANE_PATIENT;

@@ -2,7 +2,8 @@
  * line.c
  *		A connection for statements, and the batch of them that it is at.
  *
- * A batch is a transaction, of one call or of several that share it, sent at once: the connection is in pipeline mode. A
+ * A batch is a transaction, of one call or of several that share it, sent at once: the connection is in pipeline mode. Where
+ * there is a statement that does all of them it is one, with a row for each; else each has its own. A
  * call is answered when its transaction has ended, not when its rows are there. Nothing is sent behind a batch: what
  * it waits for, nothing else has to wait for.
  */
@@ -11,10 +12,15 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "arrays.h"
+#include "buffer.h"
 #include "loop.h"
 #include "release.h"
 
 #define SPARE_TIME 5000
+
+/* Bytes of a call that may be done with others by one statement: a larger one gains nothing, and would be copied. */
+#define MOST_JOINT 16384
 
 static const char client_sql[] =
 	"SELECT pg_catalog.set_config('application_name', pg_catalog.concat('evq-gateway ', $1::text), true)";
@@ -48,6 +54,30 @@ confirm(Line *line)
 	line->unconfirmed[i] = NULL;
 }
 
+/* One of the rows, as a result. */
+static PGresult *
+copy_row(const PGresult *rows, int row)
+{
+	PGresult *result = PQcopyResult(rows, PG_COPYRES_ATTRS);
+
+	for (int field = 0; field < PQnfields(rows); field++)
+		PQsetvalue(result, 0, field, PQgetvalue(rows, row, field), PQgetlength(rows, row, field));
+	return result;
+}
+
+/* Gives each call its row; for whom there is none nobody knows what was done. */
+static void
+hand_out(Line *line, const PGresult *rows)
+{
+	int row = 0;
+
+	for (Call *call = line->calls; call != NULL; call = call->next, row++)
+	{
+		PQclear(call->result); /* of a batch that failed */
+		call->result = row < PQntuples(rows) ? copy_row(rows, row) : NULL;
+	}
+}
+
 /* The result is the batch's from here on. */
 static void
 keep(Line *line, PGresult *result)
@@ -60,6 +90,8 @@ keep(Line *line, PGresult *result)
 		case PGRES_TUPLES_OK:
 			if (line->awaited_settings > 0)
 				line->awaited_settings--;
+			else if (line->is_joint)
+				hand_out(line, result);
 			else if (line->turn != NULL)
 			{
 				PQclear(line->turn->result); /* of a batch that failed */
@@ -173,15 +205,24 @@ note_unconfirmed(Line *line, Statement *statement)
 	line->unconfirmed[i] = statement;
 }
 
+typedef struct Parameters
+{
+	int count;
+	const char *const *values;
+	const int *lengths; /* NULL where all are text */
+	const int *formats;
+} Parameters;
+
 /* Sends a statement, and the preparing of it where that is still to be done; false = the connection is broken. */
 static bool
-send_statement(Line *line, const char *sql, const char *role, int count, const char *const *values)
+send_statement(Line *line, const char *sql, const char *role, Parameters given)
 {
 	PGconn *pg = line->connection.pg;
 	Statement *statement = statements_find(&line->statements, sql, role);
 
 	if (statement == NULL)
-		return PQsendQueryParams(pg, sql, count, NULL, values, NULL, NULL, 0) != 0;
+		return PQsendQueryParams(pg, sql, given.count, NULL, given.values, given.lengths, given.formats, 0) !=
+			   0;
 	if (!statement->is_prepared)
 	{
 		if (PQsendPrepare(pg, statement->name, sql, 0, NULL) == 0)
@@ -189,7 +230,69 @@ send_statement(Line *line, const char *sql, const char *role, int count, const c
 		statement->is_prepared = true;
 		note_unconfirmed(line, statement);
 	}
-	return PQsendQueryPrepared(pg, statement->name, count, values, NULL, NULL, 0) != 0;
+	return PQsendQueryPrepared(pg, statement->name, given.count, given.values, given.lengths, given.formats,
+							   0) != 0;
+}
+
+/* Is there one statement for all of them, and are they small enough? */
+static bool
+can_be_joint(const Call *calls)
+{
+	if (calls->next == NULL || calls->joint_sql == NULL || release_is_old())
+		return false;
+	for (const Call *call = calls; call != NULL; call = call->next)
+	{
+		if (call->joint_json != NULL && strnlen(call->joint_json, MOST_JOINT + 1) > MOST_JOINT)
+			return false;
+	}
+	return true;
+}
+
+static bool
+send_joint(Line *line, Call *calls)
+{
+	static const int formats[] = {1, 1};
+	Buffer json = {0};
+	Buffer texts = {0};
+	bool has_text = false;
+	int count = 0;
+	bool is_sent;
+
+	for (Call *call = calls; call != NULL; call = call->next)
+	{
+		call->was_old = false;
+		has_text = has_text || call->joint_text != NULL;
+		count++;
+	}
+	array_begin(&json, ARRAY_JSONB, count);
+	array_begin(&texts, ARRAY_TEXT, count);
+	for (Call *call = calls; call != NULL; call = call->next)
+	{
+		array_add(&json, ARRAY_JSONB, call->joint_json);
+		array_add(&texts, ARRAY_TEXT, call->joint_text);
+	}
+	is_sent = send_statement(line, calls->joint_sql, calls->role,
+							 (Parameters){.count = 2,
+										  .values = (const char *const[]){json.data,
+																		  has_text ? texts.data : NULL},
+										  .lengths = (const int[]){(int) json.length, (int) texts.length},
+										  .formats = formats});
+	buffer_free(&json);
+	buffer_free(&texts);
+	return is_sent;
+}
+
+static bool
+send_each(Line *line, Call *calls)
+{
+	for (Call *call = calls; call != NULL; call = call->next)
+	{
+		call->was_old = call->old_sql != NULL && release_is_old();
+		if (!send_statement(line, call->was_old ? call->old_sql : call->sql, call->role,
+							(Parameters){.count = call->value_count, .values = call->values}))
+			return false;
+	}
+	return true;
 }
 
 /* What comes between two Syncs is one transaction, so the role and the name end with it. */
@@ -197,17 +300,15 @@ static bool
 send_statements(Line *line, Call *calls)
 {
 	line->awaited_settings = (calls->client != NULL) + (calls->role != NULL);
-	if (calls->client != NULL && !send_statement(line, client_sql, NULL, 1, &calls->client))
+	if (calls->client != NULL &&
+		!send_statement(line, client_sql, NULL, (Parameters){.count = 1, .values = &calls->client}))
 		return false;
-	if (calls->role != NULL && !send_statement(line, role_sql, NULL, 1, &calls->role))
+	if (calls->role != NULL &&
+		!send_statement(line, role_sql, NULL, (Parameters){.count = 1, .values = &calls->role}))
 		return false;
-	for (Call *call = calls; call != NULL; call = call->next)
-	{
-		call->was_old = call->old_sql != NULL && release_is_old();
-		if (!send_statement(line, call->was_old ? call->old_sql : call->sql, call->role, call->value_count,
-							call->values))
-			return false;
-	}
+	line->is_joint = can_be_joint(calls);
+	if (!(line->is_joint ? send_joint(line, calls) : send_each(line, calls)))
+		return false;
 	return PQpipelineSync(line->connection.pg) != 0;
 }
 

@@ -14,7 +14,8 @@
 #include "statements.h"
 
 #define CALL_VALUES 4
-#define LINE_MOST_UNCONFIRMED 3 /* what a batch can prepare: its settings, and its calls' statement */
+#define LINE_MOST_UNCONFIRMED \
+	3 /* what a batch can prepare: its settings, and its calls' statement, or the joint one */
 
 typedef enum CallState
 {
@@ -35,6 +36,11 @@ typedef struct Call
 	int value_count;
 	Lane lane;
 	bool may_share; /* a transaction with others of the same sql and role */
+
+	/* Does what sql does for several that share one, for arrays of this jsonb and text of each, a row for each; NULL = none. */
+	const char *joint_sql;
+	const char *joint_json;
+	const char *joint_text;
 
 	/* After the commit, or its failure. result: NULL = the connection was lost, and nobody knows; or was never had. */
 	void (*done)(struct Call *call, const PGresult *result);
@@ -73,7 +79,8 @@ struct Line
 	Statements statements;
 
 	Call *calls;          /* of the batch, which is a transaction; NULL = it has none */
-	Call *turn;           /* the one whose result is next */
+	Call *turn;           /* the one whose result is next; the first one, where the result is that of all */
+	bool is_joint;        /* one statement does all of them */
 	int awaited_settings; /* whose results come before those of the calls */
 	Statement *unconfirmed
 		[LINE_MOST_UNCONFIRMED]; /* those that the batch prepares, in order, as long as their success is not known */

@@ -7,7 +7,8 @@
 #include <string.h>
 
 const Route routes[] = {
-	{"POST", "/api/events", ROUTE_CALL, 201, "evq_http.publish", .lane = LANE_PUBLISH, .may_share = true},
+	{"POST", "/api/events", ROUTE_CALL, 201, "evq_http.publish", .lane = LANE_PUBLISH, .may_share = true,
+	 .joint_function = "evq_http.publish_each"},
 	{"POST", "/api/events/batch", ROUTE_CALL, 201, "evq_http.publish_batch", .lane = LANE_PUBLISH},
 	{"GET", "/api/events", ROUTE_CALL, 200, "evq_http.events", .lane = LANE_SEARCH},
 	{"GET", "/api/events/{id}", ROUTE_CALL, 200, "evq_http.event", .lane = LANE_READ},

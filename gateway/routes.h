@@ -41,6 +41,8 @@ typedef struct Route
 	Lane lane;
 	bool is_audited; /* the database records who did it */
 	bool may_share;  /* a transaction with other requests of the route, see database.c */
+	const char *
+		joint_function; /* does several that share one, for arrays of bodies and idempotency keys; NULL = there is none */
 } Route;
 
 #define ROUTES_METHODS 40

@@ -20,6 +20,13 @@ $$;
 COMMENT ON FUNCTION evq_http.publish(text, jsonb, jsonb, jsonb) IS
 'POST /api/events: publishes the body, whose keys are the arguments of evq_publish(). Errors: as evq_publish';
 
+CREATE FUNCTION evq_http.publish_each(bodies jsonb[], idempotency_keys text[])
+RETURNS SETOF json AS 'MODULE_PATHNAME', 'evq_sql_publish_each' LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION evq_http.publish_each(jsonb[], text[]) IS
+$$POST /api/events of several clients in one call, all or none: what evq_http.publish() answers to each, in the order of the bodies.
+idempotency_keys: the headers Idempotency-Key, NULL for a request without one; NULL = there are none. Errors: as evq_publish; the
+gateway then publishes each by itself, so whoever is refused is told why by evq_http.publish().$$;
+
 CREATE FUNCTION evq_http.publish_batch(target text, query jsonb, headers jsonb, body jsonb)
 RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$

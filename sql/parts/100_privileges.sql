@@ -132,7 +132,8 @@ TO evq_operator, evq_monitor;
 -- The routes of the HTTP gateway: to whoever may call what they call.
 GRANT EXECUTE ON FUNCTION
 	evq_http.publish(text, jsonb, jsonb, jsonb),
-	evq_http.publish_batch(text, jsonb, jsonb, jsonb)
+	evq_http.publish_batch(text, jsonb, jsonb, jsonb),
+	evq_http.publish_each(jsonb[], text[])
 TO evq_publisher, evq_operator;
 GRANT EXECUTE ON FUNCTION
 	evq_http.acquire(text, jsonb, jsonb, jsonb),

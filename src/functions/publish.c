@@ -7,6 +7,7 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -17,6 +18,7 @@
 PG_FUNCTION_INFO_V1(evq_sql_publish);
 PG_FUNCTION_INFO_V1(evq_sql_publish_many_json);
 PG_FUNCTION_INFO_V1(evq_sql_publish_many);
+PG_FUNCTION_INFO_V1(evq_sql_publish_each);
 
 static void
 publish(const char *function, const EvqPublish *requests, int count, const char *what, pg_uuid_t *ids)
@@ -85,6 +87,60 @@ evq_sql_publish_many_json(PG_FUNCTION_ARGS)
 	return return_ids(fcinfo, ids, count);
 }
 
+/* The idempotency key that came beside an event: its own, if it has one, may only be the same. */
+static void
+take_key(EvqPublish *request, const char *key)
+{
+	if (request->idempotency_key != NULL && strcmp(request->idempotency_key, key) != 0)
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
+						errmsg("the key beside an event and its idempotency_key differ"),
+						errhint("Send one of them.")));
+	request->idempotency_key = key;
+}
+
+/* The answer to who published one event, as evq_http.publish() makes it. */
+static Datum
+answer_of(const pg_uuid_t *id)
+{
+	char *text = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
+
+	return CStringGetTextDatum(psprintf("{\"event_id\": \"%s\"}", text));
+}
+
+Datum
+evq_sql_publish_each(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum *events;
+	const char **keys;
+	EvqPublish *requests;
+	pg_uuid_t *ids;
+	int count;
+
+	evq_config_use();
+	events = evq_argument_json_elements(fcinfo, 0, "events", &count);
+	keys = evq_argument_texts_beside(fcinfo, 1, count, "event", "idempotency_key");
+	requests = palloc(Max(count, 1) * sizeof(EvqPublish));
+	ids = palloc(Max(count, 1) * sizeof(pg_uuid_t));
+	for (int i = 0; i < count; i++)
+	{
+		evq_argument_event(events[i], &requests[i]);
+		if (keys != NULL && keys[i] != NULL)
+			take_key(&requests[i], keys[i]);
+	}
+	publish("evq_publish_many()", requests, count, "event", ids);
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	for (int i = 0; i < count; i++)
+	{
+		Datum value = answer_of(&ids[i]);
+		bool is_null = false;
+
+		tuplestore_putvalues(result->setResult, result->setDesc, &value, &is_null);
+	}
+	return (Datum) 0;
+}
+
 Datum
 evq_sql_publish_many(PG_FUNCTION_ARGS)
 {
@@ -110,7 +166,7 @@ evq_sql_publish_many(PG_FUNCTION_ARGS)
 	if (common.has_run_at)
 		common.run_at = PG_GETARG_TIMESTAMPTZ(4);
 	common.has_priority = evq_argument_priority(fcinfo, 5, &common.priority);
-	group_keys = evq_argument_group_keys(fcinfo, 6, count);
+	group_keys = evq_argument_texts_beside(fcinfo, 6, count, "flow_id", "group_key");
 
 	requests = palloc(Max(count, 1) * sizeof(EvqPublish));
 	ids = palloc(Max(count, 1) * sizeof(pg_uuid_t));

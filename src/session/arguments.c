@@ -397,15 +397,18 @@ evq_argument_flow_ids(FunctionCallInfo fcinfo, int argno, int *count)
 	return flow_ids;
 }
 
-/* The group keys of a call, "count" of them, NULL where an event has none; NULL for NULL, and where the extension is older. */
+/*
+ * An array of text with one element for each of "count" others, whose NULLs stay NULL; NULL for NULL, and where the extension is
+ * older. others, name: for errors, what one of the others is, and one of these.
+ */
 const char **
-evq_argument_group_keys(FunctionCallInfo fcinfo, int argno, int count)
+evq_argument_texts_beside(FunctionCallInfo fcinfo, int argno, int count, const char *others, const char *name)
 {
 	ArrayType *array;
 	Datum *elements;
 	bool *nulls;
 	int element_count;
-	const char **group_keys;
+	const char **texts;
 
 	if (PG_NARGS() <= argno || PG_ARGISNULL(argno))
 		return NULL;
@@ -413,12 +416,12 @@ evq_argument_group_keys(FunctionCallInfo fcinfo, int argno, int count)
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &element_count);
 	if (ARR_NDIM(array) > 1 || element_count != count)
 		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT),
-						errmsg("%d flow_ids but %d group_keys", count, element_count),
-						errhint("Pass one group key for each flow_id, in the same order, or no array.")));
-	group_keys = palloc(Max(count, 1) * sizeof(const char *));
+						errmsg("%d %ss but %d %ss", count, others, element_count, name),
+						errhint("Pass one %s for each %s, in the same order, or no array.", name, others)));
+	texts = palloc(Max(count, 1) * sizeof(const char *));
 	for (int i = 0; i < count; i++)
-		group_keys[i] = nulls[i] ? NULL : TextDatumGetCString(elements[i]);
-	return group_keys;
+		texts[i] = nulls[i] ? NULL : TextDatumGetCString(elements[i]);
+	return texts;
 }
 
 /* Event ids, from an array of uuid or, as some drivers send it, of text. name: for errors. */
@@ -728,6 +731,23 @@ read_publish(JsonbContainer *object, bool is_spinoff, EvqPublish *publish)
 	}
 }
 
+/* An event to publish, from a JSON object, which it points into. what: names it in errors. */
+static void
+read_object(JsonbContainer *object, const char *what, bool is_spinoff, EvqPublish *publish)
+{
+	if (object == NULL || !JsonContainerIsObject(object))
+		ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%s is not an object", what),
+						errhint("Pass an array of objects.")));
+	read_publish(object, is_spinoff, publish);
+}
+
+/* The same of a whole value. */
+void
+evq_argument_event(Datum event, EvqPublish *publish)
+{
+	read_object(&DatumGetJsonbP(event)->root, "event", false, publish);
+}
+
 /* The events to publish, from a JSON array of objects, which they point into; 0 = there is none, an error. what: names an element in errors. */
 EvqPublish *
 evq_argument_events(Datum events, const char *what, bool is_spinoff, int *count)
@@ -748,10 +768,8 @@ evq_argument_events(Datum events, const char *what, bool is_spinoff, int *count)
 		JsonbValue *element = getIthJsonbValueFromContainer(&array->root, position.index);
 
 		CHECK_FOR_INTERRUPTS();
-		if (element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
-			ereport(ERROR, (errcode(EVQ_ERRCODE_BAD_ARGUMENT), errmsg("%s is not an object", what),
-							errhint("Pass an array of objects.")));
-		read_publish(element->val.binary.data, is_spinoff, &publishes[position.index]);
+		read_object(element->type == jbvBinary ? element->val.binary.data : NULL, what, is_spinoff,
+					&publishes[position.index]);
 	}
 	evq_position_end(&position);
 	return publishes;

@@ -26,7 +26,10 @@ extern const char *evq_argument_required_text(FunctionCallInfo fcinfo, int argno
 extern int64 evq_argument_duration(FunctionCallInfo fcinfo, int argno, const char *name, bool zero_allowed);
 extern const char *evq_argument_flow_id(FunctionCallInfo fcinfo, int argno);
 extern const char **evq_argument_flow_ids(FunctionCallInfo fcinfo, int argno, int *count);
-extern const char **evq_argument_group_keys(FunctionCallInfo fcinfo, int argno, int count);
+
+extern const char **evq_argument_texts_beside(FunctionCallInfo fcinfo, int argno, int count,
+											  const char *others, const char *name);
+
 extern Datum evq_argument_json(FunctionCallInfo fcinfo, int argno, const char *name);
 extern Datum evq_argument_empty_object(void);
 extern Datum *evq_argument_json_elements(FunctionCallInfo fcinfo, int argno, const char *name, int *count);
@@ -48,6 +51,7 @@ extern int32 evq_argument_on_fail(const char *on_fail_event_type, const EvqEvent
 extern int32 *evq_argument_event_type_nos(FunctionCallInfo fcinfo, int argno, int *count);
 
 extern Datum evq_argument_state_datum(EvqState state, Oid enum_type);
+extern void evq_argument_event(Datum event, EvqPublish *publish);
 extern EvqPublish *evq_argument_events(Datum events, const char *what, bool is_spinoff, int *count);
 
 #endif /* EVQ_ARGUMENTS_H */

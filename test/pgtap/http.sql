@@ -55,6 +55,16 @@ SELECT pg_temp.call('publish_batch', '[{"event_type": "STEP", "flow_id": "b1"}, 
 SELECT is((SELECT array_agg(flow_id ORDER BY place) FROM jsonb_array_elements_text(:'answer'::jsonb -> 'event_ids') WITH ORDINALITY a (id, place) JOIN evq.events ON event_id = id::uuid),
 	'{b1, b2}', 'publish_batch answers the ids in the order of its events');
 SELECT is(pg_temp.call('publish_batch', '[]'), '{"event_ids": []}', 'an empty batch');
+SELECT array_agg(answer::text) AS answers FROM evq_http.publish_each(
+	ARRAY['{"event_type": "STEP", "flow_id": "e1", "run_at": "2100-01-01"}', '{"event_type": "STEP", "flow_id": "e2", "run_at": "2100-01-01"}']::jsonb[], ARRAY[NULL, 'each']) answer \gset
+SELECT is(:'answers'::text[], array_agg(jsonb_build_object('event_id', event_id)::text ORDER BY flow_id), 'publish_each answers each as publish does') FROM evq.events WHERE flow_id IN ('e1', 'e2');
+SELECT is(answer::jsonb, pg_temp.call('publish', '{"event_type": "STEP", "flow_id": "e2"}', headers => '{"idempotency-key": "each"}'), '... and knows the same keys')
+FROM evq_http.publish_each(ARRAY['{"event_type": "STEP", "flow_id": "e2", "idempotency_key": "each"}']::jsonb[], '{each}') answer;
+SELECT is((SELECT count(*) FROM evq_http.publish_each('{}', '{}')), 0::bigint, '... or nobody');
+SELECT throws_ok(format('SELECT evq_http.publish_each(%L, %L)', events, keys), 'EQ006', message, 'publish_each: ' || message)
+FROM (VALUES (NULL, NULL, 'events is NULL'), (ARRAY['[]'], NULL, 'event is not an object'), (ARRAY['1'], NULL, 'event is not an object'), (ARRAY['null'], NULL, 'event_type is NULL'),
+	(ARRAY['{"event_type": "STEP", "flow_id": "e"}'], '{a,b}', '1 events but 2 idempotency_keys'),
+	(ARRAY['{"event_type": "STEP", "flow_id": "e", "idempotency_key": "a"}'], '{b}', 'the key beside an event and its idempotency_key differ')) bad (events, keys, message);
 SELECT matches(pg_temp.error('publish_batch', body), '^EQ006 ', 'publish_batch ' || coalesce(body, 'nothing')) FROM (VALUES (NULL), ('{}'), ('[1]')) bad (body);
 SELECT matches(pg_temp.error('publish_batch', '[]', headers => '{"idempotency-key": "k"}'), '^EQ006 ', 'a batch has no key of its own');
 

@@ -232,7 +232,7 @@ INSERT INTO granted VALUES
 	('transitions', false, true, true, true),
 	('state_name', false, true, true, true),
 	('evq_http.publish', true, false, true, false),
-	('evq_http.publish_batch', true, false, true, false),
+	('evq_http.publish_batch', true, false, true, false), ('evq_http.publish_each', true, false, true, false),
 	('evq_http.acquire', false, true, true, false),
 	('evq_http.acquire_next', false, true, true, false),
 	('evq_http.acquire_of_flows', false, true, true, false),

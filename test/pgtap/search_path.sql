@@ -107,6 +107,7 @@ SELECT lives_ok(format('SELECT pg_temp.attacked(%L)', statement), statement) FRO
 	$$TABLE evq.flows$$, $$TABLE evq.event_types$$, $$TABLE evq.events$$, $$TABLE evq.queue$$, $$TABLE evq.workers$$, $$TABLE evq.blocked_flows$$, $$TABLE evq.limits$$, $$TABLE evq.groups$$, $$TABLE evq.restrictions$$, $$TABLE evq.errors$$, $$TABLE evq.transition$$, $$TABLE evq.payloads$$,
 	$$SELECT evq_http.publish(NULL, '{}', '{"idempotency-key": "key"}', '{"event_type": "HOSTILE", "flow_id": "one", "payload": {"n": 1}}')$$,
 	$$SELECT evq_http.publish_batch(NULL, '{}', '{}', '[]')$$,
+	$$SELECT evq_http.publish_each('{}', NULL)$$,
 	$$SELECT evq_http.events(NULL, '{"q": "payload.n:1 o*", "status": "FAILED,EXPIRED", "flow_type": "HOSTILE"}', '{}', NULL)$$,
 	$$SELECT evq_http.errors(NULL, '{"flow_type": "HOSTILE", "after": "1_00000000-0000-0000-0000-000000000000_1"}', '{}', NULL)$$,
 	$$SELECT evq_http.counts(NULL, '{}', '{}', NULL), evq_http.pending('HOSTILE', '{"limit": "5"}', '{}', NULL)$$,
