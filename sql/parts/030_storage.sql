@@ -30,6 +30,7 @@ CREATE TABLE evq.event (
 		autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX event_flow_no_attempt_scheduled_at_idx ON evq.event (flow_no, attempt_scheduled_at, event_id);
 CREATE INDEX event_flow_no_flow_id_event_id_idx ON evq.event (flow_no, flow_id, event_id) WHERE ordered;
+CREATE INDEX event_flow_no_group_key_attempt_scheduled_at_idx ON evq.event (flow_no, group_key, attempt_scheduled_at, event_id) WHERE group_key IS NOT NULL;
 COMMENT ON TABLE evq.event IS 'Live events, one row each; read them through evq.events';
 COMMENT ON COLUMN evq.event.attempt_scheduled_at IS 'When the next attempt may start';
 COMMENT ON COLUMN evq.event.due_at IS 'End of the lifespan';

@@ -127,6 +127,7 @@ ALTER TABLE evq.event_history ADD COLUMN answer jsonb, ADD COLUMN answered_permi
 -- Whose an event is.
 ALTER TABLE evq.event ADD COLUMN group_key text;
 ALTER TABLE evq.event_history ADD COLUMN group_key text;
+CREATE INDEX event_flow_no_group_key_attempt_scheduled_at_idx ON evq.event (flow_no, group_key, attempt_scheduled_at, event_id) WHERE group_key IS NOT NULL;
 COMMENT ON COLUMN evq.event.group_key IS 'Whose it is, for limits by group; NULL = nobody''s';
 COMMENT ON COLUMN evq.event_history.group_key IS 'Whose it was';
 COMMENT ON COLUMN evq.event.answer IS 'What the last activation brought; gone when the event is suspended again';

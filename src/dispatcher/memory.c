@@ -32,12 +32,14 @@
  *	    event of its flow_id is on its way), or sleeps for long: that there are some, so
  *	    that sweeps go on;
  *	  - what is unread, for want of memory: from which position on, and the highest
- *	    priority among them (memory_unread.c).
+ *	    priority among them, of the flow and of each limited group (memory_unread.c).
  *
  * 6. Waiting and ready events take evq.max_tracked places, and a flow has its share
  *	  whatever others take. Of a flow those are remembered that come first; one that
- *	  comes before the last of them takes its place. Events on their way are always
- *	  remembered: the limits of flows bound them.
+ *	  comes before the last of them takes its place. A group with limits takes a part of
+ *	  the places at most, and two whatever others take, so one that has reached its limit
+ *	  hides no other. Events on their way are always remembered: the limits of flows
+ *	  bound them.
  *
  * 7. In an ordered flow, a flow_id is busy while an event of it is offered, dispatched,
  *	  in process or suspended. When that has gone, the engine is told to read the next
@@ -286,7 +288,7 @@ evq_memory_take_successors(EvqMemory *memory)
 
 /* tracked: what is remembered of the event by now; NULL = nothing. */
 static EvqTracked *
-remember(EvqMemory *memory, EvqTracked *tracked, const EvqChange *facts, bool was_unread, TimestampTz now)
+remember(EvqMemory *memory, EvqTracked *tracked, const EvqChange *facts, EvqMet met, TimestampTz now)
 {
 	if (evq_transition_is_final((EvqState) facts->state))
 	{
@@ -311,7 +313,7 @@ remember(EvqMemory *memory, EvqTracked *tracked, const EvqChange *facts, bool wa
 			evq_memory_note_future(memory, facts->at);
 			return NULL;
 		}
-		if (evq_memory_leave_unread(memory, facts, was_unread, now))
+		if (evq_memory_leave_unread(memory, facts, met, now))
 			return NULL;
 	}
 
@@ -324,7 +326,7 @@ remember(EvqMemory *memory, EvqTracked *tracked, const EvqChange *facts, bool wa
 EvqTracked *
 evq_memory_remember(EvqMemory *memory, const EvqChange *facts, TimestampTz now)
 {
-	return remember(memory, evq_memory_find(memory, &facts->event_id), facts, false, now);
+	return remember(memory, evq_memory_find(memory, &facts->event_id), facts, EVQ_MET_BY_OTHERS, now);
 }
 
 /* ---------- what becomes of an event ---------- */
@@ -344,6 +346,8 @@ void
 evq_memory_dispatched(EvqMemory *memory, EvqTracked *tracked, const EvqEvent *event)
 {
 	evq_memory_take_tokens(tracked);
+	if (tracked->group != NULL && evq_memory_is_group_unread(tracked->group))
+		(void) evq_memory_learn_group_key(memory, tracked->group, event->group_key);
 	tracked->facts.state_since = event->state_since;
 	evq_memory_set(memory, tracked, EVQ_TRACK_DISPATCHED, event->state_due_at);
 }
@@ -426,7 +430,7 @@ evq_memory_absorb(EvqMemory *memory, const EvqChange *change, TimestampTz now)
 		if (is_told_late(tracked, change))
 			evq_memory_look_again(memory, tracked, now);
 		else
-			remember(memory, tracked, change, false, now);
+			remember(memory, tracked, change, EVQ_MET_BY_OTHERS, now);
 	}
 	else if ((tracked = evq_memory_find(memory, &change->event_id)) != NULL)
 		take_back(memory, tracked);
@@ -455,7 +459,7 @@ warn_unknown_state(const EvqEvent *event)
 }
 
 static void
-see(EvqMemory *memory, const EvqEvent *event, bool was_unread, TimestampTz now)
+see(EvqMemory *memory, const EvqEvent *event, EvqMet met, TimestampTz now)
 {
 	EvqTracked *tracked = evq_memory_find(memory, &event->event_id);
 	bool type_suspended;
@@ -486,7 +490,7 @@ see(EvqMemory *memory, const EvqEvent *event, bool was_unread, TimestampTz now)
 			return;
 		}
 	}
-	tracked = remember(memory, tracked, &facts, was_unread, now);
+	tracked = remember(memory, tracked, &facts, met, now);
 	if (tracked != NULL && tracked->state == EVQ_TRACK_DISPATCHED)
 		repeat_offer(memory, &facts); /* as well */
 	if (tracked != NULL && event->ordered && event->state != EVQ_STATE_AWAITING_PROCESSING)
@@ -497,14 +501,14 @@ see(EvqMemory *memory, const EvqEvent *event, bool was_unread, TimestampTz now)
 void
 evq_memory_see(EvqMemory *memory, const EvqEvent *event, TimestampTz now)
 {
-	see(memory, event, false, now);
+	see(memory, event, EVQ_MET_BY_OTHERS, now);
 }
 
-/* The same for reading on: it was left unread, so it does not come after those that are. */
+/* The same for reading on: it was left unread, so it does not come after those that are. by_group: in its group. */
 void
-evq_memory_see_unread(EvqMemory *memory, const EvqEvent *event, TimestampTz now)
+evq_memory_see_unread(EvqMemory *memory, const EvqEvent *event, bool by_group, TimestampTz now)
 {
-	see(memory, event, true, now);
+	see(memory, event, by_group ? EVQ_MET_READING_ON_GROUP : EVQ_MET_READING_ON, now);
 }
 
 /* ---------- sweeps ---------- */

@@ -23,6 +23,9 @@ typedef struct EvqTracked EvqTracked;
 /* What is remembered of a flow; valid as long as the memory. */
 typedef struct EvqTrackedFlow EvqTrackedFlow;
 
+/* What is remembered of a group. */
+typedef struct EvqTrackedGroup EvqTrackedGroup;
+
 /* A flow_id of an ordered flow whose event in front has gone. */
 typedef struct EvqSuccessor
 {
@@ -39,7 +42,7 @@ extern bool evq_memory_is_in_doubt(const EvqMemory *memory);
 /* What comes in. */
 extern void evq_memory_absorb(EvqMemory *memory, const EvqChange *change, TimestampTz now);
 extern void evq_memory_see(EvqMemory *memory, const EvqEvent *event, TimestampTz now);
-extern void evq_memory_see_unread(EvqMemory *memory, const EvqEvent *event, TimestampTz now);
+extern void evq_memory_see_unread(EvqMemory *memory, const EvqEvent *event, bool by_group, TimestampTz now);
 extern EvqTracked *evq_memory_remember(EvqMemory *memory, const EvqChange *facts, TimestampTz now);
 extern void evq_memory_note_future(EvqMemory *memory, TimestampTz at);
 
@@ -98,5 +101,17 @@ extern bool evq_memory_is_full_of_first(const EvqMemory *memory, const EvqTracke
 extern bool evq_memory_wants_reading_on(const EvqMemory *memory, const EvqTrackedFlow *flow);
 extern void evq_memory_begin_reading_on(EvqTrackedFlow *flow, EvqDuePosition *from);
 extern void evq_memory_end_reading_on(EvqMemory *memory, EvqTrackedFlow *flow, const EvqDuePosition *from);
+
+/* ... and of limited groups. */
+extern bool evq_memory_has_hungry(const EvqMemory *memory);
+extern EvqTrackedGroup *evq_memory_next_hungry(EvqMemory *memory);
+extern int32 evq_memory_flow_no_of_group(const EvqTrackedGroup *group);
+extern const char *evq_memory_group_key(const EvqTrackedGroup *group);
+extern const pg_uuid_t *evq_memory_left_of_group(const EvqTrackedGroup *group);
+extern bool evq_memory_learn_group_key(EvqMemory *memory, EvqTrackedGroup *group, const char *group_key);
+extern bool evq_memory_is_group_full_of_first(const EvqMemory *memory, const EvqTrackedGroup *group);
+extern EvqDuePosition *evq_memory_begin_reading_on_group(EvqTrackedGroup *group);
+extern void evq_memory_end_reading_on_group(EvqMemory *memory, EvqTrackedGroup *group);
+extern void evq_memory_give_up_group(EvqMemory *memory, EvqTrackedGroup *group);
 
 #endif /* EVQ_MEMORY_H */

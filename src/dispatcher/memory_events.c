@@ -64,6 +64,7 @@ evq_memory_events_init(EvqMemory *memory)
 	memory->flows = make_hash("evq tracked flows", sizeof(int32), sizeof(EvqTrackedFlow), context);
 	memory->busy = make_hash("evq busy flow ids", sizeof(FlowIdKey), sizeof(BusyFlowId), context);
 	memory->timers = pairingheap_allocate(compare_timers, NULL);
+	dlist_init(&memory->hungry);
 	evq_memory_groups_init(memory);
 	MemoryContextSwitchTo(previous);
 }
@@ -101,7 +102,7 @@ evq_memory_use_flow(EvqMemory *memory, int32 flow_no)
 		evq_memory_groups_init_flow(flow);
 		evq_memory_read_rate(memory, flow);
 		flow->last = pairingheap_allocate(compare_last, NULL);
-		evq_memory_unread_init(flow);
+		evq_memory_unread_init(&flow->left);
 		memory->flow_list = lappend(memory->flow_list, flow);
 		MemoryContextSwitchTo(previous);
 	}
@@ -238,7 +239,10 @@ detach(EvqMemory *memory, EvqTracked *tracked)
 	if (tracked->state == EVQ_TRACK_READY)
 		evq_memory_leave_line(memory, tracked);
 	if (evq_memory_is_waiting(tracked))
+	{
 		pairingheap_remove(flow->last, &tracked->last_node);
+		evq_memory_wait_no_more(memory, tracked);
+	}
 	/* Before its flow's counts change: see rate.c. */
 	if (takes_room(tracked))
 		evq_memory_count_in_group(memory, tracked, -1);
@@ -257,10 +261,13 @@ attach(EvqMemory *memory, EvqTracked *tracked, EvqTrackState state, TimestampTz 
 	tracked->state = state;
 	tracked->timer_at = timer_at;
 	pairingheap_add(memory->timers, &tracked->timer_node);
+	if (evq_memory_is_waiting(tracked))
+	{
+		pairingheap_add(flow->last, &tracked->last_node);
+		evq_memory_wait_in_group(tracked);
+	}
 	if (state == EVQ_TRACK_READY)
 		evq_memory_line_up(memory, tracked);
-	if (evq_memory_is_waiting(tracked))
-		pairingheap_add(flow->last, &tracked->last_node);
 	flow->count[state]++;
 	memory->count[state]++;
 	count_busy(memory, tracked, 1);
@@ -356,7 +363,8 @@ evq_memory_forget_waiting(EvqMemory *memory)
 			evq_memory_drop(memory, tracked);
 	}
 	foreach(cell, memory->flow_list)
-		evq_memory_unread_init(lfirst(cell));
+		evq_memory_unread_init(&((EvqTrackedFlow *) lfirst(cell))->left);
+	evq_memory_forget_unread_groups(memory);
 }
 
 /* The events on offer or dispatched, in no order, in the current context. */

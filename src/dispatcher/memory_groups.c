@@ -109,22 +109,29 @@ may_go(const EvqMemory *memory, EvqTrackedGroup *group, int64 *token_at)
 
 /*
  * Puts a group in its place among the open ones, or among the closed ones: after each change of its first ready event, or
- * of what it has room for.
+ * of what it has room for. One whose unread events are to be read is noted, too.
  */
-static void
-place(EvqMemory *memory, EvqTrackedGroup *group)
+void
+evq_memory_place_group(EvqMemory *memory, EvqTrackedGroup *group)
 {
 	EvqTrackedFlow *flow = group->flow;
 	bool has_ready = !pairingheap_is_empty(&group->ready);
+	bool is_unread = evq_memory_is_group_unread(group);
 	int64 token_at = EVQ_RATE_NEVER;
+	bool may = false;
 
 	if (group->is_open)
 		pairingheap_remove(flow->open, &group->open_node);
 	if (group->is_refilling)
 		pairingheap_remove(memory->refills, &group->refill_node);
+	if (group->is_hungry)
+		dlist_delete(&group->hungry_node);
 	flow->closed -= group->is_closed;
-	group->is_open = has_ready && may_go(memory, group, &token_at);
-	group->is_closed = has_ready && !group->is_open;
+	if (has_ready || is_unread)
+		may = may_go(memory, group, &token_at);
+	group->is_open = has_ready && may;
+	group->is_closed = (has_ready || is_unread) && !group->is_open;
+	group->is_hungry = is_unread && may && evq_memory_is_group_hungry(memory, group);
 	group->is_refilling = token_at != EVQ_RATE_NEVER;
 	group->refill_at = token_at;
 	flow->closed += group->is_closed;
@@ -132,6 +139,8 @@ place(EvqMemory *memory, EvqTrackedGroup *group)
 		pairingheap_add(flow->open, &group->open_node);
 	if (group->is_refilling)
 		pairingheap_add(memory->refills, &group->refill_node);
+	if (group->is_hungry)
+		dlist_push_tail(&memory->hungry, &group->hungry_node);
 }
 
 /* Lines up an event that is ready. */
@@ -146,8 +155,8 @@ evq_memory_line_up(EvqMemory *memory, EvqTracked *tracked)
 		return;
 	}
 	pairingheap_add(&group->ready, &tracked->ready_node);
-	if (group->is_closed ? false : first_of(group) == tracked)
-		place(memory, group);
+	if (!group->is_closed && first_of(group) == tracked)
+		evq_memory_place_group(memory, group);
 }
 
 /* It leaves the line. */
@@ -165,7 +174,7 @@ evq_memory_leave_line(EvqMemory *memory, EvqTracked *tracked)
 	was_first = first_of(group) == tracked;
 	pairingheap_remove(&group->ready, &tracked->ready_node);
 	if (was_first)
-		place(memory, group);
+		evq_memory_place_group(memory, group);
 }
 
 /* The ready event of the flow whose turn comes first, of those that their group has room for; NULL = there is none. */
@@ -183,7 +192,7 @@ evq_memory_first_ready(const EvqTrackedFlow *flow)
 	return alone != NULL && evq_change_compare(&alone->facts, &grouped->facts) < 0 ? alone : grouped;
 }
 
-/* Do ready events of the flow wait for room in their groups? */
+/* Do due events of the flow wait for room in their groups? */
 bool
 evq_memory_has_closed_groups(const EvqTrackedFlow *flow)
 {
@@ -191,6 +200,29 @@ evq_memory_has_closed_groups(const EvqTrackedFlow *flow)
 }
 
 /* ---------- what is counted ---------- */
+
+static bool
+is_in_use(const EvqTrackedGroup *group)
+{
+	return group->tracked > 0 || evq_memory_is_group_unread(group);
+}
+
+static void
+count_idle(EvqMemory *memory, EvqTrackedGroup *group, bool is_idle)
+{
+	memory->idle_groups += (int) is_idle - (int) group->is_idle;
+	group->is_idle = is_idle;
+}
+
+static void
+forget_group(EvqMemory *memory, EvqTrackedGroup *group)
+{
+	Assert(!group->is_open && !group->is_closed && !group->is_refilling && !group->is_hungry);
+	count_idle(memory, group, false);
+	if (group->key != NULL)
+		pfree(group->key);
+	hash_search(memory->groups, &group->id, HASH_REMOVE, NULL);
+}
 
 /* Forgets groups without an event whose buckets are full by now; if that is not enough, all of them: then no unknown one is fuller than empty now. */
 static void
@@ -209,15 +241,12 @@ reap(EvqMemory *memory)
 		{
 			const EvqRate *rate = &group->limits.rate;
 
-			if (group->tracked > 0)
+			if (!group->is_idle)
 				continue;
 			if (all || rate->every == 0 ||
 				(evq_bucket_is_full_since(rate, group->bucket.since, now) &&
 				 evq_bucket_is_full_since(rate, memory->buckets_from, now)))
-			{
-				hash_search(memory->groups, &group->id, HASH_REMOVE, NULL);
-				memory->idle_groups--;
-			}
+				forget_group(memory, group);
 		}
 		if (all)
 			memory->buckets_from = now;
@@ -226,29 +255,55 @@ reap(EvqMemory *memory)
 	memory->reap_at = Max(LEAST_REAPED, 2 * memory->idle_groups);
 }
 
-/* One more event of a group is remembered. Returns the group; NULL = the event is of none. */
+/* A group, made where nothing is known of it. The caller has an event of it remembered, or noted as left to the table. */
 EvqTrackedGroup *
-evq_memory_join_group(EvqMemory *memory, EvqTrackedFlow *flow, uint64 group_hash)
+evq_memory_use_group(EvqMemory *memory, EvqTrackedFlow *flow, uint64 group_hash)
 {
 	EvqGroupId id = {.hash = group_hash, .flow_no = flow->flow_no};
-	EvqTrackedGroup *group;
 	bool found;
+	EvqTrackedGroup *group = hash_search(memory->groups, &id, HASH_ENTER, &found);
 
-	if (group_hash == 0)
-		return NULL;
-	group = hash_search(memory->groups, &id, HASH_ENTER, &found);
 	if (!found)
 	{
 		memset((char *) group + sizeof(id), 0, sizeof(*group) - sizeof(id));
 		group->flow = flow;
 		group->ready.ph_compare = flow->ready->ph_compare;
+		evq_memory_unread_init_group(group);
 		evq_config_limits_of_group(flow->flow_no, group_hash, &group->limits);
 		evq_bucket_begin(&group->bucket, memory->buckets_from);
 	}
-	else if (group->tracked == 0)
-		memory->idle_groups--;
-	group->tracked++;
+	count_idle(memory, group, false);
 	return group;
+}
+
+/* May an event of the group have to wait for others of it? */
+bool
+evq_memory_is_limited(const EvqTrackedGroup *group)
+{
+	return group->limits.max_processing > 0 || group->limits.rate.every > 0;
+}
+
+/* One more event of a group is remembered. Returns the group; NULL = the event is of none. */
+EvqTrackedGroup *
+evq_memory_join_group(EvqMemory *memory, EvqTrackedFlow *flow, uint64 group_hash)
+{
+	EvqTrackedGroup *group = group_hash == 0 ? NULL : evq_memory_use_group(memory, flow, group_hash);
+
+	if (group != NULL)
+		group->tracked++;
+	return group;
+}
+
+/* Nothing more may be known of a group than its bucket; or that is not worth knowing. */
+static void
+retire_group(EvqMemory *memory, EvqTrackedGroup *group)
+{
+	if (is_in_use(group))
+		return;
+	if (group->limits.rate.every == 0)
+		forget_group(memory, group);
+	else
+		count_idle(memory, group, true);
 }
 
 /* An event of a group is forgotten; it is in no line any more, and not counted. */
@@ -257,11 +312,34 @@ evq_memory_leave_group(EvqMemory *memory, EvqTrackedGroup *group)
 {
 	if (group == NULL || --group->tracked > 0)
 		return;
-	Assert(group->on_their_way == 0 && !group->is_open && !group->is_closed && !group->is_refilling);
-	if (group->limits.rate.every == 0)
-		hash_search(memory->groups, &group->id, HASH_REMOVE, NULL);
-	else if (++memory->idle_groups >= memory->reap_at)
+	Assert(group->on_their_way == 0);
+	retire_group(memory, group);
+	if (memory->idle_groups >= memory->reap_at)
 		reap(memory);
+}
+
+/* Nothing of a group is unread any more. */
+void
+evq_memory_forget_unread(EvqMemory *memory, EvqTrackedGroup *group)
+{
+	evq_memory_unread_init(&group->left);
+	evq_memory_place_group(memory, group);
+	retire_group(memory, group);
+}
+
+/* ... nor of any group. */
+void
+evq_memory_forget_unread_groups(EvqMemory *memory)
+{
+	HASH_SEQ_STATUS all;
+	EvqTrackedGroup *group;
+
+	hash_seq_init(&all, memory->groups);
+	while ((group = hash_seq_search(&all)) != NULL)
+	{
+		if (evq_memory_is_group_unread(group))
+			evq_memory_forget_unread(memory, group);
+	}
 }
 
 /*
@@ -285,7 +363,7 @@ evq_memory_count_in_group(EvqMemory *memory, EvqTracked *tracked, int change)
 	group->on_offer += is_on_offer ? change : 0;
 	Assert(group->on_offer >= 0 && group->on_their_way >= group->on_offer);
 	if (group->is_open || group->is_closed)
-		place(memory, group);
+		evq_memory_place_group(memory, group);
 }
 
 /* A ready event is about to be given its turn. The buckets were full until now, if they were: that time does not count. */
@@ -331,7 +409,7 @@ evq_memory_refill(EvqMemory *memory, TimestampTz now)
 		next_at = group->refill_at;
 		if (next_at > present)
 			break;
-		place(memory, group);
+		evq_memory_place_group(memory, group);
 		next_at = EVQ_RATE_NEVER;
 	}
 	foreach(cell, memory->flow_list)
@@ -383,8 +461,8 @@ evq_memory_heed_limits(EvqMemory *memory)
 		evq_config_limits_of_group(group->id.flow_no, group->id.hash, &group->limits);
 		if (!is_same_rate(&before, &group->limits.rate))
 			evq_bucket_begin(&group->bucket, bucket_clock());
-		if (group->tracked > 0)
-			place(memory, group);
+		if (is_in_use(group))
+			evq_memory_place_group(memory, group);
 	}
 	/* Of groups that are not remembered nothing is known of the time before. */
 	if (evq_config_rates_digest() != memory->rates_digest)

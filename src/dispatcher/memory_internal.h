@@ -5,6 +5,7 @@
 #ifndef EVQ_MEMORY_INTERNAL_H
 #define EVQ_MEMORY_INTERNAL_H
 
+#include "lib/ilist.h"
 #include "lib/pairingheap.h"
 #include "utils/hsearch.h"
 
@@ -22,14 +23,37 @@ typedef enum EvqTrackState
 	EVQ_TRACK_STATES
 } EvqTrackState;
 
+/* Events that ought to be remembered and may be in the table alone, for want of memory. */
+typedef struct EvqUnread
+{
+	EvqDuePosition from; /* none of them comes before this; infinity = there is none */
+	int16 priority;      /* ... and none has a higher one */
+} EvqUnread;
+
+/* Those of a flow, or of a group. */
+typedef struct EvqLeft
+{
+	EvqUnread unread;
+	EvqUnread anew;     /* the same, since reading on began */
+	bool is_reading_on; /* they are being read, now that there is memory */
+} EvqLeft;
+
+/* Who has met an event that is to be remembered. */
+typedef enum EvqMet
+{
+	EVQ_MET_BY_OTHERS,
+	EVQ_MET_READING_ON,      /* reading on in the flow */
+	EVQ_MET_READING_ON_GROUP /* ... in its group */
+} EvqMet;
+
 typedef struct EvqGroupId
 {
 	uint64 hash;   /* EvqChange.group_hash */
 	int64 flow_no; /* wide, so that there is no padding */
 } EvqGroupId;
 
-/* Events of a flow that count together; there is one where any is remembered. */
-typedef struct EvqTrackedGroup
+/* Events of a flow that count together; there is one where any is remembered, or is known to be left to the table. */
+struct EvqTrackedGroup
 {
 	EvqGroupId id; /* hash key */
 	EvqTrackedFlow *flow;
@@ -42,11 +66,22 @@ typedef struct EvqTrackedGroup
 	pairingheap_node
 		open_node; /* in the flow's line, while it is open: it has ready events, and room, and a token */
 	bool is_open;
-	bool is_closed; /* it has ready events, and is not open */
+	bool is_closed; /* it has ready events, or unread ones, and is not open */
 	bool is_refilling;
 	int64 refill_at; /* while it waits for a token, when that comes; nanoseconds */
 	pairingheap_node refill_node;
-} EvqTrackedGroup;
+	bool is_idle; /* nothing is known of it but when it had its last token */
+
+	/* memory_unread.c */
+	pairingheap last;  /* its events that are waiting or ready; the one to do without first */
+	int waiting;       /* ... so many */
+	EvqLeft left;      /* what of it is in the table alone, if it is limited */
+	pg_uuid_t left_id; /* one of these */
+	char *key;         /* NULL = not known here */
+	EvqDuePosition reading_on_from;
+	bool is_hungry; /* it may go, and has less in memory than there is room for */
+	dlist_node hungry_node;
+};
 
 struct EvqTracked
 {
@@ -59,18 +94,12 @@ struct EvqTracked
 	pairingheap_node timer_node;
 	pairingheap_node ready_node;
 	pairingheap_node last_node;
+	pairingheap_node group_last_node;
 	bool offered_before;  /* it was on offer without a dispatch, and nobody took it */
 	int put_offs;         /* how often it could not be processed, since it was told of */
 	uint32 seen_in_sweep; /* the last sweep that came by, or that was under way when it was told of */
 	char *flow_id;        /* of an ordered event that was dispatched from here; NULL = unknown */
 };
-
-/* Events that ought to be remembered and may be in the table alone, for want of memory. */
-typedef struct EvqUnread
-{
-	EvqDuePosition from; /* none of them comes before this; infinity = there is none */
-	int16 priority;      /* ... and none has a higher one */
-} EvqUnread;
 
 struct EvqTrackedFlow
 {
@@ -78,15 +107,13 @@ struct EvqTrackedFlow
 	int index;          /* in the list of flows */
 	pairingheap *ready; /* of no group */
 	pairingheap *open;  /* groups with ready events, and room for them */
-	int closed;         /* so many groups have ready events, and are not open */
+	int closed;         /* so many groups have ready events, or unread ones, and are not open */
 	EvqRate rate;       /* as it was when the configuration was seen last */
 	EvqBucket bucket;
 	pairingheap *last; /* waiting or ready; the one to do without first */
 	int count[EVQ_TRACK_STATES];
 
-	EvqUnread unread;
-	EvqUnread unread_anew; /* the same, since reading on began */
-	bool is_reading_on;    /* they are being read, now that there is memory */
+	EvqLeft left; /* but those of limited groups */
 };
 
 struct EvqMemory
@@ -100,6 +127,7 @@ struct EvqMemory
 	HTAB *busy;           /* flow_ids with events on their way */
 	HTAB *groups;         /* of EvqTrackedGroup */
 	pairingheap *refills; /* groups that wait for a token */
+	dlist_head hungry;    /* groups whose unread events are to be read */
 	uint64 rates_digest;  /* of the configuration seen last */
 	int64 buckets_from;   /* buckets of which nothing is known were empty then; nanoseconds */
 	int idle_groups;      /* of which no event is remembered, but when they had their last token */
@@ -131,7 +159,12 @@ extern void evq_memory_look_at_unseen(EvqMemory *memory, uint32 since, bool susp
 /* memory_groups.c */
 extern void evq_memory_groups_init(EvqMemory *memory);
 extern void evq_memory_groups_init_flow(EvqTrackedFlow *flow);
+extern EvqTrackedGroup *evq_memory_use_group(EvqMemory *memory, EvqTrackedFlow *flow, uint64 group_hash);
+extern bool evq_memory_is_limited(const EvqTrackedGroup *group);
+extern void evq_memory_place_group(EvqMemory *memory, EvqTrackedGroup *group);
 extern EvqTrackedGroup *evq_memory_join_group(EvqMemory *memory, EvqTrackedFlow *flow, uint64 group_hash);
+extern void evq_memory_forget_unread(EvqMemory *memory, EvqTrackedGroup *group);
+extern void evq_memory_forget_unread_groups(EvqMemory *memory);
 extern void evq_memory_leave_group(EvqMemory *memory, EvqTrackedGroup *group);
 extern void evq_memory_count_in_group(EvqMemory *memory, EvqTracked *tracked, int change);
 extern void evq_memory_take_tokens(EvqTracked *tracked);
@@ -140,9 +173,12 @@ extern void evq_memory_line_up(EvqMemory *memory, EvqTracked *tracked);
 extern void evq_memory_leave_line(EvqMemory *memory, EvqTracked *tracked);
 
 /* memory_unread.c */
-extern void evq_memory_unread_init(EvqTrackedFlow *flow);
-extern bool
-evq_memory_leave_unread(EvqMemory *memory, const EvqChange *facts, bool was_unread, TimestampTz now);
+extern void evq_memory_unread_init(EvqLeft *left);
+extern void evq_memory_unread_init_group(EvqTrackedGroup *group);
+extern bool evq_memory_leave_unread(EvqMemory *memory, const EvqChange *facts, EvqMet met, TimestampTz now);
+extern void evq_memory_wait_in_group(EvqTracked *tracked);
+extern void evq_memory_wait_no_more(EvqMemory *memory, EvqTracked *tracked);
+extern bool evq_memory_is_group_hungry(const EvqMemory *memory, const EvqTrackedGroup *group);
 
 static inline bool
 evq_memory_is_on_offer(const EvqTracked *tracked)
@@ -155,6 +191,13 @@ static inline int
 evq_memory_given(const EvqTrackedFlow *flow)
 {
 	return flow->count[EVQ_TRACK_OFFERED] + flow->count[EVQ_TRACK_DISPATCHED];
+}
+
+/* May events of the group that ought to be remembered be in the table alone? */
+static inline bool
+evq_memory_is_group_unread(const EvqTrackedGroup *group)
+{
+	return group->left.unread.from.at < DT_NOEND;
 }
 
 static inline bool

@@ -14,6 +14,7 @@
  * priority the beginning. As that is worked off, reading on brings the next
  * part, from where the last one ended: so each row is read once, whatever its
  * position in the line, unless events of different priorities were left unread.
+ * Of groups with limits the same is done for each by itself.
  */
 #include "postgres.h"
 
@@ -27,6 +28,7 @@
 #include "base/trace.h"
 #include "dispatcher/sweep.h"
 #include "session/config.h"
+#include "tables/events.h"
 #include "tables/walk.h"
 
 /*
@@ -37,6 +39,9 @@
 #define SWEEP_BATCH 20000
 #define SWEEP_BATCH_BESIDE_WORK 500
 #define FLOW_COST 5
+
+/* Rows that reading on in groups takes in one turn. */
+#define GROUPS_BATCH 2000
 
 /* Beside work, they rest so many times as long as they took. A far sweep finds little, in much. */
 #define NEAR_REST_BESIDE_WORK 9
@@ -215,11 +220,42 @@ typedef enum Extent
 	ALL
 } Extent;
 
-static bool
-is_enough(const EvqMemory *memory, const EvqTrackedFlow *flow, Extent extent, const EvqDuePosition *position)
+/* Which rows are read. */
+typedef struct Reading
 {
-	return (extent == UNTIL_UNREAD && evq_due_is_before(evq_memory_unread_from(flow), position)) ||
-		   (extent == UNTIL_FULL && evq_memory_is_full_of_first(memory, flow));
+	FlowSweep *here;
+	EvqTrackedGroup *group; /* NULL = the flow as a whole */
+	const char *group_key;
+	Extent extent;
+} Reading;
+
+static bool
+is_enough(const EvqMemory *memory, const Reading *reading, const EvqDuePosition *position)
+{
+	EvqTrackedFlow *flow = reading->here->flow;
+
+	switch (reading->extent)
+	{
+		case UNTIL_UNREAD:
+			return evq_due_is_before(evq_memory_unread_from(flow), position);
+		case UNTIL_FULL:
+			return reading->group == NULL ? evq_memory_is_full_of_first(memory, flow)
+										  : evq_memory_is_group_full_of_first(memory, reading->group);
+		case ALL:
+			break;
+	}
+	return false;
+}
+
+static void
+begin_walk(EvqStore *store, const Reading *reading, const EvqDuePosition *from)
+{
+	int32 flow_no = evq_memory_flow_no(reading->here->flow);
+
+	if (reading->group == NULL)
+		evq_walk_due(store, flow_no, from);
+	else
+		evq_walk_group(store, flow_no, reading->group_key, from);
 }
 
 /*
@@ -236,21 +272,23 @@ must_read_ahead(const EvqSweeper *sweeper, const EvqTrackedFlow *flow)
 }
 
 /*
- * Reads the flow's events that are due soon, from a position on. false = it stopped
- * before the end of the extent, since "rows" were read, which it counts down.
+ * Reads events of a flow, or of a group, that are due soon, from a position on. false = it
+ * stopped before the end of the extent, since "rows" were read, which it counts down.
  * Then, and where memory is full, "from" is the position to go on from.
  */
 static bool
-read_flow(EvqSweeper *sweeper, EvqStore *store, FlowSweep *here, EvqDuePosition *from, int *rows,
-		  Extent extent, TimestampTz now)
+read_rows(EvqSweeper *sweeper, EvqStore *store, const Reading *reading, EvqDuePosition *from, int *rows,
+		  TimestampTz now)
 {
 	EvqMemory *memory = sweeper->memory;
+	FlowSweep *here = reading->here;
+	Extent extent = reading->extent;
 	bool reads_ahead = must_read_ahead(sweeper, here->flow);
 	bool finished = true;
 	bool splits_instants;
 	EvqEvent event;
 
-	evq_walk_due(store, evq_memory_flow_no(here->flow), from);
+	begin_walk(store, reading, from);
 	splits_instants = evq_walk_splits_instants(store);
 	*rows -= FLOW_COST;
 	while (evq_walk_next(store, &event))
@@ -269,7 +307,7 @@ read_flow(EvqSweeper *sweeper, EvqStore *store, FlowSweep *here, EvqDuePosition 
 				here->left_out_from = evq_due_first(here->left_out_from, *from);
 			break;
 		}
-		if (!finished || is_enough(memory, here->flow, extent, from))
+		if (!finished || is_enough(memory, reading, from))
 			break;
 		(*rows)--;
 		if (event.state != EVQ_STATE_AWAITING_PROCESSING)
@@ -282,7 +320,7 @@ read_flow(EvqSweeper *sweeper, EvqStore *store, FlowSweep *here, EvqDuePosition 
 		here->first_live_at = Min(here->first_live_at, at);
 		note_oldest(here, &event, now);
 		if (extent == UNTIL_FULL)
-			evq_memory_see_unread(memory, &event, now);
+			evq_memory_see_unread(memory, &event, reading->group != NULL, now);
 		else
 			evq_memory_see(memory, &event, now);
 	}
@@ -317,8 +355,10 @@ count_wanting_reading_on(const EvqSweeper *sweeper)
 static void
 read_on_in(EvqSweeper *sweeper, EvqStore *store, FlowSweep *here, int rows, TimestampTz now)
 {
+	Reading reading = {.here = here, .extent = UNTIL_FULL};
+
 	evq_memory_begin_reading_on(here->flow, &here->reading_on_from);
-	if (read_flow(sweeper, store, here, &here->reading_on_from, &rows, UNTIL_FULL, now))
+	if (read_rows(sweeper, store, &reading, &here->reading_on_from, &rows, now))
 		evq_memory_end_reading_on(sweeper->memory, here->flow, &here->reading_on_from);
 }
 
@@ -336,6 +376,43 @@ read_on(EvqSweeper *sweeper, EvqStore *store, TimestampTz now)
 
 		if (evq_memory_wants_reading_on(memory, flow))
 			read_on_in(sweeper, store, use_flow(sweeper, flow), FLOW_COST + Max(batch / wanting, 1), now);
+	}
+}
+
+/* The key of a group, from an event of it where it is not known; NULL = that has gone. */
+static const char *
+find_group_key(EvqMemory *memory, EvqStore *store, EvqTrackedGroup *group)
+{
+	EvqEvent event;
+
+	if (evq_memory_group_key(group) == NULL &&
+		(!evq_events_fetch(store, evq_memory_left_of_group(group), &event) ||
+		 !evq_memory_learn_group_key(memory, group, event.group_key)))
+		return NULL;
+	return evq_memory_group_key(group);
+}
+
+/* Reads unread events of the groups that may go and have few in memory. */
+static void
+read_on_in_groups(EvqSweeper *sweeper, EvqStore *store, TimestampTz now)
+{
+	EvqMemory *memory = sweeper->memory;
+	int rows = GROUPS_BATCH;
+	EvqTrackedGroup *group;
+
+	while (sweeper->all_seen && rows > 0 && (group = evq_memory_next_hungry(memory)) != NULL)
+	{
+		Reading reading = {.group = group, .extent = UNTIL_FULL};
+
+		reading.group_key = find_group_key(memory, store, group);
+		if (reading.group_key == NULL)
+		{
+			evq_memory_give_up_group(memory, group);
+			continue;
+		}
+		reading.here = use_flow(sweeper, evq_memory_use_flow(memory, evq_memory_flow_no_of_group(group)));
+		if (read_rows(sweeper, store, &reading, evq_memory_begin_reading_on_group(group), &rows, now))
+			evq_memory_end_reading_on_group(memory, group);
 	}
 }
 
@@ -469,6 +546,7 @@ static bool
 visit(EvqSweeper *sweeper, Sweep *sweep, FlowSweep *here, EvqStore *store, int *rows, TimestampTz now)
 {
 	bool is_near = sweep == &sweeper->near;
+	Reading reading = {.here = here, .extent = is_near ? UNTIL_UNREAD : ALL};
 	Stand *stand = is_near ? &here->near : &here->far;
 	int before = *rows;
 
@@ -481,7 +559,7 @@ visit(EvqSweeper *sweeper, Sweep *sweep, FlowSweep *here, EvqStore *store, int *
 		else
 			stand->from = evq_due_first(*evq_memory_unread_from(here->flow), here->far_from);
 	}
-	if (read_flow(sweeper, store, here, &stand->from, rows, is_near ? UNTIL_UNREAD : ALL, now))
+	if (read_rows(sweeper, store, &reading, &stand->from, rows, now))
 	{
 		stand->done = sweep->number;
 		if (is_near)
@@ -605,6 +683,7 @@ void
 evq_sweep_run(EvqSweeper *sweeper, EvqStore *store, TimestampTz now)
 {
 	read_on(sweeper, store, now);
+	read_on_in_groups(sweeper, store, now);
 	if (may_run_near(sweeper))
 		run_near(sweeper, store, now);
 	if (sweeper->is_hurried && sweeper->near.under_way)
@@ -666,7 +745,9 @@ evq_sweep_is_due(EvqSweeper *sweeper, TimestampTz now)
 	if (!sweeper->near.under_way &&
 		((must_poll(sweeper) && time_to_poll(sweeper) == 0) || future_sweep_at(sweeper) <= now))
 		sweeper->near_wanted = true;
-	return count_wanting_reading_on(sweeper) > 0 || may_run_near(sweeper) || may_run_far(sweeper);
+	return count_wanting_reading_on(sweeper) > 0 ||
+		   (sweeper->all_seen && evq_memory_has_hungry(sweeper->memory)) || may_run_near(sweeper) ||
+		   may_run_far(sweeper);
 }
 
 /* The time until which nothing is to be read, if nobody tells of anything. */

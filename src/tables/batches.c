@@ -493,7 +493,7 @@ evq_batches_walk(EvqStore *store, int32 flow_no, const EvqDuePosition *from, Tim
 	index = evq_store_open_index(table->rel, backlog_index, store->lock);
 	scan = EVQ_INDEX_BEGINSCAN(table->rel, index, GetActiveSnapshot(), 3);
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(flow_no));
-	evq_walk_set_position(&keys[1], members, first.at, &first.event_id);
+	evq_walk_set_position(&keys[1], members, 2, first.at, &first.event_id);
 	ScanKeyInit(&keys[2], 2, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE, TimestampTzGetDatum(until));
 	index_rescan(scan, keys, 3, NULL, 0);
 	while (!is_enough && index_getnext_slot(scan, ForwardScanDirection, table->slot))

@@ -23,6 +23,7 @@
 #include "tables/walk.h"
 
 #define DUE_INDEX "event_flow_no_attempt_scheduled_at_idx"
+#define GROUP_INDEX "event_flow_no_group_key_attempt_scheduled_at_idx"
 #define FLOW_ID_INDEX "event_flow_no_flow_id_event_id_idx"
 
 /* An index of the events that is open; NULL = there is none of this name. */
@@ -81,19 +82,20 @@ evq_walk_splits_instants(const EvqStore *store)
 }
 
 /*
- * Makes a key of an index (flow_no, time, id): from a position on, (time, id) >= (...).
- * The two members, and the id, have to live as long as the scan.
+ * Makes a key of an index (..., time, id), whose time is its column "column": from a position on,
+ * (time, id) >= (...). The two members, and the id, have to live as long as the scan.
  */
 void
-evq_walk_set_position(ScanKey key, ScanKey members, TimestampTz at, const pg_uuid_t *id)
+evq_walk_set_position(ScanKey key, ScanKey members, int column, TimestampTz at, const pg_uuid_t *id)
 {
-	ScanKeyInit(&members[0], 2, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_CMP, TimestampTzGetDatum(at));
-	ScanKeyInit(&members[1], 3, BTGreaterEqualStrategyNumber, F_UUID_CMP, UUIDPGetDatum(id));
+	ScanKeyInit(&members[0], column, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_CMP,
+				TimestampTzGetDatum(at));
+	ScanKeyInit(&members[1], column + 1, BTGreaterEqualStrategyNumber, F_UUID_CMP, UUIDPGetDatum(id));
 	members[0].sk_flags = SK_ROW_MEMBER;
 	members[1].sk_flags = SK_ROW_MEMBER | SK_ROW_END;
 	memset(key, 0, sizeof(ScanKeyData));
 	key->sk_flags = SK_ROW_HEADER;
-	key->sk_attno = 2;
+	key->sk_attno = column;
 	key->sk_strategy = BTGreaterEqualStrategyNumber;
 	key->sk_argument = PointerGetDatum(members);
 }
@@ -117,20 +119,34 @@ evq_walk_due(EvqStore *store, int32 flow_no, const EvqDuePosition *from)
 	else
 	{
 		store->walk_from_id = from->event_id;
-		evq_walk_set_position(&keys[1], store->walk_from, from->at, &store->walk_from_id);
+		evq_walk_set_position(&keys[1], store->walk_from, 2, from->at, &store->walk_from_id);
 	}
 	begin_walk(store, keys, 2);
 }
 
-/* A scan key's value must live as long as the scan. */
-static Datum
-flow_id_text(EvqStore *store, const char *flow_id)
+/* Makes the keys of an index (flow_no, text, ...); the text lives as long as the store, and so as long as the scan. */
+static void
+set_text_keys(EvqStore *store, ScanKey keys, int32 flow_no, const char *text)
 {
 	MemoryContext previous = MemoryContextSwitchTo(store->context);
-	Datum text = CStringGetTextDatum(flow_id);
 
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(flow_no));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(text));
+	keys[1].sk_collation = DEFAULT_COLLATION_OID;
 	MemoryContextSwitchTo(previous);
-	return text;
+}
+
+/* The same as evq_walk_due() over the events of one group. */
+void
+evq_walk_group(EvqStore *store, int32 flow_no, const char *group_key, const EvqDuePosition *from)
+{
+	ScanKeyData keys[3];
+
+	choose_walk_index(store, GROUP_INDEX);
+	set_text_keys(store, keys, flow_no, group_key);
+	store->walk_from_id = from->event_id;
+	evq_walk_set_position(&keys[2], store->walk_from, 3, from->at, &store->walk_from_id);
+	begin_walk(store, keys, 3);
 }
 
 /* The same over the live ordered events of one flow_id, in publish order. */
@@ -139,9 +155,7 @@ evq_walk_flow_id(EvqStore *store, int32 flow_no, const char *flow_id)
 {
 	ScanKeyData keys[2];
 
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(flow_no));
-	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, flow_id_text(store, flow_id));
-	keys[1].sk_collation = DEFAULT_COLLATION_OID;
+	set_text_keys(store, keys, flow_no, flow_id);
 	choose_walk_index(store, FLOW_ID_INDEX);
 	begin_walk(store, keys, 2);
 }

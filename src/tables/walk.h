@@ -9,8 +9,10 @@
 
 #include "tables/store.h"
 
-extern void evq_walk_set_position(ScanKey key, ScanKey members, TimestampTz at, const pg_uuid_t *id);
+extern void
+evq_walk_set_position(ScanKey key, ScanKey members, int column, TimestampTz at, const pg_uuid_t *id);
 extern void evq_walk_due(EvqStore *store, int32 flow_no, const EvqDuePosition *from);
+extern void evq_walk_group(EvqStore *store, int32 flow_no, const char *group_key, const EvqDuePosition *from);
 extern bool evq_walk_splits_instants(const EvqStore *store);
 extern void evq_walk_flow_id(EvqStore *store, int32 flow_no, const char *flow_id);
 extern bool evq_walk_next(EvqStore *store, EvqEvent *event);
