@@ -21,7 +21,8 @@ CREATE TABLE evq.flow (
 	burst int CHECK (burst BETWEEN 1 AND 1000000),
 	rate_per_group float8 CHECK (rate_per_group > 0 AND rate_per_group <= 1e9),
 	per_per_group interval CHECK (per_per_group BETWEEN '1 ms' AND '3650 days'),
-	burst_per_group int CHECK (burst_per_group BETWEEN 1 AND 1000000)
+	burst_per_group int CHECK (burst_per_group BETWEEN 1 AND 1000000),
+	groups_paused_until timestamptz
 );
 COMMENT ON TABLE evq.flow IS 'One row a flow: how its events reach workers';
 COMMENT ON COLUMN evq.flow.channel IS 'Channel of the dispatch notifications: LISTEN to it';
@@ -41,6 +42,7 @@ COMMENT ON COLUMN evq.flow.burst IS 'So many may begin at once; NULL = as many a
 COMMENT ON COLUMN evq.flow.rate_per_group IS 'As rate, for the events of a group';
 COMMENT ON COLUMN evq.flow.per_per_group IS 'The time of rate_per_group; NULL = a second';
 COMMENT ON COLUMN evq.flow.burst_per_group IS 'As burst, for the events of a group';
+COMMENT ON COLUMN evq.flow.groups_paused_until IS 'Some group of it is paused until then; NULL = none has been since evq_resume_group()';
 
 CREATE TABLE evq.event_type (
 	event_type_no int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

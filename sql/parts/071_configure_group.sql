@@ -1,5 +1,13 @@
 -- Limits of single groups.
 
+CREATE FUNCTION evq.forget_groups(flow_no int) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DELETE FROM evq.flow_group g WHERE g.flow_no = forget_groups.flow_no AND coalesce(g.paused_until <= evq.clock_now(), true)
+	AND jsonb_strip_nulls(to_jsonb(g) - '{flow_no, group_key, paused_at, paused_until, pause_reason}'::text[]) = '{}'
+$$;
+COMMENT ON FUNCTION evq.forget_groups(int) IS 'Deletes the groups of a flow that have no limits of their own, and are not paused any more';
+
 CREATE FUNCTION @extschema@.evq_configure_group(flow_type text, group_key text, max_processing int DEFAULT NULL,
 	rate numeric DEFAULT NULL, per interval DEFAULT NULL, burst int DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -9,6 +17,7 @@ DECLARE
 	flow evq.flow;
 	before jsonb;
 	violated text;
+	limits_only CONSTANT text[] := '{flow_no, paused_at, paused_until, pause_reason}';
 BEGIN
 	SELECT * INTO flow FROM evq.flow f WHERE f.flow_type = evq_configure_group.flow_type FOR SHARE;
 	IF NOT FOUND THEN
@@ -24,9 +33,11 @@ BEGIN
 		RAISE EXCEPTION 'flow % has no rate_per_group, of which this would be an exception', flow.flow_type
 			USING ERRCODE = 'EQ006', HINT = 'Set it first with evq_configure_flow(): 1000000 a second is as good as no limit.';
 	END IF;
-	before := (SELECT to_jsonb(g) - 'flow_no'::text FROM evq.flow_group g WHERE g.flow_no = flow.flow_no AND g.group_key = evq_configure_group.group_key);
+	before := (SELECT to_jsonb(g) - limits_only FROM evq.flow_group g WHERE g.flow_no = flow.flow_no AND g.group_key = evq_configure_group.group_key);
 	IF num_nonnulls(max_processing, rate, per, burst) = 0 THEN
-		DELETE FROM evq.flow_group g WHERE g.flow_no = flow.flow_no AND g.group_key = evq_configure_group.group_key;
+		UPDATE evq.flow_group g SET max_processing = NULL, rate = NULL, per = NULL, burst = NULL
+		WHERE g.flow_no = flow.flow_no AND g.group_key = evq_configure_group.group_key;
+		PERFORM evq.forget_groups(flow.flow_no);
 	ELSE
 		INSERT INTO evq.flow_group AS g (flow_no, group_key, max_processing, rate, per, burst)
 		VALUES (flow.flow_no, evq_configure_group.group_key, evq_configure_group.max_processing, evq_configure_group.rate,
@@ -35,7 +46,7 @@ BEGIN
 			max_processing = EXCLUDED.max_processing, rate = EXCLUDED.rate, per = EXCLUDED.per, burst = EXCLUDED.burst;
 	END IF;
 	PERFORM evq.record_change('configure_group', flow.flow_type, before,
-		coalesce((SELECT to_jsonb(g) - 'flow_no'::text FROM evq.flow_group g WHERE g.flow_no = flow.flow_no AND g.group_key = evq_configure_group.group_key),
+		coalesce((SELECT to_jsonb(g) - limits_only FROM evq.flow_group g WHERE g.flow_no = flow.flow_no AND g.group_key = evq_configure_group.group_key),
 				 jsonb_build_object('group_key', group_key, 'max_processing', NULL, 'rate', NULL, 'per', NULL, 'burst', NULL)));
 EXCEPTION WHEN check_violation THEN
 	GET STACKED DIAGNOSTICS violated = CONSTRAINT_NAME;

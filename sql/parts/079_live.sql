@@ -223,7 +223,8 @@ $$;
 COMMENT ON FUNCTION evq.holders() IS 'The rows of evq.workers';
 
 CREATE FUNCTION evq.group_usage(OUT flow_no int, OUT group_key text, OUT waiting bigint, OUT on_offer bigint, OUT processing bigint,
-	OUT due_since timestamptz, OUT max_processing int, OUT rate float8, OUT per interval, OUT burst int, OUT looked_at int)
+	OUT due_since timestamptz, OUT max_processing int, OUT rate float8, OUT per interval, OUT burst int, OUT looked_at int,
+	OUT paused_at timestamptz, OUT paused_until timestamptz, OUT pause_reason text)
 RETURNS SETOF record LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off ROWS 50
 SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
@@ -254,7 +255,9 @@ BEGIN
 		CASE WHEN f.max_processing_per_group IS NOT NULL THEN coalesce(g.max_processing, f.max_processing_per_group) END,
 		CASE WHEN f.rate_per_group IS NOT NULL THEN coalesce(g.rate, f.rate_per_group) END,
 		CASE WHEN f.rate_per_group IS NOT NULL THEN coalesce(g.per, f.per_per_group, '1 s') END,
-		CASE WHEN f.rate_per_group IS NOT NULL THEN coalesce(g.burst, f.burst_per_group) END, r.looked_at
+		CASE WHEN f.rate_per_group IS NOT NULL THEN coalesce(g.burst, f.burst_per_group) END, r.looked_at,
+		CASE WHEN g.paused_until > present THEN g.paused_at END, CASE WHEN g.paused_until > present THEN g.paused_until END,
+		CASE WHEN g.paused_until > present THEN g.pause_reason END
 	FROM known k JOIN flow f USING (flow_no)
 	LEFT JOIN seen s USING (flow_no, group_key) LEFT JOIN evq.flow_group g USING (flow_no, group_key) LEFT JOIN reach r USING (flow_no);
 END
@@ -314,12 +317,15 @@ BEGIN
 		AND (f.max_processing IS NULL OR u.dispatched + u.processing < f.max_processing)
 	UNION ALL
 	(SELECT f.flow_type, NULL, NULL, NULL, g.due_since, g.waiting,
-		CASE WHEN g.on_offer + g.processing >= g.max_processing
+		CASE
+			WHEN g.paused_until IS NOT NULL
+			THEN concat('group ', g.group_key, ' is paused until ', coalesce(nullif(g.paused_until, 'infinity')::text, 'evq_resume_group() is called'), ': ' || g.pause_reason)
+			WHEN g.on_offer + g.processing >= g.max_processing
 			THEN format('group %s: %s dispatched and %s in processing: max_processing_per_group is %s', g.group_key, g.on_offer, g.processing, g.max_processing)
 			ELSE format('group %s: at most %s events begin in %s: rate_per_group', g.group_key, g.rate, g.per)
 		END, g.looked_at
 	FROM evq.group_usage() g JOIN evq.flow f USING (flow_no)
-	WHERE g.waiting > 0 AND (g.on_offer + g.processing >= g.max_processing OR g.rate IS NOT NULL)
+	WHERE g.waiting > 0 AND (g.on_offer + g.processing >= g.max_processing OR g.rate IS NOT NULL OR g.paused_until IS NOT NULL)
 	ORDER BY g.waiting DESC, g.group_key LIMIT 20)
 	UNION ALL
 	SELECT f.flow_type, NULL, NULL, NULL, min(s.due_since), sum(CASE s.state WHEN 'a' THEN s.due ELSE s.events END)::bigint,

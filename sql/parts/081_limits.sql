@@ -36,11 +36,12 @@ COMMENT ON COLUMN evq.limits.waiting IS 'So many events of the flow are due, and
 COMMENT ON COLUMN evq.limits.looked_at IS 'Of so many events of the flow, the first in its line; NULL = of all';
 
 CREATE VIEW evq.groups AS
-SELECT f.flow_type, g.group_key, g.max_processing, g.rate, g.per, g.burst, g.waiting, g.on_offer, g.processing, g.due_since, g.looked_at
+SELECT f.flow_type, g.group_key, g.max_processing, g.rate, g.per, g.burst, g.waiting, g.on_offer, g.processing, g.due_since, g.looked_at,
+	g.paused_until IS NOT NULL AS is_paused, g.paused_at, nullif(g.paused_until, 'infinity') AS paused_until, g.pause_reason
 FROM evq.group_usage() g JOIN evq.flow f USING (flow_no);
 COMMENT ON VIEW evq.groups IS
 $$The groups of flows with group_by or limits by group: what each may have, and has. Those with an event among the first 10,000 in the line of their
-flow, and those that evq_configure_group() has given limits of their own.$$;
+flow, those that evq_configure_group() has given limits of their own, and those that evq_pause_group() has paused.$$;
 COMMENT ON COLUMN evq.groups.max_processing IS 'At most so many of its events offered or in processing at once; NULL = no limit';
 COMMENT ON COLUMN evq.groups.rate IS 'At most so many of its events begin, in the time "per", beyond the burst; NULL = no limit';
 COMMENT ON COLUMN evq.groups.per IS 'The time of its rate';
@@ -50,3 +51,7 @@ COMMENT ON COLUMN evq.groups.on_offer IS 'How many are dispatched, and not acqui
 COMMENT ON COLUMN evq.groups.processing IS 'How many are in processing';
 COMMENT ON COLUMN evq.groups.due_since IS 'Since when the first of those that wait has been due';
 COMMENT ON COLUMN evq.groups.looked_at IS 'Of so many events of the flow, the first in its line; NULL = of all';
+COMMENT ON COLUMN evq.groups.is_paused IS 'Is nothing of it dispatched or acquired? See evq_pause_group()';
+COMMENT ON COLUMN evq.groups.paused_at IS 'Since when; NULL = it is not paused';
+COMMENT ON COLUMN evq.groups.paused_until IS 'When it goes on by itself; NULL = when evq_resume_group() is called, or it is not paused';
+COMMENT ON COLUMN evq.groups.pause_reason IS 'Why, as who paused it has said';

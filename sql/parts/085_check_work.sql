@@ -148,6 +148,13 @@ SELECT 'warning', 'flows',
 	format('SELECT @extschema@.evq_resume_flow(%L) when it may go on; lifespans run meanwhile.', f.flow_type)
 FROM evq.flow f WHERE f.paused_until > clock_timestamp() AND f.paused_at <= clock_timestamp() - patience
 UNION ALL
+(SELECT 'warning', 'flows',
+	format('group %s of flow %s has been paused since %s', g.group_key, f.flow_type, g.paused_at) || coalesce(': ' || g.pause_reason, ''),
+	format('SELECT @extschema@.evq_resume_group(%L, %L) when it may go on; lifespans run meanwhile.', f.flow_type, g.group_key)
+FROM evq.flow f JOIN evq.flow_group g USING (flow_no)
+WHERE f.groups_paused_until > clock_timestamp() AND g.paused_until > clock_timestamp() AND g.paused_at <= clock_timestamp() - patience
+ORDER BY g.paused_at LIMIT 20)
+UNION ALL
 SELECT 'warning', 'event types', format('%s is suspended, and %s of it wait', t.event_type, w.events),
 	format('SELECT @extschema@.evq_unsuspend_event_type(%L) when they may go on; their lifespan runs.', t.event_type)
 FROM evq.event_type t JOIN waiting w USING (event_type_no) WHERE t.is_suspended

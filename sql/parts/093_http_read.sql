@@ -267,7 +267,8 @@ AS $$
 			('snooze', 'snooze'), ('release', 'release'), ('suspend', 'suspend'), ('activate', 'activate'), ('cancel', 'cancel'),
 			('retry', 'retry'), ('acquireNext', 'acquire_next'), ('acquireOfFlows', 'acquire_of_flows'), ('acquireBatch', 'acquire_batch'), ('succeedBatch', 'succeed_batch'),
 			('failBatch', 'fail_batch'), ('heartbeatBatch', 'heartbeat_batch'), ('releaseBatch', 'release_batch'), ('counts', 'counts'), ('listFlows', 'flows'),
-			('configureFlow', 'configure_flow'), ('pauseFlow', 'pause_flow'), ('resumeFlow', 'resume_flow'), ('listEventTypes', 'event_types'), ('configure', 'configure'),
+			('configureFlow', 'configure_flow'), ('pauseFlow', 'pause_flow'), ('resumeFlow', 'resume_flow'), ('listGroups', 'groups'),
+			('configureGroup', 'configure_group'), ('pauseGroup', 'pause_group'), ('resumeGroup', 'resume_group'), ('listEventTypes', 'event_types'), ('configure', 'configure'),
 			('suspendEventType', 'suspend_event_type'), ('unsuspendEventType', 'unsuspend_event_type'), ('listErrors', 'errors'),
 			('listSchedules', 'schedules'), ('pauseSchedule', 'pause_schedule'), ('resumeSchedule', 'resume_schedule'),
 			('runSchedule', 'run_schedule'), ('rights', 'rights'), ('health', 'health')) route (operation, verb)

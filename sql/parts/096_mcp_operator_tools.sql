@@ -1,7 +1,7 @@
 -- Model Context Protocol: the tools that operate.
 
 CREATE FUNCTION evq_http.mcp_operator_tools() RETURNS SETOF evq_http.mcp_tool
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp ROWS 7
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp ROWS 10
 AS $tools$
 VALUES
 ('suspend_event_type', 'Suspend an event type',
@@ -81,6 +81,90 @@ $${
   "required": ["flow_type", "is_paused"]
 }$$,
 $$SELECT evq_http.resume_flow($1 ->> 'flow_type', NULL, NULL, NULL)$$),
+
+('pause_group', 'Pause a group of a flow',
+	'Lets nothing of a group, say a tenant, be dispatched or acquired, until a time or until resume_group; other groups of the flow go on. Returns the group.',
+	true, true, true,
+$${
+  "type": "object",
+  "properties": {
+    "flow_type": {"type": "string"},
+    "group_key": {"type": "string"},
+    "until": {"type": "string", "format": "date-time", "description": "When it goes on by itself; without it, when it is resumed"},
+    "reason": {"type": "string", "description": "Shown with the group"}
+  },
+  "required": ["flow_type", "group_key"],
+  "additionalProperties": false
+}$$,
+$${
+  "type": "object",
+  "properties": {
+    "flow_type": {"type": "string"},
+    "group_key": {"type": "string"},
+    "max_processing": {"type": ["integer", "null"]},
+    "rate": {"type": ["number", "null"]},
+    "is_paused": {"type": "boolean"},
+    "paused_until": {"type": ["string", "null"], "description": "null = until it is resumed, or it is not paused"},
+    "pause_reason": {"type": ["string", "null"]}
+  },
+  "required": ["flow_type", "group_key", "is_paused"]
+}$$,
+$$SELECT evq_http.pause_group($1 ->> 'flow_type', NULL, NULL, $1 - 'flow_type')$$),
+
+('resume_group', 'Resume a group of a flow',
+	'Lets a paused group of a flow go on. Returns the group.',
+	true, false, true,
+$${
+  "type": "object",
+  "properties": {"flow_type": {"type": "string"}, "group_key": {"type": "string"}},
+  "required": ["flow_type", "group_key"],
+  "additionalProperties": false
+}$$,
+$${
+  "type": "object",
+  "properties": {
+    "flow_type": {"type": "string"},
+    "group_key": {"type": "string"},
+    "max_processing": {"type": ["integer", "null"]},
+    "rate": {"type": ["number", "null"]},
+    "is_paused": {"type": "boolean"},
+    "paused_until": {"type": ["string", "null"], "description": "null = until it is resumed, or it is not paused"},
+    "pause_reason": {"type": ["string", "null"]}
+  },
+  "required": ["flow_type", "group_key", "is_paused"]
+}$$,
+$$SELECT evq_http.resume_group($1 ->> 'flow_type', NULL, NULL, $1 - 'flow_type')$$),
+
+('configure_group', 'Give a group of a flow limits of its own',
+	'Sets limits of one group, say a tenant, in place of what its flow says of each; what is left out is as the flow says. The flow must have a limit of that kind. Returns the group.',
+	true, true, true,
+$${
+  "type": "object",
+  "properties": {
+    "flow_type": {"type": "string"},
+    "group_key": {"type": "string"},
+    "max_processing": {"type": "integer", "minimum": 1, "maximum": 1000000, "description": "At most so many of its events offered or in processing at once"},
+    "rate": {"type": "number", "description": "So many of its events begin in the time per, beyond the burst"},
+    "per": {"type": "string", "description": "The time of the rate, in ISO 8601, such as PT1M"},
+    "burst": {"type": "integer", "minimum": 1, "maximum": 1000000}
+  },
+  "required": ["flow_type", "group_key"],
+  "additionalProperties": false
+}$$,
+$${
+  "type": "object",
+  "properties": {
+    "flow_type": {"type": "string"},
+    "group_key": {"type": "string"},
+    "max_processing": {"type": ["integer", "null"]},
+    "rate": {"type": ["number", "null"]},
+    "is_paused": {"type": "boolean"},
+    "paused_until": {"type": ["string", "null"], "description": "null = until it is resumed, or it is not paused"},
+    "pause_reason": {"type": ["string", "null"]}
+  },
+  "required": ["flow_type", "group_key", "is_paused"]
+}$$,
+$$SELECT evq_http.configure_group($1 ->> 'flow_type', NULL, NULL, $1 - 'flow_type')$$),
 
 ('update_lifecycle_config', 'Change the configuration of an event type',
 	'Changes what is passed and leaves the rest; a new event type needs flow_type. Takes effect at once, for events already published too. Returns the configuration as it is then. Durations are ISO 8601, such as PT30S, PT1H or P7D.',

@@ -72,6 +72,8 @@ GRANT EXECUTE ON FUNCTION
 	evq.configure(text, text, int, interval, interval[], float8, interval, float8, interval, text, text, int, int, interval),
 	@extschema@.evq_pause_flow(text, timestamptz, text),
 	@extschema@.evq_resume_flow(text),
+	@extschema@.evq_pause_group(text, text, timestamptz, text),
+	@extschema@.evq_resume_group(text, text),
 	@extschema@.evq_suspend_event_type(text),
 	@extschema@.evq_unsuspend_event_type(text),
 	@extschema@.evq_drop_event_type(text),
@@ -166,6 +168,9 @@ GRANT EXECUTE ON FUNCTION
 	evq_http.pause_flow(text, jsonb, jsonb, jsonb),
 	evq_http.resume_flow(text, jsonb, jsonb, jsonb),
 	evq_http.flow_named(text),
+	evq_http.configure_group(text, jsonb, jsonb, jsonb),
+	evq_http.pause_group(text, jsonb, jsonb, jsonb),
+	evq_http.resume_group(text, jsonb, jsonb, jsonb),
 	evq_http.suspend_event_type(text, jsonb, jsonb, jsonb),
 	evq_http.unsuspend_event_type(text, jsonb, jsonb, jsonb),
 	evq_http.pause_schedule(text, jsonb, jsonb, jsonb),
@@ -174,6 +179,8 @@ GRANT EXECUTE ON FUNCTION
 	evq_http.schedule_named(text)
 TO evq_operator;
 GRANT EXECUTE ON FUNCTION
+	evq_http.groups(text, jsonb, jsonb, jsonb),
+	evq_http.group_named(text, text),
 	evq_http.schedules(text, jsonb, jsonb, jsonb),
 	evq_http.schedule_of(evq.schedules)
 TO evq_operator, evq_monitor;

@@ -197,7 +197,8 @@ ALTER TABLE evq.flow ADD COLUMN max_processing_per_group int CHECK (max_processi
 	ADD COLUMN burst int CHECK (burst BETWEEN 1 AND 1000000),
 	ADD COLUMN rate_per_group float8 CHECK (rate_per_group > 0 AND rate_per_group <= 1e9),
 	ADD COLUMN per_per_group interval CHECK (per_per_group BETWEEN '1 ms' AND '3650 days'),
-	ADD COLUMN burst_per_group int CHECK (burst_per_group BETWEEN 1 AND 1000000);
+	ADD COLUMN burst_per_group int CHECK (burst_per_group BETWEEN 1 AND 1000000),
+	ADD COLUMN groups_paused_until timestamptz;
 COMMENT ON COLUMN evq.flow.max_processing_per_group IS 'At most so many events of a group offered or in processing at once; NULL = no limit';
 COMMENT ON COLUMN evq.flow.rate IS 'At most so many events begin, in the time "per", beyond the burst; NULL = no limit';
 COMMENT ON COLUMN evq.flow.per IS 'The time of rate; NULL = a second';
@@ -205,4 +206,5 @@ COMMENT ON COLUMN evq.flow.burst IS 'So many may begin at once; NULL = as many a
 COMMENT ON COLUMN evq.flow.rate_per_group IS 'As rate, for the events of a group';
 COMMENT ON COLUMN evq.flow.per_per_group IS 'The time of rate_per_group; NULL = a second';
 COMMENT ON COLUMN evq.flow.burst_per_group IS 'As burst, for the events of a group';
+COMMENT ON COLUMN evq.flow.groups_paused_until IS 'Some group of it is paused until then; NULL = none has been since evq_resume_group()';
 COMMENT ON COLUMN evq.flow.group_by IS 'Where the group key of an event comes from whose publisher gives none: flow_id, flow_id/N, header:NAME or payload:POINTER; NULL = nowhere';

@@ -121,13 +121,14 @@ push_offer(EvqMemory *memory, const EvqChange *facts, bool *was_empty)
 						   &facts->tid, EVQ_OFFERS_NO_LIMIT, was_empty);
 }
 
-/* The same, where it does not matter what was there before. */
+/* The same, where it does not matter what was there before. Of a group that is paused nothing is offered again until it goes on. */
 static void
-repeat_offer(EvqMemory *memory, const EvqChange *facts)
+repeat_offer(EvqMemory *memory, const EvqTracked *tracked, const EvqChange *facts)
 {
 	bool was_empty;
 
-	(void) push_offer(memory, facts, &was_empty);
+	if (tracked->group == NULL || !evq_memory_is_group_paused(tracked->group))
+		(void) push_offer(memory, facts, &was_empty);
 }
 
 /* Takes an event off the offer that it will leave. */
@@ -184,7 +185,7 @@ evq_memory_offer_missing(EvqMemory *memory)
 	for (int i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		repeat_offer(memory, &offered[i]->facts);
+		repeat_offer(memory, offered[i], &offered[i]->facts);
 	}
 	pfree(offered);
 	return true;
@@ -377,7 +378,7 @@ static void
 take_back(EvqMemory *memory, EvqTracked *tracked)
 {
 	if (tracked->state == EVQ_TRACK_DISPATCHED)
-		repeat_offer(memory, &tracked->facts);
+		repeat_offer(memory, tracked, &tracked->facts);
 	else if (tracked->state == EVQ_TRACK_OFFERED)
 		evq_memory_set(memory, tracked, EVQ_TRACK_READY, tracked->facts.due_at);
 }
@@ -479,7 +480,7 @@ see(EvqMemory *memory, const EvqEvent *event, EvqMet met, TimestampTz now)
 	if (event->state == EVQ_STATE_AWAITING_PROCESSING)
 	{
 		if (tracked != NULL && tracked->state == EVQ_TRACK_OFFERED)
-			repeat_offer(memory, &facts); /* it may have been lost */
+			repeat_offer(memory, tracked, &facts); /* it may have been lost */
 		if (tracked != NULL && (tracked->state == EVQ_TRACK_OFFERED || tracked->state == EVQ_TRACK_READY))
 			return;
 		if (event->due_at > now && tracked == NULL &&
@@ -492,7 +493,7 @@ see(EvqMemory *memory, const EvqEvent *event, EvqMet met, TimestampTz now)
 	}
 	tracked = remember(memory, tracked, &facts, met, now);
 	if (tracked != NULL && tracked->state == EVQ_TRACK_DISPATCHED)
-		repeat_offer(memory, &facts); /* as well */
+		repeat_offer(memory, tracked, &facts); /* as well */
 	if (tracked != NULL && event->ordered && event->state != EVQ_STATE_AWAITING_PROCESSING)
 		evq_memory_set_flow_id(memory, tracked, event->flow_id);
 }

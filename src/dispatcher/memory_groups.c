@@ -65,6 +65,7 @@ evq_memory_groups_init(EvqMemory *memory)
 
 	memory->groups = hash_create("evq tracked groups", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	memory->refills = pairingheap_allocate(compare_refills, NULL);
+	memory->groups_resume_at = DT_NOEND;
 	memory->buckets_from = bucket_clock();
 	memory->reap_at = LEAST_REAPED;
 }
@@ -88,13 +89,25 @@ fill_group(EvqTrackedGroup *group)
 	return evq_bucket_fill(&group->bucket, &group->limits.rate, group->on_offer, bucket_clock());
 }
 
+/* Is nothing of the group to be dispatched or acquired now? */
+bool
+evq_memory_is_group_paused(const EvqTrackedGroup *group)
+{
+	return !TIMESTAMP_IS_NOBEGIN(group->limits.paused_until) && group->limits.paused_until > evq_clock_now();
+}
+
 /* Has a group room for one more, and a token? Sets when the token comes for which it waits. */
 static bool
-may_go(const EvqMemory *memory, EvqTrackedGroup *group, int64 *token_at)
+may_go(EvqMemory *memory, EvqTrackedGroup *group, int64 *token_at)
 {
 	const EvqGroupLimits *limits = &group->limits;
 
 	*token_at = EVQ_RATE_NEVER;
+	if (evq_memory_is_group_paused(group))
+	{
+		memory->groups_resume_at = Min(memory->groups_resume_at, limits->paused_until);
+		return false;
+	}
 	if (limits->max_processing > 0 && group->on_their_way >= limits->max_processing)
 		return false;
 	if (limits->rate.every == 0)
@@ -280,7 +293,8 @@ evq_memory_use_group(EvqMemory *memory, EvqTrackedFlow *flow, uint64 group_hash)
 bool
 evq_memory_is_limited(const EvqTrackedGroup *group)
 {
-	return group->limits.max_processing > 0 || group->limits.rate.every > 0;
+	return group->limits.max_processing > 0 || group->limits.rate.every > 0 ||
+		   !TIMESTAMP_IS_NOBEGIN(group->limits.paused_until);
 }
 
 /* One more event of a group is remembered. Returns the group; NULL = the event is of none. */
@@ -393,7 +407,24 @@ time_of(int64 at, TimestampTz now)
 								: evq_retry_add(now, Max(at - bucket_clock(), 0) / NANOSECONDS + 1);
 }
 
-/* Opens the groups whose tokens have come. Returns when the next token comes for which a group or a flow waits. */
+/* The groups that were paused until now go on. What was dispatched of them before is offered again when a sweep meets it. */
+static void
+resume_groups(EvqMemory *memory)
+{
+	HASH_SEQ_STATUS all;
+	EvqTrackedGroup *group;
+
+	memory->groups_resume_at = DT_NOEND;
+	hash_seq_init(&all, memory->groups);
+	while ((group = hash_seq_search(&all)) != NULL)
+	{
+		if (is_in_use(group) && !TIMESTAMP_IS_NOBEGIN(group->limits.paused_until))
+			evq_memory_place_group(memory, group);
+	}
+	evq_memory_doubt(memory);
+}
+
+/* Opens the groups whose tokens have come, or whose pause is over. Returns when the next of these ends, or a token comes for which a flow waits. */
 TimestampTz
 evq_memory_refill(EvqMemory *memory, TimestampTz now)
 {
@@ -401,6 +432,8 @@ evq_memory_refill(EvqMemory *memory, TimestampTz now)
 	int64 next_at = EVQ_RATE_NEVER;
 	ListCell *cell;
 
+	if (memory->groups_resume_at <= now)
+		resume_groups(memory);
 	while (!pairingheap_is_empty(memory->refills))
 	{
 		EvqTrackedGroup *group = pairingheap_container(EvqTrackedGroup, refill_node,
@@ -420,7 +453,7 @@ evq_memory_refill(EvqMemory *memory, TimestampTz now)
 			!evq_memory_has_token(memory, flow))
 			next_at = Min(next_at, evq_bucket_next_at(&flow->bucket, &flow->rate, evq_memory_given(flow)));
 	}
-	return time_of(next_at, now);
+	return Min(time_of(next_at, now), memory->groups_resume_at);
 }
 
 static bool
@@ -451,6 +484,7 @@ evq_memory_heed_limits(EvqMemory *memory)
 	EvqTrackedGroup *group;
 	ListCell *cell;
 
+	memory->groups_resume_at = DT_NOEND;
 	foreach(cell, memory->flow_list)
 		evq_memory_read_rate(memory, lfirst(cell));
 	hash_seq_init(&all, memory->groups);

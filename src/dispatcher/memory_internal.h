@@ -127,11 +127,13 @@ struct EvqMemory
 	HTAB *busy;           /* flow_ids with events on their way */
 	HTAB *groups;         /* of EvqTrackedGroup */
 	pairingheap *refills; /* groups that wait for a token */
-	dlist_head hungry;    /* groups whose unread events are to be read */
-	uint64 rates_digest;  /* of the configuration seen last */
-	int64 buckets_from;   /* buckets of which nothing is known were empty then; nanoseconds */
-	int idle_groups;      /* of which no event is remembered, but when they had their last token */
-	int reap_at;          /* with so many of these, those whose buckets are full by now are forgotten */
+	TimestampTz
+		groups_resume_at; /* when the first of those that are paused goes on, and have events here; infinity = never */
+	dlist_head hungry;   /* groups whose unread events are to be read */
+	uint64 rates_digest; /* of the configuration seen last */
+	int64 buckets_from;  /* buckets of which nothing is known were empty then; nanoseconds */
+	int idle_groups;     /* of which no event is remembered, but when they had their last token */
+	int reap_at;         /* with so many of these, those whose buckets are full by now are forgotten */
 	List *flow_list;
 	pairingheap *timers;
 	int count[EVQ_TRACK_STATES]; /* of all flows */
@@ -161,6 +163,7 @@ extern void evq_memory_groups_init(EvqMemory *memory);
 extern void evq_memory_groups_init_flow(EvqTrackedFlow *flow);
 extern EvqTrackedGroup *evq_memory_use_group(EvqMemory *memory, EvqTrackedFlow *flow, uint64 group_hash);
 extern bool evq_memory_is_limited(const EvqTrackedGroup *group);
+extern bool evq_memory_is_group_paused(const EvqTrackedGroup *group);
 extern void evq_memory_place_group(EvqMemory *memory, EvqTrackedGroup *group);
 extern EvqTrackedGroup *evq_memory_join_group(EvqMemory *memory, EvqTrackedFlow *flow, uint64 group_hash);
 extern void evq_memory_forget_unread(EvqMemory *memory, EvqTrackedGroup *group);

@@ -150,7 +150,7 @@ static EvqTrackedGroup *
 use_limited_group(EvqMemory *memory, EvqTrackedFlow *flow, const EvqChange *facts)
 {
 	EvqGroupId id = {.hash = facts->group_hash, .flow_no = flow->flow_no};
-	EvqGroupLimits limits;
+	EvqTrackedGroup known = {0};
 	EvqTrackedGroup *group;
 
 	if (facts->group_hash == 0)
@@ -158,9 +158,8 @@ use_limited_group(EvqMemory *memory, EvqTrackedFlow *flow, const EvqChange *fact
 	group = hash_search(memory->groups, &id, HASH_FIND, NULL);
 	if (group != NULL)
 		return evq_memory_is_limited(group) ? group : NULL;
-	evq_config_limits_of_group(flow->flow_no, facts->group_hash, &limits);
-	if ((limits.max_processing == 0 && limits.rate.every == 0) ||
-		hash_get_num_entries(memory->groups) >= evq_max_tracked)
+	evq_config_limits_of_group(flow->flow_no, facts->group_hash, &known.limits);
+	if (!evq_memory_is_limited(&known) || hash_get_num_entries(memory->groups) >= evq_max_tracked)
 		return NULL;
 	return evq_memory_use_group(memory, flow, facts->group_hash);
 }

@@ -343,7 +343,11 @@ evq_config_use_groups(void)
 		if (!found)
 			entry->group = groups[i];
 		else
-			entry->group.max_processing = entry->group.rate.burst = 1; /* counted together: the least */
+		{
+			/* Counted together: the least. */
+			entry->group.max_processing = entry->group.rate.burst = 1;
+			entry->group.paused_until = Max(entry->group.paused_until, groups[i].paused_until);
+		}
 		copy->rates_digest += digest_of_rate(&groups[i].rate, groups[i].flow_no, groups[i].group_hash);
 	}
 	for (int i = 0; i < copy->flow_count; i++)
@@ -388,6 +392,7 @@ evq_config_limits_of_group(int32 flow_no, uint64 group_hash, EvqGroupLimits *lim
 	const GroupEntry *entry = NULL;
 
 	memset(limits, 0, sizeof(*limits));
+	limits->paused_until = DT_NOBEGIN;
 	if (flow == NULL)
 		return;
 	if (copy->groups != NULL)
@@ -396,6 +401,22 @@ evq_config_limits_of_group(int32 flow_no, uint64 group_hash, EvqGroupLimits *lim
 	if (flow->max_processing_per_group > 0 && entry != NULL && entry->group.max_processing > 0)
 		limits->max_processing = entry->group.max_processing;
 	limits->rate = make_rate(&flow->rate_per_group, entry == NULL ? NULL : &entry->group.rate);
+	if (entry != NULL)
+		limits->paused_until = entry->group.paused_until;
+}
+
+/* Is nothing of a group to be dispatched or acquired at this time? group_hash: 0 = of none. In a transaction. */
+bool
+evq_config_is_group_paused(int32 flow_no, uint64 group_hash, TimestampTz now)
+{
+	const EvqFlow *flow = group_hash == 0 ? NULL : evq_config_flow(flow_no);
+	EvqGroupLimits limits;
+
+	if (flow == NULL || flow->groups_paused_until <= now)
+		return false;
+	evq_config_use_groups();
+	evq_config_limits_of_group(flow_no, group_hash, &limits);
+	return limits.paused_until > now;
 }
 
 /* All event types, dropped ones included. */

@@ -15,8 +15,9 @@
 /* What a group may have. */
 typedef struct EvqGroupLimits
 {
-	int max_processing; /* events in process at a time; 0 = no limit */
-	EvqRate rate;       /* at which they begin */
+	int max_processing;       /* events in process at a time; 0 = no limit */
+	EvqRate rate;             /* at which they begin */
+	TimestampTz paused_until; /* nothing of it may begin before; DT_NOBEGIN = it is not paused */
 } EvqGroupLimits;
 
 extern void evq_config_init(void);
@@ -29,6 +30,7 @@ extern bool evq_config_is_type_suspended(int32 event_type_no);
 extern const EvqFlow *evq_config_flow(int32 flow_no);
 extern const EvqFlow *evq_config_find_flow(const char *name);
 extern bool evq_config_is_flow_paused(int32 flow_no, TimestampTz now);
+extern bool evq_config_is_group_paused(int32 flow_no, uint64 group_hash, TimestampTz now);
 extern TimestampTz evq_config_first_resume(TimestampTz now);
 extern void evq_config_use_groups(void);
 extern uint64 evq_config_rates_digest(void);

@@ -224,7 +224,14 @@ needs_dispatch(const EvqEvent *event)
 		   (event->ordered || flow == NULL || evq_flow_is_regulated(flow));
 }
 
-/* May an attempt begin: by the event's type and flow, and its lifespan? */
+static bool
+is_group_paused(const EvqEvent *event, TimestampTz now)
+{
+	return event->group_key != NULL &&
+		   evq_config_is_group_paused(event->flow_no, evq_change_group_hash(event->group_key), now);
+}
+
+/* May an attempt begin: by the event's type, flow and group, and its lifespan? */
 static bool
 may_begin(const EvqEvent *event, TimestampTz now)
 {
@@ -232,7 +239,7 @@ may_begin(const EvqEvent *event, TimestampTz now)
 	const EvqFlow *flow = evq_config_flow(event->flow_no);
 
 	return event_type != NULL && !event_type->is_suspended && flow != NULL &&
-		   !evq_flow_is_paused(flow, now) && event->due_at > now;
+		   !evq_flow_is_paused(flow, now) && event->due_at > now && !is_group_paused(event, now);
 }
 
 static bool
@@ -241,14 +248,15 @@ is_waiting_and_due(const EvqEvent *event, TimestampTz now)
 	return event->state == EVQ_STATE_AWAITING_PROCESSING && event->attempt_scheduled_at <= now;
 }
 
-/* Does something hold the event up that will pass: its type, its flow, or that it was not dispatched? */
+/* Does something hold the event up that will pass: its type, its flow, its group, or that it was not dispatched? */
 bool
 evq_lifecycle_is_held_up(const EvqEvent *event, TimestampTz now)
 {
 	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 
 	return (event_type != NULL && event_type->is_suspended) ||
-		   evq_config_is_flow_paused(event->flow_no, now) || needs_dispatch(event);
+		   evq_config_is_flow_paused(event->flow_no, now) || is_group_paused(event, now) ||
+		   needs_dispatch(event);
 }
 
 /* May the event be dispatched now, by its own row and the configuration? */

@@ -10,6 +10,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "base/clock.h"
 #include "shared/change.h"
 #include "tables/config_rows.h"
 #include "tables/tables.h"
@@ -81,6 +82,13 @@ read_rate(const TupleTableSlot *slot, int column, EvqRateRow *rate)
 	rate->burst = nulls[2] ? 0 : DatumGetInt32(values[2]);
 }
 
+/* Reads until when something is paused; DT_NOBEGIN = it is not. */
+static TimestampTz
+read_time(const TupleTableSlot *slot, int column)
+{
+	return slot->tts_isnull[column] ? DT_NOBEGIN : DatumGetTimestampTz(slot->tts_values[column]);
+}
+
 static void
 read_flow(TupleTableSlot *slot, void *row)
 {
@@ -97,8 +105,9 @@ read_flow(TupleTableSlot *slot, void *row)
 	flow->pull = strcmp(TextDatumGetCString(values[FLOW_DELIVERY]), "pull") == 0;
 	flow->ordered = DatumGetBool(values[FLOW_ORDERED]);
 	flow->notify_payload = DatumGetBool(values[FLOW_NOTIFY_PAYLOAD]);
-	flow->paused_until = nulls[FLOW_PAUSED_UNTIL] ? DT_NOBEGIN
-												  : DatumGetTimestampTz(values[FLOW_PAUSED_UNTIL]);
+	flow->paused_until = read_time(slot, FLOW_PAUSED_UNTIL);
+	flow->groups_paused_until = read_time(slot, FLOW_GROUPS_PAUSED_UNTIL);
+	flow->has_paused_groups = flow->groups_paused_until > evq_clock_now();
 	flow->max_processing_per_group = nulls[FLOW_MAX_PROCESSING_PER_GROUP]
 										 ? 0
 										 : DatumGetInt32(values[FLOW_MAX_PROCESSING_PER_GROUP]);
@@ -212,6 +221,7 @@ read_group(TupleTableSlot *slot, void *row)
 								? 0
 								: DatumGetInt32(values[GROUP_MAX_PROCESSING]);
 	read_rate(slot, GROUP_RATE, &group->rate);
+	group->paused_until = read_time(slot, GROUP_PAUSED_UNTIL);
 }
 
 /* The same of groups that have limits of their own. */

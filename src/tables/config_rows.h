@@ -64,7 +64,10 @@ typedef struct EvqFlow
 	bool pull;
 	bool ordered;
 	bool notify_payload;
-	TimestampTz paused_until;     /* DT_NOBEGIN = it is not; DT_NOEND = until somebody resumes it */
+	TimestampTz paused_until; /* DT_NOBEGIN = it is not; DT_NOEND = until somebody resumes it */
+	TimestampTz
+		groups_paused_until;      /* some group of it is paused until then at least; DT_NOBEGIN = none is */
+	bool has_paused_groups;       /* ... when this was read */
 	const EvqGroupRule *group_by; /* NULL = events have the groups that their publishers say */
 } EvqFlow;
 
@@ -84,7 +87,7 @@ static inline bool
 evq_flow_is_regulated(const EvqFlow *flow)
 {
 	return flow->ordered || flow->max_processing > 0 || flow->max_processing_per_group > 0 ||
-		   evq_flow_has_rate(flow);
+		   flow->has_paused_groups || evq_flow_has_rate(flow);
 }
 
 /* Is nothing of the flow to be dispatched or acquired at this time? */
@@ -101,6 +104,7 @@ typedef struct EvqGroup
 	uint64 group_hash;
 	int max_processing; /* 0 = as the flow says */
 	EvqRateRow rate;
+	TimestampTz paused_until; /* DT_NOBEGIN = it is not; DT_NOEND = until somebody resumes it */
 } EvqGroup;
 
 /* What a role may be restricted in. */

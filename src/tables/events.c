@@ -43,7 +43,7 @@ typedef struct Hint
 
 static Hint *hints; /* HINTS of them, NULL = none yet */
 
-/* Reads the columns before flow_id, none of which takes memory; the rest of the event is not set. */
+/* Reads the columns before flow_id, none of which takes memory; of the rest of the event only the group key is set, as none. */
 void
 evq_events_read_briefly(TupleTableSlot *slot, EvqEvent *event)
 {
@@ -65,6 +65,7 @@ evq_events_read_briefly(TupleTableSlot *slot, EvqEvent *event)
 	event->attempt_started_at = event->state == EVQ_STATE_BEING_PROCESSED ? event->state_since : DT_NOEND;
 	event->permit = DatumGetInt64(values[EVENT_PERMIT]);
 	event->transition = EVQ_NO_TRANSITION;
+	event->group_key = NULL;
 	ItemPointerSetInvalid(&event->tid);
 }
 

@@ -208,6 +208,7 @@ static const EvqColumn flow_columns[FLOW_COLUMNS] = {
 	[FLOW_RATE_PER_GROUP] = LATER("rate_per_group", FLOAT8OID),
 	[FLOW_PER_PER_GROUP] = LATER("per_per_group", INTERVALOID),
 	[FLOW_BURST_PER_GROUP] = LATER("burst_per_group", INT4OID),
+	[FLOW_GROUPS_PAUSED_UNTIL] = LATER("groups_paused_until", TIMESTAMPTZOID),
 };
 
 static const EvqColumn pause_columns[PAUSE_COLUMNS] = {
@@ -235,6 +236,9 @@ static const EvqColumn group_columns[GROUP_COLUMNS] = {
 	[GROUP_RATE] = NULLABLE("rate", FLOAT8OID),
 	[GROUP_PER] = NULLABLE("per", INTERVALOID),
 	[GROUP_BURST] = NULLABLE("burst", INT4OID),
+	[GROUP_PAUSED_AT] = NULLABLE("paused_at", TIMESTAMPTZOID),
+	[GROUP_PAUSED_UNTIL] = NULLABLE("paused_until", TIMESTAMPTZOID),
+	[GROUP_PAUSE_REASON] = NULLABLE("pause_reason", TEXTOID),
 };
 
 static const EvqColumn home_columns[HOME_COLUMNS] = {

@@ -190,7 +190,7 @@ evq_walk_next(EvqStore *store, EvqEvent *event)
 	return found;
 }
 
-/* The same without its strings, and what comes behind them in the row: these are not set. */
+/* The same without its strings, and what comes behind them in the row: these are not set, and the group key is none. */
 bool
 evq_walk_next_briefly(EvqStore *store, EvqEvent *event)
 {

@@ -14,8 +14,8 @@ const { resolve } = createRequire(`${folder}/package.json`);
 const load = (name) => import(pathToFileURL(resolve(name)));
 const modern = '2026-07-28';
 const info = { name: 'evq-test', version: '1' };
-const toolNames = ['acquire_processing_permit', 'activate_event', 'cancel_event', 'get_event', 'list_events', 'pause_flow', 'publish_event', 'queue_status',
-  'report_failure', 'report_success', 'resume_flow', 'retry_event', 'suspend_event', 'suspend_event_type', 'unsuspend_event_type', 'update_lifecycle_config'];
+const toolNames = ['acquire_processing_permit', 'activate_event', 'cancel_event', 'configure_group', 'get_event', 'list_events', 'pause_flow', 'pause_group', 'publish_event', 'queue_status',
+  'report_failure', 'report_success', 'resume_flow', 'resume_group', 'retry_event', 'suspend_event', 'suspend_event_type', 'unsuspend_event_type', 'update_lifecycle_config'];
 
 function is(got, wanted, name) {
   const same = isDeepStrictEqual(got, wanted);

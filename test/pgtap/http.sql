@@ -266,6 +266,23 @@ SELECT is(pg_temp.call('pause_flow', NULL, 'FLOW_NEW') ->> 'paused_until', NULL,
 SELECT is(pg_temp.call('resume_flow', NULL, 'FLOW_NEW') ->> 'is_paused', 'false', 'resume_flow');
 SELECT is(pg_temp.call('resume_flow', '{}', 'FLOW_NEW') ->> 'is_paused', 'false', '... of one that goes on already');
 SELECT matches(pg_temp.error(verb, NULL, 'NONE_SUCH'), '^EQ001 ', verb || ': unknown flow') FROM unnest('{pause_flow, resume_flow}'::text[]) verb;
+SELECT pg_temp.call('pause_group', '{"group_key": "acme", "until": "2100-01-01T00:00:00Z", "reason": "why"}', 'FLOW_NEW') AS paused \gset
+SELECT is(:'paused'::jsonb, (SELECT to_jsonb(g) FROM evq.groups g WHERE flow_type = 'FLOW_NEW'), 'pause_group answers the row');
+SELECT results_eq($$SELECT group_key, is_paused, paused_until, pause_reason FROM evq.groups WHERE flow_type = 'FLOW_NEW'$$, $$VALUES ('acme', true, timestamptz '2100-01-01 00:00:00+00', 'why')$$, '... of what was asked for');
+SELECT is(pg_temp.call('groups', target => 'FLOW_NEW'), jsonb_build_object('groups', jsonb_build_array(:'paused'::jsonb)), 'groups');
+SELECT is(pg_temp.call('resume_group', '{"group_key": "acme"}', 'FLOW_NEW'), '{"flow_type": "FLOW_NEW", "group_key": "acme", "is_paused": false}', 'resume_group');
+SELECT is(pg_temp.call('groups', target => 'FLOW_NEW'), '{"groups": []}', 'groups: none');
+SELECT evq_configure_flow('FLOW_NEW', max_processing_per_group => 2, rate_per_group => 5) \g /dev/null
+SELECT pg_temp.call('configure_group', '{"group_key": "acme", "max_processing": 7, "rate": 1.5, "per": "1 min", "burst": 3}', 'FLOW_NEW') AS configured \gset
+SELECT is(:'configured'::jsonb,
+	(SELECT to_jsonb(g) FROM evq.groups g WHERE flow_type = 'FLOW_NEW' AND (max_processing, rate, per, burst) = (7, 1.5, interval '1 min', 3)), 'configure_group');
+SELECT is(pg_temp.call('configure_group', '{"group_key": "acme", "max_processing": null}', 'FLOW_NEW') ->> 'is_paused', 'false', '... and back');
+SELECT evq_configure_flow('FLOW_NEW', max_processing_per_group => 0, rate_per_group => 0) \g /dev/null
+SELECT matches(pg_temp.error(verb, '{"group_key": "g"}', 'NONE_SUCH'), '^EQ001 ', verb || ': unknown flow') FROM unnest('{pause_group, resume_group, configure_group}'::text[]) verb;
+SELECT matches(pg_temp.error('groups', NULL, 'NONE_SUCH'), '^EQ001 ', 'groups: unknown flow');
+SELECT matches(pg_temp.error('groups', NULL, 'FLOW_NEW', '{"x": "1"}'), '^EQ006 ', 'groups: unknown key');
+SELECT matches(pg_temp.error(verb, body, 'FLOW_NEW'), '^EQ006 ', verb || ': ' || body) FROM unnest('{pause_group, configure_group}'::text[]) verb,
+	unnest(ARRAY['{}', '{"group_key": ""}', '{"group_key": 1}', '{"group_key": "g", "until": 1, "burst": "x"}', '{"group_key": "g", "x": 1}', '[]']) body;
 SELECT matches(pg_temp.error('pause_flow', body, 'FLOW_NEW'), '^EQ006 ', 'pause_flow: ' || body) FROM unnest(ARRAY['{"until": "soon"}', '{"until": "2000-01-01T00:00:00Z"}', '{"until": 1}', '{"reason": 1}', '{"x": 1}', '[]']) body;
 SELECT matches(pg_temp.error('configure_flow', body, 'FLOW_NEW'), '^EQ006 ', 'configure_flow: ' || body) FROM unnest(ARRAY['{"max_dispatched": 0}', '{"max_dispatched": "many"}',
 	'{"max_processing": -1}', '{"dispatch_timeout": "-1 s"}', '{"delivery": "post"}', '{"ordered": "yes"}', '{"notify_payload": 1}', '{"channel": "evq_events"}', '{"channel": 1}', '{"flow_type": "X"}', '[]']) body;
@@ -349,7 +366,8 @@ FROM unnest('{evq_publisher, evq_worker, evq_operator, evq_monitor}'::text[]) ro
 	('worker', 'fail', '{"permit": PERMIT, "error_message": "no", "retry_in": 1}', NULL), ('worker', 'heartbeat', '{"permit": PERMIT}', NULL),
 	('worker', 'acquire_batch', NULL, 'FLOW_S'), ('worker', 'suspend', '{"permit": PERMIT}', NULL), ('worker', 'release', '{"permit": PERMIT}', NULL),
 	('none', 'cancel', NULL, NULL), ('none', 'event', NULL, NULL), ('none', 'events', NULL, NULL), ('none', 'errors', NULL, NULL),
-	('none', 'configure', '{}', 'STEP'), ('none', 'configure_flow', '{}', 'FLOW_H'), ('none', 'pause_flow', NULL, 'FLOW_H'), ('none', 'resume_flow', NULL, 'FLOW_H'), ('none', 'suspend_event_type', NULL, 'STEP'), ('none', 'unsuspend_event_type', NULL, 'STEP'),
+	('none', 'configure', '{}', 'STEP'), ('none', 'configure_flow', '{}', 'FLOW_H'), ('none', 'pause_flow', NULL, 'FLOW_H'), ('none', 'resume_flow', NULL, 'FLOW_H'),
+	('none', 'pause_group', '{"group_key": "g"}', 'FLOW_H'), ('none', 'resume_group', '{"group_key": "g"}', 'FLOW_H'), ('none', 'configure_group', '{"group_key": "g"}', 'FLOW_H'), ('monitor', 'groups', NULL, 'FLOW_H'), ('none', 'suspend_event_type', NULL, 'STEP'), ('none', 'unsuspend_event_type', NULL, 'STEP'),
 	('worker|monitor', 'pending', NULL, 'FLOW_H'), ('worker|monitor', 'counts', NULL, NULL), ('worker|monitor', 'health', NULL, NULL),
 	('monitor', 'schedules', NULL, NULL), ('none', 'pause_schedule', NULL, 'hourly'), ('none', 'resume_schedule', NULL, 'hourly'), ('none', 'run_schedule', NULL, 'hourly'),
 	('publisher|worker|monitor', 'rights', NULL, NULL), ('publisher|worker|monitor', 'flows', NULL, NULL), ('publisher|worker|monitor', 'event_types', NULL, NULL)) routes (may, verb, body, target)
@@ -371,7 +389,7 @@ SELECT set_eq($$SELECT routine::oid FROM evq_http.operations() WHERE operation N
 SELECT is(pg_temp.call('rights') - 'operations', jsonb_build_object('role', current_user, 'publish_flows', NULL, 'work_flows', NULL), 'a superuser may everything everywhere');
 SELECT is(jsonb_array_length(pg_temp.call('rights') -> 'operations'), (SELECT count(*)::int FROM evq_http.operations()), '... each operation');
 SELECT is(pg_temp.rights('evq_monitor'), '{"role": "evq_monitor", "publish_flows": null, "work_flows": null,
-	"operations": ["counts", "health", "listEventTypes", "listFlows", "listPending", "listSchedules", "mcp", "metrics", "rights", "stream", "websocket"]}', 'a monitor may look');
+	"operations": ["counts", "health", "listEventTypes", "listFlows", "listGroups", "listPending", "listSchedules", "mcp", "metrics", "rights", "stream", "websocket"]}', 'a monitor may look');
 SELECT is(pg_temp.rights('evq_publisher') -> 'operations', '["activate", "listEventTypes", "listFlows", "mcp", "publish", "publishBatch", "rights"]', 'a publisher');
 SELECT is(jsonb_path_exists(pg_temp.rights('evq_operator'), '$.operations[*] ? (@ == "cancel")'), true, 'an operator may cancel');
 CREATE ROLE evq_test_held;

@@ -110,7 +110,7 @@ SELECT is(pg_temp.modern('resources/read', jsonb_build_object('uri', 'config://'
 
 -- Tools: the list.
 SELECT set_eq($$SELECT name FROM evq_http.mcp_tools(true)$$, '{publish_event, acquire_processing_permit, report_success, report_failure, suspend_event, activate_event, pause_flow, resume_flow, suspend_event_type,
-	unsuspend_event_type, update_lifecycle_config, get_event, list_events, queue_status, cancel_event, retry_event}'::text[], 'the tools');
+	unsuspend_event_type, pause_group, resume_group, configure_group, update_lifecycle_config, get_event, list_events, queue_status, cancel_event, retry_event}'::text[], 'the tools');
 SELECT is(jsonb_path_query_array(pg_temp.legacy('tools/list'), '$.tools[*].name'), (SELECT jsonb_agg(name ORDER BY name COLLATE "C") FROM evq_http.mcp_tools(true)), 'tools/list: in stable order');
 SELECT is(jsonb_path_query_array(pg_temp.legacy('tools/list', allow_writes => false), '$.tools[*].name'), '["get_event", "list_events", "queue_status"]', 'read-only: tools/list');
 SELECT is_empty($$SELECT t FROM jsonb_array_elements(pg_temp.legacy('tools/list') -> 'tools') t
@@ -183,6 +183,14 @@ SELECT is((SELECT is_paused || ' ' || pause_reason FROM evq.flows WHERE flow_typ
 SELECT is(pg_temp.use('resume_flow', '{"flow_type": "FLOW_MCP"}') ->> 'is_paused', 'false', 'resume_flow');
 SELECT is((SELECT is_paused FROM evq.flows WHERE flow_type = 'FLOW_MCP'), false, '... it is not');
 SELECT matches(pg_temp.use('pause_flow', '{"flow_type": "NONE"}') #>> '{}', '^EQ001: ', '... of an unknown flow');
+SELECT is(pg_temp.use('pause_group', '{"flow_type": "FLOW_MCP", "group_key": "acme", "until": "2100-01-01T00:00:00Z", "reason": "why"}') ->> 'is_paused', 'true', 'pause_group');
+SELECT is((SELECT group_key || ' ' || is_paused || ' ' || pause_reason FROM evq.groups WHERE flow_type = 'FLOW_MCP'), 'acme true why', '... it is');
+SELECT is(pg_temp.use('resume_group', '{"flow_type": "FLOW_MCP", "group_key": "acme"}') ->> 'is_paused', 'false', 'resume_group');
+SELECT matches(pg_temp.use('configure_group', '{"flow_type": "FLOW_MCP", "group_key": "acme", "max_processing": 3}') #>> '{}', '^EQ006: .*max_processing_per_group.*HINT: ', 'configure_group: of a flow without limits by group');
+SELECT evq_configure_flow('FLOW_MCP', max_processing_per_group => 1) \g /dev/null
+SELECT is(pg_temp.use('configure_group', '{"flow_type": "FLOW_MCP", "group_key": "acme", "max_processing": 3}') ->> 'max_processing', '3', 'configure_group');
+SELECT is(pg_temp.use('configure_group', '{"flow_type": "FLOW_MCP", "group_key": "acme"}') ->> 'is_paused', 'false', '... and back');
+SELECT evq_configure_flow('FLOW_MCP', max_processing_per_group => 0) \g /dev/null
 SELECT is(pg_temp.use('suspend_event_type', '{"event_type": "RIDE"}') ->> 'is_suspended', 'true', 'suspend_event_type');
 SELECT is((SELECT is_suspended FROM evq.event_types WHERE event_type = 'RIDE'), true, '... it is');
 SELECT is(pg_temp.use('unsuspend_event_type', '{"event_type": "RIDE"}') ->> 'is_suspended', 'false', 'unsuspend_event_type');
@@ -316,6 +324,9 @@ FROM (VALUES
 	('suspend_event_type', '{"event_type": "a:b"}', '{operator}'),
 	('pause_flow', '{"flow_type": "FLOW_MCP"}', '{operator}'),
 	('resume_flow', '{"flow_type": "FLOW_MCP"}', '{operator}'),
+	('pause_group', '{"flow_type": "FLOW_MCP", "group_key": "acme"}', '{operator}'),
+	('resume_group', '{"flow_type": "FLOW_MCP", "group_key": "acme"}', '{operator}'),
+	('configure_group', '{"flow_type": "FLOW_MCP", "group_key": "acme"}', '{operator}'),
 	('update_lifecycle_config', '{"event_type": "a:b"}', '{operator}'),
 	('get_event', pg_temp.id(4), '{operator}'),
 	('list_events', '{}', '{operator}'),
