@@ -71,17 +71,18 @@ run("SELECT evq_unsuspend_event_type('pull')");
 is_deeply([ (work_off('PULL', 1510))[ 0 .. 10 ] ], [ ('high') x 10, 'low' ], 'the most urgent of what is available again goes first, whatever other work there is');
 is(scalar(work_off('PUSH', 50)), 50, '... which goes as well');
 
-# Told while the memory is full of others.
-for my $case ([ 1, 2 ], [ -5, 0 ], [ 3, 4 ])
+# Told while the memory is full of others, in rows or in a batch.
+for my $case ([ 1, 2, 8 ], [ -5, 0, 0 ], [ 3, 4, 8 ], [ 3, 4, 0 ])
 {
-	my ($low, $high) = @$case;
+	my ($low, $high, $batches_from) = @$case;
 
+	run("SET evq.store_batches_from = $batches_from");
 	publish_many('pull', 'low', 600, $low);
 	poll_until('offers', sub { @{ [ work('PULL', 1) ] } });
 	run("SELECT count(evq_publish('pull', NULL, 'high', priority => $high\::smallint)) FROM generate_series(1, 150)");
 	my @done = work_off('PULL', 749);
 	my ($last) = grep { $done[$_] eq 'high' } reverse 0 .. $#done;
-	cmp_ok($last, '<', 190, "150 events of priority $high overtake 600 of priority $low that were there before");
+	cmp_ok($last, '<', 190, "150 events of priority $high overtake 600 of priority $low that were there before, " . ($batches_from > 0 ? 'in a batch' : 'in rows'));
 	is(scalar(@done), 749, '... of which none is lost');
 }
 
@@ -104,6 +105,11 @@ is(scalar(@done), 600, '... and all others');
 run(q{SELECT count(*) FROM evq_publish_many('pull', NULL, (SELECT array_agg(n::text ORDER BY n) FROM generate_series(1, 5000) n), array_fill('{}'::jsonb, ARRAY[5000]))});
 is(run('SELECT count(DISTINCT attempt_scheduled_at) FROM evq.event'), 1, 'thousands are due at the same instant');
 is_deeply([ work_off('PULL', 5000) ], [ 1 .. 5000 ], '... and go in the order of publishing');
+run('RESET evq.store_batches_from');
+run(q{SELECT count(*) FROM evq_publish_many('pull', NULL, (SELECT array_agg(n::text ORDER BY n) FROM generate_series(1, 5000) n), array_fill('{}'::jsonb, ARRAY[5000]))});
+is(run('SELECT sum(events), count(DISTINCT attempt_scheduled_at) FROM evq.backlog'), '5000|1', 'the same in batches');
+is_deeply([ work_off('PULL', 5000) ], [ 1 .. 5000 ], '... go in the order of publishing, too');
+run('SET evq.store_batches_from = 0');
 
 # Nobody comes for these. Somewhere behind them is one whose lifespan is over, which a far sweep finds.
 run(q{SELECT evq_configure('brief', 'PUSH', lifespan => '1 s', attempt_delays => '{0}')});

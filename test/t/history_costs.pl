@@ -10,7 +10,8 @@ use Evq::Test;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = make_server('main', 'autovacuum = off', 'synchronous_commit = off');
+# Each event has a row here: history_batch_costs.pl is about batches.
+my $node = make_server('main', 'autovacuum = off', 'synchronous_commit = off', 'evq.store_batches_from = 0');
 make_database($node, 'db');
 sub run { return $node->safe_psql('db', @_) }
 run(q{
