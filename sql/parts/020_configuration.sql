@@ -66,7 +66,9 @@ CREATE TABLE evq.event_type (
 	priority smallint NOT NULL DEFAULT 0,
 	max_payload_bytes int CHECK (max_payload_bytes BETWEEN 2 AND 268435455),
 	retention interval NOT NULL DEFAULT '7 days' CHECK (retention BETWEEN '0 s' AND '36500 days'),
-	dropped boolean NOT NULL DEFAULT false
+	dropped boolean NOT NULL DEFAULT false,
+	limits text[] CHECK (pg_catalog.array_ndims(limits) = 1 AND pg_catalog.cardinality(limits) <= 8 AND pg_catalog.array_position(limits, NULL) IS NULL),
+	cost int CHECK (cost BETWEEN 1 AND 1000000)
 );
 CREATE INDEX event_type_on_fail_event_type_idx ON evq.event_type (on_fail_event_type);
 COMMENT ON TABLE evq.event_type IS 'One row an event type: its rules of attempts, time and failure';
@@ -84,6 +86,8 @@ COMMENT ON COLUMN evq.event_type.priority IS 'Higher is offered earlier';
 COMMENT ON COLUMN evq.event_type.max_payload_bytes IS 'Largest payload, as jsonb bytes; NULL = the setting evq.max_payload';
 COMMENT ON COLUMN evq.event_type.retention IS 'How long a finished event is kept; 0 = one that succeeds leaves nothing, neither payload nor errors nor idempotency key. Keys are known as long as their events';
 COMMENT ON COLUMN evq.event_type.dropped IS 'Kept only to name old events';
+COMMENT ON COLUMN evq.event_type.limits IS 'Named limits that its events have, of evq_configure_limit(); NULL = none';
+COMMENT ON COLUMN evq.event_type.cost IS 'Tokens that an event takes of each of these that has a rate; NULL = 1';
 
 SELECT pg_catalog.pg_extension_config_dump('evq.flow', '');
 SELECT pg_catalog.pg_extension_config_dump('evq.flow_flow_no_seq', '');

@@ -102,6 +102,53 @@ RETURNS int AS 'MODULE_PATHNAME', 'evq_sql_attempts_that_fit' LANGUAGE c IMMUTAB
 COMMENT ON FUNCTION evq.attempts_that_fit(int, interval, interval[], float8, interval) IS
 	'How many attempts can begin within a lifespan by their delays alone, if each fails at once';
 
+-- As evq_rate_make() has it.
+CREATE FUNCTION evq.burst_of(rate float8, per interval, burst int) RETURNS int
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT coalesce(burst, greatest(least(floor(1e8 / least(greatest(ceil(extract(epoch FROM coalesce(per, '1 s'))::float8 * 1e9 / rate), 1), 315360000000000000)), 1000000), 1))::int
+$$;
+COMMENT ON FUNCTION evq.burst_of(float8, interval, int) IS 'How many tokens the bucket of a rate holds';
+
+CREATE FUNCTION evq.require_limits(limits text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	unknown text;
+BEGIN
+	-- Nobody drops them, or makes them smaller, before our commit.
+	PERFORM FROM evq.named_limit l WHERE l.limit_name = ANY (limits) ORDER BY l.limit_no FOR SHARE;
+	SELECT u.name INTO unknown FROM unnest(limits) u(name)
+	WHERE u.name IS NOT NULL AND NOT EXISTS (SELECT FROM evq.named_limit l WHERE l.limit_name = u.name) LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'unknown limit %', quote_ident(left(unknown, 63))
+			USING ERRCODE = 'EQ001', HINT = 'Configure it with evq_configure_limit().';
+	END IF;
+	IF (SELECT count(DISTINCT u.name) <> count(u.name) FROM unnest(limits) u(name)) THEN
+		RAISE EXCEPTION 'limits names one twice' USING ERRCODE = 'EQ006', HINT = 'Name each limit once.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION evq.require_limits(text[]) IS 'Locks the rows of named limits; EQ001 where one is missing, EQ006 where one is named twice';
+
+CREATE FUNCTION evq.check_costs(only_type text, only_limit text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	bad record;
+BEGIN
+	SELECT t.event_type, coalesce(t.cost, 1) AS cost, l.limit_name, evq.burst_of(l.rate, l.per, l.burst) AS burst INTO bad
+	FROM evq.event_type t JOIN evq.named_limit l ON l.limit_name = ANY (t.limits)
+	WHERE NOT t.dropped AND l.rate IS NOT NULL AND coalesce(t.cost, 1) > evq.burst_of(l.rate, l.per, l.burst)
+		AND (only_type IS NULL OR t.event_type = only_type) AND (only_limit IS NULL OR l.limit_name = only_limit) LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'an event of type "%" costs %, and limit "%" has a burst of %: it could never begin', bad.event_type, bad.cost, bad.limit_name, bad.burst
+			USING ERRCODE = 'EQ006', HINT = 'Raise the burst of the limit, or lower the cost.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION evq.check_costs(text, text) IS 'EQ006 where an event of a type, or with a limit, costs more than the limit can ever have; NULL = of any';
+
 -- A repeated call comes within a day, or much later where a person repeats it.
 CREATE FUNCTION evq.forgets_keys(given evq.event_type) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -162,7 +209,7 @@ COMMENT ON FUNCTION evq.shift_lifespan(int, interval) IS 'Moves the end of the l
 
 CREATE FUNCTION evq.configure(event_type text, flow_type text, max_attempts int, lifespan interval, attempt_delays interval[],
 	backoff_factor float8, max_delay interval, jitter float8, attempt_timeout interval, on_suspend_timeout text, on_fail_event_type text,
-	priority int, max_payload_bytes int, retention interval)
+	priority int, max_payload_bytes int, retention interval, limits text[], cost int)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET jit = off
 AS $$
@@ -197,6 +244,7 @@ BEGIN
 				USING ERRCODE = 'EQ003', HINT = 'Let them finish or cancel them, then move the type.';
 		END IF;
 	END IF;
+	PERFORM evq.require_limits(limits);
 	IF is_new THEN
 		-- A dropped type comes back as a new one, under its old number.
 		INSERT INTO evq.event_type AS t (event_type, flow_no) VALUES (configure.event_type, wanted_flow_no)
@@ -204,7 +252,7 @@ BEGIN
 			flow_no = EXCLUDED.flow_no, max_attempts = DEFAULT, lifespan = DEFAULT, attempt_delays = DEFAULT,
 			backoff_factor = DEFAULT, max_delay = DEFAULT, jitter = DEFAULT, attempt_timeout = DEFAULT,
 			is_suspended = DEFAULT, on_suspend_timeout = DEFAULT, on_fail_event_type = DEFAULT, priority = DEFAULT,
-			max_payload_bytes = DEFAULT, retention = DEFAULT, dropped = DEFAULT
+			max_payload_bytes = DEFAULT, retention = DEFAULT, dropped = DEFAULT, limits = DEFAULT, cost = DEFAULT
 		WHERE t.dropped;
 	END IF;
 	UPDATE evq.event_type t SET
@@ -221,9 +269,14 @@ BEGIN
 		priority = coalesce(configure.priority, t.priority),
 		max_payload_bytes = coalesce(configure.max_payload_bytes, t.max_payload_bytes),
 		retention = coalesce(configure.retention, t.retention),
+		limits = nullif(coalesce(configure.limits, t.limits), '{}'),
+		cost = nullif(coalesce(configure.cost, t.cost), 1),
 		dropped = false
 	WHERE t.event_type = configure.event_type
 	RETURNING * INTO changed;
+	IF limits IS NOT NULL OR cost IS NOT NULL THEN
+		PERFORM evq.check_costs(changed.event_type, NULL);
+	END IF;
 	IF NOT is_new AND changed.lifespan <> present.lifespan THEN
 		PERFORM evq.shift_lifespan(changed.event_type_no, changed.lifespan - present.lifespan);
 	END IF;
@@ -255,22 +308,22 @@ WHEN numeric_value_out_of_range THEN
 		USING ERRCODE = 'EQ006', HINT = 'Pass max_attempts up to 10000 and a priority between -32768 and 32767.';
 END
 $$;
-COMMENT ON FUNCTION evq.configure(text, text, int, interval, interval[], float8, interval, float8, interval, text, text, int, int, interval) IS
+COMMENT ON FUNCTION evq.configure(text, text, int, interval, interval[], float8, interval, float8, interval, text, text, int, int, interval, text[], int) IS
 	'evq_configure(), with the owner''s rights: it takes no type whose conversion could be somebody else''s code';
 
 CREATE FUNCTION @extschema@.evq_configure(event_type text, flow_type text DEFAULT NULL, max_attempts int DEFAULT NULL,
 	lifespan interval DEFAULT NULL, attempt_delays anycompatiblearray DEFAULT NULL::text[], backoff_factor float8 DEFAULT NULL,
 	max_delay interval DEFAULT NULL, jitter float8 DEFAULT NULL, attempt_timeout interval DEFAULT NULL,
 	on_suspend_timeout text DEFAULT NULL, on_fail_event_type text DEFAULT NULL, priority int DEFAULT NULL,
-	max_payload_bytes int DEFAULT NULL, retention interval DEFAULT NULL)
+	max_payload_bytes int DEFAULT NULL, retention interval DEFAULT NULL, limits text[] DEFAULT NULL, cost int DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM evq.configure(event_type, flow_type, max_attempts, lifespan, attempt_delays::interval[], backoff_factor, max_delay, jitter,
-		attempt_timeout, on_suspend_timeout, on_fail_event_type, priority, max_payload_bytes, retention);
+		attempt_timeout, on_suspend_timeout, on_fail_event_type, priority, max_payload_bytes, retention, limits, cost);
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_configure(text, text, int, interval, anycompatiblearray, float8, interval, float8, interval, text, text, int, int, interval) IS
+COMMENT ON FUNCTION @extschema@.evq_configure(text, text, int, interval, anycompatiblearray, float8, interval, float8, interval, text, text, int, int, interval, text[], int) IS
 $$Makes or changes an event type, and its flow where that is new. NULL leaves a value as it is, or sets the default for a new
 type. Takes effect at commit, for events already published too. A WARNING says where delays do not fit into the lifespan, and
 where keys are forgotten early.
@@ -290,7 +343,11 @@ priority: higher is offered earlier, -32768 to 32767; by default 0.
 max_payload_bytes: largest payload in bytes of jsonb; by default the setting evq.max_payload.
 retention: how long a finished event and its idempotency key are kept, at least; by default 7 days. With 0 what succeeds
 leaves nothing.
-Errors: EQ001 unknown on-fail type, EQ003 live events or another type hinder a change of flow, EQ006 bad name or value.$$;
+limits: names of limits of evq_configure_limit(), 8 at most, that its events have; by default none, {} = none again. An event
+goes when each of them has room for it.
+cost: tokens that an event takes of each of these that has a rate, 1 to its burst; by default 1.
+Errors: EQ001 unknown on-fail type or limit, EQ003 live events or another type hinder a change of flow, EQ006 bad name or
+value, or an event costs more than the burst of a limit.$$;
 
 CREATE FUNCTION evq.require_event_type(event_type text) RETURNS int
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp

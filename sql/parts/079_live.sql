@@ -328,6 +328,18 @@ BEGIN
 	WHERE g.waiting > 0 AND (g.on_offer + g.processing >= g.max_processing OR g.rate IS NOT NULL OR g.paused_until IS NOT NULL)
 	ORDER BY g.waiting DESC, g.group_key LIMIT 20)
 	UNION ALL
+	SELECT f.flow_type, NULL, NULL, NULL, w.since, w.waiting,
+		CASE WHEN n.by_group THEN format('event type %s: limit %s, of each group: %s', t.event_type, n.limit_name, concat_ws(', ', 'max_processing is ' || n.max_processing,
+				'at most ' || n.rate || ' tokens in ' || coalesce(n.per, '1 s')))
+			WHEN v.in_use >= n.max_processing THEN format('event type %s: %s events dispatched or in processing: max_processing of limit %s is %s', t.event_type, v.in_use, n.limit_name, n.max_processing)
+			ELSE format('event type %s: at most %s tokens in %s: rate of limit %s', t.event_type, n.rate, coalesce(n.per, '1 s'), n.limit_name)
+		END, w.looked_at
+	FROM evq.named_limit n JOIN evq.event_type t ON n.limit_name = ANY (t.limits) JOIN evq.flow f USING (flow_no)
+	CROSS JOIN LATERAL (SELECT sum(s.due)::bigint AS waiting, min(s.due_since) AS since, min(s.looked_at) AS looked_at FROM surveyed s WHERE s.event_type_no = t.event_type_no AND s.state = 'a') w
+	CROSS JOIN LATERAL (
+		SELECT coalesce(sum(s.events), 0) AS in_use FROM surveyed s JOIN evq.event_type o USING (event_type_no) WHERE n.limit_name = ANY (o.limits) AND s.state IN ('d', 'p')) v
+	WHERE w.waiting > 0 AND (n.rate IS NOT NULL OR CASE WHEN n.by_group THEN n.max_processing IS NOT NULL ELSE v.in_use >= n.max_processing END)
+	UNION ALL
 	SELECT f.flow_type, NULL, NULL, NULL, min(s.due_since), sum(CASE s.state WHEN 'a' THEN s.due ELSE s.events END)::bigint,
 		format('event type %s is suspended', t.event_type), min(s.looked_at)
 	FROM surveyed s JOIN evq.event_type t USING (event_type_no) JOIN evq.flow f ON f.flow_no = s.flow_no

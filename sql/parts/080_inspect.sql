@@ -26,7 +26,8 @@ COMMENT ON COLUMN evq.flows.pause_reason IS 'Why, as whoever paused it said';
 CREATE VIEW evq.event_types AS
 SELECT t.event_type, f.flow_type, t.max_attempts::int, t.lifespan, t.attempt_delays, t.backoff_factor, t.max_delay,
 	t.jitter, coalesce(t.attempt_timeout, t.lifespan / t.max_attempts) AS attempt_timeout, t.is_suspended,
-	t.on_suspend_timeout, t.on_fail_event_type, t.priority::int, t.max_payload_bytes, t.retention
+	t.on_suspend_timeout, t.on_fail_event_type, t.priority::int, t.max_payload_bytes, t.retention,
+	coalesce(t.limits, '{}') AS limits, coalesce(t.cost, 1) AS cost
 FROM evq.event_type t
 JOIN evq.flow f USING (flow_no)
 WHERE NOT t.dropped;

@@ -24,7 +24,8 @@ WHERE s.problem IS NULL AND EXISTS (
 		SELECT FROM evq.line(f.flow_no, true, 1000, s.last_turn_at) l JOIN evq.event_type t USING (event_type_no)
 		WHERE l.state = 'a' AND l.events > 0 AND NOT t.is_suspended AND l.attempt_scheduled_at <= p.late
 		LIMIT 1) late
-	WHERE NOT f.ordered AND num_nonnulls(f.max_processing, f.max_processing_per_group, f.rate, f.rate_per_group) = 0 AND coalesce(f.paused_until < clock_timestamp() - patience, true))
+	WHERE NOT f.ordered AND num_nonnulls(f.max_processing, f.max_processing_per_group, f.rate, f.rate_per_group) = 0
+		AND NOT EXISTS (SELECT FROM evq.event_type y WHERE y.flow_no = f.flow_no AND NOT y.dropped AND y.limits IS NOT NULL) AND coalesce(f.paused_until < clock_timestamp() - patience, true))
 UNION ALL
 SELECT 'warning', 'ring', format('the ring overflowed %s times since %s: all due events are read each time', s.ring_overflows, pg_postmaster_start_time()),
 	format('Raise evq.ring_size, now %s, and restart; publish fewer events a transaction.', current_setting('evq.ring_size', true))

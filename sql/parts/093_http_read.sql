@@ -402,7 +402,7 @@ RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_cat
 AS $$
 DECLARE
 	given jsonb := evq_http.object_of(body, '{flow_type, max_attempts, lifespan, attempt_delays, backoff_factor, max_delay, jitter,
-		attempt_timeout, on_suspend_timeout, on_fail_event_type, priority, max_payload_bytes, retention}');
+		attempt_timeout, on_suspend_timeout, on_fail_event_type, priority, max_payload_bytes, retention, limits, cost}');
 BEGIN
 	PERFORM evq.configure(target,
 		flow_type => evq_http.text_of(given, 'flow_type'),
@@ -417,7 +417,9 @@ BEGIN
 		on_fail_event_type => evq_http.text_of(given, 'on_fail_event_type'),
 		priority => evq_http.integer_of(given, 'priority', -2147483648, 2147483647)::int,
 		max_payload_bytes => evq_http.integer_of(given, 'max_payload_bytes', -2147483648, 2147483647)::int,
-		retention => evq_http.duration_of(given -> 'retention', 'retention'));
+		retention => evq_http.duration_of(given -> 'retention', 'retention'),
+		limits => evq_http.texts_of(given, 'limits'),
+		cost => evq_http.integer_of(given, 'cost', -2147483648, 2147483647)::int);
 	RETURN evq_http.configured(target);
 END
 $$;

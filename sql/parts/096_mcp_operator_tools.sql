@@ -185,7 +185,9 @@ $${
     "on_fail_event_type": {"type": "string", "description": "Published when an event fails for good or expires; empty = none"},
     "priority": {"type": "integer", "minimum": -32768, "maximum": 32767, "description": "Higher is offered earlier"},
     "max_payload_bytes": {"type": "integer", "minimum": 2, "maximum": 268435455},
-    "retention": {"type": "string", "pattern": "^P([0-9]+[YMWD])*(T([0-9.]+[HMS])+)?$", "description": "How long a finished event is kept; with PT0S one that succeeds leaves nothing"}
+    "retention": {"type": "string", "pattern": "^P([0-9]+[YMWD])*(T([0-9.]+[HMS])+)?$", "description": "How long a finished event is kept; with PT0S one that succeeds leaves nothing"},
+    "limits": {"type": "array", "maxItems": 8, "items": {"type": "string"}, "description": "Named limits that its events have, made before; empty = none"},
+    "cost": {"type": "integer", "minimum": 1, "maximum": 1000000, "description": "Tokens that an event takes of each of these that has a rate"}
   },
   "required": ["event_type"],
   "additionalProperties": false
@@ -201,7 +203,9 @@ $${
     "attempt_timeout": {"type": "string"},
     "is_suspended": {"type": "boolean"},
     "priority": {"type": "integer"},
-    "retention": {"type": "string"}
+    "retention": {"type": "string"},
+    "limits": {"type": "array", "items": {"type": "string"}},
+    "cost": {"type": "integer"}
   },
   "required": ["event_type", "flow_type", "max_attempts", "lifespan", "attempt_delays", "attempt_timeout", "is_suspended", "priority", "retention"]
 }$$,

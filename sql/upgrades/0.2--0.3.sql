@@ -208,3 +208,8 @@ COMMENT ON COLUMN evq.flow.per_per_group IS 'The time of rate_per_group; NULL = 
 COMMENT ON COLUMN evq.flow.burst_per_group IS 'As burst, for the events of a group';
 COMMENT ON COLUMN evq.flow.groups_paused_until IS 'Some group of it is paused until then; NULL = none has been since evq_resume_group()';
 COMMENT ON COLUMN evq.flow.group_by IS 'Where the group key of an event comes from whose publisher gives none: flow_id, flow_id/N, header:NAME or payload:POINTER; NULL = nowhere';
+-- Event types have named limits.
+ALTER TABLE evq.event_type ADD COLUMN limits text[] CHECK (array_ndims(limits) = 1 AND cardinality(limits) <= 8 AND array_position(limits, NULL) IS NULL),
+	ADD COLUMN cost int CHECK (cost BETWEEN 1 AND 1000000);
+COMMENT ON COLUMN evq.event_type.limits IS 'Named limits that its events have, of evq_configure_limit(); NULL = none';
+COMMENT ON COLUMN evq.event_type.cost IS 'Tokens that an event takes of each of these that has a rate; NULL = 1';

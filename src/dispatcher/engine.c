@@ -266,6 +266,7 @@ run_turn(EvqEngine *engine, TimestampTz now, EvqTurn *turn, uint64 configuration
 	{
 		evq_config_use_groups();
 		evq_memory_heed_limits(engine->memory);
+		evq_memory_heed_named_limits(engine->memory);
 		evq_sweep_heed_configuration(engine->sweeper);
 	}
 	engine->configuration_seen = configuration;

@@ -269,6 +269,22 @@ offer_from_batch(EvqWork *work, const EvqTracked *tracked)
 	return true;
 }
 
+/* The event of the flow whose turn it is, by its group and by named limits; NULL = there is none. */
+static EvqTracked *
+next_ready(const EvqWork *work, const EvqFlowDispatch *flow)
+{
+	EvqMemory *memory = work->engine->memory;
+	EvqTracked *tracked;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		evq_memory_open_lanes(memory, flow->flow);
+		tracked = evq_memory_first_ready(flow->flow);
+	} while (tracked != NULL && !evq_memory_limits_let_go(memory, tracked));
+	return tracked;
+}
+
 /* Dispatches what one flow has room for, up to its share of a batch. */
 static void
 dispatch_flow(EvqWork *work, EvqFlowDispatch *flow, int share)
@@ -284,7 +300,7 @@ dispatch_flow(EvqWork *work, EvqFlowDispatch *flow, int share)
 	work->drained = is_drained(work, configured);
 	for (int n = 0; n < share && evq_engine_has_room(work->engine, flow);)
 	{
-		EvqTracked *tracked = evq_memory_first_ready(flow->flow);
+		EvqTracked *tracked = next_ready(work, flow);
 		int parked = work->parked;
 
 		CHECK_FOR_INTERRUPTS();

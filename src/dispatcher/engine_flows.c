@@ -104,6 +104,7 @@ evq_engine_look_at_flows(EvqEngine *engine, TimestampTz now)
 
 	evq_engine_use_flows(engine);
 	all.held_until = Min(evq_config_first_resume(now), evq_memory_refill(engine->memory, now));
+	all.held_until = Min(all.held_until, evq_memory_refill_limits(engine->memory, now));
 	foreach(cell, engine->flows)
 	{
 		EvqFlowDispatch *flow = lfirst(cell);
@@ -117,6 +118,7 @@ evq_engine_look_at_flows(EvqEngine *engine, TimestampTz now)
 			flow->tell_ready |= evq_config_flow(evq_memory_flow_no(flow->flow))->pull;
 			continue;
 		}
+		evq_memory_open_lanes(engine->memory, flow->flow);
 		if (flow->held_until != 0)
 			all.held_until = Min(all.held_until, flow->held_until);
 		else if (evq_engine_has_ready(engine, flow) && evq_engine_has_room(engine, flow))
@@ -156,7 +158,7 @@ EvqGuide
 evq_engine_guide(EvqEngine *engine, TimestampTz now)
 {
 	bool has_seen_all = evq_sweep_has_seen_all(engine->sweeper);
-	EvqGuide guide = {.wants_changes = false};
+	EvqGuide guide = {.wants_changes = evq_memory_has_waiting_lanes(engine->memory)};
 	Classes full = {0};
 	Classes direct = {0};
 	int flow_count;

@@ -347,6 +347,7 @@ void
 evq_memory_dispatched(EvqMemory *memory, EvqTracked *tracked, const EvqEvent *event)
 {
 	evq_memory_take_tokens(tracked);
+	evq_memory_pay(tracked);
 	if (tracked->group != NULL && evq_memory_is_group_unread(tracked->group))
 		(void) evq_memory_learn_group_key(memory, tracked->group, event->group_key);
 	tracked->facts.state_since = event->state_since;

@@ -66,6 +66,11 @@ extern bool evq_memory_has_closed_groups(const EvqTrackedFlow *flow);
 extern void evq_memory_heed_limits(EvqMemory *memory);
 extern bool evq_memory_has_token(const EvqMemory *memory, EvqTrackedFlow *flow);
 extern TimestampTz evq_memory_refill(EvqMemory *memory, TimestampTz now);
+extern void evq_memory_heed_named_limits(EvqMemory *memory);
+extern void evq_memory_open_lanes(EvqMemory *memory, EvqTrackedFlow *flow);
+extern bool evq_memory_limits_let_go(EvqMemory *memory, EvqTracked *tracked);
+extern bool evq_memory_has_waiting_lanes(const EvqMemory *memory);
+extern TimestampTz evq_memory_refill_limits(EvqMemory *memory, TimestampTz now);
 extern List *evq_memory_take_successors(EvqMemory *memory);
 extern bool evq_memory_offer_missing(EvqMemory *memory);
 

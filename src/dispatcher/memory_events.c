@@ -100,6 +100,7 @@ evq_memory_use_flow(EvqMemory *memory, int32 flow_no)
 		flow->index = list_length(memory->flow_list);
 		flow->ready = pairingheap_allocate(compare_ready, NULL);
 		evq_memory_groups_init_flow(flow);
+		dlist_init(&flow->openable);
 		evq_memory_read_rate(memory, flow);
 		flow->last = pairingheap_allocate(compare_last, NULL);
 		evq_memory_unread_init(&flow->left);
@@ -194,13 +195,6 @@ evq_memory_is_flow_id_busy(const EvqMemory *memory, const EvqChange *facts)
 
 /* ---------- events ---------- */
 
-/* Does it count against the limits of its flow, and its group, of what is on its way? One that is suspended does not. */
-static bool
-takes_room(const EvqTracked *tracked)
-{
-	return tracked->state >= EVQ_TRACK_OFFERED && tracked->state != EVQ_TRACK_SUSPENDED;
-}
-
 /* How many events are remembered. */
 long
 evq_memory_count(const EvqMemory *memory)
@@ -237,15 +231,18 @@ detach(EvqMemory *memory, EvqTracked *tracked)
 
 	pairingheap_remove(memory->timers, &tracked->timer_node);
 	if (tracked->state == EVQ_TRACK_READY)
-		evq_memory_leave_line(memory, tracked);
+		evq_memory_stop_waiting(memory, tracked);
 	if (evq_memory_is_waiting(tracked))
 	{
 		pairingheap_remove(flow->last, &tracked->last_node);
 		evq_memory_wait_no_more(memory, tracked);
 	}
 	/* Before its flow's counts change: see rate.c. */
-	if (takes_room(tracked))
+	if (evq_memory_takes_room(tracked))
+	{
+		evq_memory_count_in_lane(memory, tracked, -1);
 		evq_memory_count_in_group(memory, tracked, -1);
+	}
 	flow->count[tracked->state]--;
 	memory->count[tracked->state]--;
 	Assert(flow->count[tracked->state] >= 0 && memory->count[tracked->state] >= flow->count[tracked->state]);
@@ -267,12 +264,15 @@ attach(EvqMemory *memory, EvqTracked *tracked, EvqTrackState state, TimestampTz 
 		evq_memory_wait_in_group(tracked);
 	}
 	if (state == EVQ_TRACK_READY)
-		evq_memory_line_up(memory, tracked);
+		evq_memory_make_wait(memory, tracked);
 	flow->count[state]++;
 	memory->count[state]++;
 	count_busy(memory, tracked, 1);
-	if (takes_room(tracked))
+	if (evq_memory_takes_room(tracked))
+	{
+		evq_memory_count_in_lane(memory, tracked, 1);
 		evq_memory_count_in_group(memory, tracked, 1);
+	}
 }
 
 /* What is to be remembered of an event with these facts. */
@@ -310,9 +310,13 @@ evq_memory_put(EvqMemory *memory, const EvqChange *facts, TimestampTz now)
 	if (!found || tracked->flow->flow_no != facts->flow_no || tracked->facts.group_hash != facts->group_hash)
 	{
 		if (found)
+		{
+			evq_memory_leave_lane(memory, tracked->lane);
 			evq_memory_leave_group(memory, tracked->group);
+		}
 		tracked->flow = evq_memory_use_flow(memory, facts->flow_no);
 		tracked->group = evq_memory_join_group(memory, tracked->flow, facts->group_hash);
+		tracked->lane = evq_memory_join_lane(memory, tracked->flow, facts);
 	}
 	tracked->put_offs = 0;
 	tracked->seen_in_sweep = memory->sweep;
@@ -342,6 +346,7 @@ void
 evq_memory_drop(EvqMemory *memory, EvqTracked *tracked)
 {
 	detach(memory, tracked);
+	evq_memory_leave_lane(memory, tracked->lane);
 	evq_memory_leave_group(memory, tracked->group);
 	if (tracked->flow_id != NULL)
 		pfree(tracked->flow_id);

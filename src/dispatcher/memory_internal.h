@@ -83,6 +83,10 @@ struct EvqTrackedGroup
 	dlist_node hungry_node;
 };
 
+/* What several flows share, and events of one flow, group and type with named limits, which wait in one line: memory_limits.c. */
+typedef struct EvqMemoryLimits EvqMemoryLimits;
+typedef struct EvqLane EvqLane;
+
 struct EvqTracked
 {
 	pg_uuid_t event_id; /* hash key */
@@ -90,6 +94,7 @@ struct EvqTracked
 	EvqChange facts;
 	EvqTrackedFlow *flow;
 	EvqTrackedGroup *group; /* NULL = it is of none */
+	EvqLane *lane;          /* NULL = its type has no named limits */
 	TimestampTz timer_at;   /* when to look at it again */
 	pairingheap_node timer_node;
 	pairingheap_node ready_node;
@@ -113,7 +118,8 @@ struct EvqTrackedFlow
 	pairingheap *last; /* waiting or ready; the one to do without first */
 	int count[EVQ_TRACK_STATES];
 
-	EvqLeft left; /* but those of limited groups */
+	dlist_head openable; /* of memory_limits.c: where lanes of it wait, and there may be room */
+	EvqLeft left;        /* but those of limited groups */
 };
 
 struct EvqMemory
@@ -137,6 +143,8 @@ struct EvqMemory
 	List *flow_list;
 	pairingheap *timers;
 	int count[EVQ_TRACK_STATES]; /* of all flows */
+
+	EvqMemoryLimits *limits; /* NULL = there are no named limits */
 
 	List *successors;   /* of EvqSuccessor */
 	bool is_in_doubt;   /* what was told cannot be relied on */
@@ -175,6 +183,14 @@ extern void evq_memory_read_rate(EvqMemory *memory, EvqTrackedFlow *flow);
 extern void evq_memory_line_up(EvqMemory *memory, EvqTracked *tracked);
 extern void evq_memory_leave_line(EvqMemory *memory, EvqTracked *tracked);
 
+/* memory_limits.c */
+extern EvqLane *evq_memory_join_lane(EvqMemory *memory, EvqTrackedFlow *flow, const EvqChange *facts);
+extern void evq_memory_leave_lane(EvqMemory *memory, EvqLane *lane);
+extern void evq_memory_make_wait(EvqMemory *memory, EvqTracked *tracked);
+extern void evq_memory_stop_waiting(EvqMemory *memory, EvqTracked *tracked);
+extern void evq_memory_count_in_lane(EvqMemory *memory, const EvqTracked *tracked, int change);
+extern void evq_memory_pay(EvqTracked *tracked);
+
 /* memory_unread.c */
 extern void evq_memory_unread_init(EvqLeft *left);
 extern void evq_memory_unread_init_group(EvqTrackedGroup *group);
@@ -187,6 +203,13 @@ static inline bool
 evq_memory_is_on_offer(const EvqTracked *tracked)
 {
 	return tracked->state == EVQ_TRACK_OFFERED || tracked->state == EVQ_TRACK_DISPATCHED;
+}
+
+/* Does it count against the limits of its flow, its group and its type of what is on its way? One that is suspended does not. */
+static inline bool
+evq_memory_takes_room(const EvqTracked *tracked)
+{
+	return tracked->state >= EVQ_TRACK_OFFERED && tracked->state != EVQ_TRACK_SUSPENDED;
 }
 
 /* How many of the flow were given a turn, and have not begun. */

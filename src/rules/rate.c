@@ -15,6 +15,7 @@
 
 #include <math.h>
 
+#include "common/int.h"
 #include "datatype/timestamp.h"
 
 #include "rules/rate.h"
@@ -58,12 +59,12 @@ evq_bucket_fill(EvqBucket *bucket, const EvqRate *rate, int given, int64 now)
 
 	if (bucket->tokens >= room || come >= room - bucket->tokens)
 	{
-		bucket->tokens = (int) room;
+		bucket->tokens = room;
 		bucket->since = now;
 	}
 	else
 	{
-		bucket->tokens += (int) come;
+		bucket->tokens += come;
 		bucket->since += come * rate->every;
 	}
 	return bucket->tokens > 0;
@@ -82,6 +83,33 @@ int64
 evq_bucket_next_at(const EvqBucket *bucket, const EvqRate *rate, int given)
 {
 	return given >= rate->burst ? EVQ_RATE_NEVER : bucket->since + rate->every;
+}
+
+/* Takes so many tokens, whether they are there or not: what is not is owed, and comes first. */
+void
+evq_bucket_pay(EvqBucket *bucket, int64 tokens)
+{
+	bucket->tokens -= tokens;
+}
+
+/* When so many tokens are in a bucket just filled in which they are not yet; EVQ_RATE_NEVER = not before some that are given out were used. */
+int64
+evq_bucket_when(const EvqBucket *bucket, const EvqRate *rate, int given, int tokens)
+{
+	int64 time;
+
+	if ((int64) given + tokens > rate->burst ||
+		pg_mul_s64_overflow(tokens - bucket->tokens, rate->every, &time) ||
+		pg_add_s64_overflow(bucket->since, time, &time))
+		return EVQ_RATE_NEVER;
+	return time;
+}
+
+/* Would it be full now, if nothing of it was given out? */
+bool
+evq_bucket_is_full(const EvqBucket *bucket, const EvqRate *rate, int64 now)
+{
+	return (now - bucket->since) / rate->every >= rate->burst - bucket->tokens;
 }
 
 /* Would a bucket that was empty then be full now? */

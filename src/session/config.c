@@ -58,6 +58,8 @@ typedef struct Copy
 	bool any_lifespan_changed;
 	EvqRestriction *restrictions;
 	int restriction_count;
+	EvqLimit *limits;
+	int limit_count;
 	HTAB *groups; /* of GroupEntry; NULL = not read yet */
 	uint64 rates_digest;
 } Copy;
@@ -164,6 +166,25 @@ add_to_lookup(Lookup *lookup, int32 no, const char *name, bool dropped, const vo
 	}
 }
 
+/* Finds the limits that an event type names, and tells its flow. */
+static void
+find_limits(const Copy *fresh, EvqEventType *event_type)
+{
+	int count = 0;
+
+	for (int i = 0; i < event_type->limit_count && !event_type->dropped; i++)
+	{
+		for (int j = 0; j < fresh->limit_count; j++)
+		{
+			if (strcmp(fresh->limits[j].limit_name, event_type->limit_names[i]) == 0)
+				event_type->limits[count++] = &fresh->limits[j];
+		}
+	}
+	event_type->limit_count = count;
+	for (int i = 0; count > 0 && i < fresh->flow_count; i++)
+		fresh->flows[i].has_named_limits |= fresh->flows[i].flow_no == event_type->flow_no;
+}
+
 /* Makes a copy in the current memory context. */
 static Copy *
 read_copy(void)
@@ -176,13 +197,16 @@ read_copy(void)
 	fresh->paused = evq_config_rows_is_paused(&fresh->paused_by_restore);
 	fresh->restriction_count = evq_config_rows_restrictions(&fresh->restrictions);
 
+	fresh->limit_count = evq_config_rows_limits(&fresh->limits);
+
 	make_lookup(&fresh->event_types, fresh->type_count, fresh->context);
 	for (int i = 0; i < fresh->type_count; i++)
 	{
-		const EvqEventType *event_type = &fresh->types[i];
+		EvqEventType *event_type = &fresh->types[i];
 
 		add_to_lookup(&fresh->event_types, event_type->event_type_no, event_type->event_type,
 					  event_type->dropped, event_type);
+		find_limits(fresh, event_type);
 		if (event_type->lifespan_change_count > 0)
 			fresh->any_lifespan_changed = true;
 	}
@@ -417,6 +441,45 @@ evq_config_is_group_paused(int32 flow_no, uint64 group_hash, TimestampTz now)
 	evq_config_use_groups();
 	evq_config_limits_of_group(flow_no, group_hash, &limits);
 	return limits.paused_until > now;
+}
+
+/* The rate of a named limit. */
+EvqRate
+evq_config_rate_of_limit(const EvqLimit *limit)
+{
+	return make_rate(&limit->rate, NULL);
+}
+
+/* A number that is another one when a named limit, or what an event type has or takes of it, is. */
+uint64
+evq_config_limit_digest(const EvqLimit *limit)
+{
+	EvqRate rate = make_rate(&limit->rate, NULL);
+	uint64 digest = hash_combine64(hash_bytes_uint32_extended((uint32) limit->limit_no, 0),
+								   hash_bytes_uint32_extended((uint32) limit->max_processing,
+															  limit->by_group));
+
+	digest = hash_combine64(digest, (uint64) rate.every);
+	digest = hash_combine64(digest, (uint64) rate.burst);
+	for (int i = 0; i < copy->type_count; i++)
+	{
+		const EvqEventType *type = &copy->types[i];
+
+		for (int j = 0; j < type->limit_count; j++)
+		{
+			if (type->limits[j] == limit)
+				digest += hash_bytes_uint32_extended((uint32) type->event_type_no, (uint64) type->cost);
+		}
+	}
+	return digest;
+}
+
+/* All named limits. */
+const EvqLimit *
+evq_config_limits(int *count)
+{
+	*count = copy == NULL ? 0 : copy->limit_count;
+	return copy == NULL ? NULL : copy->limits;
 }
 
 /* All event types, dropped ones included. */

@@ -150,13 +150,23 @@ has_room_in_group(EvqStore *store, const EvqFlow *flow, const EvqEvent *event)
 	return has_room(store, flow, group_hash, limits.max_processing);
 }
 
+static bool
+has_named_limits(const EvqEvent *event)
+{
+	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
+
+	return event_type != NULL && event_type->limit_count > 0;
+}
+
 /*
  * May this event, which waits and is due, be dispatched now, by the tables alone? They do not tell how many events began
- * lately: where that is limited only the dispatcher knows. The caller has the lock of evq_order_lock().
+ * lately: where that is limited only the dispatcher knows. So does it of limits that flows share, for the lock is of one
+ * flow. The caller has the lock of evq_order_lock().
  */
 bool
 evq_order_may_go(EvqStore *store, const EvqFlow *flow, const EvqEvent *event)
 {
-	return !evq_flow_has_rate(flow) && (!event->ordered || is_its_turn(store, event)) &&
-		   has_room(store, flow, 0, flow->max_processing) && has_room_in_group(store, flow, event);
+	return !evq_flow_has_rate(flow) && !has_named_limits(event) &&
+		   (!event->ordered || is_its_turn(store, event)) && has_room(store, flow, 0, flow->max_processing) &&
+		   has_room_in_group(store, flow, event);
 }

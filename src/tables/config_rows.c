@@ -33,6 +33,22 @@ copy_name(char *name, Datum value)
 }
 
 static void
+read_limit_names(Datum value, EvqEventType *event_type)
+{
+	Datum *names;
+	bool *nulls;
+	int count;
+
+	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &count);
+	event_type->limit_names = palloc0(Max(count, 1) * NAMEDATALEN);
+	for (int i = 0; i < count && event_type->limit_count < EVQ_MOST_LIMITS; i++)
+	{
+		if (!nulls[i])
+			copy_name(event_type->limit_names[event_type->limit_count++], names[i]);
+	}
+}
+
+static void
 read_event_type(TupleTableSlot *slot, void *row)
 {
 	EvqEventType *event_type = row;
@@ -68,6 +84,9 @@ read_event_type(TupleTableSlot *slot, void *row)
 										: DatumGetInt32(values[TYPE_MAX_PAYLOAD_BYTES]);
 	event_type->retention = evq_config_rows_interval(values[TYPE_RETENTION]);
 	event_type->dropped = DatumGetBool(values[TYPE_DROPPED]);
+	event_type->cost = nulls[TYPE_COST] ? 1 : DatumGetInt32(values[TYPE_COST]);
+	if (!nulls[TYPE_LIMITS])
+		read_limit_names(values[TYPE_LIMITS], event_type);
 }
 
 /* Reads a rate, whose columns begin with this one. */
@@ -232,6 +251,30 @@ evq_config_rows_groups(EvqGroup **groups)
 	if (!OidIsValid(evq_tables_relid(EVQ_TABLE_FLOW_GROUP, true)))
 		return 0;
 	return evq_tables_read_all(EVQ_TABLE_FLOW_GROUP, read_group, sizeof(EvqGroup), (void **) groups);
+}
+
+static void
+read_limit(TupleTableSlot *slot, void *row)
+{
+	EvqLimit *limit = row;
+	const Datum *values = slot->tts_values;
+	const bool *nulls = slot->tts_isnull;
+
+	limit->limit_no = DatumGetInt32(values[LIMIT_NO]);
+	copy_name(limit->limit_name, values[LIMIT_NAME]);
+	limit->max_processing = nulls[LIMIT_MAX_PROCESSING] ? 0 : DatumGetInt32(values[LIMIT_MAX_PROCESSING]);
+	read_rate(slot, LIMIT_RATE, &limit->rate);
+	limit->by_group = DatumGetBool(values[LIMIT_BY_GROUP]);
+}
+
+/* The same of named limits. */
+int
+evq_config_rows_limits(EvqLimit **limits)
+{
+	/* The tables may be of a version that knows none. */
+	if (!OidIsValid(evq_tables_relid(EVQ_TABLE_NAMED_LIMIT, true)))
+		return 0;
+	return evq_tables_read_all(EVQ_TABLE_NAMED_LIMIT, read_limit, sizeof(EvqLimit), (void **) limits);
 }
 
 static void

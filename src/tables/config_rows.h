@@ -16,6 +16,27 @@ typedef struct EvqLifespanChange
 	int64 shift;
 } EvqLifespanChange;
 
+/* A rate as it is configured. */
+typedef struct EvqRateRow
+{
+	double events; /* 0 = none; of a group: as its flow says */
+	int64 per;     /* 0 = as the flow says, or a second */
+	int burst;     /* 0 = as the flow says, or what evq_rate_make() makes of it */
+} EvqRateRow;
+
+/* A row of evq.named_limit. */
+typedef struct EvqLimit
+{
+	int32 limit_no;
+	char limit_name[NAMEDATALEN];
+	int max_processing; /* 0 = no limit */
+	EvqRateRow rate;
+	bool by_group; /* each group has it by itself */
+} EvqLimit;
+
+/* An event type has so many named limits, at most. */
+#define EVQ_MOST_LIMITS 8
+
 /* A row of evq.event_type. Intervals in microseconds. */
 typedef struct EvqEventType
 {
@@ -39,15 +60,12 @@ typedef struct EvqEventType
 	int max_payload_bytes; /* 0 = the setting */
 	int64 retention;       /* 0 = an event that succeeds leaves nothing */
 	bool dropped;
+	char (*limit_names)[NAMEDATALEN]; /* of evq.named_limit, as they are in the row */
+	int limit_count;
+	const EvqLimit
+		*limits[EVQ_MOST_LIMITS]; /* so many; session/config.c finds them, and leaves out what is not there */
+	int cost;                     /* tokens that an event takes of each */
 } EvqEventType;
-
-/* A rate as it is configured. */
-typedef struct EvqRateRow
-{
-	double events; /* 0 = none; of a group: as its flow says */
-	int64 per;     /* 0 = as the flow says, or a second */
-	int burst;     /* 0 = as the flow says, or what evq_rate_make() makes of it */
-} EvqRateRow;
 
 /* A row of evq.flow. */
 typedef struct EvqFlow
@@ -69,6 +87,7 @@ typedef struct EvqFlow
 		groups_paused_until;      /* some group of it is paused until then at least; DT_NOBEGIN = none is */
 	bool has_paused_groups;       /* ... when this was read */
 	const EvqGroupRule *group_by; /* NULL = events have the groups that their publishers say */
+	bool has_named_limits;        /* a type of it has; session/config.c sets it */
 } EvqFlow;
 
 /* Has the flow a rate, or have its groups one? */
@@ -87,7 +106,7 @@ static inline bool
 evq_flow_is_regulated(const EvqFlow *flow)
 {
 	return flow->ordered || flow->max_processing > 0 || flow->max_processing_per_group > 0 ||
-		   flow->has_paused_groups || evq_flow_has_rate(flow);
+		   flow->has_paused_groups || evq_flow_has_rate(flow) || flow->has_named_limits;
 }
 
 /* Is nothing of the flow to be dispatched or acquired at this time? */
@@ -129,6 +148,7 @@ extern int64 evq_config_rows_interval(Datum value);
 extern int evq_config_rows_event_types(EvqEventType **event_types);
 extern int evq_config_rows_flows(EvqFlow **flows);
 extern int evq_config_rows_groups(EvqGroup **groups);
+extern int evq_config_rows_limits(EvqLimit **limits);
 extern bool evq_config_rows_is_paused(bool *by_restore);
 extern int evq_config_rows_restrictions(EvqRestriction **restrictions);
 extern Oid evq_config_rows_relid(void);

@@ -185,6 +185,8 @@ static const EvqColumn event_type_columns[TYPE_COLUMNS] = {
 	[TYPE_MAX_PAYLOAD_BYTES] = NULLABLE("max_payload_bytes", INT4OID),
 	[TYPE_RETENTION] = REQUIRED("retention", INTERVALOID),
 	[TYPE_DROPPED] = REQUIRED("dropped", BOOLOID),
+	[TYPE_LIMITS] = LATER("limits", TEXTARRAYOID),
+	[TYPE_COST] = LATER("cost", INT4OID),
 };
 
 static const EvqColumn flow_columns[FLOW_COLUMNS] = {
@@ -241,6 +243,16 @@ static const EvqColumn group_columns[GROUP_COLUMNS] = {
 	[GROUP_PAUSE_REASON] = NULLABLE("pause_reason", TEXTOID),
 };
 
+static const EvqColumn limit_columns[LIMIT_COLUMNS] = {
+	[LIMIT_NO] = REQUIRED("limit_no", INT4OID),
+	[LIMIT_NAME] = REQUIRED("limit_name", TEXTOID),
+	[LIMIT_MAX_PROCESSING] = NULLABLE("max_processing", INT4OID),
+	[LIMIT_RATE] = NULLABLE("rate", FLOAT8OID),
+	[LIMIT_PER] = NULLABLE("per", INTERVALOID),
+	[LIMIT_BURST] = NULLABLE("burst", INT4OID),
+	[LIMIT_BY_GROUP] = REQUIRED("by_group", BOOLOID),
+};
+
 static const EvqColumn home_columns[HOME_COLUMNS] = {
 	[HOME_IS_ONLY] = REQUIRED("is_only", BOOLOID),
 	[HOME_DATABASE_OID] = REQUIRED("database_oid", OIDOID),
@@ -271,6 +283,7 @@ static const struct
 	[EVQ_TABLE_HOME] = {"home", home_columns, HOME_COLUMNS},
 	[EVQ_TABLE_LIFESPAN_CHANGE] = {"lifespan_change", lifespan_change_columns, LIFESPAN_CHANGE_COLUMNS},
 	[EVQ_TABLE_FLOW_GROUP] = {"flow_group", group_columns, GROUP_COLUMNS},
+	[EVQ_TABLE_NAMED_LIMIT] = {"named_limit", limit_columns, LIMIT_COLUMNS},
 };
 
 /* Filled when first needed, emptied when one of the tables or the schema changes. */

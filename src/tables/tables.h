@@ -35,6 +35,7 @@ typedef enum EvqTableNo
 	EVQ_TABLE_HOME,
 	EVQ_TABLE_LIFESPAN_CHANGE,
 	EVQ_TABLE_FLOW_GROUP,
+	EVQ_TABLE_NAMED_LIMIT,
 	EVQ_TABLE_COUNT
 } EvqTableNo;
 
@@ -195,6 +196,8 @@ enum
 	TYPE_MAX_PAYLOAD_BYTES,
 	TYPE_RETENTION,
 	TYPE_DROPPED,
+	TYPE_LIMITS,
+	TYPE_COST,
 	TYPE_COLUMNS
 };
 
@@ -268,6 +271,18 @@ enum
 	GROUP_PAUSED_UNTIL,
 	GROUP_PAUSE_REASON,
 	GROUP_COLUMNS
+};
+
+enum
+{
+	LIMIT_NO,
+	LIMIT_NAME,
+	LIMIT_MAX_PROCESSING,
+	LIMIT_RATE,
+	LIMIT_PER,
+	LIMIT_BURST,
+	LIMIT_BY_GROUP,
+	LIMIT_COLUMNS
 };
 
 /* Reads one row of a table into an element of an array, which is zeros; it may allocate in the current memory context. */

@@ -195,9 +195,10 @@ SELECT is(pg_temp.use('suspend_event_type', '{"event_type": "RIDE"}') ->> 'is_su
 SELECT is((SELECT is_suspended FROM evq.event_types WHERE event_type = 'RIDE'), true, '... it is');
 SELECT is(pg_temp.use('unsuspend_event_type', '{"event_type": "RIDE"}') ->> 'is_suspended', 'false', 'unsuspend_event_type');
 SELECT is((SELECT is_suspended FROM evq.event_types WHERE event_type = 'RIDE'), false, '... it is not');
+SELECT evq_configure_limit('model', rate => 100, burst => 10) \g /dev/null
 SELECT is(pg_temp.use('update_lifecycle_config', configuration) , configuration || '{"is_suspended": false}', 'update_lifecycle_config, all of it')
 FROM (SELECT '{"event_type": "NEW", "flow_type": "FLOW_NEW", "max_attempts": 5, "lifespan": "P1DT2H", "attempt_delays": ["PT0S", "PT1.5S"], "backoff_factor": 2.5, "max_delay": "PT1H",
-	"jitter": 0.25, "attempt_timeout": "PT10M", "on_suspend_timeout": "retry", "on_fail_event_type": "NEW", "priority": 7, "max_payload_bytes": 1000, "retention": "P2D"}'::jsonb) v (configuration);
+	"jitter": 0.25, "attempt_timeout": "PT10M", "on_suspend_timeout": "retry", "on_fail_event_type": "NEW", "priority": 7, "max_payload_bytes": 1000, "retention": "P2D", "limits": ["model"], "cost": 3}'::jsonb) v (configuration);
 SELECT is(pg_temp.use('update_lifecycle_config', '{"event_type": "NEW", "max_attempts": 6}') - 'max_attempts' , pg_temp.read('config://NEW') - 'max_attempts', '... or a part');
 SELECT matches(pg_temp.use('update_lifecycle_config', '{"event_type": "NEWER", "max_attempts": 6}') #>> '{}', '^EQ006: .* needs a flow type', '... a new type needs a flow');
 SELECT matches(pg_temp.use('update_lifecycle_config', '{"event_type": "NEW", "jitter": 2}') #>> '{}', '^EQ006: jitter is out of range\nDETAIL: .*\nHINT: ', '... out of range');

@@ -48,7 +48,7 @@ SELECT throws_ok($$SELECT public.evq_publish('a'::text, 'b'::text, 'c'::text, '{
 
 -- Types, values and everything else are those of the gateway's calls; what is wrong with them does not matter.
 SET LOCAL client_min_messages = error;
-SELECT lives_ok($$SELECT evq.configure('PLANTED', 'PLANTED', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)$$, 'a type and its flow');
+SELECT lives_ok($$SELECT evq.configure('PLANTED', 'PLANTED', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)$$, 'a type and its flow');
 SELECT evq.publish('PLANTED', NULL, 'one', '{}', NULL, NULL, NULL, NULL, NULL, NULL) AS event_id \gset
 CREATE FUNCTION pg_temp.outcome(statement text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN

@@ -73,7 +73,7 @@ INSERT INTO calls VALUES
 	('evq_http.mcp_tools', $$(SELECT count(*) FROM evq_http.mcp_tools(true))$$), ('evq_http.mcp_tools_list', $$evq_http.mcp_tools_list(true)$$), ('evq_http.mcp_may_use', $$(SELECT count(*) FROM evq_http.mcp_tools(true) t WHERE evq_http.mcp_may_use(t))$$),
 	('evq_http.operations', $$(SELECT count(*) FROM evq_http.operations())$$), ('evq_http.permit_of', $$evq_http.permit_of('{"permit": 1}')$$),
 	('named_events', 'evq.named_events()'), ('stream_of_events', 'evq.stream_of_events(true, 10, NULL)'), ('history_partitions', '(SELECT count(*) FROM evq.history_partitions())'), ('log_partitions', '(SELECT count(*) FROM evq.log_partitions())'), ('has_values', $$evq.has_values('{"a": 1}', '{a}', '{1}')$$),
-	('attempts_that_fit', $$evq.attempts_that_fit(3, '1 hour', '{10 s}', 1, '1 day')$$),
+	('burst_of', $$evq.burst_of(5, NULL, NULL)$$), ('attempts_that_fit', $$evq.attempts_that_fit(3, '1 hour', '{10 s}', 1, '1 day')$$),
 	('forgets_keys', $$(SELECT count(*) FROM evq.event_type t WHERE evq.forgets_keys(t))$$),
 	('cron_next_if_any', $$evq.cron_next_if_any('@hourly', '2030-01-01', 'UTC')$$), ('live_counts', $$(SELECT sum(c.events) FROM evq.live_counts() c)$$), ('first_in_line', $$(SELECT count(*) FROM evq.flow f, evq.first_in_line(f.flow_no, 10))$$),
 	('line', $$(SELECT sum(l.events) FROM evq.flow f, unnest('{true, false}'::boolean[]) in_batches, evq.line(f.flow_no, in_batches, 10) l)$$),

@@ -12,7 +12,7 @@ JOIN pg_language l ON l.oid = p.prolang;
 -- Relations and types.
 SELECT set_eq($$SELECT relname::text FROM pg_class JOIN members ON classid = 'pg_class'::regclass AND objid = oid WHERE relkind IN ('r', 'p')$$,
 	ARRAY['flow', 'event_type', 'event', 'event_payload', 'event_history', 'event_history_default', 'event_error', 'idempotency', 'epoch', 'counter',
-		  'pause', 'housekeeping', 'schedule', 'restriction', 'home', 'lifespan_change', 'flow_group', 'audit_entry',
+		  'pause', 'housekeeping', 'schedule', 'restriction', 'home', 'lifespan_change', 'flow_group', 'named_limit', 'audit_entry',
 		  'log', 'log_default', 'log_type', 'batch', 'backlog', 'run', 'exception'], 'tables');
 SELECT is_empty(
 	$$SELECT oid::regclass FROM pg_class c WHERE relnamespace = 'evq'::regnamespace AND relkind IN ('r', 'p')
@@ -72,13 +72,15 @@ SELECT set_eq(
 	'evq_cancel(event_id uuid, reason text DEFAULT NULL::text) void',
 	'evq_retry(event_id uuid) void',
 	'evq_redrive(event_type text, since timestamp with time zone, max_events bigint DEFAULT 1000) bigint',
-	'evq_configure(event_type text, flow_type text DEFAULT NULL::text, max_attempts integer DEFAULT NULL::integer, lifespan interval DEFAULT NULL::interval, attempt_delays anycompatiblearray DEFAULT NULL::text[], backoff_factor double precision DEFAULT NULL::double precision, max_delay interval DEFAULT NULL::interval, jitter double precision DEFAULT NULL::double precision, attempt_timeout interval DEFAULT NULL::interval, on_suspend_timeout text DEFAULT NULL::text, on_fail_event_type text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, max_payload_bytes integer DEFAULT NULL::integer, retention interval DEFAULT NULL::interval) void',
+	'evq_configure(event_type text, flow_type text DEFAULT NULL::text, max_attempts integer DEFAULT NULL::integer, lifespan interval DEFAULT NULL::interval, attempt_delays anycompatiblearray DEFAULT NULL::text[], backoff_factor double precision DEFAULT NULL::double precision, max_delay interval DEFAULT NULL::interval, jitter double precision DEFAULT NULL::double precision, attempt_timeout interval DEFAULT NULL::interval, on_suspend_timeout text DEFAULT NULL::text, on_fail_event_type text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, max_payload_bytes integer DEFAULT NULL::integer, retention interval DEFAULT NULL::interval, limits text[] DEFAULT NULL::text[], cost integer DEFAULT NULL::integer) void',
 	'evq_pause_flow(flow_type text, until timestamp with time zone DEFAULT NULL::timestamp with time zone, reason text DEFAULT NULL::text) void',
 	'evq_resume_flow(flow_type text) boolean',
 	'evq_pause_group(flow_type text, group_key text, until timestamp with time zone DEFAULT NULL::timestamp with time zone, reason text DEFAULT NULL::text) void',
 	'evq_resume_group(flow_type text, group_key text) boolean',
 	'evq_configure_flow(flow_type text, channel text DEFAULT NULL::text, max_dispatched integer DEFAULT NULL::integer, max_processing integer DEFAULT NULL::integer, dispatch_timeout interval DEFAULT NULL::interval, delivery text DEFAULT NULL::text, ordered boolean DEFAULT NULL::boolean, notify_payload boolean DEFAULT NULL::boolean, group_by text DEFAULT NULL::text, max_processing_per_group integer DEFAULT NULL::integer, rate numeric DEFAULT NULL::numeric, per interval DEFAULT NULL::interval, burst integer DEFAULT NULL::integer, rate_per_group numeric DEFAULT NULL::numeric, per_per_group interval DEFAULT NULL::interval, burst_per_group integer DEFAULT NULL::integer) void',
 	'evq_configure_group(flow_type text, group_key text, max_processing integer DEFAULT NULL::integer, rate numeric DEFAULT NULL::numeric, per interval DEFAULT NULL::interval, burst integer DEFAULT NULL::integer) void',
+	'evq_configure_limit(limit_name text, max_processing integer DEFAULT NULL::integer, rate numeric DEFAULT NULL::numeric, per interval DEFAULT NULL::interval, burst integer DEFAULT NULL::integer, by_group boolean DEFAULT NULL::boolean) void',
+	'evq_drop_limit(limit_name text) void',
 	'evq_suspend_event_type(event_type text) void',
 	'evq_unsuspend_event_type(event_type text) void',
 	'evq_drop_event_type(event_type text) void',
@@ -107,8 +109,8 @@ SELECT set_eq(
 	'\df evq_* shows the functions that users call');
 SELECT set_eq('SELECT oid FROM shown', $$SELECT oid FROM functions WHERE pronamespace NOT IN ('evq'::regnamespace, 'evq_http'::regnamespace)$$,
 	'... and there are no others beside them: what the engine calls is in the schema evq, what the gateway calls in evq_http');
-SELECT is_empty($$SELECT proname, pronargs, length(arguments) FROM shown WHERE pronargs > CASE proname WHEN 'evq_configure_flow' THEN 20 ELSE 14 END OR length(arguments) > 12 * 80$$,
-	'... each with at most 14 arguments, in twelve lines of a terminal: what is more is hard to find one''s way in; the limits of a flow are so many');
+SELECT is_empty($$SELECT proname, pronargs, length(arguments) FROM shown WHERE pronargs > CASE proname WHEN 'evq_configure_flow' THEN 20 WHEN 'evq_configure' THEN 16 ELSE 14 END OR length(arguments) > 12 * 80$$,
+	'... each with at most 14 arguments, in twelve lines of a terminal: what is more is hard to find one''s way in; the limits of a flow are so many, and what there is of a type');
 SELECT is_empty(
 	$$SELECT signature FROM functions WHERE pronamespace = 'evq_http'::regnamespace AND proargnames[1:4] = '{target, query, headers, body}' AND proname NOT IN ('acquire_next', 'acquire_of_flows', 'acquire_batch')
 		AND (pg_get_function_arguments(oid), pg_get_function_result(oid)) <> ('target text, query jsonb, headers jsonb, body jsonb', 'jsonb')$$,
@@ -147,7 +149,7 @@ SELECT is_empty($$SELECT FROM pg_class WHERE relnamespace = 'evq'::regnamespace 
 	'tables are logged, without rules and row security');
 SELECT set_eq(
 	$$SELECT tgrelid::regclass::text || ' ' || tgfoid::regproc::text FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid WHERE relnamespace = 'evq'::regnamespace AND NOT tgisinternal$$,
-	ARRAY['evq.flow evq.configuration_changed', 'evq.flow_group evq.configuration_changed', 'evq.event_type evq.configuration_changed', 'evq.pause evq.pause_changed', 'evq.restriction evq.configuration_changed',
+	ARRAY['evq.flow evq.configuration_changed', 'evq.flow_group evq.configuration_changed', 'evq.named_limit evq.configuration_changed', 'evq.event_type evq.configuration_changed', 'evq.pause evq.pause_changed', 'evq.restriction evq.configuration_changed',
 		  'evq.pause evq.keep_own', 'evq.home evq.keep_own', 'evq.counter evq.keep_own', 'evq.housekeeping evq.keep_own',
 		  'evq.audit_entry evq.keep_audit', 'evq.schedule evq.schedules_changed'],
 	'only the configuration and the audit have triggers, and what a subscriber keeps for itself');

@@ -1,5 +1,5 @@
 # Models of what must not go wrong in any order of steps, checked exhaustively with spin: no lost wake-up (K2), permits
-# (K1, F1), order (K7), limits of groups, suspend and activate, batches. Each model is also broken on purpose, and then the error must be
+# (K1, F1), order (K7), limits of groups, and of several flows, suspend and activate, batches. Each model is also broken on purpose, and then the error must be
 # found. See test/model/README.md.
 use strict;
 use warnings;
@@ -86,6 +86,15 @@ fails('the dispatcher believes what is told late', 'groups', 'MUTANT_BELIEVE_LAT
 fails('the dispatcher does not note when it dispatched', 'groups', 'MUTANT_NOT_NOTED');
 fails('a new dispatcher gives turns before it has seen all', 'groups', 'MUTANT_BEFORE_SWEEP');
 fails('an acquire is committed asynchronously', 'groups', 'CRASH', 'MUTANT_ASYNC_ACQUIRE');
+
+holds('limits that flows share', 'limits');
+holds('limits that flows share, over a crash', 'limits', 'CRASH', 'ATTEMPTS=1');
+holds('... with two lanes in a flow, that may be paused', 'limits', 'THREE', 'ATTEMPTS=1');
+fails('each flow counts its own', 'limits', 'MUTANT_PER_FLOW');
+fails('a session gives turns to its own events', 'limits', 'MUTANT_SESSION');
+fails('a new dispatcher gives turns before it has seen all', 'limits', 'MUTANT_BEFORE_SWEEP');
+fails('room opens one lane, whose flow may be paused', 'limits', 'THREE', 'ATTEMPTS=1', 'MUTANT_WAKE_ONE');
+fails('room opens the first lane of a flow, and no other after it', 'limits', 'THREE', 'ATTEMPTS=1', 'MUTANT_NO_MORE');
 
 holds('suspend and activate', 'suspend');
 fails('an activation before the suspend is refused', 'suspend', 'MUTANT_REFUSE_EARLY');
