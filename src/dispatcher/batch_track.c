@@ -19,6 +19,13 @@
 /* While there is no memory for batches that may expire, a complete walk begins so long after the last one. */
 #define COMPLETE_AFTER USECS_PER_MINUTE
 
+/*
+ * evq_tick() looks at so many batches of each flow that come first, and at those in so many pages of the backlog, wherever:
+ * so its cost does not grow with the backlog, and calls look at all of it in the end.
+ */
+#define FIRST_OF_FLOW 1000
+#define PAGES_OF_ANY 10
+
 /* Makes what an engine remembers of batches, nothing yet, in a context of its own below this one; slot: NULL = without shared memory. */
 EvqBatchTrack *
 evq_batch_track_create(MemoryContext parent, EvqSlot *slot, EvqMemory *memory)
@@ -115,11 +122,10 @@ evq_batch_track_hear(EvqBatchTrack *track, const EvqChange *change, TimestampTz 
 
 /* ---------- walking ---------- */
 
-/* A walk has met a batch. */
+/* A batch was met that is not done; tells what a walk that met it is to do then. */
 static EvqMet
-meet(void *context, int32 flow_no, const EvqWaitingBatch *waiting)
+meet(EvqBatchTrack *track, int32 flow_no, const EvqWaitingBatch *waiting)
 {
-	EvqBatchTrack *track = context;
 	EvqTrackedBatch *tracked = evq_batch_track_find(track, &waiting->batch_id);
 	EvqChange facts = {.event_id = waiting->batch_id,
 					   .at = waiting->attempt_scheduled_at,
@@ -147,6 +153,25 @@ meet(void *context, int32 flow_no, const EvqWaitingBatch *waiting)
 	return evq_batch_track_looks_at_all(track) ? EVQ_MET : EVQ_MET_ENOUGH;
 }
 
+/* A walk has met a batch. */
+static EvqMet
+meet_in_line(void *context, int32 flow_no, const EvqWaitingBatch *waiting)
+{
+	EvqBatchTrack *track = context;
+	EvqFlowBatches *flow = evq_batch_track_find_flow(track, flow_no);
+
+	if (flow != NULL && !evq_memory_keeps_offer(track->memory) && ++flow->met >= FIRST_OF_FLOW)
+		return EVQ_MET_ENOUGH;
+	return meet(track, flow_no, waiting);
+}
+
+static bool
+meet_any(void *context, const EvqWaitingBatch *waiting)
+{
+	(void) meet(context, waiting->flow_no, waiting);
+	return false;
+}
+
 /* Reads some of the batches that are not done, and remembers those that there is memory for. */
 static void
 walk_on(EvqBatchTrack *track, EvqStore *store)
@@ -164,10 +189,15 @@ walk_on(EvqBatchTrack *track, EvqStore *store)
 		}
 		track->complete_at = 0;
 		foreach(cell, track->flows)
+		{
 			((EvqFlowBatches *) lfirst(cell))->is_unread = false;
+			((EvqFlowBatches *) lfirst(cell))->met = 0;
+		}
 	}
-	if (!evq_batch_walk_go_on(track->walk, store, meet, track))
+	if (!evq_batch_walk_go_on(track->walk, store, meet_in_line, track))
 		return;
+	if (!evq_memory_keeps_offer(track->memory) && evq_batches_are_left(store))
+		evq_batches_sample(store, PAGES_OF_ANY, meet_any, track);
 	track->has_walked = track->tell_oldest = true;
 	if (track->has_left_parked)
 		track->complete_at = track->walk_began_at + COMPLETE_AFTER;

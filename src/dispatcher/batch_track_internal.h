@@ -16,13 +16,15 @@
 /* The batches of a flow. */
 typedef struct EvqFlowBatches
 {
-	int32 flow_no;        /* hash key */
-	pairingheap *waiting; /* of batches with events to offer, those that come first on top */
-	pairingheap *spare;   /* of those that can be forgotten for others, the one to do without first on top */
-	int64 offered;        /* events */
-	int batches;          /* remembered, but for parked ones */
-	bool is_unread;       /* there was no memory for some */
-	bool tell_ready;      /* listeners are to be told of what is on offer */
+	int32 flow_no;         /* hash key */
+	pairingheap *waiting;  /* of batches with events to offer, those that come first on top */
+	pairingheap *spare;    /* of those that can be forgotten for others, the one to do without first on top */
+	int64 offered;         /* events */
+	int batches;           /* remembered, but for parked ones */
+	int met;               /* by the walk under way */
+	bool is_unread;        /* there was no memory for some, */
+	int16 unread_priority; /* none of which has a higher one */
+	bool tell_ready;       /* listeners are to be told of what is on offer */
 	TimestampTz
 		due_since; /* for the counters: of those that wait, and of the attempts under way, the longest */
 	TimestampTz held_since;

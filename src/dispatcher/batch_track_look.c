@@ -158,7 +158,8 @@ look_at_rest(Looked *looked, EvqTrackedBatch *tracked, const EvqEvent *event)
 				  !evq_config_is_type_suspended(event->event_type_no);
 	bool tell_ready = false;
 
-	if (is_offer_over)
+	/* What is suspended takes no room from others: it may be offered again when it goes on. */
+	if (is_offer_over || evq_config_is_type_suspended(event->event_type_no))
 	{
 		evq_batch_track_take_off(looked->track, tracked, 0, tracked->events);
 		tracked->offered_until = DT_NOEND;

@@ -263,12 +263,22 @@ make_room_for_parked(EvqBatchTrack *track)
 	return true;
 }
 
+static void
+leave_unread(EvqFlowBatches *flow, const EvqTrackedBatch *batch)
+{
+	flow->unread_priority = flow->is_unread ? Max(flow->unread_priority, batch->priority) : batch->priority;
+	flow->is_unread = true;
+}
+
 /* Sees to it that there is memory for one more; false = there is none, for all that is there comes before it. */
 static bool
 make_room(EvqBatchTrack *track, EvqFlowBatches *flow, const EvqTrackedBatch *wanted)
 {
 	EvqTrackedBatch *first = first_spare(track->spare);
 
+	/* It comes after those, or may: they are read first. */
+	if (flow->is_unread && wanted->priority <= flow->unread_priority)
+		return false;
 	if (hash_get_num_entries(track->batches) < room())
 		return true;
 	if (first != NULL)
@@ -279,10 +289,13 @@ make_room(EvqBatchTrack *track, EvqFlowBatches *flow, const EvqTrackedBatch *wan
 	}
 	if (flow->batches < share(track))
 		return true;
-	flow->is_unread = true;
 	first = first_spare(flow->spare);
 	if (first == NULL || compare_order(wanted, first) < 0)
+	{
+		leave_unread(flow, wanted);
 		return false;
+	}
+	leave_unread(flow, first);
 	evq_batch_track_forget(track, first);
 	return true;
 }

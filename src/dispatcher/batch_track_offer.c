@@ -75,11 +75,19 @@ bool
 evq_batch_track_first_waiting(const EvqBatchTrack *track, int32 flow_no, EvqChange *facts)
 {
 	const EvqFlowBatches *flow = evq_batch_track_find_flow(track, flow_no);
-	const EvqTrackedBatch *batch;
+	EvqTrackedBatch *batch;
 
-	if (flow == NULL || pairingheap_is_empty(flow->waiting))
-		return false;
-	batch = pairingheap_container(EvqTrackedBatch, in_waiting, pairingheap_first(flow->waiting));
+	for (;;)
+	{
+		if (flow == NULL || pairingheap_is_empty(flow->waiting))
+			return false;
+		batch = pairingheap_container(EvqTrackedBatch, in_waiting, pairingheap_first(flow->waiting));
+		if (!evq_config_is_type_suspended(batch->event_type_no))
+			break;
+		/* It is looked at again when that changes, as all is. */
+		memset(&batch->to_offer, 0, sizeof(batch->to_offer));
+		evq_batch_track_set_waiting(batch);
+	}
 	facts->priority = batch->priority;
 	facts->at = batch->at;
 	facts->event_id = batch->batch_id;

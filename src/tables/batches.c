@@ -14,12 +14,14 @@
 #include "catalog/pg_type_d.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/random.h"
 #include "rules/uuid.h"
 #include "tables/batches.h"
 #include "tables/events_internal.h"
@@ -463,6 +465,7 @@ read_waiting(EvqStoreTable *table, EvqWaitingBatch *waiting)
 	evq_rows_read(&table->map, table->slot, table->row);
 	waiting->attempt_scheduled_at = DatumGetTimestampTz(table->row->tts_values[BACKLOG_ATTEMPT_SCHEDULED_AT]);
 	waiting->batch_id = *DatumGetUUIDP(table->row->tts_values[BACKLOG_BATCH_ID]);
+	waiting->flow_no = DatumGetInt32(table->row->tts_values[BACKLOG_FLOW_NO]);
 	waiting->event_type_no = DatumGetInt32(table->row->tts_values[BACKLOG_EVENT_TYPE_NO]);
 	waiting->priority = DatumGetInt16(table->row->tts_values[BACKLOG_PRIORITY]);
 	waiting->events = DatumGetInt16(table->row->tts_values[BACKLOG_EVENTS]);
@@ -506,6 +509,36 @@ evq_batches_walk(EvqStore *store, int32 flow_no, const EvqDuePosition *from, Tim
 	}
 	index_endscan(scan);
 	index_close(index, NoLock);
+}
+
+/* Tells of batches that are not done, of any flow, in so many pages of the table, which begin anywhere: each batch is told of as often as any other. */
+void
+evq_batches_sample(EvqStore *store, int pages, EvqTakeBatch take, void *context)
+{
+	EvqStoreTable *table = evq_store_use_table(store, EVQ_TABLE_BACKLOG);
+	BlockNumber all = RelationGetNumberOfBlocks(table->rel);
+	BlockNumber first;
+	ItemPointerData from;
+	ItemPointerData to;
+	TableScanDesc scan;
+	bool is_enough = false;
+
+	if (all == 0)
+		return;
+	/* Those at the end are as likely as others, if the stretch may begin before the first page. */
+	first = (BlockNumber) (evq_random() % (all + pages - 1));
+	ItemPointerSet(&from, first < pages ? 0 : first - pages + 1, FirstOffsetNumber);
+	ItemPointerSet(&to, Min(first, all - 1), MaxOffsetNumber);
+	scan = table_beginscan_tidrange(table->rel, GetActiveSnapshot(), &from, &to);
+	while (!is_enough && table_scan_getnextslot_tidrange(scan, ForwardScanDirection, table->slot))
+	{
+		EvqWaitingBatch waiting;
+
+		CHECK_FOR_INTERRUPTS();
+		read_waiting(table, &waiting);
+		is_enough = take(context, &waiting);
+	}
+	table_endscan(scan);
 }
 
 /* Nothing is left to do for the batch. */

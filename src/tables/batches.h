@@ -74,6 +74,7 @@ typedef void (*EvqTakeLogged)(void *context, const EvqLogged *event);
 typedef struct EvqWaitingBatch
 {
 	pg_uuid_t batch_id;
+	int32 flow_no;
 	TimestampTz attempt_scheduled_at;
 	int32 event_type_no;
 	int16 priority;
@@ -99,6 +100,7 @@ extern bytea *evq_batches_find_places(const EvqBatch *batch);
 extern bool evq_batches_are_left(EvqStore *store);
 extern void evq_batches_walk(EvqStore *store, int32 flow_no, const EvqDuePosition *from, TimestampTz until,
 							 EvqTakeBatch take, void *context);
+extern void evq_batches_sample(EvqStore *store, int pages, EvqTakeBatch take, void *context);
 extern void evq_batches_done(EvqStore *store, const EvqBatch *batch);
 
 #endif /* EVQ_BATCHES_H */

@@ -54,6 +54,16 @@ is_deeply([ distinct(drain('what comes after a type was suspended is had', 160))
 run(q{SELECT evq_unsuspend_event_type('other')});
 is_deeply([ distinct(drain('the type goes on', 400)) ], [ 501 .. 600 ], '... in its order');
 
+# So it is for who asks for some types only: what is on offer of a suspended one is in nobody's way.
+run(q{SELECT batches('other', 651, 660), batches('free', 661, 662)});
+ok(poll_until('offered', sub { run("BEGIN; SELECT count(*) FROM evq_acquire_next('F', 1); ROLLBACK") =~ /1/ }), 'a type is on offer');
+is(scalar(() = run(q{SELECT flow_id FROM evq_acquire_next('F', 8, '{free}')}) =~ /\d+/g), 0, '... and fills it');
+run(q{SELECT evq_suspend_event_type('other')});
+my @other;
+ok(poll_until('offered', sub { push @other, run(q{SELECT flow_id FROM evq_acquire_next('F', 8, '{free}') a, evq_succeed(a.event_id, a.permit)}) =~ /\d+/g; @other == 8 }), '... until it is suspended');
+run(q{SELECT evq_unsuspend_event_type('other')});
+is_deeply([ distinct(drain('it goes on', 40)) ], [ 651 .. 660 ], '... in its order');
+
 # They expire, though there is no memory for all of them.
 run(q{SELECT evq_configure('stuck', lifespan => '1 h'); SELECT batches('stuck', 701, 800)});
 $node->safe_psql('postgres', q{ALTER SYSTEM SET evq.debug_clock_offset = '2 h'; SELECT pg_reload_conf()});

@@ -75,6 +75,23 @@ my $batch = run('SELECT batch_id FROM evq.batch ORDER BY batch_id LIMIT 1');
 my ($within, $beyond) = map { pages("SELECT count(*) FROM evq.logged_events(ARRAY[evq.id_in_batch('$batch', $_)])") } 7, 8;
 cmp_ok($beyond, '<=', $within, "an id beyond the end of its batch: $beyond pages, $within for the last one");
 
+# ---------- a turn without a dispatcher ----------
+
+# With memory for all of them, it looks at those that come first, and at some others; calls look at all in the end.
+$node->append_conf('postgresql.conf', 'evq.max_tracked = 100000');
+$node->reload;
+my $turn = pages($statements{'a turn'});
+run(q{SELECT batches('T', 8000)});
+my $turn_beside_more = pages($statements{'a turn'});
+cmp_ok($turn_beside_more, '<', 2.5 * $turn, "a turn with memory for all: $turn_beside_more pages beside 12,000 batches that wait, $turn beside 4,000");
+run(q{UPDATE evq.run SET state = 's' WHERE state <> 's'; INSERT INTO evq.run
+	SELECT evq.id_in_batch(batch_id, events - 1), events, 's', now(), 'infinity', now(), 1 FROM (SELECT * FROM evq.backlog ORDER BY attempt_scheduled_at DESC LIMIT 3000) k});
+ok(poll_until('the end', sub { run('SELECT count(*) FROM (SELECT evq_tick() FROM generate_series(1, 20)) t'); run('SELECT count(*) FROM evq.backlog') == 9055 }),
+	'what is done at the end of the backlog is found all the same') or diag(run('SELECT count(*) FROM evq.backlog'));
+run(q{DELETE FROM evq.backlog k USING evq.event_type t WHERE t.event_type_no = k.event_type_no AND t.event_type = 'T' AND k.batch_id IN (SELECT batch_id FROM evq.backlog ORDER BY attempt_scheduled_at DESC LIMIT 5000)});
+$node->append_conf('postgresql.conf', 'evq.max_tracked = 100');
+$node->reload;
+
 # ---------- the other flow ----------
 
 # What is at the end of no line has its turn, too: a flow with thousands of batches does not hide those of another.
