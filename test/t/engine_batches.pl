@@ -117,6 +117,11 @@ $node->safe_psql('postgres', 'ALTER SYSTEM RESET evq.debug_clock_offset; SELECT 
 wait_until_forgotten('... and nothing is left');
 run(q{SELECT evq_configure('A', lifespan => '1 day', attempt_timeout => '1 h')});
 
+# So does what was looked at before, by the clock alone.
+run(q{CALL clean(); SELECT evq_configure('brief', 'F', lifespan => '5 s'); SELECT batch(5, 'brief')});
+$new_dispatcher->();
+wait_for('what a new dispatcher has offered expires, too', q{SELECT coalesce(sum(count), 0) FROM states WHERE state = 'expired'}, 5);
+
 # ---------- a new dispatcher, and a crash ----------
 
 run('CALL clean(); SELECT batch(1500)');
@@ -172,6 +177,20 @@ ok(poll_until('all', sub {
 	$had == 240;
 }), 'of more batches than there is room for offers all is had') or diag($had);
 $narrow->stop;
+
+# So does what there was no memory for, 33 batches here.
+my $forgetful = make_server('forgetful', "evq.store_batches_from = 1\nevq.poll_interval = '1h'", 'evq.max_tracked = 100');
+make_database($forgetful, 'db');
+$forgetful->safe_psql('db', q{SELECT evq_configure_flow('F', delivery => 'pull', max_dispatched => 10, dispatch_timeout => '1 h'), evq_configure('a', 'F', lifespan => '1 day')});
+$forgetful->safe_psql('db', q{SELECT count(*) FROM generate_series(1, 100) n, evq_publish_many('a', NULL, array_fill('f' || n, '{3}'), '{1, 2, 3}'::jsonb[])});
+$had = 0;
+ok(poll_until('all', sub {
+	$had += $forgetful->safe_psql('db', q{
+		SELECT count(*) FROM evq_acquire_next('F', 100) \g /dev/null
+		SELECT count(*) FROM (SELECT array_agg(event_id) AS ids, array_agg(permit) AS permits FROM evq.events WHERE state = 'being_processed') e, evq_succeed_many(e.ids, e.permits) s WHERE s.accepted});
+	return $had == 300;
+}), 'of more batches than are remembered all is had') or diag($had);
+$forgetful->stop;
 
 # ---------- all at once ----------
 

@@ -136,11 +136,41 @@ run("SELECT count(*) FROM (SELECT array_agg(event_id) AS ids, array_agg(permit) 
 run('SELECT count(*) FROM evq_tick()');
 purge();
 backdate();
+is(run('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT partitions_dropped FROM evq_purge(); COMMIT'), 0, 'a purge with a snapshot of before drops no partition');
 is(run("SELECT partitions_dropped FROM evq_purge()"), 1, 'done, it goes');
 is(run("SELECT to_regclass('$day_50') IS NULL"), 't', '... with the partition');
 is(remains($_), $gone, '... and all that was of it') for $open, $done, $late_id;
 is(run("SELECT payload FROM evq.payloads_by_id(ARRAY[evq.id_in_batch('$open', 19)])"), '"long 50: 19"', 'an event that left its batch before has its payload')
 	or diag(run("SELECT * FROM evq.events_by_id(ARRAY[evq.id_in_batch('$open', 19)])"));
+end_session($late);
+
+# One who has published into a partition by the time that it is locked to be dropped, of a type of which all was done before.
+run(q{SELECT evq.prepare_log(0, now() - interval '60 days')});
+batch('job', 60);
+purge();
+backdate();
+$late = session($node, 'db');
+$late->query_safe(q{SET evq.debug_clock_offset = '-60 d'; BEGIN});
+$late_id = $late->query_safe(q{SELECT min(id::text) FROM evq_publish_many('job', NULL, array_fill('late'::text, '{3}'), '{1, 2, 3}'::jsonb[]) id});
+my $dropper = session($node, 'db');
+$dropper->query_until(qr/begun/, "\\echo begun\nSELECT evq.drop_log();\n");
+$late->query_safe(q{
+	DO $$
+	BEGIN
+		FOR n IN 1 .. 1000 LOOP
+			EXIT WHEN EXISTS (SELECT FROM pg_locks WHERE relation IN (SELECT relation FROM evq.log_partitions()) AND NOT granted);
+			PERFORM pg_sleep(0.005);
+		END LOOP;
+	END $$;
+	COMMIT});
+end_session($dropper);
+is(remains($late_id), '3 1 0 0 1', 'what is published until a partition is locked keeps it');
+is(run("SELECT count(*) FROM evq_acquire_next('FLOW', 10, '{job}')"), 3, '... and can be had');
+run("SELECT count(*) FROM (SELECT array_agg(event_id) AS ids, array_agg(permit) AS permits FROM evq.events WHERE flow_id = 'late' AND state = 'being_processed') e, evq_succeed_many(e.ids, e.permits)");
+run('SELECT count(*) FROM evq_tick()');
+purge();
+backdate();
+is(run('SELECT partitions_dropped FROM evq_purge()'), 1, '... until it is done');
 end_session($late);
 
 # What a transaction that keeps its snapshot may not see it does not delete.

@@ -9,6 +9,7 @@ a line of figures for each statement.
 import argparse
 import json
 import mmap
+import re
 import struct
 import sys
 
@@ -68,8 +69,8 @@ class Sweep:
             query(with_fault, statement["call"], parameters)
         except psycopg2.Error as error:
             ending = error.pgcode or LOST
-            if error.pgcode is not None and "out of memory" in str(error):
-                ending = OUT_OF_MEMORY      # a regular expression, say, has a SQLSTATE of its own
+            if error.pgcode is not None and re.search("out of (dynamic )?memory", str(error)):
+                ending = OUT_OF_MEMORY      # a regular expression, or a file of settings, has a SQLSTATE of its own
         failed = self.fault.disarm()
         if ending not in ("", OUT_OF_MEMORY, LOST):
             wrong.append(f"ends with {ending}")
