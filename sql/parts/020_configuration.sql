@@ -22,7 +22,9 @@ CREATE TABLE evq.flow (
 	rate_per_group float8 CHECK (rate_per_group > 0 AND rate_per_group <= 1e9),
 	per_per_group interval CHECK (per_per_group BETWEEN '1 ms' AND '3650 days'),
 	burst_per_group int CHECK (burst_per_group BETWEEN 1 AND 1000000),
-	groups_paused_until timestamptz
+	groups_paused_until timestamptz,
+	fair boolean NOT NULL DEFAULT false,
+	priority_step interval CHECK (priority_step BETWEEN '1 ms' AND '365 days')
 );
 COMMENT ON TABLE evq.flow IS 'One row a flow: how its events reach workers';
 COMMENT ON COLUMN evq.flow.channel IS 'Channel of the dispatch notifications: LISTEN to it';
@@ -43,6 +45,8 @@ COMMENT ON COLUMN evq.flow.rate_per_group IS 'As rate, for the events of a group
 COMMENT ON COLUMN evq.flow.per_per_group IS 'The time of rate_per_group; NULL = a second';
 COMMENT ON COLUMN evq.flow.burst_per_group IS 'As burst, for the events of a group';
 COMMENT ON COLUMN evq.flow.groups_paused_until IS 'Some group of it is paused until then; NULL = none has been since evq_resume_group()';
+COMMENT ON COLUMN evq.flow.fair IS 'Groups that have work take turns, by their weights; false = by priority and time alone';
+COMMENT ON COLUMN evq.flow.priority_step IS 'An event''s priority counts as one higher for each such time that it has waited; NULL = it stays what it is';
 
 CREATE TABLE evq.event_type (
 	event_type_no int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -23,7 +23,8 @@ CREATE FUNCTION @extschema@.evq_configure_flow(flow_type text, channel text DEFA
 	max_processing int DEFAULT NULL, dispatch_timeout interval DEFAULT NULL, delivery text DEFAULT NULL,
 	ordered boolean DEFAULT NULL, notify_payload boolean DEFAULT NULL, group_by text DEFAULT NULL, max_processing_per_group int DEFAULT NULL,
 	rate numeric DEFAULT NULL, per interval DEFAULT NULL, burst int DEFAULT NULL,
-	rate_per_group numeric DEFAULT NULL, per_per_group interval DEFAULT NULL, burst_per_group int DEFAULT NULL)
+	rate_per_group numeric DEFAULT NULL, per_per_group interval DEFAULT NULL, burst_per_group int DEFAULT NULL,
+	fair boolean DEFAULT NULL, priority_step interval DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET jit = off
 AS $$
@@ -44,14 +45,15 @@ BEGIN
 			USING ERRCODE = 'EQ006', HINT = 'Name the flow otherwise or pass another channel.';
 	END IF;
 	INSERT INTO evq.flow AS f (flow_type, channel, max_dispatched, max_processing, dispatch_timeout, delivery, ordered, notify_payload, group_by,
-		max_processing_per_group, rate, per, burst, rate_per_group, per_per_group, burst_per_group)
+		max_processing_per_group, rate, per, burst, rate_per_group, per_per_group, burst_per_group, fair, priority_step)
 	VALUES (evq_configure_flow.flow_type, evq_configure_flow.channel,
 			coalesce(evq_configure_flow.max_dispatched, 1000), nullif(evq_configure_flow.max_processing, 0),
 			coalesce(evq_configure_flow.dispatch_timeout, '30 s'), coalesce(evq_configure_flow.delivery, 'push'),
 			coalesce(evq_configure_flow.ordered, false), coalesce(evq_configure_flow.notify_payload, false),
 			nullif(evq_configure_flow.group_by, ''), nullif(evq_configure_flow.max_processing_per_group, 0),
 			nullif(evq_configure_flow.rate, 0), evq_configure_flow.per, nullif(evq_configure_flow.burst, 0),
-			nullif(evq_configure_flow.rate_per_group, 0), evq_configure_flow.per_per_group, nullif(evq_configure_flow.burst_per_group, 0))
+			nullif(evq_configure_flow.rate_per_group, 0), evq_configure_flow.per_per_group, nullif(evq_configure_flow.burst_per_group, 0),
+			coalesce(evq_configure_flow.fair, false), nullif(evq_configure_flow.priority_step, '0'))
 	ON CONFLICT ON CONSTRAINT flow_flow_type_key DO UPDATE SET
 		channel = EXCLUDED.channel,
 		max_dispatched = coalesce(evq_configure_flow.max_dispatched, f.max_dispatched),
@@ -67,7 +69,9 @@ BEGIN
 		burst = nullif(coalesce(evq_configure_flow.burst, f.burst), 0),
 		rate_per_group = nullif(coalesce(evq_configure_flow.rate_per_group, f.rate_per_group), 0),
 		per_per_group = coalesce(evq_configure_flow.per_per_group, f.per_per_group),
-		burst_per_group = nullif(coalesce(evq_configure_flow.burst_per_group, f.burst_per_group), 0);
+		burst_per_group = nullif(coalesce(evq_configure_flow.burst_per_group, f.burst_per_group), 0),
+		fair = coalesce(evq_configure_flow.fair, f.fair),
+		priority_step = nullif(coalesce(evq_configure_flow.priority_step, f.priority_step), '0');
 	PERFORM evq.record_change('configure_flow', flow_type, before,
 		(SELECT to_jsonb(f) - 'is_paused'::text FROM evq.flows f WHERE f.flow_type = evq_configure_flow.flow_type));
 EXCEPTION WHEN check_violation THEN
@@ -77,7 +81,7 @@ WHEN numeric_value_out_of_range THEN
 	RAISE EXCEPTION 'rate is out of range' USING ERRCODE = 'EQ006', HINT = 'Pass a number above 0, up to 1000000000.';
 END
 $$;
-COMMENT ON FUNCTION @extschema@.evq_configure_flow(text, text, int, int, interval, text, boolean, boolean, text, int, numeric, interval, int, numeric, interval, int) IS
+COMMENT ON FUNCTION @extschema@.evq_configure_flow(text, text, int, int, interval, text, boolean, boolean, text, int, numeric, interval, int, numeric, interval, int, boolean, interval) IS
 $$Makes or changes a flow. NULL leaves a value as it is, or sets the default for a new flow. Takes effect at commit.
 flow_type: 1 to 59 bytes: a letter, then letters, digits and underscores.
 channel: of its notifications; by default evq_ and the flow type in lower case.
@@ -95,6 +99,10 @@ rate, per, burst: at most so many events begin in that time (by default a second
 many as the rate allows in a tenth of a second, one at least): in any time t never more than burst + rate * t. rate 0 = no
 limit, the default; burst 0 = the default. Only a dispatcher keeps a rate: without one these events wait.
 rate_per_group, per_per_group, burst_per_group: the same for the events of one group.
+fair: whether groups that have work take turns, by the weights that evq_configure_group() gives them, and events of no group as
+one; by default false: the order is by priority and time, whose they are. Only a dispatcher knows whose turn it is.
+priority_step: an event's priority counts as one higher for each such time that it has waited, 1 ms to 365 days, so that none
+waits for ever; 0 = never, the default.
 Errors: EQ006 bad name, taken channel, value out of range.$$;
 
 CREATE FUNCTION evq.attempts_that_fit(max_attempts int, lifespan interval, attempt_delays interval[], backoff_factor float8, max_delay interval)
@@ -234,7 +242,7 @@ BEGIN
 	IF flow_type IS NOT NULL THEN
 		IF NOT EXISTS (SELECT FROM evq.flow f WHERE f.flow_type = configure.flow_type) THEN
 			PERFORM @extschema@.evq_configure_flow(flow_type, NULL::text, NULL::int, NULL::int, NULL::interval, NULL::text, NULL::boolean, NULL::boolean, NULL::text, NULL::int,
-				NULL::numeric, NULL::interval, NULL::int, NULL::numeric, NULL::interval, NULL::int);
+				NULL::numeric, NULL::interval, NULL::int, NULL::numeric, NULL::interval, NULL::int, NULL::boolean, NULL::interval);
 		END IF;
 		SELECT f.flow_no INTO STRICT wanted_flow_no FROM evq.flow f WHERE f.flow_type = configure.flow_type;
 		IF NOT is_new AND wanted_flow_no <> present.flow_no

@@ -236,7 +236,7 @@ BEGIN
 	RETURN QUERY
 	WITH flow AS MATERIALIZED (
 		SELECT f.* FROM evq.flow f
-		WHERE f.max_processing_per_group IS NOT NULL OR f.rate_per_group IS NOT NULL OR f.group_by IS NOT NULL
+		WHERE f.max_processing_per_group IS NOT NULL OR f.rate_per_group IS NOT NULL OR f.group_by IS NOT NULL OR f.fair
 			OR EXISTS (SELECT FROM evq.flow_group g WHERE g.flow_no = f.flow_no)),
 	line AS MATERIALIZED (
 		SELECT f.flow_no, l.* FROM flow f CROSS JOIN LATERAL (

@@ -15,7 +15,7 @@ CREATE VIEW evq.flows AS
 SELECT f.flow_type, f.channel, f.delivery, f.ordered, f.max_dispatched, f.max_processing, f.dispatch_timeout, f.notify_payload,
 	p.is_paused, CASE WHEN p.is_paused THEN f.paused_at END AS paused_at,
 	CASE WHEN p.is_paused THEN nullif(f.paused_until, 'infinity') END AS paused_until, CASE WHEN p.is_paused THEN f.pause_reason END AS pause_reason,
-	f.group_by, f.max_processing_per_group, f.rate, f.per, f.burst, f.rate_per_group, f.per_per_group, f.burst_per_group
+	f.group_by, f.max_processing_per_group, f.rate, f.per, f.burst, f.rate_per_group, f.per_per_group, f.burst_per_group, f.fair, f.priority_step
 FROM evq.flow f CROSS JOIN LATERAL (SELECT coalesce(f.paused_until > clock_timestamp(), false) AS is_paused) p;
 COMMENT ON VIEW evq.flows IS 'The configuration of flows, which evq_configure_flow() changes, and whether evq_pause_flow() has paused them';
 COMMENT ON COLUMN evq.flows.is_paused IS 'None of its events is dispatched or acquired now';

@@ -56,11 +56,13 @@ COMMENT ON COLUMN evq.limits.event_types IS 'Those that have it; NULL = all of t
 
 CREATE VIEW evq.groups AS
 SELECT f.flow_type, g.group_key, g.max_processing, g.rate, g.per, g.burst, g.waiting, g.on_offer, g.processing, g.due_since, g.looked_at,
-	g.paused_until IS NOT NULL AS is_paused, g.paused_at, nullif(g.paused_until, 'infinity') AS paused_until, g.pause_reason
-FROM evq.group_usage() g JOIN evq.flow f USING (flow_no);
+	g.paused_until IS NOT NULL AS is_paused, g.paused_at, nullif(g.paused_until, 'infinity') AS paused_until, g.pause_reason,
+	CASE WHEN f.fair THEN coalesce(w.weight, 1) END AS weight
+FROM evq.group_usage() g JOIN evq.flow f USING (flow_no) LEFT JOIN evq.flow_group w USING (flow_no, group_key);
 COMMENT ON VIEW evq.groups IS
-$$The groups of flows with group_by or limits by group: what each may have, and has. Those with an event among the first 10,000 in the line of their
-flow, those that evq_configure_group() has given limits of their own, and those that evq_pause_group() has paused.$$;
+$$The groups of flows that are fair, or have group_by or limits by group: what each may have, and has. Those with an event among the first 10,000 in the line of
+their flow, those that evq_configure_group() has given limits or a weight of their own, and those that evq_pause_group() has paused.$$;
+COMMENT ON COLUMN evq.groups.weight IS 'So many turns it has where another has one; NULL = its flow is not fair';
 COMMENT ON COLUMN evq.groups.max_processing IS 'At most so many of its events offered or in processing at once; NULL = no limit';
 COMMENT ON COLUMN evq.groups.rate IS 'At most so many of its events begin, in the time "per", beyond the burst; NULL = no limit';
 COMMENT ON COLUMN evq.groups.per IS 'The time of its rate';

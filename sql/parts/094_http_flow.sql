@@ -5,7 +5,7 @@ RETURNS jsonb LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_cat
 AS $$
 DECLARE
 	given jsonb := evq_http.object_of(body, '{channel, max_dispatched, max_processing, dispatch_timeout, delivery, ordered, notify_payload, group_by, max_processing_per_group, rate, per, burst,
-		rate_per_group, per_per_group, burst_per_group}');
+		rate_per_group, per_per_group, burst_per_group, fair, priority_step}');
 BEGIN
 	PERFORM @extschema@.evq_configure_flow(target,
 		channel => evq_http.text_of(given, 'channel'),
@@ -22,7 +22,9 @@ BEGIN
 		burst => evq_http.integer_of(given, 'burst', -2147483648, 2147483647)::int,
 		rate_per_group => evq_http.number_of(given, 'rate_per_group')::numeric,
 		per_per_group => evq_http.duration_of(given -> 'per_per_group', 'per_per_group'),
-		burst_per_group => evq_http.integer_of(given, 'burst_per_group', -2147483648, 2147483647)::int);
+		burst_per_group => evq_http.integer_of(given, 'burst_per_group', -2147483648, 2147483647)::int,
+		fair => evq_http.boolean_of(given, 'fair'),
+		priority_step => evq_http.duration_of(given -> 'priority_step', 'priority_step'));
 	RETURN evq_http.flow_named(target);
 END
 $$;

@@ -199,6 +199,8 @@ ALTER TABLE evq.flow ADD COLUMN max_processing_per_group int CHECK (max_processi
 	ADD COLUMN per_per_group interval CHECK (per_per_group BETWEEN '1 ms' AND '3650 days'),
 	ADD COLUMN burst_per_group int CHECK (burst_per_group BETWEEN 1 AND 1000000),
 	ADD COLUMN groups_paused_until timestamptz;
+	ADD COLUMN fair boolean NOT NULL DEFAULT false,
+	ADD COLUMN priority_step interval CHECK (priority_step BETWEEN '1 ms' AND '365 days');
 COMMENT ON COLUMN evq.flow.max_processing_per_group IS 'At most so many events of a group offered or in processing at once; NULL = no limit';
 COMMENT ON COLUMN evq.flow.rate IS 'At most so many events begin, in the time "per", beyond the burst; NULL = no limit';
 COMMENT ON COLUMN evq.flow.per IS 'The time of rate; NULL = a second';
@@ -207,6 +209,8 @@ COMMENT ON COLUMN evq.flow.rate_per_group IS 'As rate, for the events of a group
 COMMENT ON COLUMN evq.flow.per_per_group IS 'The time of rate_per_group; NULL = a second';
 COMMENT ON COLUMN evq.flow.burst_per_group IS 'As burst, for the events of a group';
 COMMENT ON COLUMN evq.flow.groups_paused_until IS 'Some group of it is paused until then; NULL = none has been since evq_resume_group()';
+COMMENT ON COLUMN evq.flow.fair IS 'Groups that have work take turns, by their weights; false = by priority and time alone';
+COMMENT ON COLUMN evq.flow.priority_step IS 'An event''s priority counts as one higher for each such time that it has waited; NULL = it stays what it is';
 COMMENT ON COLUMN evq.flow.group_by IS 'Where the group key of an event comes from whose publisher gives none: flow_id, flow_id/N, header:NAME or payload:POINTER; NULL = nowhere';
 -- Event types have named limits.
 ALTER TABLE evq.event_type ADD COLUMN limits text[] CHECK (array_ndims(limits) = 1 AND cardinality(limits) <= 8 AND array_position(limits, NULL) IS NULL),

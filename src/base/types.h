@@ -100,6 +100,8 @@ typedef struct EvqEvent
 	int16 transition; /* what changed its state since it was read: a row of the transition table */
 	EvqOrigin origin; /* of a new event */
 	int64 waited;     /* microseconds: from due to acquired, or from there to the end of the attempt */
+
+	int64 place; /* nor this: where it is put among the offers of its flow, least first */
 } EvqEvent;
 
 /* What a finish adds to an event: the rest of a row of evq.event_history. */

@@ -150,7 +150,7 @@ static void
 look_at_rest(Looked *looked, EvqTrackedBatch *tracked, const EvqEvent *event)
 {
 	const EvqFlow *flow = evq_config_flow(event->flow_no);
-	bool is_of_batches = flow != NULL && flow->pull && !evq_flow_is_regulated(flow);
+	bool is_of_batches = flow != NULL && evq_flow_takes_batches(flow);
 	bool is_over = event->due_at <= looked->now;
 	bool is_offer_over = tracked->offered_until <= looked->now;
 	bool keeps_offer = evq_memory_keeps_offer(looked->track->memory);

@@ -105,7 +105,7 @@ evq_batch_track_offer_first(EvqBatchTrack *track, int32 flow_no, TimestampTz now
 	EvqFlowBatches *batches = evq_batch_track_find_flow(track, flow_no);
 	EvqTrackedBatch *batch = pairingheap_container(EvqTrackedBatch, in_waiting,
 												   pairingheap_first(batches->waiting));
-	pg_uuid_t first_id;
+	EvqChange range = {.flow_no = flow_no, .event_type_no = batch->event_type_no, .tid = batch->tid};
 	int first = 0;
 	int last;
 
@@ -115,9 +115,9 @@ evq_batch_track_offer_first(EvqBatchTrack *track, int32 flow_no, TimestampTz now
 	for (last = first; last + 1 < batch->events && last + 1 - first < flow->max_dispatched &&
 					   evq_ordinals_have(&batch->to_offer, last + 1);)
 		last++;
-	first_id = evq_uuid_in_batch(&batch->batch_id, first);
-	(void) evq_offers_push_range(track->slot->offers, flow_no, batch->event_type_no, &first_id,
-								 last - first + 1, &batch->tid, EVQ_OFFERS_NO_LIMIT, was_empty);
+	range.event_id = evq_uuid_in_batch(&batch->batch_id, first);
+	range.events = last - first + 1;
+	(void) evq_offers_push(track->slot->offers, &range, EVQ_OFFERS_NO_LIMIT, was_empty);
 	evq_batch_track_put_on_offer(track, batch, first, last, evq_retry_add(now, flow->dispatch_timeout));
 	evq_batch_track_look_by(track, batch, batch->offered_until);
 	evq_batch_track_set_waiting(batch);

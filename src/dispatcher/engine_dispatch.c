@@ -192,6 +192,7 @@ dispatch_row(EvqWork *work, EvqTracked *tracked, EvqEvent *event, const EvqFlow 
 {
 	EvqMemory *memory = work->engine->memory;
 
+	event->place = evq_memory_next_place(tracked);
 	if (!evq_lifecycle_dispatch(work->store, work->now, event, configured->dispatch_timeout))
 	{
 		evq_memory_look_again(memory, tracked, work->now + EVQ_ENGINE_BUSY_DELAY);
@@ -253,14 +254,15 @@ dispatch_ready(EvqWork *work, EvqTracked *tracked)
 
 /* Offers neighbours in a batch, if they come before this ready event; tracked: NULL = none is ready. */
 static bool
-offer_from_batch(EvqWork *work, const EvqTracked *tracked)
+offer_from_batch(EvqWork *work, const EvqFlow *configured, const EvqTracked *tracked)
 {
 	EvqEngine *engine = work->engine;
+	int64 step = configured->priority_step;
 	EvqChange first;
 	bool was_empty;
 
 	if (!evq_engine_first_batch(engine, work->flow, &first) ||
-		(tracked != NULL && evq_change_compare(evq_memory_facts(tracked), &first) < 0))
+		(tracked != NULL && evq_change_compare(evq_memory_facts(tracked), &first, step) < 0))
 		return false;
 	work->turn->dispatched += evq_batch_track_offer_first(engine->batches,
 														  evq_memory_flow_no(work->flow->flow), work->now,
@@ -304,7 +306,7 @@ dispatch_flow(EvqWork *work, EvqFlowDispatch *flow, int share)
 		int parked = work->parked;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!offer_from_batch(work, tracked))
+		if (!offer_from_batch(work, configured, tracked))
 		{
 			if (tracked == NULL)
 				break;

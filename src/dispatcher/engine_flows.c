@@ -70,7 +70,7 @@ evq_engine_first_batch(const EvqEngine *engine, const EvqFlowDispatch *flow, Evq
 		!evq_memory_keeps_offer(engine->memory))
 		return false;
 	configured = evq_config_flow(flow_no);
-	return configured != NULL && configured->pull && !evq_flow_is_regulated(configured);
+	return configured != NULL && evq_flow_takes_batches(configured);
 }
 
 /* Has the flow anything for which there may be room? */

@@ -117,8 +117,7 @@ push_offer(EvqMemory *memory, const EvqChange *facts, bool *was_empty)
 {
 	*was_empty = false;
 	return evq_memory_keeps_offer(memory) &&
-		   evq_offers_push(memory->slot->offers, facts->flow_no, facts->event_type_no, &facts->event_id,
-						   &facts->tid, EVQ_OFFERS_NO_LIMIT, was_empty);
+		   evq_offers_push(memory->slot->offers, facts, EVQ_OFFERS_NO_LIMIT, was_empty);
 }
 
 /* The same, where it does not matter what was there before. Of a group that is paused nothing is offered again until it goes on. */
@@ -148,8 +147,10 @@ bool
 evq_memory_offer(EvqMemory *memory, EvqTracked *tracked, TimestampTz until, bool *was_empty)
 {
 	Assert(tracked->state == EVQ_TRACK_READY);
+	tracked->facts.place = evq_memory_next_place(tracked);
 	if (!push_offer(memory, &tracked->facts, was_empty))
 		return false;
+	evq_memory_take_turn(tracked);
 	tracked->offered_before = true;
 	evq_memory_set(memory, tracked, EVQ_TRACK_OFFERED, Min(until, tracked->facts.due_at));
 	return true;
@@ -165,7 +166,12 @@ evq_memory_was_offered(const EvqTracked *tracked)
 static int
 compare_order(const void *a, const void *b)
 {
-	return evq_change_compare(&(*(EvqTracked *const *) a)->facts, &(*(EvqTracked *const *) b)->facts);
+	const EvqChange *facts_a = &(*(EvqTracked *const *) a)->facts;
+	const EvqChange *facts_b = &(*(EvqTracked *const *) b)->facts;
+
+	if (facts_a->place != facts_b->place)
+		return facts_a->place < facts_b->place ? -1 : 1;
+	return evq_change_compare(facts_a, facts_b, 0);
 }
 
 /*
@@ -206,7 +212,7 @@ static void
 leave_parked(EvqMemory *memory, bool type_suspended)
 {
 	memory->parked = memory->parked_anew = true;
-	memory->suspended_met |= type_suspended;
+	memory->passed_by |= type_suspended;
 }
 
 /* A ready event cannot go yet: back to the table. */
@@ -224,13 +230,15 @@ evq_memory_has_parked(const EvqMemory *memory)
 	return memory->parked;
 }
 
-/* Were due events passed by since their event type is suspended? Forgets it. */
+/*
+ * Were due events passed by since their event type is suspended, or forgotten since their flow has another order by now? Forgets it.
+ */
 bool
-evq_memory_forget_suspended_met(EvqMemory *memory)
+evq_memory_forget_passed_by(EvqMemory *memory)
 {
-	bool met = memory->suspended_met;
+	bool met = memory->passed_by;
 
-	memory->suspended_met = false;
+	memory->passed_by = false;
 	return met;
 }
 
@@ -294,7 +302,10 @@ remember(EvqMemory *memory, EvqTracked *tracked, const EvqChange *facts, EvqMet 
 	if (evq_transition_is_final((EvqState) facts->state))
 	{
 		if (tracked != NULL)
+		{
+			evq_memory_begin_turn(tracked); /* acquired and finished in one transaction */
 			evq_memory_forget(memory, tracked);
+		}
 		else if (facts->ordered)
 			evq_memory_doubt(memory);
 		return NULL;
@@ -320,6 +331,8 @@ remember(EvqMemory *memory, EvqTracked *tracked, const EvqChange *facts, EvqMet 
 
 	if (tracked != NULL && facts->state != EVQ_STATE_DISPATCHED)
 		withdraw(memory, tracked);
+	if (tracked != NULL && facts->state == EVQ_STATE_BEING_PROCESSED)
+		evq_memory_begin_turn(tracked);
 	return evq_memory_put(memory, facts, now);
 }
 
@@ -348,6 +361,7 @@ evq_memory_dispatched(EvqMemory *memory, EvqTracked *tracked, const EvqEvent *ev
 {
 	evq_memory_take_tokens(tracked);
 	evq_memory_pay(tracked);
+	evq_memory_take_turn(tracked);
 	if (tracked->group != NULL && evq_memory_is_group_unread(tracked->group))
 		(void) evq_memory_learn_group_key(memory, tracked->group, event->group_key);
 	tracked->facts.state_since = event->state_since;
@@ -481,7 +495,10 @@ see(EvqMemory *memory, const EvqEvent *event, EvqMet met, TimestampTz now)
 	if (event->state == EVQ_STATE_AWAITING_PROCESSING)
 	{
 		if (tracked != NULL && tracked->state == EVQ_TRACK_OFFERED)
+		{
+			facts.place = tracked->facts.place;
 			repeat_offer(memory, tracked, &facts); /* it may have been lost */
+		}
 		if (tracked != NULL && (tracked->state == EVQ_TRACK_OFFERED || tracked->state == EVQ_TRACK_READY))
 			return;
 		if (event->due_at > now && tracked == NULL &&
@@ -494,7 +511,7 @@ see(EvqMemory *memory, const EvqEvent *event, EvqMet met, TimestampTz now)
 	}
 	tracked = remember(memory, tracked, &facts, met, now);
 	if (tracked != NULL && tracked->state == EVQ_TRACK_DISPATCHED)
-		repeat_offer(memory, tracked, &facts); /* as well */
+		repeat_offer(memory, tracked, &tracked->facts); /* as well */
 	if (tracked != NULL && event->ordered && event->state != EVQ_STATE_AWAITING_PROCESSING)
 		evq_memory_set_flow_id(memory, tracked, event->flow_id);
 }

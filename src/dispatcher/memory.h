@@ -78,6 +78,7 @@ extern bool evq_memory_offer_missing(EvqMemory *memory);
 extern EvqTracked *evq_memory_find(const EvqMemory *memory, const pg_uuid_t *event_id);
 extern const EvqChange *evq_memory_facts(const EvqTracked *tracked);
 extern TimestampTz evq_memory_timer(const EvqTracked *tracked);
+extern int64 evq_memory_next_place(const EvqTracked *tracked);
 extern bool evq_memory_was_offered(const EvqTracked *tracked);
 extern bool evq_memory_is_flow_id_busy(const EvqMemory *memory, const EvqChange *facts);
 extern void evq_memory_set_flow_id(EvqMemory *memory, EvqTracked *tracked, const char *flow_id);
@@ -96,13 +97,14 @@ extern void evq_memory_end_near_sweep(EvqMemory *memory, uint32 number, Timestam
 extern void evq_memory_end_far_sweep(EvqMemory *memory, uint32 since, TimestampTz now);
 extern bool evq_memory_has_parked(const EvqMemory *memory);
 extern TimestampTz evq_memory_future_at(const EvqMemory *memory);
-extern bool evq_memory_forget_suspended_met(EvqMemory *memory);
+extern bool evq_memory_forget_passed_by(EvqMemory *memory);
 extern void evq_memory_forget_waiting(EvqMemory *memory);
 
 /* What was left unread. */
 extern bool evq_memory_is_unread(const EvqTrackedFlow *flow);
 extern const EvqDuePosition *evq_memory_unread_from(const EvqTrackedFlow *flow);
-extern bool evq_memory_is_full_of_first(const EvqMemory *memory, const EvqTrackedFlow *flow);
+extern bool
+evq_memory_is_full_of_first(const EvqMemory *memory, const EvqTrackedFlow *flow, const EvqDuePosition *from);
 extern bool evq_memory_wants_reading_on(const EvqMemory *memory, const EvqTrackedFlow *flow);
 extern void evq_memory_begin_reading_on(EvqTrackedFlow *flow, EvqDuePosition *from);
 extern void evq_memory_end_reading_on(EvqMemory *memory, EvqTrackedFlow *flow, const EvqDuePosition *from);

@@ -34,15 +34,15 @@ compare_timers(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 static int
 compare_ready(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 {
-	return evq_change_compare(&pairingheap_const_container(EvqTracked, ready_node, b)->facts,
-							  &pairingheap_const_container(EvqTracked, ready_node, a)->facts);
+	return evq_memory_compare(pairingheap_const_container(EvqTracked, ready_node, b),
+							  pairingheap_const_container(EvqTracked, ready_node, a));
 }
 
 static int
 compare_last(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 {
-	return evq_change_compare(&pairingheap_const_container(EvqTracked, last_node, a)->facts,
-							  &pairingheap_const_container(EvqTracked, last_node, b)->facts);
+	return evq_memory_compare(pairingheap_const_container(EvqTracked, last_node, a),
+							  pairingheap_const_container(EvqTracked, last_node, b));
 }
 
 static HTAB *
@@ -101,7 +101,8 @@ evq_memory_use_flow(EvqMemory *memory, int32 flow_no)
 		flow->ready = pairingheap_allocate(compare_ready, NULL);
 		evq_memory_groups_init_flow(flow);
 		dlist_init(&flow->openable);
-		evq_memory_read_rate(memory, flow);
+		evq_memory_turns_init_flow(flow);
+		evq_memory_read_flow(memory, flow);
 		flow->last = pairingheap_allocate(compare_last, NULL);
 		evq_memory_unread_init(&flow->left);
 		memory->flow_list = lappend(memory->flow_list, flow);
@@ -270,6 +271,7 @@ attach(EvqMemory *memory, EvqTracked *tracked, EvqTrackState state, TimestampTz 
 	count_busy(memory, tracked, 1);
 	if (evq_memory_takes_room(tracked))
 	{
+		evq_memory_note_turn(tracked);
 		evq_memory_count_in_lane(memory, tracked, 1);
 		evq_memory_count_in_group(memory, tracked, 1);
 	}
@@ -299,6 +301,7 @@ evq_memory_put(EvqMemory *memory, const EvqChange *facts, TimestampTz now)
 	bool found;
 	EvqTracked *tracked = hash_search(memory->events, &facts->event_id, HASH_ENTER, &found);
 	EvqTrackState state = state_from_facts(facts, now);
+	int64 place;
 
 	if (found)
 		detach(memory, tracked);
@@ -306,8 +309,11 @@ evq_memory_put(EvqMemory *memory, const EvqChange *facts, TimestampTz now)
 	{
 		tracked->flow_id = NULL;
 		tracked->offered_before = false;
+		tracked->facts.place = 0;
 	}
-	if (!found || tracked->flow->flow_no != facts->flow_no || tracked->facts.group_hash != facts->group_hash)
+	if (!found || tracked->flow->flow_no != facts->flow_no ||
+		tracked->facts.group_hash != facts->group_hash ||
+		(tracked->group == NULL && tracked->flow->line.is_fair))
 	{
 		if (found)
 		{
@@ -320,7 +326,9 @@ evq_memory_put(EvqMemory *memory, const EvqChange *facts, TimestampTz now)
 	}
 	tracked->put_offs = 0;
 	tracked->seen_in_sweep = memory->sweep;
+	place = facts->place == 0 ? tracked->facts.place : facts->place;
 	tracked->facts = *facts;
+	tracked->facts.place = place;
 	attach(memory, tracked, state, state == EVQ_TRACK_READY ? facts->due_at : Min(facts->at, facts->due_at));
 	return tracked;
 }
@@ -353,9 +361,12 @@ evq_memory_drop(EvqMemory *memory, EvqTracked *tracked)
 	hash_search(memory->events, &tracked->event_id, HASH_REMOVE, NULL);
 }
 
-/* Forgets the waiting and ready events, and what was left unread, but not the events that are put off: their timers bring them back. */
+/*
+ * Forgets the waiting and ready events, and what was left unread, but not the events that are put off: their timers bring them
+ * back. flow: those of this one; NULL = of all.
+ */
 void
-evq_memory_forget_waiting(EvqMemory *memory)
+evq_memory_forget_waiting_of(EvqMemory *memory, const EvqTrackedFlow *flow)
 {
 	HASH_SEQ_STATUS all;
 	EvqTracked *tracked;
@@ -364,12 +375,23 @@ evq_memory_forget_waiting(EvqMemory *memory)
 	hash_seq_init(&all, memory->events);
 	while ((tracked = hash_seq_search(&all)) != NULL)
 	{
-		if (evq_memory_is_waiting(tracked) && tracked->put_offs == 0)
+		if (evq_memory_is_waiting(tracked) && tracked->put_offs == 0 &&
+			(flow == NULL || tracked->flow == flow))
 			evq_memory_drop(memory, tracked);
 	}
 	foreach(cell, memory->flow_list)
-		evq_memory_unread_init(&((EvqTrackedFlow *) lfirst(cell))->left);
-	evq_memory_forget_unread_groups(memory);
+	{
+		if (flow == NULL || lfirst(cell) == flow)
+			evq_memory_unread_init(&((EvqTrackedFlow *) lfirst(cell))->left);
+	}
+	evq_memory_forget_unread_groups(memory, flow);
+}
+
+/* The same, of all flows. */
+void
+evq_memory_forget_waiting(EvqMemory *memory)
+{
+	evq_memory_forget_waiting_of(memory, NULL);
 }
 
 /* The events on offer or dispatched, in no order, in the current context. */

@@ -38,12 +38,17 @@ first_of(const EvqTrackedGroup *group)
 	return pairingheap_container(EvqTracked, ready_node, group->ready.ph_root);
 }
 
-/* Open groups are lined up by their first ready event. */
+/* Open groups are lined up by their first ready event; in a fair flow by their turns, and in a round by that. */
 static int
 compare_open(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 {
-	return evq_change_compare(&first_of(pairingheap_const_container(EvqTrackedGroup, open_node, b))->facts,
-							  &first_of(pairingheap_const_container(EvqTrackedGroup, open_node, a))->facts);
+	const EvqTrackedFlow *flow = arg;
+	const EvqTrackedGroup *group_a = pairingheap_const_container(EvqTrackedGroup, open_node, a);
+	const EvqTrackedGroup *group_b = pairingheap_const_container(EvqTrackedGroup, open_node, b);
+
+	if (flow->line.is_fair && group_a->next_turn != group_b->next_turn)
+		return group_a->next_turn < group_b->next_turn ? 1 : -1;
+	return evq_memory_compare(first_of(group_b), first_of(group_a));
 }
 
 static int
@@ -74,7 +79,7 @@ evq_memory_groups_init(EvqMemory *memory)
 void
 evq_memory_groups_init_flow(EvqTrackedFlow *flow)
 {
-	flow->open = pairingheap_allocate(compare_open, NULL);
+	flow->open = pairingheap_allocate(compare_open, flow);
 }
 
 static bool
@@ -130,6 +135,7 @@ evq_memory_place_group(EvqMemory *memory, EvqTrackedGroup *group)
 	EvqTrackedFlow *flow = group->flow;
 	bool has_ready = !pairingheap_is_empty(&group->ready);
 	bool is_unread = evq_memory_is_group_unread(group);
+	bool was_open = group->is_open;
 	int64 token_at = EVQ_RATE_NEVER;
 	bool may = false;
 
@@ -148,6 +154,8 @@ evq_memory_place_group(EvqMemory *memory, EvqTrackedGroup *group)
 	group->is_refilling = token_at != EVQ_RATE_NEVER;
 	group->refill_at = token_at;
 	flow->closed += group->is_closed;
+	if (group->is_open && !was_open)
+		evq_memory_enter_turns(group);
 	if (group->is_open)
 		pairingheap_add(flow->open, &group->open_node);
 	if (group->is_refilling)
@@ -202,7 +210,7 @@ evq_memory_first_ready(const EvqTrackedFlow *flow)
 	if (pairingheap_is_empty(flow->open))
 		return alone;
 	grouped = first_of(pairingheap_container(EvqTrackedGroup, open_node, pairingheap_first(flow->open)));
-	return alone != NULL && evq_change_compare(&alone->facts, &grouped->facts) < 0 ? alone : grouped;
+	return alone != NULL && evq_memory_compare(alone, grouped) < 0 ? alone : grouped;
 }
 
 /* Do due events of the flow wait for room in their groups? */
@@ -237,7 +245,7 @@ forget_group(EvqMemory *memory, EvqTrackedGroup *group)
 	hash_search(memory->groups, &group->id, HASH_REMOVE, NULL);
 }
 
-/* Forgets groups without an event whose buckets are full by now; if that is not enough, all of them: then no unknown one is fuller than empty now. */
+/* Forgets groups without an event whose buckets are full by now, and whose turn would be the next; if that is not enough, all of them: then no unknown one is fuller than empty now. */
 static void
 reap(EvqMemory *memory)
 {
@@ -256,9 +264,9 @@ reap(EvqMemory *memory)
 
 			if (!group->is_idle)
 				continue;
-			if (all || rate->every == 0 ||
-				(evq_bucket_is_full_since(rate, group->bucket.since, now) &&
-				 evq_bucket_is_full_since(rate, memory->buckets_from, now)))
+			if (all || (evq_memory_is_behind_turns(group) &&
+						(rate->every == 0 || (evq_bucket_is_full_since(rate, group->bucket.since, now) &&
+											  evq_bucket_is_full_since(rate, memory->buckets_from, now)))))
 				forget_group(memory, group);
 		}
 		if (all)
@@ -289,19 +297,22 @@ evq_memory_use_group(EvqMemory *memory, EvqTrackedFlow *flow, uint64 group_hash)
 	return group;
 }
 
-/* May an event of the group have to wait for others of it? */
+/* May an event of the group have to wait for others of it, or for the turns of others? So it is in a fair flow, but for events of no group. */
 bool
 evq_memory_is_limited(const EvqTrackedGroup *group)
 {
-	return group->limits.max_processing > 0 || group->limits.rate.every > 0 ||
-		   !TIMESTAMP_IS_NOBEGIN(group->limits.paused_until);
+	return (group->flow->line.is_fair && group->id.hash != 0) || group->limits.max_processing > 0 ||
+		   group->limits.rate.every > 0 || !TIMESTAMP_IS_NOBEGIN(group->limits.paused_until);
 }
 
-/* One more event of a group is remembered. Returns the group; NULL = the event is of none. */
+/* One more event of a group is remembered. Returns the group; NULL = the event is of none. In a fair flow each is of one. */
 EvqTrackedGroup *
 evq_memory_join_group(EvqMemory *memory, EvqTrackedFlow *flow, uint64 group_hash)
 {
-	EvqTrackedGroup *group = group_hash == 0 ? NULL : evq_memory_use_group(memory, flow, group_hash);
+	EvqTrackedGroup *group = NULL;
+
+	if (group_hash != 0 || flow->line.is_fair)
+		group = evq_memory_use_group(memory, flow, group_hash);
 
 	if (group != NULL)
 		group->tracked++;
@@ -314,7 +325,7 @@ retire_group(EvqMemory *memory, EvqTrackedGroup *group)
 {
 	if (is_in_use(group))
 		return;
-	if (group->limits.rate.every == 0)
+	if (group->limits.rate.every == 0 && evq_memory_is_behind_turns(group))
 		forget_group(memory, group);
 	else
 		count_idle(memory, group, true);
@@ -341,9 +352,9 @@ evq_memory_forget_unread(EvqMemory *memory, EvqTrackedGroup *group)
 	retire_group(memory, group);
 }
 
-/* ... nor of any group. */
+/* ... nor of any group of the flow; NULL = of all flows. */
 void
-evq_memory_forget_unread_groups(EvqMemory *memory)
+evq_memory_forget_unread_groups(EvqMemory *memory, const EvqTrackedFlow *flow)
 {
 	HASH_SEQ_STATUS all;
 	EvqTrackedGroup *group;
@@ -351,7 +362,7 @@ evq_memory_forget_unread_groups(EvqMemory *memory)
 	hash_seq_init(&all, memory->groups);
 	while ((group = hash_seq_search(&all)) != NULL)
 	{
-		if (evq_memory_is_group_unread(group))
+		if (evq_memory_is_group_unread(group) && (flow == NULL || group->flow == flow))
 			evq_memory_forget_unread(memory, group);
 	}
 }
@@ -462,13 +473,14 @@ is_same_rate(const EvqRate *a, const EvqRate *b)
 	return a->every == b->every && a->burst == b->burst;
 }
 
-/* What the configuration says of the flow's rate; with another one its bucket is empty. */
+/* What the configuration says of the flow. With another rate its bucket is empty. */
 void
-evq_memory_read_rate(EvqMemory *memory, EvqTrackedFlow *flow)
+evq_memory_read_flow(EvqMemory *memory, EvqTrackedFlow *flow)
 {
 	const EvqFlow *configured = evq_config_flow(flow->flow_no);
 	EvqRate rate = {0};
 
+	evq_memory_read_line(memory, flow);
 	if (configured != NULL)
 		rate = evq_config_rate(configured);
 	if (!is_same_rate(&rate, &flow->rate))
@@ -486,7 +498,7 @@ evq_memory_heed_limits(EvqMemory *memory)
 
 	memory->groups_resume_at = DT_NOEND;
 	foreach(cell, memory->flow_list)
-		evq_memory_read_rate(memory, lfirst(cell));
+		evq_memory_read_flow(memory, lfirst(cell));
 	hash_seq_init(&all, memory->groups);
 	while ((group = hash_seq_search(&all)) != NULL)
 	{

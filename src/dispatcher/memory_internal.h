@@ -28,6 +28,7 @@ typedef struct EvqUnread
 {
 	EvqDuePosition from; /* none of them comes before this; infinity = there is none */
 	int16 priority;      /* ... and none has a higher one */
+	TimestampTz aged_at; /* ... nor, with a priority_step, comes before this: see aging.h */
 } EvqUnread;
 
 /* Those of a flow, or of a group. */
@@ -62,6 +63,7 @@ struct EvqTrackedGroup
 	int on_offer;     /* or on offer alone */
 	EvqGroupLimits limits;
 	EvqBucket bucket;  /* where there is a rate */
+	int64 next_turn;   /* in a fair flow, where its next turn is; see memory_turns.c */
 	pairingheap ready; /* its ready events */
 	pairingheap_node
 		open_node; /* in the flow's line, while it is open: it has ready events, and room, and a token */
@@ -106,6 +108,13 @@ struct EvqTracked
 	char *flow_id;        /* of an ordered event that was dispatched from here; NULL = unknown */
 };
 
+/* In which order the events of a flow go. */
+typedef struct EvqLine
+{
+	bool is_fair; /* groups take turns, and each event is in one */
+	int64 step;   /* the flow's priority_step, see aging.h; 0 = none */
+} EvqLine;
+
 struct EvqTrackedFlow
 {
 	int32 flow_no;      /* hash key */
@@ -113,8 +122,10 @@ struct EvqTrackedFlow
 	pairingheap *ready; /* of no group */
 	pairingheap *open;  /* groups with ready events, and room for them */
 	int closed;         /* so many groups have ready events, or unread ones, and are not open */
-	EvqRate rate;       /* as it was when the configuration was seen last */
+	EvqRate rate;       /* as it was when the configuration was seen last, as line */
 	EvqBucket bucket;
+	EvqLine line;
+	int64 turn_begun;  /* the latest turn with which a worker has begun; see memory_turns.c */
 	pairingheap *last; /* waiting or ready; the one to do without first */
 	int count[EVQ_TRACK_STATES];
 
@@ -146,10 +157,10 @@ struct EvqMemory
 
 	EvqMemoryLimits *limits; /* NULL = there are no named limits */
 
-	List *successors;   /* of EvqSuccessor */
-	bool is_in_doubt;   /* what was told cannot be relied on */
-	bool suspended_met; /* due events were passed by since their event type is suspended */
-	uint32 sweep;       /* number of the last one begun */
+	List *successors; /* of EvqSuccessor */
+	bool is_in_doubt; /* what was told cannot be relied on */
+	bool passed_by;   /* due events were passed by, or forgotten: see evq_memory_forget_passed_by() */
+	uint32 sweep;     /* number of the last one begun */
 
 	/* What was met since the last sweep ended, and since the present one began, which is what remains of it. */
 	bool parked; /* due events that cannot go yet stay in the table: they must be looked for */
@@ -164,6 +175,7 @@ extern EvqTracked *evq_memory_put(EvqMemory *memory, const EvqChange *facts, Tim
 extern void evq_memory_set(EvqMemory *memory, EvqTracked *tracked, EvqTrackState state, TimestampTz timer_at);
 extern EvqTracked *evq_memory_last_waiting(const EvqTrackedFlow *flow);
 extern EvqTracked **evq_memory_collect_on_offer(const EvqMemory *memory, int *count);
+extern void evq_memory_forget_waiting_of(EvqMemory *memory, const EvqTrackedFlow *flow);
 extern void evq_memory_look_at_unseen(EvqMemory *memory, uint32 since, bool suspended, TimestampTz now);
 
 /* memory_groups.c */
@@ -175,11 +187,11 @@ extern bool evq_memory_is_group_paused(const EvqTrackedGroup *group);
 extern void evq_memory_place_group(EvqMemory *memory, EvqTrackedGroup *group);
 extern EvqTrackedGroup *evq_memory_join_group(EvqMemory *memory, EvqTrackedFlow *flow, uint64 group_hash);
 extern void evq_memory_forget_unread(EvqMemory *memory, EvqTrackedGroup *group);
-extern void evq_memory_forget_unread_groups(EvqMemory *memory);
+extern void evq_memory_forget_unread_groups(EvqMemory *memory, const EvqTrackedFlow *flow);
 extern void evq_memory_leave_group(EvqMemory *memory, EvqTrackedGroup *group);
 extern void evq_memory_count_in_group(EvqMemory *memory, EvqTracked *tracked, int change);
 extern void evq_memory_take_tokens(EvqTracked *tracked);
-extern void evq_memory_read_rate(EvqMemory *memory, EvqTrackedFlow *flow);
+extern void evq_memory_read_flow(EvqMemory *memory, EvqTrackedFlow *flow);
 extern void evq_memory_line_up(EvqMemory *memory, EvqTracked *tracked);
 extern void evq_memory_leave_line(EvqMemory *memory, EvqTracked *tracked);
 
@@ -190,6 +202,15 @@ extern void evq_memory_make_wait(EvqMemory *memory, EvqTracked *tracked);
 extern void evq_memory_stop_waiting(EvqMemory *memory, EvqTracked *tracked);
 extern void evq_memory_count_in_lane(EvqMemory *memory, const EvqTracked *tracked, int change);
 extern void evq_memory_pay(EvqTracked *tracked);
+
+/* memory_turns.c */
+extern void evq_memory_turns_init_flow(EvqTrackedFlow *flow);
+extern void evq_memory_read_line(EvqMemory *memory, EvqTrackedFlow *flow);
+extern void evq_memory_enter_turns(EvqTrackedGroup *group);
+extern bool evq_memory_is_behind_turns(const EvqTrackedGroup *group);
+extern void evq_memory_take_turn(EvqTracked *tracked);
+extern void evq_memory_note_turn(EvqTracked *tracked);
+extern void evq_memory_begin_turn(const EvqTracked *tracked);
 
 /* memory_unread.c */
 extern void evq_memory_unread_init(EvqLeft *left);
@@ -224,6 +245,13 @@ static inline bool
 evq_memory_is_group_unread(const EvqTrackedGroup *group)
 {
 	return group->left.unread.from.at < DT_NOEND;
+}
+
+/* Which of two events of the same flow is offered first, where groups do not take turns: -1 = a. */
+static inline int
+evq_memory_compare(const EvqTracked *a, const EvqTracked *b)
+{
+	return evq_change_compare(&a->facts, &b->facts, a->flow->line.step);
 }
 
 static inline bool

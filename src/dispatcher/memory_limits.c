@@ -291,8 +291,8 @@ comes_before(const EvqLane *lane, const EvqTracked *a, const EvqTracked *b)
 static int
 compare_lanes(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 {
-	return evq_change_compare(&first_of(pairingheap_const_container(EvqLane, wait_node, b))->facts,
-							  &first_of(pairingheap_const_container(EvqLane, wait_node, a))->facts);
+	return evq_memory_compare(first_of(pairingheap_const_container(EvqLane, wait_node, b)),
+							  first_of(pairingheap_const_container(EvqLane, wait_node, a)));
 }
 
 /* The lane that is to be opened first: the one for which tokens are saved, or else that of the first event. */

@@ -4,14 +4,15 @@
  *
  * What is remembered of a flow is what comes first in it, and nothing that
  * might come after an event that was left to the table. Of those it is known
- * from which position on they are, and the highest priority among them.
+ * from which position on they are, and the highest priority among them; where
+ * priorities rise, also from when on they stand in line.
  *
- * Of a group with limits the same is known by itself. It has a part of the
- * memory at most, and some whatever others take: so a group that has reached its
- * limit hides no other, however many events of it wait. When it may go, and
- * little of it is left in memory, it is read on in an index of its own: what
- * waits of other groups is not read for it. Groups that are more than
- * evq.max_tracked have no line of their own.
+ * Of a group with limits, or in a fair flow, the same is known by itself. It has a
+ * part of the memory at most, and some whatever others take: so a group that has
+ * reached its limit, or waits for its turns, hides no other, however many events of
+ * it wait. When it may go, and little of it is left in memory, it is read on in an
+ * index of its own: what waits of other groups is not read for it. Groups that are
+ * more than evq.max_tracked have no line of their own.
  */
 #include "postgres.h"
 
@@ -28,34 +29,55 @@ leave_none(EvqUnread *unread)
 {
 	unread->from = evq_due_position(DT_NOEND);
 	unread->priority = PG_INT16_MIN;
+	unread->aged_at = DT_NOEND;
 }
 
-/* From a position on, events of up to a priority may not be remembered. */
+/* From a position on, events of up to a priority may not be remembered. step: of their flow, as it is meant by the next ones. */
 static void
-leave_from(EvqUnread *unread, const EvqDuePosition *from, int16 priority)
+leave_from(EvqUnread *unread, const EvqDuePosition *from, int16 priority, int64 step)
 {
 	unread->from = evq_due_first(unread->from, *from);
 	unread->priority = Max(unread->priority, priority);
+	if (step > 0)
+		unread->aged_at = Min(unread->aged_at, evq_aged_at(from->at, priority, step));
 }
 
 /* Notes that an event is in the table alone: reading on will meet it there. */
 static void
-leave_to_table(EvqLeft *left, const EvqChange *facts)
+leave_to_table(EvqLeft *left, const EvqChange *facts, int64 step)
 {
 	EvqDuePosition position = evq_change_position(facts);
 
-	leave_from(&left->unread, &position, facts->priority);
-	leave_from(&left->anew, &position, facts->priority);
+	leave_from(&left->unread, &position, facts->priority, step);
+	leave_from(&left->anew, &position, facts->priority, step);
 }
 
 /* Is the event's turn surely before that of all unread ones? */
 static bool
-comes_before(const EvqUnread *unread, const EvqChange *facts)
+comes_before(const EvqUnread *unread, const EvqChange *facts, int64 step)
 {
 	EvqDuePosition position = evq_change_position(facts);
+	TimestampTz aged_at;
 
-	return unread->from.at == DT_NOEND || facts->priority > unread->priority ||
-		   (facts->priority == unread->priority && !evq_due_is_before(&unread->from, &position));
+	if (unread->from.at == DT_NOEND)
+		return true;
+	if (step == 0)
+		return facts->priority > unread->priority ||
+			   (facts->priority == unread->priority && !evq_due_is_before(&unread->from, &position));
+	aged_at = evq_aged_at(facts->at, facts->priority, step);
+	return aged_at < unread->aged_at ||
+		   (aged_at == unread->aged_at && !evq_due_is_before(&unread->from, &position));
+}
+
+/* Is the turn of an event surely before that of all unread ones from a position on, which is later in line? */
+static bool
+comes_before_rest(const EvqTracked *last, const EvqUnread *unread, const EvqDuePosition *from)
+{
+	int64 step = last->flow->line.step;
+
+	return step > 0 ? evq_aged_at(last->facts.at, last->facts.priority, step) <=
+						  evq_aged_at(from->at, unread->priority, step)
+					: last->facts.priority >= unread->priority;
 }
 
 /* Is there no memory for one more waiting event of the flow? Each flow has its share, whatever others take. */
@@ -82,8 +104,8 @@ evq_memory_unread_init(EvqLeft *left)
 static int
 compare_last(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 {
-	return evq_change_compare(&pairingheap_const_container(EvqTracked, group_last_node, a)->facts,
-							  &pairingheap_const_container(EvqTracked, group_last_node, b)->facts);
+	return evq_memory_compare(pairingheap_const_container(EvqTracked, group_last_node, a),
+							  pairingheap_const_container(EvqTracked, group_last_node, b));
 }
 
 /* Makes the line of a group's waiting events. */
@@ -150,7 +172,7 @@ static EvqTrackedGroup *
 use_limited_group(EvqMemory *memory, EvqTrackedFlow *flow, const EvqChange *facts)
 {
 	EvqGroupId id = {.hash = facts->group_hash, .flow_no = flow->flow_no};
-	EvqTrackedGroup known = {0};
+	EvqTrackedGroup known = {.id = id, .flow = flow};
 	EvqTrackedGroup *group;
 
 	if (facts->group_hash == 0)
@@ -170,7 +192,7 @@ leave_to_group(EvqMemory *memory, EvqTrackedGroup *group, const EvqChange *facts
 {
 	bool was_unread = evq_memory_is_group_unread(group);
 
-	leave_to_table(&group->left, facts);
+	leave_to_table(&group->left, facts, group->flow->line.step);
 	group->left_id = facts->event_id;
 	if (!was_unread)
 		evq_memory_place_group(memory, group);
@@ -180,9 +202,10 @@ leave_to_group(EvqMemory *memory, EvqTrackedGroup *group, const EvqChange *facts
 static bool
 leave_unread_in_group(EvqMemory *memory, EvqTrackedGroup *group, const EvqChange *facts, bool is_reading_on)
 {
+	int64 step = group->flow->line.step;
 	EvqTracked *last;
 
-	if (!comes_before(is_reading_on ? &group->left.anew : &group->left.unread, facts))
+	if (!comes_before(is_reading_on ? &group->left.anew : &group->left.unread, facts, step))
 	{
 		leave_to_group(memory, group, facts);
 		return true;
@@ -191,7 +214,7 @@ leave_unread_in_group(EvqMemory *memory, EvqTrackedGroup *group, const EvqChange
 		return false;
 
 	last = last_of(group);
-	if (evq_change_compare(facts, &last->facts) > 0)
+	if (evq_change_compare(facts, &last->facts, step) > 0)
 	{
 		leave_to_group(memory, group, facts);
 		return true;
@@ -260,7 +283,8 @@ evq_memory_is_group_full_of_first(const EvqMemory *memory, const EvqTrackedGroup
 {
 	const EvqTracked *last = last_of(group);
 
-	return group->waiting >= places_of(memory, group) && last->facts.priority >= group->left.unread.priority;
+	return group->waiting >= places_of(memory, group) &&
+		   comes_before_rest(last, &group->left.unread, &group->reading_on_from);
 }
 
 /* Reading on begins, if it is not under way. Returns where it stands, for the caller to move on. */
@@ -283,7 +307,7 @@ evq_memory_end_reading_on_group(EvqMemory *memory, EvqTrackedGroup *group)
 	EvqLeft *left = &group->left;
 
 	if (evq_memory_is_group_full_of_first(memory, group))
-		leave_from(&left->anew, &group->reading_on_from, left->unread.priority);
+		leave_from(&left->anew, &group->reading_on_from, left->unread.priority, group->flow->line.step);
 	left->unread = left->anew;
 	left->is_reading_on = false;
 	if (evq_memory_is_group_unread(group))
@@ -320,24 +344,25 @@ evq_memory_leave_unread(EvqMemory *memory, const EvqChange *facts, EvqMet met, T
 	group = use_limited_group(memory, flow, facts);
 	if (group != NULL)
 		return leave_unread_in_group(memory, group, facts, met == EVQ_MET_READING_ON_GROUP);
-	if (!comes_before(met == EVQ_MET_READING_ON ? &flow->left.anew : &flow->left.unread, facts))
+	if (!comes_before(met == EVQ_MET_READING_ON ? &flow->left.anew : &flow->left.unread, facts,
+					  flow->line.step))
 	{
-		leave_to_table(&flow->left, facts);
+		leave_to_table(&flow->left, facts, flow->line.step);
 		return true;
 	}
 	if (!is_full(memory, flow, evq_max_tracked))
 		return false;
 
 	last = evq_memory_last_waiting(flow);
-	if (last == NULL || evq_change_compare(facts, &last->facts) > 0)
+	if (last == NULL || evq_change_compare(facts, &last->facts, flow->line.step) > 0)
 	{
-		leave_to_table(&flow->left, facts);
+		leave_to_table(&flow->left, facts, flow->line.step);
 		return true;
 	}
 	if (last->group != NULL && evq_memory_is_limited(last->group))
 		leave_to_group(memory, last->group, &last->facts);
 	else
-		leave_to_table(&flow->left, &last->facts);
+		leave_to_table(&flow->left, &last->facts, flow->line.step);
 	evq_memory_drop(memory, last);
 	return false;
 }
@@ -356,14 +381,14 @@ evq_memory_unread_from(const EvqTrackedFlow *flow)
 	return &flow->left.unread.from;
 }
 
-/* Is memory full of events whose turn is before that of all unread ones, which come later in line? */
+/* Is memory full of events whose turn is before that of all unread ones, from a position on? */
 bool
-evq_memory_is_full_of_first(const EvqMemory *memory, const EvqTrackedFlow *flow)
+evq_memory_is_full_of_first(const EvqMemory *memory, const EvqTrackedFlow *flow, const EvqDuePosition *from)
 {
 	const EvqTracked *last = evq_memory_last_waiting(flow);
 
 	return is_full(memory, flow, evq_max_tracked) &&
-		   (last == NULL || last->facts.priority >= flow->left.unread.priority);
+		   (last == NULL || comes_before_rest(last, &flow->left.unread, from));
 }
 
 /* Is it time to read on? It begins when half of the memory is free again, and ends when none is. */
@@ -389,8 +414,8 @@ evq_memory_begin_reading_on(EvqTrackedFlow *flow, EvqDuePosition *from)
 void
 evq_memory_end_reading_on(EvqMemory *memory, EvqTrackedFlow *flow, const EvqDuePosition *from)
 {
-	if (evq_memory_is_full_of_first(memory, flow))
-		leave_from(&flow->left.anew, from, flow->left.unread.priority);
+	if (evq_memory_is_full_of_first(memory, flow, from))
+		leave_from(&flow->left.anew, from, flow->left.unread.priority, flow->line.step);
 	flow->left.unread = flow->left.anew;
 	flow->left.is_reading_on = false;
 }

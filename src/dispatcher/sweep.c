@@ -239,7 +239,7 @@ is_enough(const EvqMemory *memory, const Reading *reading, const EvqDuePosition 
 		case UNTIL_UNREAD:
 			return evq_due_is_before(evq_memory_unread_from(flow), position);
 		case UNTIL_FULL:
-			return reading->group == NULL ? evq_memory_is_full_of_first(memory, flow)
+			return reading->group == NULL ? evq_memory_is_full_of_first(memory, flow, position)
 										  : evq_memory_is_group_full_of_first(memory, reading->group);
 		case ALL:
 			break;
@@ -674,7 +674,7 @@ void
 evq_sweep_heed_configuration(EvqSweeper *sweeper)
 {
 	evq_memory_doubt(sweeper->memory);
-	if (evq_memory_forget_suspended_met(sweeper->memory) && sweeper->all_seen)
+	if (evq_memory_forget_passed_by(sweeper->memory) && sweeper->all_seen)
 		begin_anew(sweeper);
 }
 

@@ -226,10 +226,11 @@ note_own_batch(void *context, const EvqWaitingBatch *waiting)
 	return false;
 }
 
+/* step: the flow's priority_step. */
 static int
-compare_batches(const void *a, const void *b)
+compare_batches(const void *a, const void *b, void *step)
 {
-	return evq_change_compare(a, b);
+	return evq_change_compare(a, b, *(const int64 *) step);
 }
 
 /*
@@ -241,12 +242,13 @@ acquire_own_batches(EvqAcquireNext *wanted)
 {
 	OwnBatches own = {.search = &wanted->search, .room = 16};
 	EvqDuePosition from = evq_due_position(evq_pending_own_batches_from());
+	int64 step = wanted->search.flow->priority_step;
 
 	own.found = palloc(own.room * sizeof(EvqChange));
 	if (evq_batches_are_left(wanted->store))
 		evq_batches_walk(wanted->store, wanted->search.flow->flow_no, &from, evq_clock_now(), note_own_batch,
 						 &own);
-	qsort(own.found, own.count, sizeof(EvqChange), compare_batches);
+	qsort_arg(own.found, own.count, sizeof(EvqChange), compare_batches, &step);
 	for (int i = 0; i < own.count && wanted->count < wanted->max_events; i++)
 		(void) acquire_found(wanted, &own.found[i]);
 	pfree(own.found);

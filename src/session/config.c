@@ -407,7 +407,10 @@ evq_config_rate(const EvqFlow *flow)
 	return make_rate(&flow->rate, NULL);
 }
 
-/* The limits of a group: what its flow says of each, unless it has its own, which are known after evq_config_use_groups(). */
+/*
+ * What a group may have: what its flow says of each, unless it has its own, which is known after evq_config_use_groups().
+ * group_hash: 0 = of the events of no group, which have no limits.
+ */
 void
 evq_config_limits_of_group(int32 flow_no, uint64 group_hash, EvqGroupLimits *limits)
 {
@@ -417,7 +420,8 @@ evq_config_limits_of_group(int32 flow_no, uint64 group_hash, EvqGroupLimits *lim
 
 	memset(limits, 0, sizeof(*limits));
 	limits->paused_until = DT_NOBEGIN;
-	if (flow == NULL)
+	limits->weight = 1;
+	if (flow == NULL || group_hash == 0)
 		return;
 	if (copy->groups != NULL)
 		entry = hash_search(copy->groups, &id, HASH_FIND, NULL);
@@ -427,6 +431,8 @@ evq_config_limits_of_group(int32 flow_no, uint64 group_hash, EvqGroupLimits *lim
 	limits->rate = make_rate(&flow->rate_per_group, entry == NULL ? NULL : &entry->group.rate);
 	if (entry != NULL)
 		limits->paused_until = entry->group.paused_until;
+	if (entry != NULL && entry->group.weight > 0)
+		limits->weight = entry->group.weight;
 }
 
 /* Is nothing of a group to be dispatched or acquired at this time? group_hash: 0 = of none. In a transaction. */

@@ -18,6 +18,7 @@ typedef struct EvqGroupLimits
 	int max_processing;       /* events in process at a time; 0 = no limit */
 	EvqRate rate;             /* at which they begin */
 	TimestampTz paused_until; /* nothing of it may begin before; DT_NOBEGIN = it is not paused */
+	int weight;               /* its share of turns in a fair flow, 1 or more */
 } EvqGroupLimits;
 
 extern void evq_config_init(void);

@@ -34,7 +34,7 @@ fits_batch(const EvqPublish *request)
 	const EvqFlow *flow = evq_config_flow(request->event_type->flow_no);
 	Size size;
 
-	if (flow == NULL || !flow->pull || evq_flow_is_regulated(flow) || request->event_type->retention == 0 ||
+	if (flow == NULL || !evq_flow_takes_batches(flow) || request->event_type->retention == 0 ||
 		request->idempotency_key != NULL || request->group_key != NULL || flow->group_by != NULL ||
 		request->payload_part != NULL)
 		return false;

@@ -145,6 +145,8 @@ evq_lifecycle_make_event(EvqEvent *event, const EvqPublish *request, EvqOrigin o
 		event->flow_id = parent->flow_id;
 	}
 	event->group_key = group_key_of(request, flow, parent, event->flow_id);
+	if (flow != NULL && !flow->fair)
+		event->place = evq_aged_place(flow->priority_step, event->attempt_scheduled_at, event->priority);
 	evq_lifecycle_move(event, EVQ_VERB_PUBLISH, EVQ_STATE_AWAITING_PROCESSING, now);
 }
 
@@ -155,7 +157,7 @@ evq_lifecycle_offer_limit(const EvqEvent *event)
 	const EvqFlow *flow = evq_config_flow(event->flow_no);
 	const EvqEventType *event_type = evq_config_event_type(event->event_type_no);
 
-	if (flow == NULL || event_type == NULL || !flow->pull || evq_flow_is_regulated(flow) ||
+	if (flow == NULL || event_type == NULL || !flow->pull || evq_flow_is_lined_up(flow) ||
 		event_type->is_suspended || evq_flow_is_paused(flow, event->published_at) ||
 		event->attempt_scheduled_at > event->published_at)
 		return 0;

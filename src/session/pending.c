@@ -477,8 +477,7 @@ offer_dispatched(EvqSlot *slot, const EvqChange *changes, int count)
 	for (int i = 0; i < count && slot->pid != 0; i++)
 	{
 		if (changes[i].state == EVQ_STATE_DISPATCHED)
-			(void) evq_offers_push(slot->offers, changes[i].flow_no, changes[i].event_type_no,
-								   &changes[i].event_id, &changes[i].tid, EVQ_OFFERS_NO_LIMIT, &was_empty);
+			(void) evq_offers_push(slot->offers, &changes[i], EVQ_OFFERS_NO_LIMIT, &was_empty);
 	}
 }
 
@@ -497,10 +496,8 @@ offer_published(EvqSlot *slot, EvqChange *changes, int count)
 	for (int i = 0; i < count; i++)
 	{
 		if (changes[i].offer_limit > 0 && (direct_flows & EVQ_FLOW_CLASS(changes[i].flow_no)) != 0)
-			changes[i].is_offered = evq_offers_push_range(slot->offers, changes[i].flow_no,
-														  changes[i].event_type_no, &changes[i].event_id,
-														  changes[i].events, &changes[i].tid,
-														  changes[i].offer_limit, &changes[i].was_empty);
+			changes[i].is_offered = evq_offers_push(slot->offers, &changes[i], changes[i].offer_limit,
+													&changes[i].was_empty);
 	}
 }
 

@@ -78,19 +78,26 @@ evq_search_is_wanted(const EvqSearch *search, int32 event_type_no)
 	return search->event_type_count == 0;
 }
 
+/* step: the flow's priority_step. */
 static int
-compare_found(const void *a, const void *b)
+compare_found(const void *a, const void *b, void *step)
 {
-	return evq_change_compare(a, b);
+	return evq_change_compare(a, b, *(const int64 *) step);
+}
+
+static void
+sort_found(EvqChange *found, int count, int64 step)
+{
+	qsort_arg(found, count, sizeof(EvqChange), compare_found, &step);
 }
 
 /* ---------- the list ---------- */
 
 /* Sorts the list and cuts it to its size. */
 static void
-sort_list(void)
+sort_list(int64 step)
 {
-	qsort(list->found, list->count, sizeof(EvqChange), compare_found);
+	sort_found(list->found, list->count, step);
 	list->is_cut |= list->count > LIST_SIZE;
 	list->count = Min(list->count, LIST_SIZE);
 }
@@ -109,13 +116,13 @@ change_of(const EvqEvent *event)
 
 /* Keeps an event, if it is among the first ones. */
 static void
-keep(const EvqChange *change)
+keep(const EvqChange *change, int64 step)
 {
-	if (list->is_cut && evq_change_compare(change, &list->found[LIST_SIZE - 1]) > 0)
+	if (list->is_cut && evq_change_compare(change, &list->found[LIST_SIZE - 1], step) > 0)
 		return;
 	list->found[list->count++] = *change;
 	if (list->count == 2 * LIST_SIZE)
-		sort_list();
+		sort_list(step);
 }
 
 /* What the list is filled with. */
@@ -141,13 +148,14 @@ keep_batch(void *context, const EvqWaitingBatch *waiting)
 						.at = waiting->attempt_scheduled_at,
 						.priority = waiting->priority,
 						.events = waiting->events};
+	int64 step = filling->search->flow->priority_step;
 
 	filling->read++;
 	ItemPointerSetInvalid(&change.tid);
 	if (evq_lifecycle_may_acquire(&event, filling->now) &&
 		evq_search_is_wanted(filling->search, waiting->event_type_no) &&
-		(filling->after == NULL || evq_change_compare(filling->after, &change) < 0))
-		keep(&change);
+		(filling->after == NULL || evq_change_compare(filling->after, &change, step) < 0))
+		keep(&change, step);
 	return false;
 }
 
@@ -161,6 +169,7 @@ fill_list(EvqStore *store, const EvqSearch *search, TimestampTz since, const Evq
 {
 	EvqDuePosition from = evq_due_position(since);
 	Filling filling = {.search = search, .after = after, .now = now};
+	int64 step = search->flow->priority_step;
 	EvqEvent event;
 
 	list->flow_no = 0; /* until it is complete */
@@ -174,13 +183,13 @@ fill_list(EvqStore *store, const EvqSearch *search, TimestampTz since, const Evq
 		CHECK_FOR_INTERRUPTS();
 		filling.read++;
 		if (evq_lifecycle_may_acquire(&event, now) && evq_search_is_wanted(search, event.event_type_no) &&
-			(after == NULL || evq_change_compare(after, &change) < 0))
-			keep(&change);
+			(after == NULL || evq_change_compare(after, &change, step) < 0))
+			keep(&change, step);
 	}
 	evq_walk_end(store);
 	if (evq_batches_are_left(store))
 		evq_batches_walk(store, search->flow->flow_no, &from, now, keep_batch, &filling);
-	sort_list();
+	sort_list(step);
 	list->flow_no = search->flow->flow_no;
 	return filling.read;
 }
@@ -388,7 +397,7 @@ evq_search_own(EvqStore *store, const EvqSearch *search, int change_count, EvqSe
 		own = read_own_waiting(store, flow_no, now, &count);
 	if (count == 0)
 		return;
-	qsort(own, count, sizeof(EvqChange), compare_found);
+	sort_found(own, count, search->flow->priority_step);
 	for (int i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -32,6 +32,7 @@ evq_change_from_event(EvqChange *change, const EvqEvent *event)
 																strlen(event->flow_id), 0)
 										  : 0;
 	change->group_hash = event->group_key == NULL ? 0 : evq_change_group_hash(event->group_key);
+	change->place = event->place;
 	change->flow_no = event->flow_no;
 	change->event_type_no = event->event_type_no;
 	change->priority = event->priority;

@@ -5,7 +5,7 @@
 #ifndef EVQ_CHANGE_H
 #define EVQ_CHANGE_H
 
-#include "base/types.h"
+#include "rules/aging.h"
 
 typedef struct EvqChange
 {
@@ -15,6 +15,7 @@ typedef struct EvqChange
 	TimestampTz state_since;
 	uint64 flow_id_hash;
 	uint64 group_hash;   /* 0 = it is of no group */
+	int64 place;         /* among the offers of its flow, least first */
 	ItemPointerData tid; /* see evq_events_hint() */
 	int32 flow_no;
 	int32 event_type_no;
@@ -33,11 +34,22 @@ typedef struct EvqChange
 	int32 offer_limit; /* how long the queue may be for that; 0 = it is the dispatcher's to offer */
 } EvqChange;
 
-/* Which is offered first: -1 = a. Highest priority first, then the longest due, then the oldest. */
+/*
+ * Which of two events of a flow is offered first: -1 = a. Highest priority first, then the longest due, then the oldest. step: the
+ * flow's priority_step.
+ */
 static inline int
-evq_change_compare(const EvqChange *a, const EvqChange *b)
+evq_change_compare(const EvqChange *a, const EvqChange *b, int64 step)
 {
-	if (a->priority != b->priority)
+	if (step > 0)
+	{
+		TimestampTz at_a = evq_aged_at(a->at, a->priority, step);
+		TimestampTz at_b = evq_aged_at(b->at, b->priority, step);
+
+		if (at_a != at_b)
+			return at_a < at_b ? -1 : 1;
+	}
+	else if (a->priority != b->priority)
 		return a->priority > b->priority ? -1 : 1;
 	if (a->at != b->at)
 		return a->at < b->at ? -1 : 1;

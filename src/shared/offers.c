@@ -14,6 +14,9 @@
 #include "rules/uuid.h"
 #include "shared/offers.h"
 
+/* How far the place of an entry is looked for from either end of its queue. */
+#define MOST_STEPS 1000
+
 /* How much shared memory offers of this size take. */
 Size
 evq_offers_bytes(int size)
@@ -216,9 +219,49 @@ make_room(EvqOffers *offers)
 	offers->missing = true;
 }
 
+/*
+ * The entry of a queue behind which one of this place belongs; EVQ_OFFERS_NONE = it comes first. It is looked for from both
+ * ends, for what is new belongs near one of them; where there are very many on either side, it may not be the right one.
+ */
+static int32
+find_previous(const EvqOffers *offers, const EvqOfferQueue *queue, int64 place)
+{
+	int32 from_end = queue->last;
+	int32 from_start = queue->first;
+
+	for (int steps = 0; from_end != EVQ_OFFERS_NONE && steps < MOST_STEPS; steps++)
+	{
+		if (offers->entries[from_end].place <= place)
+			return from_end;
+		if (offers->entries[from_start].place > place)
+			return offers->entries[from_start].previous;
+		from_end = offers->entries[from_end].previous;
+		from_start = offers->entries[from_start].next;
+	}
+	return from_end;
+}
+
+/* Puts an entry into its queue, behind another one. */
 static void
-append_entry(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id, int32 events,
-			 const ItemPointerData *tid, bool *was_empty)
+link_entry(EvqOffers *offers, EvqOfferQueue *queue, int32 index, int32 previous)
+{
+	EvqOffer *entry = &offers->entries[index];
+
+	entry->previous = previous;
+	entry->next = previous == EVQ_OFFERS_NONE ? queue->first : offers->entries[previous].next;
+	if (previous == EVQ_OFFERS_NONE)
+		queue->first = index;
+	else
+		offers->entries[previous].next = index;
+	if (entry->next == EVQ_OFFERS_NONE)
+		queue->last = index;
+	else
+		offers->entries[entry->next].previous = index;
+	set_count(offers, queue, queue->count + entry_length(entry));
+}
+
+static void
+add_entry(EvqOffers *offers, const EvqChange *change, bool *was_empty)
 {
 	EvqOfferQueue *queue;
 	EvqOffer *entry;
@@ -226,58 +269,42 @@ append_entry(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_uui
 
 	if (offers->free == EVQ_OFFERS_NONE)
 		make_room(offers);
-	queue = use_queue(offers, flow_no);
+	queue = use_queue(offers, change->flow_no);
 	index = offers->free;
 	entry = &offers->entries[index];
 	offers->free = entry->next;
 
 	*was_empty = queue->count == 0;
-	entry->event_id = *event_id;
-	entry->tid = *tid;
-	entry->event_type_no = event_type_no;
-	entry->flow_no = flow_no;
-	entry->events = events;
-	entry->next = EVQ_OFFERS_NONE;
-	entry->previous = queue->last;
+	entry->event_id = change->event_id;
+	entry->tid = change->tid;
+	entry->event_type_no = change->event_type_no;
+	entry->flow_no = change->flow_no;
+	entry->events = change->events;
+	entry->place = change->place;
 	entry->next_in_bucket = EVQ_OFFERS_NONE;
-	*find_link(offers, event_id) = index;
-	if (queue->last == EVQ_OFFERS_NONE)
-		queue->first = index;
-	else
-		offers->entries[queue->last].next = index;
-	queue->last = index;
-	set_count(offers, queue, queue->count + entry_length(entry));
+	*find_link(offers, &change->event_id) = index;
+	link_entry(offers, queue, index, find_previous(offers, queue, change->place));
 }
 
 /*
- * Puts neighbours in a batch at the end of their flow's queue, unless there is an
- * entry that begins with the first one; false = the queue has as many as the limit.
- * Where no entry is free, the longest queue loses its oldest. was_empty: they are the first
- * of their queue now. events: 0 = one with a row of its own.
+ * Puts an event, or neighbours in a batch, in its place in its flow's queue, unless there is an entry that begins with the
+ * first one; false = the queue has as many as the limit. Of the change only what says what it is, and where, counts. Where no
+ * entry is free, the longest queue loses its first. was_empty: it is the only one of its queue now.
  */
 bool
-evq_offers_push_range(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_uuid_t *first_id,
-					  int32 events, const ItemPointerData *tid, int32 limit, bool *was_empty)
+evq_offers_push(EvqOffers *offers, const EvqChange *change, int32 limit, bool *was_empty)
 {
 	int32 queue;
 	bool has_room;
 
 	*was_empty = false;
 	LWLockAcquire(offers->lock, LW_EXCLUSIVE);
-	queue = *find_queue_link(offers, flow_no);
+	queue = *find_queue_link(offers, change->flow_no);
 	has_room = queue == EVQ_OFFERS_NONE || offers->queues[queue].count < limit;
-	if (has_room && *find_link(offers, first_id) == EVQ_OFFERS_NONE)
-		append_entry(offers, flow_no, event_type_no, first_id, events, tid, was_empty);
+	if (has_room && *find_link(offers, &change->event_id) == EVQ_OFFERS_NONE)
+		add_entry(offers, change, was_empty);
 	LWLockRelease(offers->lock);
 	return has_room;
-}
-
-/* The same for an event with a row of its own. */
-bool
-evq_offers_push(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
-				const ItemPointerData *tid, int32 limit, bool *was_empty)
-{
-	return evq_offers_push_range(offers, flow_no, event_type_no, event_id, 0, tid, limit, was_empty);
 }
 
 /* Takes an event off the offer, if it is there. */

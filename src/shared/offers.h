@@ -12,7 +12,7 @@
 
 #include "storage/lwlock.h"
 
-#include "base/types.h"
+#include "shared/change.h"
 
 #define EVQ_OFFERS_NONE (-1)
 
@@ -25,6 +25,7 @@ typedef struct EvqOffer
 	ItemPointerData tid; /* see evq_events_hint() */
 	int32 event_type_no;
 	int32 flow_no;
+	int64 place; /* in its queue, least first */
 	int32
 		events; /* neighbours in a batch, this one the first; 0 = it has a row of its own, and tid is of that */
 	int32 next; /* in its flow's queue, or in the free list */
@@ -77,11 +78,7 @@ typedef struct EvqOffers
 extern Size evq_offers_bytes(int size);
 extern void evq_offers_init(EvqOffers *offers, int size, LWLock *lock);
 extern void evq_offers_clear(EvqOffers *offers);
-extern bool evq_offers_push(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_uuid_t *event_id,
-							const ItemPointerData *tid, int32 limit, bool *was_empty);
-extern bool
-evq_offers_push_range(EvqOffers *offers, int32 flow_no, int32 event_type_no, const pg_uuid_t *first_id,
-					  int32 events, const ItemPointerData *tid, int32 limit, bool *was_empty);
+extern bool evq_offers_push(EvqOffers *offers, const EvqChange *change, int32 limit, bool *was_empty);
 extern void evq_offers_remove(EvqOffers *offers, const pg_uuid_t *event_id);
 extern int evq_offers_pop(EvqOffers *offers, int32 flow_no, const int32 *event_type_nos, int event_type_count,
 						  EvqTakenOffer *taken, int max);

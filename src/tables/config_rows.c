@@ -132,6 +132,9 @@ read_flow(TupleTableSlot *slot, void *row)
 										 : DatumGetInt32(values[FLOW_MAX_PROCESSING_PER_GROUP]);
 	read_rate(slot, FLOW_RATE, &flow->rate);
 	read_rate(slot, FLOW_RATE_PER_GROUP, &flow->rate_per_group);
+	flow->fair = !nulls[FLOW_FAIR] && DatumGetBool(values[FLOW_FAIR]);
+	flow->priority_step = nulls[FLOW_PRIORITY_STEP] ? 0
+													: evq_config_rows_interval(values[FLOW_PRIORITY_STEP]);
 	if (!nulls[FLOW_GROUP_BY])
 		flow->group_by = evq_group_rule_parse(TextDatumGetCString(values[FLOW_GROUP_BY]));
 }
@@ -241,6 +244,7 @@ read_group(TupleTableSlot *slot, void *row)
 								: DatumGetInt32(values[GROUP_MAX_PROCESSING]);
 	read_rate(slot, GROUP_RATE, &group->rate);
 	group->paused_until = read_time(slot, GROUP_PAUSED_UNTIL);
+	group->weight = slot->tts_isnull[GROUP_WEIGHT] ? 0 : DatumGetInt32(values[GROUP_WEIGHT]);
 }
 
 /* The same of groups that have limits of their own. */

@@ -78,6 +78,8 @@ typedef struct EvqFlow
 	int max_processing_per_group; /* of the events of one group */
 	EvqRateRow rate;              /* at which events begin */
 	EvqRateRow rate_per_group;    /* ... those of one group */
+	bool fair;                    /* groups take turns */
+	int64 priority_step; /* each time an event has waited so long it counts as one more urgent; 0 = never */
 	int64 dispatch_timeout;
 	bool pull;
 	bool ordered;
@@ -109,6 +111,20 @@ evq_flow_is_regulated(const EvqFlow *flow)
 		   flow->has_paused_groups || evq_flow_has_rate(flow) || flow->has_named_limits;
 }
 
+/* Does the dispatcher alone put events of the flow on offer, one by one: to keep order or a limit, or for groups to take turns? */
+static inline bool
+evq_flow_is_lined_up(const EvqFlow *flow)
+{
+	return evq_flow_is_regulated(flow) || flow->fair;
+}
+
+/* Are events that one call publishes alike stored together? */
+static inline bool
+evq_flow_takes_batches(const EvqFlow *flow)
+{
+	return flow->pull && !evq_flow_is_lined_up(flow) && flow->priority_step == 0;
+}
+
 /* Is nothing of the flow to be dispatched or acquired at this time? */
 static inline bool
 evq_flow_is_paused(const EvqFlow *flow, TimestampTz now)
@@ -124,6 +140,7 @@ typedef struct EvqGroup
 	int max_processing; /* 0 = as the flow says */
 	EvqRateRow rate;
 	TimestampTz paused_until; /* DT_NOBEGIN = it is not; DT_NOEND = until somebody resumes it */
+	int weight;               /* of its turns, in a fair flow; 0 = 1 */
 } EvqGroup;
 
 /* What a role may be restricted in. */

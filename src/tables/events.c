@@ -66,6 +66,7 @@ evq_events_read_briefly(TupleTableSlot *slot, EvqEvent *event)
 	event->permit = DatumGetInt64(values[EVENT_PERMIT]);
 	event->transition = EVQ_NO_TRANSITION;
 	event->group_key = NULL;
+	event->place = 0;
 	ItemPointerSetInvalid(&event->tid);
 }
 

@@ -211,6 +211,8 @@ static const EvqColumn flow_columns[FLOW_COLUMNS] = {
 	[FLOW_PER_PER_GROUP] = LATER("per_per_group", INTERVALOID),
 	[FLOW_BURST_PER_GROUP] = LATER("burst_per_group", INT4OID),
 	[FLOW_GROUPS_PAUSED_UNTIL] = LATER("groups_paused_until", TIMESTAMPTZOID),
+	[FLOW_FAIR] = LATER("fair", BOOLOID),
+	[FLOW_PRIORITY_STEP] = LATER("priority_step", INTERVALOID),
 };
 
 static const EvqColumn pause_columns[PAUSE_COLUMNS] = {
@@ -241,6 +243,7 @@ static const EvqColumn group_columns[GROUP_COLUMNS] = {
 	[GROUP_PAUSED_AT] = NULLABLE("paused_at", TIMESTAMPTZOID),
 	[GROUP_PAUSED_UNTIL] = NULLABLE("paused_until", TIMESTAMPTZOID),
 	[GROUP_PAUSE_REASON] = NULLABLE("pause_reason", TEXTOID),
+	[GROUP_WEIGHT] = NULLABLE("weight", INT4OID),
 };
 
 static const EvqColumn limit_columns[LIMIT_COLUMNS] = {

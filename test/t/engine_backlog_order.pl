@@ -62,6 +62,35 @@ for my $flow ('PULL', 'PUSH')
 	is_deeply([ work_off($flow, 1500) ], \@wanted, "$flow: a backlog of several priorities goes by them, and within each by time");
 }
 
+# ... and, where priorities rise while events wait, by both: published at times of before, one a second.
+run(q{SELECT evq_configure_flow('PULL', priority_step => '100 s'), evq_configure_flow('PUSH', priority_step => '100 s')});
+for my $flow ('PULL', 'PUSH')
+{
+	my $type = lc $flow;
+
+	run("SELECT evq_suspend_event_type('$type')");
+	run(qq{DO \$\$ BEGIN
+		FOR i IN 1 .. 1500 LOOP
+			PERFORM set_config('evq.debug_clock_offset', (i - 1600)::text, false);
+			PERFORM evq_publish('$type', NULL, i::text, priority => (ARRAY[5, -1, 0, 1, 5])[1 + i % 5]::smallint);
+			COMMIT;
+		END LOOP;
+	END \$\$; RESET evq.debug_clock_offset});
+	my $wanted = run(q{SELECT string_agg(flow_id, ' ' ORDER BY attempt_scheduled_at - priority * interval '100 s') FROM evq.events WHERE state = 'awaiting_processing'});
+	run("SELECT evq_unsuspend_event_type('$type')");
+	is_deeply([ work_off($flow, 1500) ], [ split / /, $wanted ], "$flow: ... by what they are with a priority_step");
+}
+# Those on offer are overtaken as well.
+run(q{SELECT evq_suspend_event_type('pull')});
+publish_many('pull', 'low', 100, 0);
+run(q{SELECT evq_unsuspend_event_type('pull')});
+poll_until('offers', sub { @{ [ work('PULL', 1) ] } });
+run(q{SELECT evq_publish('pull', NULL, 'high', priority => 1::smallint)});
+my @rising = work_off('PULL', 99 + 1);
+my ($overtakes) = grep { $rising[$_] eq 'high' } 0 .. $#rising;
+cmp_ok($overtakes, '<', 50, 'one that is more urgent overtakes what is on offer');
+run(q{SELECT evq_configure_flow('PULL', priority_step => '0'), evq_configure_flow('PUSH', priority_step => '0')});
+
 # While another flow has work that nobody comes for, and the least urgent are the first in line.
 publish_many('push', 'left', 50);
 run("SELECT evq_suspend_event_type('pull')");

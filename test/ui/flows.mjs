@@ -24,7 +24,7 @@ export async function flows(browser) {
   const panel = page.getByRole('region', { name: 'FLOW_EDIT', exact: true });
   await sees(panel, 'a flow is made');
   const made = { channel: 'evq_flow_edit', delivery: 'pull', ordered: false, flow_type: 'FLOW_EDIT', max_dispatched: 1000, max_processing: 7, notify_payload: false, dispatch_timeout: '00:00:30', is_paused: false, paused_at: null, paused_until: null, pause_reason: null,
-    group_by: null, max_processing_per_group: null, rate: null, per: null, burst: null, rate_per_group: null, per_per_group: null, burst_per_group: null };
+    group_by: null, max_processing_per_group: null, rate: null, per: null, burst: null, rate_per_group: null, per_per_group: null, burst_per_group: null, fair: false, priority_step: null };
   is(Object.entries(await settings('FLOW_EDIT')).sort(), Object.entries(made).sort(), '... as it was filled in');
 
   // One of the same name, and names that are none.
