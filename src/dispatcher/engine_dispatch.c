@@ -216,6 +216,11 @@ dispatch_ready(EvqWork *work, EvqTracked *tracked)
 	const EvqFlow *configured = evq_config_flow(facts->flow_no);
 	EvqEvent event;
 
+	if (evq_memory_timer(tracked) <= work->now) /* perhaps it is there no more */
+	{
+		evq_engine_fire(work, tracked);
+		return;
+	}
 	if (evq_config_is_type_suspended(facts->event_type_no) || (facts->ordered && is_held_back(work, facts)))
 	{
 		park(work, tracked);

@@ -263,9 +263,9 @@ evq_engine_look_at_batch(EvqWork *work, const pg_uuid_t *batch_id)
 
 /* ---------- timers ---------- */
 
-/* Looks at an event whose timer has come and does what the clock asks. */
-static void
-fire(EvqWork *work, EvqTracked *tracked)
+/* Looks at an event whose timer has come and does what the clock asks. It may be forgotten after it. */
+void
+evq_engine_fire(EvqWork *work, EvqTracked *tracked)
 {
 	EvqMemory *memory = work->engine->memory;
 	TimestampTz now = work->now;
@@ -317,6 +317,6 @@ evq_engine_fire_timers(EvqWork *work)
 		CHECK_FOR_INTERRUPTS();
 		if (tracked == NULL)
 			break;
-		evq_engine_act_on(work, tracked, fire);
+		evq_engine_act_on(work, tracked, evq_engine_fire);
 	}
 }

@@ -79,6 +79,7 @@ extern EvqStore *evq_engine_open_store(void);
 extern void evq_engine_trace(const pg_uuid_t *event_id, const char *what);
 extern void evq_engine_act_on(EvqWork *work, EvqTracked *tracked, void (*act)(EvqWork *, EvqTracked *));
 extern void evq_engine_look_at_batch(EvqWork *work, const pg_uuid_t *batch_id);
+extern void evq_engine_fire(EvqWork *work, EvqTracked *tracked);
 extern void evq_engine_fire_timers(EvqWork *work);
 
 /* engine_flows.c */

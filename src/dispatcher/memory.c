@@ -542,18 +542,22 @@ evq_memory_begin_sweep(EvqMemory *memory)
 	return ++memory->sweep;
 }
 
-/* It has ended: what was parked, and what is to come, is what it met; what it did not meet on its way is looked at. */
+/*
+ * It has ended: what was parked, and what is to come, is what it met; what it did not meet on its way is looked at, and
+ * after a complete one what waits, too.
+ */
 void
-evq_memory_end_near_sweep(EvqMemory *memory, uint32 number, TimestampTz now)
+evq_memory_end_near_sweep(EvqMemory *memory, uint32 number, bool is_complete, TimestampTz now)
 {
 	memory->parked = memory->parked_anew;
 	memory->future_at = memory->future_anew;
-	evq_memory_look_at_unseen(memory, number, false, now);
+	evq_memory_look_at_unseen(memory, number, is_complete ? EVQ_TRACK_WAITING : EVQ_TRACK_OFFERED,
+							  EVQ_TRACK_PROCESSING, now);
 }
 
 /* A far sweep has ended: suspended events that no sweep met since the one with the number are looked at. */
 void
 evq_memory_end_far_sweep(EvqMemory *memory, uint32 since, TimestampTz now)
 {
-	evq_memory_look_at_unseen(memory, since, true, now);
+	evq_memory_look_at_unseen(memory, since, EVQ_TRACK_SUSPENDED, EVQ_TRACK_SUSPENDED, now);
 }

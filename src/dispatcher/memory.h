@@ -93,7 +93,7 @@ extern void evq_memory_drop(EvqMemory *memory, EvqTracked *tracked);
 
 /* Sweeps. */
 extern uint32 evq_memory_begin_sweep(EvqMemory *memory);
-extern void evq_memory_end_near_sweep(EvqMemory *memory, uint32 number, TimestampTz now);
+extern void evq_memory_end_near_sweep(EvqMemory *memory, uint32 number, bool is_complete, TimestampTz now);
 extern void evq_memory_end_far_sweep(EvqMemory *memory, uint32 since, TimestampTz now);
 extern bool evq_memory_has_parked(const EvqMemory *memory);
 extern TimestampTz evq_memory_future_at(const EvqMemory *memory);

@@ -413,13 +413,14 @@ evq_memory_collect_on_offer(const EvqMemory *memory, int *count)
 }
 
 /*
- * After a sweep: an event on its way that no sweep met since a certain one, and
- * nobody told of, may have been finished without a word. Its timer is set to
- * now, so that its row is looked at; until then it would count as on its way,
- * and hold up others. suspended: looks at suspended events, else at all others.
+ * After a sweep: an event in one of these states, from first to last, that no sweep met since a
+ * certain one, and nobody told of, may have been finished without a word. Its
+ * timer is set to now, so that its row is looked at; until then it would count
+ * as on its way, or be offered in vain, and hold up others.
  */
 void
-evq_memory_look_at_unseen(EvqMemory *memory, uint32 since, bool suspended, TimestampTz now)
+evq_memory_look_at_unseen(EvqMemory *memory, uint32 since, EvqTrackState first, EvqTrackState last,
+						  TimestampTz now)
 {
 	HASH_SEQ_STATUS all;
 	EvqTracked *tracked;
@@ -427,7 +428,7 @@ evq_memory_look_at_unseen(EvqMemory *memory, uint32 since, bool suspended, Times
 	hash_seq_init(&all, memory->events);
 	while ((tracked = hash_seq_search(&all)) != NULL)
 	{
-		if (tracked->state >= EVQ_TRACK_OFFERED && (tracked->state == EVQ_TRACK_SUSPENDED) == suspended &&
+		if (tracked->state >= first && tracked->state <= last &&
 			(int32) (tracked->seen_in_sweep - since) < 0 && tracked->timer_at > now)
 			evq_memory_set(memory, tracked, tracked->state, now);
 	}

@@ -176,7 +176,8 @@ extern void evq_memory_set(EvqMemory *memory, EvqTracked *tracked, EvqTrackState
 extern EvqTracked *evq_memory_last_waiting(const EvqTrackedFlow *flow);
 extern EvqTracked **evq_memory_collect_on_offer(const EvqMemory *memory, int *count);
 extern void evq_memory_forget_waiting_of(EvqMemory *memory, const EvqTrackedFlow *flow);
-extern void evq_memory_look_at_unseen(EvqMemory *memory, uint32 since, bool suspended, TimestampTz now);
+extern void evq_memory_look_at_unseen(EvqMemory *memory, uint32 since, EvqTrackState first,
+									  EvqTrackState last, TimestampTz now);
 
 /* memory_groups.c */
 extern void evq_memory_groups_init(EvqMemory *memory);

@@ -511,7 +511,7 @@ end_near(EvqSweeper *sweeper, TimestampTz now)
 	sweeper->has_read = true;
 	sweeper->last_near_took = evq_clock_monotonic() - sweeper->last_near_at;
 	sweeper->far_wanted |= sweeper->is_complete;
-	evq_memory_end_near_sweep(sweeper->memory, sweeper->near.number, now);
+	evq_memory_end_near_sweep(sweeper->memory, sweeper->near.number, sweeper->is_complete, now);
 	EVQ_TRACE(DEBUG1, "evq: %s sweep %u took %lld ms; %ld events are remembered",
 			  sweeper->is_complete ? "complete near" : "near", sweeper->near.number,
 			  (long long) (sweeper->last_near_took / 1000), evq_memory_count(sweeper->memory));

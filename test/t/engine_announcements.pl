@@ -38,6 +38,14 @@ ok(poll_until('quiet', sub {
 	return $same == 20;
 }), '... until nothing is left to do');
 
+# What was ready, and is gone without a word, takes nobody's place on offer.
+run(q{SELECT evq_configure_flow('FEW', delivery => 'pull', max_dispatched => 10); SELECT evq_configure('few', 'FEW'); SET evq.store_batches_from = 0});
+run(q{SELECT count(*) FROM evq_publish_many('few', NULL, ARRAY(SELECT n::text FROM generate_series(1, 500) n), array_fill('{}'::jsonb, '{500}'))});
+ok(is_dispatching($node, 'db'), '500 events of a flow that offers 10 are known');
+run(q{SELECT evq_cancel(event_id) FROM evq.event; SELECT evq_publish('few', NULL, 'last')});
+ok(poll_until('the offer', sub { run(q{SELECT string_agg(flow_id, ' ') FROM evq_acquire_next('FEW')}) eq 'last' }), '... and when all were canceled in one statement, the next one is on offer');
+run(q{SELECT evq_cancel(event_id) FROM evq.event});
+
 # ---------- commits that are seen before they are told of ----------
 
 my $library = PostgreSQL::Test::Utils::tempdir() . '/hold_commit.so';
