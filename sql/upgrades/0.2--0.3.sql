@@ -198,7 +198,7 @@ ALTER TABLE evq.flow ADD COLUMN max_processing_per_group int CHECK (max_processi
 	ADD COLUMN rate_per_group float8 CHECK (rate_per_group > 0 AND rate_per_group <= 1e9),
 	ADD COLUMN per_per_group interval CHECK (per_per_group BETWEEN '1 ms' AND '3650 days'),
 	ADD COLUMN burst_per_group int CHECK (burst_per_group BETWEEN 1 AND 1000000),
-	ADD COLUMN groups_paused_until timestamptz;
+	ADD COLUMN groups_paused_until timestamptz,
 	ADD COLUMN fair boolean NOT NULL DEFAULT false,
 	ADD COLUMN priority_step interval CHECK (priority_step BETWEEN '1 ms' AND '365 days');
 COMMENT ON COLUMN evq.flow.max_processing_per_group IS 'At most so many events of a group offered or in processing at once; NULL = no limit';
