@@ -232,11 +232,22 @@ evq_rows_fill(EvqStore *store, EvqStoreTable *table, TupleTableSlot *slot, const
 		heed_users(store, table, slot);
 }
 
+/* Is it the row of an event with a group? */
+static bool
+has_group(const EvqStoreTable *table, TupleTableSlot *slot)
+{
+	AttrNumber number = table->map.numbers[EVENT_GROUP_KEY];
+
+	return number != InvalidAttrNumber && !slot_attisnull(slot, number);
+}
+
 static void
 insert_index_entries(EvqStore *store, EvqStoreTable *table, TupleTableSlot *slot, bool update,
 					 EvqUpdateIndexes updated)
 {
 	evq_store_use_indexes(store, table);
+	if (OidIsValid(table->unused_index) && has_group(table, slot))
+		evq_store_use_group_index(store, table);
 	if (table->info->ri_NumIndices == 0)
 		return;
 	(void) EVQ_INSERT_INDEX_TUPLES(table->info, slot, store->estate, update, updated);

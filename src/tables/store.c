@@ -18,6 +18,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/index.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
@@ -366,6 +367,38 @@ evq_store_use_partition_at(EvqStore *store, EvqTableNo no, TimestampTz at, const
 	}
 }
 
+/* There is room for it. */
+static void
+open_index(ResultRelInfo *info, Oid relid)
+{
+	Relation index = index_open(relid, RowExclusiveLock);
+
+	info->ri_IndexRelationDescs[info->ri_NumIndices] = index;
+	info->ri_IndexRelationInfo[info->ri_NumIndices] = BuildIndexInfo(index);
+	info->ri_NumIndices++;
+}
+
+/* As ExecOpenIndices() does, but for the index of groups: to open it and to ask its predicate costs a publish a tenth. */
+static void
+open_indexes(EvqStoreTable *table)
+{
+	ResultRelInfo *info = table->info;
+	Oid group_index = evq_tables_group_index();
+	List *indexes = RelationGetIndexList(table->rel);
+	ListCell *cell;
+
+	info->ri_IndexRelationDescs = palloc(list_length(indexes) * sizeof(Relation));
+	info->ri_IndexRelationInfo = palloc(list_length(indexes) * sizeof(IndexInfo *));
+	foreach(cell, indexes)
+	{
+		if (lfirst_oid(cell) == group_index)
+			table->unused_index = group_index;
+		else
+			open_index(info, lfirst_oid(cell));
+	}
+	list_free(indexes);
+}
+
 /* Opens the indexes of a table, to add entries. Most verbs write a heap-only row version and need none of them. */
 void
 evq_store_use_indexes(EvqStore *store, EvqStoreTable *table)
@@ -379,7 +412,24 @@ evq_store_use_indexes(EvqStore *store, EvqStoreTable *table)
 		store->estate = CreateExecutorState();
 	table->info = makeNode(ResultRelInfo);
 	InitResultRelInfo(table->info, table->rel, 0, NULL, 0);
-	ExecOpenIndices(table->info, false);
+	if (table->no == EVQ_TABLE_EVENT)
+		open_indexes(table);
+	else
+		ExecOpenIndices(table->info, false);
+	MemoryContextSwitchTo(previous);
+}
+
+/* Opens the index of groups, too, after evq_store_use_indexes(): for the row of an event with a group, or to search it. */
+void
+evq_store_use_group_index(EvqStore *store, EvqStoreTable *table)
+{
+	MemoryContext previous;
+
+	if (!OidIsValid(table->unused_index))
+		return;
+	previous = MemoryContextSwitchTo(store->context);
+	open_index(table->info, table->unused_index);
+	table->unused_index = InvalidOid;
 	MemoryContextSwitchTo(previous);
 }
 

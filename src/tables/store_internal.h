@@ -30,7 +30,8 @@ typedef struct EvqStoreTable
 	TupleTableSlot *new_slot;
 	TupleTableSlot *lock_slot; /* see lock_row(); NULL = not needed yet */
 	ExprState **defaults;      /* of columns of users */
-	ResultRelInfo *info;       /* with all indexes: to add entries to them */
+	ResultRelInfo *info;       /* with all indexes but unused_index: to add entries to them */
+	Oid unused_index;          /* see evq_store_use_group_index(); InvalidOid = none */
 	TupleTableSlot **batch;    /* of INSERT_BATCH rows to insert */
 	Relation key;              /* see evq_store_use_key() */
 	IndexScanDesc by_key;
@@ -76,6 +77,7 @@ extern EvqStoreTable *evq_store_use_partition_at(EvqStore *store, EvqTableNo no,
 												 const char *what, EvqUsePartition use);
 extern bool evq_store_is_empty(EvqStoreTable *table);
 extern void evq_store_use_indexes(EvqStore *store, EvqStoreTable *table);
+extern void evq_store_use_group_index(EvqStore *store, EvqStoreTable *table);
 extern bool evq_store_is_too_young(Relation index);
 extern void evq_store_check_index(Relation index);
 extern Relation evq_store_open_index(Relation rel, const char *name, LOCKMODE lock);

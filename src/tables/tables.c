@@ -291,6 +291,7 @@ static const struct
 
 /* Filled when first needed, emptied when one of the tables or the schema changes. */
 static Oid relids[EVQ_TABLE_COUNT];
+static Oid group_index;
 
 /* What was found out about each table, or about one of its partitions; InvalidOid = nothing. */
 static struct
@@ -309,7 +310,7 @@ forget_relids(Datum arg, Oid relid)
 	}
 	if (relid != InvalidOid)
 	{
-		bool is_ours = false;
+		bool is_ours = group_index == relid;
 
 		for (int i = 0; i < EVQ_TABLE_COUNT && !is_ours; i++)
 			is_ours = relids[i] == relid;
@@ -317,6 +318,7 @@ forget_relids(Datum arg, Oid relid)
 			return;
 	}
 	memset(relids, 0, sizeof(relids));
+	group_index = InvalidOid;
 }
 
 /* Has the oids forgotten when tables change. Called by _PG_init(). */
@@ -332,6 +334,17 @@ find_table(const char *name)
 	Oid schema = get_namespace_oid("evq", true);
 
 	return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+}
+
+/* The oid of the index EVQ_GROUP_INDEX; InvalidOid = there is none. */
+Oid
+evq_tables_group_index(void)
+{
+	Oid schema;
+
+	if (!OidIsValid(group_index) && OidIsValid(schema = get_namespace_oid("evq", true)))
+		group_index = get_relname_relid(EVQ_GROUP_INDEX, schema);
+	return group_index;
 }
 
 /* The table's oid. Where this database does not have it: InvalidOid if missing_ok, else an error. */

@@ -298,9 +298,13 @@ typedef struct EvqIdentity
 	int context;
 } EvqIdentity;
 
+/* An index: of the events with a group; others have no entry there. */
+#define EVQ_GROUP_INDEX "event_flow_no_group_key_attempt_scheduled_at_idx"
+
 extern void evq_tables_init(void);
 extern bool evq_tables_exist(void);
 extern bool evq_tables_has(const char *name);
+extern Oid evq_tables_group_index(void);
 extern Oid evq_tables_relid(EvqTableNo no, bool missing_ok);
 extern const char *evq_tables_name(EvqTableNo no);
 extern void evq_tables_map(EvqTableNo no, Relation rel, EvqColumnMap *map);

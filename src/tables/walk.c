@@ -23,7 +23,6 @@
 #include "tables/walk.h"
 
 #define DUE_INDEX "event_flow_no_attempt_scheduled_at_idx"
-#define GROUP_INDEX "event_flow_no_group_key_attempt_scheduled_at_idx"
 #define FLOW_ID_INDEX "event_flow_no_flow_id_event_id_idx"
 
 /* An index of the events that is open; NULL = there is none of this name. */
@@ -46,6 +45,8 @@ choose_walk_index(EvqStore *store, const char *name)
 
 	evq_walk_end(store);
 	evq_store_use_indexes(store, table);
+	if (strcmp(name, EVQ_GROUP_INDEX) == 0)
+		evq_store_use_group_index(store, table);
 	store->walk_index = find_index(table, name);
 	if (store->walk_index == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("index evq.%s does not exist", name),
@@ -142,7 +143,7 @@ evq_walk_group(EvqStore *store, int32 flow_no, const char *group_key, const EvqD
 {
 	ScanKeyData keys[3];
 
-	choose_walk_index(store, GROUP_INDEX);
+	choose_walk_index(store, EVQ_GROUP_INDEX);
 	set_text_keys(store, keys, flow_no, group_key);
 	store->walk_from_id = from->event_id;
 	evq_walk_set_position(&keys[2], store->walk_from, 3, from->at, &store->walk_from_id);
