@@ -40,6 +40,8 @@ my $pid = $other->query_safe('SELECT pg_backend_pid()');
 ok(wait_until(60, sub { query("SELECT count(*) FROM pg_stat_activity WHERE pid = $pid") == 0 }), 'a session that is idle ends');
 my %after = map { $_ => 1 } @{ sessions() };
 is_deeply([ grep { !$after{$_} } @$before ], [], '... but those of gateway and worker are all there still');
+# It comes back at once when it is lost, so that a look in between may not see it.
+unlike(slurp_file("$PostgreSQL::Test::Utils::log_path/worker.log"), qr/no connection/, '... the worker had none before');
 is($gateway->get('/health')->{json}{status}, 'ok', '... the gateway is well');
 is($gateway->post('/api/events', { event_type => 'job', flow_id => 'second' })->{status}, 201, '... and publishes');
 wait_for_work('second');
