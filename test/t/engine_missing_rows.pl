@@ -78,12 +78,17 @@ is($node->safe_psql('db', "SELECT count(*) FROM evq.event WHERE event_id = '$eve
 my $log = log_end($node);
 my $turns = q{SELECT turns FROM evq_status()};
 
-# Lets the dispatcher look at everything.
+# Lets the dispatcher look at everything. When it has seen that no event is left it rests.
 sub let_it_turn
 {
-	my $before = $node->safe_psql('db', $turns);
+	my ($before, $last, $same) = ($node->safe_psql('db', $turns), -1, 0);
 
-	return poll_until('turns of the dispatcher', sub { $node->safe_psql('db', $turns) >= $before + 2 });
+	return poll_until('turns of the dispatcher', sub {
+		my ($now, $is_left) = split /[|]/, $node->safe_psql('db', "SELECT ($turns), EXISTS (TABLE evq.event)");
+		$same = $now == $last && $is_left eq 'f' ? $same + 1 : 0;
+		$last = $now;
+		return $now >= $before + 2 || $same == 20;
+	});
 }
 
 for my $table (@tables)
