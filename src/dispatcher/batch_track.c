@@ -62,6 +62,8 @@ hear_published(EvqBatchTrack *track, const EvqChange *change, TimestampTz now)
 		return;
 	if (flow == NULL || !change->is_offered)
 	{
+		/* Nobody has any of it yet, so it gives way to what is more urgent, if that is heard of in the same moment. */
+		evq_batch_track_set_idle(track, batch, true);
 		evq_batch_track_look_by(track, batch, Max(change->at, now));
 		return;
 	}
