@@ -38,8 +38,7 @@ function Schedule({ schedule, reload }) {
     <td><a href=${link('flows', null, { flow_id })}>${flow_id}</a></td>
     <td>${MISSED[misfire]}${overlap !== 'allow' && html`<br /><span class="dim">${OVERLAPPING[overlap]}</span>`}</td>
     <td class="number nowrap"><${Ago} time=${schedule.next_run_at} /></td>
-    <td class="number nowrap"><${Ago} time=${schedule.last_run_at} /></td>
-    <td>${last_event_id ? html`<a href=${link('events', last_event_id)}>${last_status ? html`<${State} status=${last_status} />` : 'gone'}</a>` : html`<span class="dim">–</span>`}</td>
+    <td class="number nowrap"><${Ago} time=${schedule.last_run_at} />${last_event_id && html`<br /><a href=${link('events', last_event_id)}>${last_status ? html`<${State} status=${last_status} />` : 'its event is gone'}</a>`}</td>
     <td class="number nowrap"><${Action} kind="button-small" does="runSchedule" run=${runNow} title=${`Publish ${event_type} now`}>Run now</${Action}>
       ${' '}<${Action} kind="button-small" does=${is_paused ? 'resumeSchedule' : 'pauseSchedule'} run=${turn}>${is_paused ? 'Resume' : 'Pause'}</${Action}></td>
   </tr>`;
@@ -52,6 +51,6 @@ function NoSchedules() {
 export function Schedules() {
   const list = usePages('/api/schedules', { limit: 100 }, 'schedules', ({ event_type }) => list.items.some((schedule) => schedule.event_type === event_type));
   return html`<${Panel} title="Schedules"><${Loaded} resource=${list}>${list.items.length === 0 ? html`<${NoSchedules} />`
-    : html`<${Table} caption="Schedules by name" heads=${['Name', 'Times', 'Event type', 'Flow id', 'Missed times', ['Next run', 'number'], ['Last run', 'number'], 'Last event', [html`<span class="unseen">Actions</span>`, 'number']]}>
+    : html`<${Table} caption="Schedules by name" heads=${['Name', 'Times', 'Event type', 'Flow id', 'Missed times', ['Next run', 'number'], ['Last run', 'number'], [html`<span class="unseen">Actions</span>`, 'number']]}>
       ${list.items.map((schedule) => html`<${Schedule} key=${schedule.name} schedule=${schedule} reload=${list.reload} />`)}</${Table}><${Pager} list=${list} noun="schedule" />`}</${Loaded}></${Panel}>`;
 }
