@@ -3,7 +3,8 @@
 
     attack_plants.py FOLDER          prints a line "missed ..." for each that it does not find
 
-Each plant changes something in a place where nothing else that happened makes it right.
+Each plant changes something in a place where nothing else that happened makes it right. attack_certain.py makes such a place for each;
+so one that has none is a fault, too.
 """
 import collections
 import functools

@@ -14,7 +14,8 @@ Sessions (attack_client.py) call the verbs and keep journals; operators
 (attack_operator.py) do DDL, configure and pause; rage() kills, sets the clock
 and promotes standbys. The changes of every event are read from the WAL, in the
 order of their commits (attack_record.py), and attack_check.py compares them with
-the journals and the tables. attack_plants.py tests attack_check.py.
+the journals and the tables. attack_plants.py tests attack_check.py; that it always
+finds where to plant, attack_certain.py sees to.
 
 =cut
 
@@ -41,7 +42,7 @@ sub new
 	my ($class, %options) = @_;
 	# It stays when the test has failed, as the servers' folders do.
 	my $folder = "$PostgreSQL::Test::Utils::tmp_check/attack_" . basename($0, ".pl");
-	my $self = bless { clients => 2, sessions => 5, %options, folder => $folder, done => {}, offset => 0, latest => 0, parts => 0, programs => [] }, $class;
+	my $self = bless { clients => 2, sessions => 5, %options, folder => $folder, done => {}, seconds => 0, offset => 0, latest => 0, parts => 0, programs => [] }, $class;
 
 	mkdir $folder or die "$folder: $!";
 	srand $self->{seed};
@@ -72,7 +73,7 @@ END
 		CREATE ROLE attack_client LOGIN IN ROLE evq_operator;
 		CREATE TABLE attack_mark (txn text PRIMARY KEY);
 		GRANT SELECT, INSERT ON attack_mark TO attack_client});
-	$self->_psql(scalar `/usr/bin/python3 '$programs/attack_world.py'`);
+	$self->_configure;
 	$self->_record('begin', $self->_dsn, $self->_part('state'));
 	$self->_tell_where;
 	$self->_start('client', "client$_", '--sessions', $self->{sessions}, '--name', "client$_") for 1 .. $self->{clients};
@@ -81,6 +82,7 @@ END
 }
 
 sub _psql { my ($self, $sql) = @_; return $self->{node}->safe_psql('postgres', $sql) }
+sub _configure { my ($self) = @_; return $self->_psql(scalar `/usr/bin/python3 '$programs/attack_world.py'`) }
 sub _dsn { my ($self) = @_; return $self->{node}->connstr('postgres') . ' user=postgres' }
 
 sub _part
@@ -401,9 +403,20 @@ sub finish
 	my @bad = grep { close $_->{stdin}; $? != 0 } @{ $self->{programs} };
 	Test::More::is(join(', ', map { $_->{name} } @bad), '', 'no session met an error that it should not');
 
+	$self->_tell_certain;
 	$self->_check_counters;
 	$self->_record('history', $self->_dsn, 'all', $self->_part('history'));
 	$self->_record('tables', $self->_dsn, "$self->{folder}/tables.json");
+	return;
+}
+
+# What chance may have left out, or had happen only before a promotion, happens in the last part of each run's history.
+sub _tell_certain
+{
+	my ($self) = @_;
+
+	$self->_configure;
+	system_or_bail('/usr/bin/python3', "$programs/attack_certain.py", "--where=$self->{folder}/where", "--log=$self->{folder}/client_certain.log");
 	return;
 }
 
