@@ -219,10 +219,34 @@ class Session(threading.Thread):
         self.unanswered = None
         record("succeeded", self.name, event, "{" + ",".join(ids) + "}")
 
+    def refused_together(self, events, error):
+        """Was the token itself refused, one of a server that is another one's by now? Then all of it is lost."""
+        if error.pgcode != PERMIT_LOST:
+            return False
+        for event in events:
+            record("refused", self.name, event, PERMIT_LOST)
+        return True
+
     def succeed_together(self, events, token, excepted, repeated=False):
         if not events:
             return
         self.unanswered = (events, token, excepted)
+        try:
+            lost = self.report_together(events, token, excepted, repeated)
+        except psycopg2.Error as error:
+            if not self.refused_together(events, error):
+                raise
+            self.unanswered = None
+            return
+        self.unanswered = None
+        for event in events:
+            if event.event_id in lost:
+                record("refused", self.name, event, PERMIT_LOST)
+            else:
+                record("succeeded", self.name, event, "{}")
+
+    def report_together(self, events, token, excepted, repeated):
+        """Reports success, with its effects, in a transaction. Returns the ids of events that were lost."""
         with self.connection, self.connection.cursor() as cursor:
             if token is None:
                 cursor.execute("SELECT event_id FROM evq_succeed_many(%s::uuid[], %s::bigint[]) WHERE NOT accepted",
@@ -242,12 +266,7 @@ class Session(threading.Thread):
                                (event.event_id, event.permit, self.name))
                 if "effect" in plan:
                     cursor.execute(plan["effect"], event._asdict() | {"payload": Json(event.payload)})
-        self.unanswered = None
-        for event in events:
-            if event.event_id in lost:
-                record("refused", self.name, event, PERMIT_LOST)
-            else:
-                record("succeeded", self.name, event, "{}")
+        return lost
 
     def fail_together(self, events, token):
         ids = [event.event_id for event in events]
