@@ -310,7 +310,6 @@ dispatch_flow(EvqWork *work, EvqFlowDispatch *flow, int share)
 		EvqTracked *tracked = next_ready(work, flow);
 		int parked = work->parked;
 
-		CHECK_FOR_INTERRUPTS();
 		if (!offer_from_batch(work, configured, tracked))
 		{
 			if (tracked == NULL)

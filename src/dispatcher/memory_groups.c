@@ -23,10 +23,20 @@
 /* Groups without an event whose buckets are looked at together, at least. */
 #define LEAST_REAPED 1024
 
-static int64
-bucket_clock(void)
+/* The clock of buckets, which nobody sets; nanoseconds. */
+int64
+evq_memory_bucket_clock(void)
 {
 	return evq_clock_monotonic() * NANOSECONDS;
+}
+
+/* A time of the clock of buckets by that of events; now: the present one. A moment later rather than earlier. */
+TimestampTz
+evq_memory_time_of_bucket(int64 at, TimestampTz now)
+{
+	return at == EVQ_RATE_NEVER
+			   ? DT_NOEND
+			   : evq_retry_add(now, Max(at - evq_memory_bucket_clock(), 0) / NANOSECONDS + 1);
 }
 
 /* ---------- lines ---------- */
@@ -71,7 +81,7 @@ evq_memory_groups_init(EvqMemory *memory)
 	memory->groups = hash_create("evq tracked groups", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	memory->refills = pairingheap_allocate(compare_refills, NULL);
 	memory->groups_resume_at = DT_NOEND;
-	memory->buckets_from = bucket_clock();
+	memory->buckets_from = evq_memory_bucket_clock();
 	memory->reap_at = LEAST_REAPED;
 }
 
@@ -85,13 +95,13 @@ evq_memory_groups_init_flow(EvqTrackedFlow *flow)
 static bool
 fill(EvqTrackedFlow *flow)
 {
-	return evq_bucket_fill(&flow->bucket, &flow->rate, evq_memory_given(flow), bucket_clock());
+	return evq_bucket_fill(&flow->bucket, &flow->rate, evq_memory_given(flow), evq_memory_bucket_clock());
 }
 
 static bool
 fill_group(EvqTrackedGroup *group)
 {
-	return evq_bucket_fill(&group->bucket, &group->limits.rate, group->on_offer, bucket_clock());
+	return evq_bucket_fill(&group->bucket, &group->limits.rate, group->on_offer, evq_memory_bucket_clock());
 }
 
 /* Is nothing of the group to be dispatched or acquired now? */
@@ -249,7 +259,7 @@ forget_group(EvqMemory *memory, EvqTrackedGroup *group)
 static void
 reap(EvqMemory *memory)
 {
-	int64 now = bucket_clock();
+	int64 now = evq_memory_bucket_clock();
 	bool all = false;
 
 	do
@@ -410,14 +420,6 @@ evq_memory_has_token(const EvqMemory *memory, EvqTrackedFlow *flow)
 
 /* ---------- what the clock and the configuration change ---------- */
 
-/* A time of the clock of buckets by that of events; now: the present one. A moment later rather than earlier. */
-static TimestampTz
-time_of(int64 at, TimestampTz now)
-{
-	return at == EVQ_RATE_NEVER ? DT_NOEND
-								: evq_retry_add(now, Max(at - bucket_clock(), 0) / NANOSECONDS + 1);
-}
-
 /* The groups that were paused until now go on. What was dispatched of them before is offered again when a sweep meets it. */
 static void
 resume_groups(EvqMemory *memory)
@@ -439,7 +441,7 @@ resume_groups(EvqMemory *memory)
 TimestampTz
 evq_memory_refill(EvqMemory *memory, TimestampTz now)
 {
-	int64 present = bucket_clock();
+	int64 present = evq_memory_bucket_clock();
 	int64 next_at = EVQ_RATE_NEVER;
 	ListCell *cell;
 
@@ -464,7 +466,7 @@ evq_memory_refill(EvqMemory *memory, TimestampTz now)
 			!evq_memory_has_token(memory, flow))
 			next_at = Min(next_at, evq_bucket_next_at(&flow->bucket, &flow->rate, evq_memory_given(flow)));
 	}
-	return Min(time_of(next_at, now), memory->groups_resume_at);
+	return Min(evq_memory_time_of_bucket(next_at, now), memory->groups_resume_at);
 }
 
 static bool
@@ -484,7 +486,7 @@ evq_memory_read_flow(EvqMemory *memory, EvqTrackedFlow *flow)
 	if (configured != NULL)
 		rate = evq_config_rate(configured);
 	if (!is_same_rate(&rate, &flow->rate))
-		evq_bucket_begin(&flow->bucket, bucket_clock());
+		evq_bucket_begin(&flow->bucket, evq_memory_bucket_clock());
 	flow->rate = rate;
 }
 
@@ -506,12 +508,12 @@ evq_memory_heed_limits(EvqMemory *memory)
 
 		evq_config_limits_of_group(group->id.flow_no, group->id.hash, &group->limits);
 		if (!is_same_rate(&before, &group->limits.rate))
-			evq_bucket_begin(&group->bucket, bucket_clock());
+			evq_bucket_begin(&group->bucket, evq_memory_bucket_clock());
 		if (is_in_use(group))
 			evq_memory_place_group(memory, group);
 	}
 	/* Of groups that are not remembered nothing is known of the time before. */
 	if (evq_config_rates_digest() != memory->rates_digest)
-		memory->buckets_from = bucket_clock();
+		memory->buckets_from = evq_memory_bucket_clock();
 	memory->rates_digest = evq_config_rates_digest();
 }

@@ -180,6 +180,8 @@ extern void evq_memory_look_at_unseen(EvqMemory *memory, uint32 since, EvqTrackS
 									  EvqTrackState last, TimestampTz now);
 
 /* memory_groups.c */
+extern int64 evq_memory_bucket_clock(void);
+extern TimestampTz evq_memory_time_of_bucket(int64 at, TimestampTz now);
 extern void evq_memory_groups_init(EvqMemory *memory);
 extern void evq_memory_groups_init_flow(EvqTrackedFlow *flow);
 extern EvqTrackedGroup *evq_memory_use_group(EvqMemory *memory, EvqTrackedFlow *flow, uint64 group_hash);

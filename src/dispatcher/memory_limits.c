@@ -22,12 +22,8 @@
 #include "lib/ilist.h"
 #include "utils/memutils.h"
 
-#include "base/clock.h"
 #include "base/guc.h"
 #include "dispatcher/memory_internal.h"
-#include "rules/retry.h"
-
-#define NANOSECONDS 1000
 
 /* Uses without an event whose buckets are looked at together, at least. */
 #define LEAST_REAPED 1024
@@ -103,12 +99,6 @@ struct EvqMemoryLimits
 	int64 buckets_from; /* buckets of which nothing is known were empty then */
 };
 
-static int64
-bucket_clock(void)
-{
-	return evq_clock_monotonic() * NANOSECONDS;
-}
-
 /* ---------- uses ---------- */
 
 static int
@@ -129,7 +119,7 @@ given_tokens(const Use *use)
 static void
 fill(Use *use)
 {
-	(void) evq_bucket_fill(&use->bucket, &use->rate, given_tokens(use), bucket_clock());
+	(void) evq_bucket_fill(&use->bucket, &use->rate, given_tokens(use), evq_memory_bucket_clock());
 }
 
 static void
@@ -156,7 +146,7 @@ forget_use(EvqMemoryLimits *limits, Use *use)
 static void
 reap(EvqMemoryLimits *limits)
 {
-	int64 now = bucket_clock();
+	int64 now = evq_memory_bucket_clock();
 	bool all = false;
 
 	do
@@ -469,7 +459,7 @@ evq_memory_refill_limits(EvqMemory *memory, TimestampTz now)
 
 	if (limits == NULL)
 		return DT_NOEND;
-	present = bucket_clock();
+	present = evq_memory_bucket_clock();
 	while (!pairingheap_is_empty(limits->refills))
 	{
 		use = pairingheap_container(Use, refill_node, pairingheap_first(limits->refills));
@@ -488,7 +478,7 @@ evq_memory_refill_limits(EvqMemory *memory, TimestampTz now)
 	if (pairingheap_is_empty(limits->refills))
 		return DT_NOEND;
 	use = pairingheap_container(Use, refill_node, pairingheap_first(limits->refills));
-	return evq_retry_add(now, Max(use->refill_at - bucket_clock(), 0) / NANOSECONDS + 1);
+	return evq_memory_time_of_bucket(use->refill_at, now);
 }
 
 /* ---------- events in lanes ---------- */
@@ -670,7 +660,7 @@ make_limits(EvqMemory *memory)
 	limits->uses = hash_create("evq limits in use", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	limits->refills = pairingheap_allocate(compare_refills, NULL);
 	limits->reap_at = LEAST_REAPED;
-	limits->buckets_from = bucket_clock();
+	limits->buckets_from = evq_memory_bucket_clock();
 	make_lanes(limits);
 	MemoryContextSwitchTo(previous);
 	return limits;
@@ -730,10 +720,10 @@ read_uses(EvqMemoryLimits *limits, const EvqLimit *configured, int count)
 		limits->idle++;
 		use->max_processing = limit->max_processing;
 		if (use->digest != evq_config_limit_digest(limit))
-			evq_bucket_begin(&use->bucket, bucket_clock());
+			evq_bucket_begin(&use->bucket, evq_memory_bucket_clock());
 		use->digest = evq_config_limit_digest(limit);
 	}
-	limits->buckets_from = bucket_clock();
+	limits->buckets_from = evq_memory_bucket_clock();
 }
 
 /* Gives all events their lanes. */
